@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Storage: the metadata index, the blob store and the object operations on top of them.
+//!
+//! Invariants: an acknowledged mutation is durable; nothing becomes visible but by an index commit; no client input is
+//! part of a file path. This crate knows no policy, no XML and no HTTP; bucket documents are bytes to it.
+
+pub mod blob;
+pub mod clock;
+pub mod disk;
+mod error;
+pub mod health;
+pub mod id;
+pub mod index;
+pub mod observe;
+
+pub use error::StorageError;

@@ -1,0 +1,184 @@
+//! The facts that storage reports. The edge turns each into an S3 error code with one exhaustive match.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::id::AccountId;
+
+/// Why an operation did not happen. No variant carries a secret or file contents.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    // --- what the caller asked for does not exist, or exists already
+    /// No active bucket has this name (or it was deleted while the operation ran).
+    #[error("the bucket does not exist")]
+    NoSuchBucket,
+    /// A bucket of this name exists; its owner decides which S3 code that is.
+    #[error("the bucket exists already, owned by account {owner}")]
+    BucketExists {
+        /// The account that owns the existing bucket.
+        owner: AccountId,
+    },
+    /// DeleteBucket found versions or open multipart uploads.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// The bucket is being created or deleted at this moment.
+    #[error("the bucket is being created or deleted")]
+    BucketBusy,
+    /// The key has no version, or its newest one is a delete marker.
+    #[error("the key does not exist")]
+    NoSuchKey {
+        /// The newest version is a delete marker.
+        delete_marker: Option<crate::id::VersionId>,
+    },
+    /// The version does not exist.
+    #[error("the version does not exist")]
+    NoSuchVersion,
+    /// The named version is a delete marker, which has no content.
+    #[error("the version is a delete marker")]
+    IsDeleteMarker(crate::id::VersionId),
+    /// No open upload has this id under this key.
+    #[error("the multipart upload does not exist")]
+    NoSuchUpload,
+
+    // --- the request does not fit what is there
+    /// A named part is missing, or its ETag or checksum is not the one the caller named.
+    #[error("part {part_number} is missing or is not the one named")]
+    InvalidPart {
+        /// The first part at fault.
+        part_number: u16,
+    },
+    /// The parts of a Complete are not in ascending order.
+    #[error("the parts are not in ascending order")]
+    InvalidPartOrder,
+    /// A part other than the last is smaller than 5 MiB.
+    #[error("part {part_number} has {size_bytes} bytes, fewer than 5 MiB")]
+    PartTooSmall {
+        /// The part at fault.
+        part_number: u16,
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// The object or part would be larger than S3 allows.
+    #[error("{size_bytes} bytes are more than the {max_bytes} allowed")]
+    TooLarge {
+        /// The size asked for.
+        size_bytes: u64,
+        /// The largest one allowed.
+        max_bytes: u64,
+    },
+    /// The range does not overlap the content.
+    #[error("the range does not overlap the content of {size_bytes} bytes")]
+    RangeNotSatisfiable {
+        /// The content's size.
+        size_bytes: u64,
+    },
+    /// The object has fewer parts than the one asked for.
+    #[error("the object has {parts_count} parts")]
+    NoSuchPart {
+        /// How many it has.
+        parts_count: u16,
+    },
+    /// A precondition (If-Match, If-None-Match, If-Unmodified-Since ...) does not hold.
+    #[error("the precondition {header} does not hold")]
+    PreconditionFailed {
+        /// The header that stated it.
+        header: &'static str,
+    },
+    /// A conditional read found the object unchanged.
+    #[error("the object was not modified")]
+    NotModified {
+        /// What the 304 answer describes.
+        object: Box<crate::object::ObjectVersion>,
+    },
+    /// A copy onto itself that changes nothing.
+    #[error("a copy of an object onto itself must change something")]
+    CopyChangesNothing,
+    /// The record describing the object would exceed its bound.
+    #[error("the object's metadata is too large")]
+    MetadataTooLarge,
+
+    // --- the body failed a check; nothing was stored
+    /// The body's stream failed: the edge knows the error's type.
+    #[error("the body could not be read")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The body ended before, or went on after, its declared length.
+    #[error("the body has {got_bytes} bytes, {declared_bytes} were declared")]
+    BodyLength {
+        /// The declared length.
+        declared_bytes: u64,
+        /// What came (at least, if it was too long).
+        got_bytes: u64,
+    },
+    /// A declared digest is not that of the body.
+    #[error("the body's {what} is not the one declared")]
+    BadDigest {
+        /// `Content-MD5` or the checksum's S3 name.
+        what: &'static str,
+    },
+    /// A checksum that was announced as a trailer did not come, or did not parse.
+    #[error("the trailing checksum {what} is missing or malformed")]
+    BadTrailer {
+        /// The checksum's S3 name.
+        what: &'static str,
+    },
+    /// A checksum declared for the whole multipart object or a part does not fit the upload.
+    #[error("the checksum {what} does not fit the upload")]
+    ChecksumMismatchesUpload {
+        /// What does not fit.
+        what: &'static str,
+    },
+
+    // --- our side
+    /// Concurrent mutations kept changing the key; the caller may try again.
+    #[error("concurrent changes of the same key prevented the operation")]
+    Contention,
+    /// Queues are full or the engine stalls; nothing was written and the caller should back off.
+    #[error("the store is overloaded")]
+    Overloaded,
+    /// Free space is below the floor; nothing was written.
+    #[error("the disk is full: {available_bytes} bytes are free, the floor is {floor_bytes}")]
+    DiskFull {
+        /// What is free.
+        available_bytes: u64,
+        /// The floor under which writes are refused.
+        floor_bytes: u64,
+    },
+    /// The store accepts no writes until it is restarted.
+    #[error("the store is read-only: {reason}")]
+    ReadOnly {
+        /// What made it so.
+        reason: String,
+    },
+    /// The engine failed during a commit; whether it happened is unknown.
+    #[error("the outcome of the commit is unknown")]
+    OutcomeUnknown,
+    /// Stored bytes do not have the checksum they were written with.
+    #[error("stored data is corrupt: {what}")]
+    Corrupt {
+        /// Which structure, named by ids, never by contents.
+        what: String,
+    },
+    /// The operating system refused something.
+    #[error("input/output failed while {doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StorageError {
+    /// An `io::Error` with what was being done.
+    pub fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+
+    /// Corruption of the named structure.
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}

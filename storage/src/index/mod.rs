@@ -1,0 +1,169 @@
+//! The index: an ordered, transactional key-value store behind one small trait.
+//!
+//! Invariants: nothing commits across partitions; a batch commits whole or not at all, and is durable when `Committed`
+//! is answered; a page sees one snapshot. The meaning of rows (versions, listings, multipart) lies above this trait.
+
+mod batch;
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod key;
+pub mod memory;
+pub mod rocks;
+mod view;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use batch::{Add, Batch, Guard, Write};
+pub use view::{Cursor, KeyRange, Page, Row, View};
+
+use crate::id::BucketId;
+
+/// The unit of atomicity: 16 bytes that begin every physical key of the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(pub [u8; 16]);
+
+impl Partition {
+    /// Holds the bucket directory and the identities.
+    pub const SYSTEM: Self = Self([0; 16]);
+}
+
+impl From<BucketId> for Partition {
+    fn from(bucket: BucketId) -> Self {
+        Self(*bucket.as_bytes())
+    }
+}
+
+/// One ordered map of rows. ARCHITECTURE 3.3 draws each family's keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // the names are those of the table
+pub enum Family {
+    Directory,
+    Bucket,
+    Document,
+    Current,
+    Hidden,
+    Version,
+    Upload,
+    Part,
+    Layout,
+    Inline,
+    Content,
+    Usage,
+    Job,
+    Identity,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 14] = [
+        Self::Directory,
+        Self::Bucket,
+        Self::Document,
+        Self::Current,
+        Self::Hidden,
+        Self::Version,
+        Self::Upload,
+        Self::Part,
+        Self::Layout,
+        Self::Inline,
+        Self::Content,
+        Self::Usage,
+        Self::Job,
+        Self::Identity,
+    ];
+
+    /// Its name on disk.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Bucket => "bucket",
+            Self::Document => "document",
+            Self::Current => "current",
+            Self::Hidden => "hidden",
+            Self::Version => "version",
+            Self::Upload => "upload",
+            Self::Part => "part",
+            Self::Layout => "layout",
+            Self::Inline => "inline",
+            Self::Content => "content",
+            Self::Usage => "usage",
+            Self::Job => "job",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// The commit that last wrote a row: unique and increasing over the index's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Every write of the batch is durable, under this revision.
+    Committed(Revision),
+    /// A guard did not hold; nothing was written.
+    Conflict,
+    /// Nothing was written.
+    Refused(Refusal),
+    /// The engine failed while writing: the batch may or may not survive. The index is read-only from here on.
+    Unknown,
+}
+
+/// Why a batch was not tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The queue is full or the engine stalls; try again later.
+    Overloaded,
+    /// The index is read-only until a restart.
+    ReadOnly,
+    /// The batch is larger than [`BATCH_BYTES_MAX`].
+    TooLarge,
+}
+
+/// The most that one batch may hold, keys and values together; also the most that one group of batches holds.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Why a page could not be read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum IndexError {
+    /// The caches do not hold what the page needs. Only ever seen inside a page, which passes it on.
+    #[error("not in the caches")]
+    Uncached,
+    /// A row cannot be decoded, or the engine found a bad block.
+    #[error("corrupt index: {0}")]
+    Corrupt(String),
+    /// The engine failed.
+    #[error("the index failed: {0}")]
+    Failed(String),
+}
+
+/// An ordered, transactional store of rows. Implementations: [`rocks::RocksIndex`], [`memory::MemoryIndex`].
+#[async_trait]
+pub trait Index: Send + Sync + fmt::Debug + 'static {
+    /// Runs one page of work against one snapshot of the partition. The page may run twice (first against the caches
+    /// on the calling thread, then on the blocking pool), so it must be restartable, and it must be bounded.
+    async fn read(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError>;
+
+    /// Commits all of the batch or nothing.
+    async fn commit(&self, partition: Partition, batch: Batch) -> Outcome;
+}
+
+impl dyn Index {
+    /// Runs `page` against one snapshot and returns what it returned. See [`Index::read`].
+    ///
+    /// # Errors
+    /// What the page returned, or the engine's failure.
+    pub async fn view<T, F>(&self, partition: Partition, page: F) -> Result<T, IndexError>
+    where
+        F: FnMut(&dyn View) -> Result<T, IndexError> + Send + 'static,
+        T: Send + 'static,
+    {
+        view::run(self, partition, page).await
+    }
+}

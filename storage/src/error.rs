@@ -8,7 +8,6 @@ use crate::id::AccountId;
 
 /// Why an operation did not happen. No variant carries a secret or file contents.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum StorageError {
     // --- what the caller asked for does not exist, or exists already
     /// No active bucket has this name (or it was deleted while the operation ran).

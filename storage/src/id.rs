@@ -13,7 +13,7 @@ macro_rules! id_type {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
         #[cbor(transparent)]
-        pub struct $name(#[cbor(with = "minicbor::bytes")] [u8; 16]);
+        pub struct $name(#[n(0)] #[cbor(with = "minicbor::bytes")] [u8; 16]);
 
         impl $name {
             /// The bytes, in the order that keys use.

@@ -10,6 +10,8 @@ mod error;
 pub mod health;
 pub mod id;
 pub mod index;
+pub mod object;
 pub mod observe;
+pub mod record;
 
 pub use error::StorageError;

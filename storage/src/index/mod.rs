@@ -6,6 +6,7 @@
 mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod family;
 pub mod key;
 pub mod memory;
 pub mod rocks;

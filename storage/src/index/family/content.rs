@@ -1,0 +1,78 @@
+//! `content`: one row for each content that is not inline; without it a content is garbage.
+//!
+//! ```text
+//! key    content id (16)
+//! value  ContentRecord
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use crate::id::ContentId;
+use crate::index::{Family, IndexError, Row, View};
+use crate::record::Record;
+
+/// What a content is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ContentKind {
+    /// One chunk file.
+    #[n(0)]
+    File {
+        /// Plaintext bytes.
+        #[n(0)]
+        size_bytes: u64,
+        /// Bytes of the file.
+        #[n(1)]
+        stored_bytes: u64,
+        /// The file's seal id, if it is sealed.
+        #[n(2)]
+        seal: Option<[u8; 16]>,
+    },
+    /// The parts that `layout` names.
+    #[n(1)]
+    Composite {
+        /// How many parts.
+        #[n(0)]
+        parts_count: u16,
+    },
+}
+
+/// One content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ContentRecord {
+    /// What it is made of.
+    #[n(0)]
+    pub kind: ContentKind,
+    /// How many versions or parts use it.
+    #[n(1)]
+    pub references: u32,
+}
+
+impl Record for ContentRecord {
+    const NAME: &'static str = "content";
+    const BYTES_MAX: usize = 128;
+}
+
+/// Reads a content's row.
+///
+/// # Errors
+/// The view's; `Corrupt` if it does not decode.
+pub fn read(view: &dyn View, id: ContentId) -> Result<Option<(Row, ContentRecord)>, IndexError> {
+    view.get(Family::Content, id.as_bytes())?
+        .map(|row| ContentRecord::from_value(&row.value).map(|record| (row, record)))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::check_round_trip;
+
+    #[test]
+    fn round_trips() {
+        let seal = Some([8; 16]);
+        let kind = ContentKind::File { size_bytes: u64::MAX, stored_bytes: u64::MAX, seal };
+        check_round_trip(&ContentRecord { kind, references: u32::MAX });
+        check_round_trip(&ContentRecord { kind: ContentKind::Composite { parts_count: 10_000 }, references: 1 });
+    }
+}

@@ -1,0 +1,24 @@
+//! `document`: a bucket's documents (policy, CORS, lifecycle ...): bytes that the crate owning the kind understands.
+//!
+//! ```text
+//! key    kind (u8)
+//! value  the document
+//! ```
+
+/// A kind of document. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DocumentKind {
+    /// Lifecycle rules.
+    Lifecycle = 1,
+    /// Replication rules.
+    Replication = 2,
+}
+
+impl DocumentKind {
+    /// The row's key.
+    #[must_use]
+    pub fn key(self) -> [u8; 1] {
+        [self as u8]
+    }
+}

@@ -1,0 +1,118 @@
+//! `job`: durable tasks, in the order in which they fall due.
+//!
+//! ```text
+//! key    queue (u8) | due, ms since the epoch (u64) | job id (16)
+//! value  JobRecord
+//! ```
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::clock::Timestamp;
+use crate::id::JobId;
+use crate::record::Record;
+
+/// The queues. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Queue {
+    /// Frees contents that no version uses any more.
+    Collect = 1,
+    /// Forgets completed uploads after a day.
+    ForgetUpload = 2,
+    /// Tasks that failed too often; nothing runs them.
+    Dead = 255,
+}
+
+impl Queue {
+    /// The queues that a runner serves.
+    pub const RUN: [Self; 2] = [Self::Collect, Self::ForgetUpload];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::ForgetUpload => "forget-upload",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct JobRecord {
+    /// What to do: CBOR that the queue's handler understands.
+    #[n(0)]
+    pub task: ByteVec,
+    /// How often it has failed.
+    #[n(1)]
+    pub attempts: u32,
+    /// The last failure.
+    #[n(2)]
+    pub last_error: Option<String>,
+    /// In the dead queue: the queue it came from.
+    #[n(3)]
+    pub origin: Option<u8>,
+}
+
+impl Record for JobRecord {
+    const NAME: &'static str = "job";
+    const BYTES_MAX: usize = 8 << 10;
+}
+
+/// The row's key.
+#[must_use]
+pub fn key(queue: Queue, due: Timestamp, id: JobId) -> [u8; 25] {
+    let mut key = [0; 25];
+    key[0] = queue as u8;
+    key[1..9].copy_from_slice(&due.unsigned_ms().to_be_bytes());
+    key[9..].copy_from_slice(id.as_bytes());
+    key
+}
+
+/// The first key of the queue's tasks that fall due at `due` or later.
+#[must_use]
+pub fn lower_bound(queue: Queue, due: Timestamp) -> [u8; 9] {
+    let mut key = [0; 9];
+    key[0] = queue as u8;
+    key[1..].copy_from_slice(&due.unsigned_ms().to_be_bytes());
+    key
+}
+
+/// The due time and id in a row's key; None if it is malformed.
+#[must_use]
+pub fn parse_key(row_key: &[u8]) -> Option<(Timestamp, JobId)> {
+    let due: [u8; 8] = row_key.get(1..9)?.try_into().ok()?;
+    let due = i64::try_from(u64::from_be_bytes(due)).ok()?;
+    Some((Timestamp(due), JobId::from_slice(row_key.get(9..)?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::check_round_trip;
+
+    #[test]
+    fn round_trips() {
+        check_round_trip(&JobRecord {
+            task: vec![1, 2, 3].into(),
+            attempts: 7,
+            last_error: Some("no".to_owned()),
+            origin: Some(1),
+        });
+        let id = JobId::from_bytes([9; 16]);
+        assert_eq!(parse_key(&key(Queue::Collect, Timestamp(55), id)), Some((Timestamp(55), id)));
+    }
+
+    #[test]
+    fn tasks_sort_by_queue_and_due_time() {
+        let id = JobId::from_bytes([0xFF; 16]);
+        let early = key(Queue::Collect, Timestamp(1), id);
+        let late = key(Queue::Collect, Timestamp(2), JobId::from_bytes([0; 16]));
+        assert!(early < late && late < key(Queue::ForgetUpload, Timestamp(0), id));
+        assert!(lower_bound(Queue::Collect, Timestamp(2)).as_slice() <= late.as_slice());
+        assert!(lower_bound(Queue::Collect, Timestamp(2)).as_slice() > early.as_slice());
+    }
+}

@@ -1,0 +1,139 @@
+//! `version`: every version of a key that is not its head, newest first.
+//!
+//! ```text
+//! key    esc(object key) | !version id (16)
+//! value  Version
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use crate::id::VersionId;
+use crate::index::key::push_escaped;
+use crate::object::{DeleteMarker, ObjectKey, ObjectVersion};
+use crate::record::Record;
+
+/// A version of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[allow(clippy::large_enum_variant)] // objects are by far the common case
+pub enum Version {
+    /// An object.
+    #[n(0)]
+    Object(#[n(0)] ObjectVersion),
+    /// A delete marker.
+    #[n(1)]
+    Marker(#[n(0)] DeleteMarker),
+}
+
+impl Record for Version {
+    const NAME: &'static str = "version";
+    const BYTES_MAX: usize = 16 << 10;
+}
+
+impl Version {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> VersionId {
+        match self {
+            Self::Object(object) => object.version_id,
+            Self::Marker(marker) => marker.version_id,
+        }
+    }
+
+    /// It is the key's `null` version.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        match self {
+            Self::Object(object) => object.is_null,
+            Self::Marker(marker) => marker.is_null,
+        }
+    }
+}
+
+/// The prefix that the rows of one object key share.
+#[must_use]
+pub fn key_prefix(key: &ObjectKey) -> Vec<u8> {
+    let mut prefix = Vec::with_capacity(key.as_bytes().len() + 2 + 16);
+    push_escaped(&mut prefix, key.as_bytes());
+    prefix
+}
+
+/// The row's key.
+#[must_use]
+pub fn key(key: &ObjectKey, version: VersionId) -> Vec<u8> {
+    let mut row_key = key_prefix(key);
+    row_key.extend_from_slice(&version.newest_first());
+    row_key
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::ContentId;
+    use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
+    use crate::record::check_round_trip;
+    use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
+
+    pub(crate) fn sample_object() -> ObjectVersion {
+        ObjectVersion {
+            version_id: VersionId::from_bytes([5; 16]),
+            is_null: true,
+            created: Timestamp(1_700_000_000_123),
+            owner: "123456789012".parse().unwrap(),
+            size_bytes: 5_000_000_000_000,
+            etag: Etag { digest: [0xAB; 16], parts_count: 10_000 },
+            content: Content::Composite(ContentId::from_bytes([6; 16])),
+            checksum: Some(ObjectChecksum {
+                value: Checksum::from_bytes(ChecksumAlgorithm::Crc32, &[1, 2, 3, 4]).unwrap(),
+                composite: true,
+            }),
+            storage_class: StorageClass::StandardIa,
+            attributes: ObjectAttributes {
+                content_type: Some("text/plain".to_owned()),
+                user_metadata: [("colour".to_owned(), "grün".to_owned())].into(),
+                ..ObjectAttributes::default()
+            },
+        }
+    }
+
+    #[test]
+    fn round_trips() {
+        check_round_trip(&Version::Object(sample_object()));
+        check_round_trip(&Version::Marker(DeleteMarker {
+            version_id: VersionId::from_bytes([1; 16]),
+            is_null: false,
+            created: Timestamp(0),
+            owner: "000000000001".parse().unwrap(),
+        }));
+    }
+
+    #[test]
+    fn the_largest_object_that_the_edge_lets_in_fits() {
+        let mut object = sample_object();
+        let header = || Some("x".repeat(1_024));
+        object.attributes = ObjectAttributes {
+            content_type: header(),
+            cache_control: header(),
+            content_disposition: header(),
+            content_encoding: header(),
+            content_language: header(),
+            expires: header(),
+            website_redirect_location: Some("x".repeat(2_048)),
+            user_metadata: (0..2_048 / 4).map(|n| (format!("{n:03}"), "x".to_owned())).collect(),
+        };
+        assert!(Version::Object(object).to_value().is_ok());
+    }
+
+    #[test]
+    fn newer_versions_of_a_key_sort_before_older_ones_and_keys_do_not_mix() {
+        let short = ObjectKey::new("a").unwrap();
+        let long = ObjectKey::new("a\0").unwrap();
+        let (old, new) = (VersionId::from_bytes([1; 16]), VersionId::from_bytes([2; 16]));
+        assert!(key(&short, new) < key(&short, old));
+        assert!(key(&short, old) < key(&long, new));
+        assert!(key(&short, old).starts_with(&key_prefix(&short)));
+        assert!(!key(&long, old).starts_with(&key_prefix(&short)));
+        assert!(ObjectKey::new(&"k".repeat(KEY_BYTES_MAX)).is_some());
+    }
+}

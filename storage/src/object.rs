@@ -1,0 +1,345 @@
+//! What is stored about an object: the types that records, operations and the edge share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cairn_crypto::checksum::{Checksum, ChecksumType};
+use minicbor::{Decode, Encode};
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, ContentId, VersionId};
+
+/// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
+pub const KEY_BYTES_MAX: usize = 1_024;
+
+/// An object's key: 1 to 1,024 bytes of UTF-8.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey(Box<str>);
+
+impl ObjectKey {
+    /// A key; None if it is empty or too long.
+    #[must_use]
+    pub fn new(key: &str) -> Option<Self> {
+        (!key.is_empty() && key.len() <= KEY_BYTES_MAX).then(|| Self(key.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The bytes, in whose order keys are listed.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// S3's storage classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+#[allow(missing_docs)] // the names are S3's
+pub enum StorageClass {
+    #[default]
+    #[n(0)]
+    Standard,
+    #[n(1)]
+    ReducedRedundancy,
+    #[n(2)]
+    StandardIa,
+    #[n(3)]
+    OnezoneIa,
+    #[n(4)]
+    IntelligentTiering,
+    #[n(5)]
+    GlacierIr,
+    #[n(6)]
+    Glacier,
+    #[n(7)]
+    DeepArchive,
+    #[n(8)]
+    ExpressOnezone,
+}
+
+impl StorageClass {
+    /// Every class.
+    pub const ALL: [Self; 9] = [
+        Self::Standard,
+        Self::ReducedRedundancy,
+        Self::StandardIa,
+        Self::OnezoneIa,
+        Self::IntelligentTiering,
+        Self::GlacierIr,
+        Self::Glacier,
+        Self::DeepArchive,
+        Self::ExpressOnezone,
+    ];
+
+    /// S3's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::ReducedRedundancy => "REDUCED_REDUNDANCY",
+            Self::StandardIa => "STANDARD_IA",
+            Self::OnezoneIa => "ONEZONE_IA",
+            Self::IntelligentTiering => "INTELLIGENT_TIERING",
+            Self::GlacierIr => "GLACIER_IR",
+            Self::Glacier => "GLACIER",
+            Self::DeepArchive => "DEEP_ARCHIVE",
+            Self::ExpressOnezone => "EXPRESS_ONEZONE",
+        }
+    }
+
+    /// The class of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// The byte that names it in `usage` keys.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether its objects must be restored before they can be read.
+    #[must_use]
+    pub fn needs_restore(self) -> bool {
+        matches!(self, Self::Glacier | Self::DeepArchive)
+    }
+}
+
+/// What a client says about an object besides its bytes: system headers and user metadata. Copied or replaced as a
+/// whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ObjectAttributes {
+    /// `Content-Type`; None: the client sent none.
+    #[n(0)]
+    pub content_type: Option<String>,
+    /// `Cache-Control`.
+    #[n(1)]
+    pub cache_control: Option<String>,
+    /// `Content-Disposition`.
+    #[n(2)]
+    pub content_disposition: Option<String>,
+    /// `Content-Encoding`, without `aws-chunked`.
+    #[n(3)]
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    #[n(4)]
+    pub content_language: Option<String>,
+    /// `Expires`, as sent.
+    #[n(5)]
+    pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    #[n(6)]
+    pub website_redirect_location: Option<String>,
+    /// `x-amz-meta-*`: lower-case names without the prefix.
+    #[n(7)]
+    pub user_metadata: BTreeMap<String, String>,
+}
+
+/// An ETag without quotes: an MD5, or the MD5 of parts' MD5s with their count.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Etag {
+    /// The digest.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub digest: [u8; 16],
+    /// How many parts; 0 for an object that was put whole.
+    #[n(1)]
+    pub parts_count: u16,
+}
+
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.digest))?;
+        match self.parts_count {
+            0 => Ok(()),
+            count => write!(f, "-{count}"),
+        }
+    }
+}
+
+impl fmt::Debug for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A stored checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ObjectChecksum {
+    /// Algorithm and value.
+    #[n(0)]
+    #[cbor(with = "checksum_codec")]
+    pub value: Checksum,
+    /// For a multipart object: it is over the parts' checksums, not over the object's bytes.
+    #[n(1)]
+    pub composite: bool,
+}
+
+impl ObjectChecksum {
+    /// What it covers, in S3's terms.
+    #[must_use]
+    pub fn checksum_type(&self) -> ChecksumType {
+        if self.composite { ChecksumType::Composite } else { ChecksumType::FullObject }
+    }
+}
+
+/// Where a version's or part's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Content {
+    /// There are no bytes.
+    #[n(0)]
+    Empty,
+    /// A row of the `inline` family.
+    #[n(1)]
+    Inline(#[n(0)] ContentId),
+    /// A chunk file, with a `content` row.
+    #[n(2)]
+    File(#[n(0)] ContentId),
+    /// The parts that `layout` names, with a `content` row.
+    #[n(3)]
+    Composite(#[n(0)] ContentId),
+}
+
+/// One version of a key that is an object, as stored and as operations return it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ObjectVersion {
+    /// Its id, also when it is the `null` version.
+    #[n(0)]
+    pub version_id: VersionId,
+    /// It is the key's `null` version: written while versioning was not enabled.
+    #[n(1)]
+    pub is_null: bool,
+    /// When it was created (`Last-Modified`).
+    #[n(2)]
+    pub created: Timestamp,
+    /// The account that owns it.
+    #[n(3)]
+    pub owner: AccountId,
+    /// Plaintext bytes.
+    #[n(4)]
+    pub size_bytes: u64,
+    /// The ETag.
+    #[n(5)]
+    pub etag: Etag,
+    /// Where its bytes are.
+    #[n(6)]
+    pub content: Content,
+    /// The checksum, declared or computed.
+    #[n(7)]
+    pub checksum: Option<ObjectChecksum>,
+    /// The storage class.
+    #[n(8)]
+    pub storage_class: StorageClass,
+    /// Headers and user metadata.
+    #[n(9)]
+    pub attributes: ObjectAttributes,
+}
+
+/// A delete marker.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DeleteMarker {
+    /// Its id, also when it is the `null` version.
+    #[n(0)]
+    pub version_id: VersionId,
+    /// It is the key's `null` version.
+    #[n(1)]
+    pub is_null: bool,
+    /// When it was created.
+    #[n(2)]
+    pub created: Timestamp,
+    /// The account that owns it.
+    #[n(3)]
+    pub owner: AccountId,
+}
+
+/// What a listing returns of an object: the tags of [`ObjectVersion`] that it needs, so that decoding skips the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Decode)]
+#[cbor(map)]
+pub struct ObjectSummary {
+    /// When it was created.
+    #[n(2)]
+    pub created: Timestamp,
+    /// The account that owns it.
+    #[n(3)]
+    pub owner: AccountId,
+    /// Plaintext bytes.
+    #[n(4)]
+    pub size_bytes: u64,
+    /// The ETag.
+    #[n(5)]
+    pub etag: Etag,
+    /// The checksum.
+    #[n(7)]
+    pub checksum: Option<ObjectChecksum>,
+    /// The storage class.
+    #[n(8)]
+    pub storage_class: StorageClass,
+}
+
+/// A checksum as `[algorithm code, value]`.
+pub(crate) mod checksum_codec {
+    use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
+    use minicbor::decode::{Decoder, Error};
+    use minicbor::encode::{self, Encoder, Write};
+
+    pub(crate) fn encode<C, W: Write>(
+        checksum: &Checksum,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.array(2)?.u8(checksum.algorithm().code())?.bytes(checksum.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Checksum, Error> {
+        if decoder.array()? != Some(2) {
+            return Err(Error::message("a checksum is an array of two"));
+        }
+        let algorithm = ChecksumAlgorithm::from_code(decoder.u8()?)
+            .ok_or_else(|| Error::message("an unknown checksum algorithm"))?;
+        Checksum::from_bytes(algorithm, decoder.bytes()?).map_err(Error::message)
+    }
+
+    /// As above for an optional checksum; absent is null.
+    pub(crate) mod optional {
+        use super::{Checksum, Decoder, Encoder, Error, Write, encode};
+
+        pub(crate) fn encode<C, W: Write>(
+            checksum: &Option<Checksum>,
+            encoder: &mut Encoder<W>,
+            context: &mut C,
+        ) -> Result<(), encode::Error<W::Error>> {
+            match checksum {
+                Some(checksum) => super::encode(checksum, encoder, context),
+                None => encoder.null().map(|_| ()),
+            }
+        }
+
+        pub(crate) fn decode<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Option<Checksum>, Error> {
+            if decoder.datatype()? == minicbor::data::Type::Null {
+                decoder.null()?;
+                return Ok(None);
+            }
+            super::decode(decoder, context).map(Some)
+        }
+
+        pub(crate) fn nil() -> Option<Option<Checksum>> {
+            Some(None)
+        }
+    }
+}

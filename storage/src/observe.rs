@@ -1,0 +1,26 @@
+//! What storage tells about itself while it works, for metrics. Implementations must be quick: they run on hot paths.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Hears of events inside storage.
+pub trait Observer: Send + Sync + fmt::Debug + 'static {
+    /// A group of `batches` batches was written to the index and synced.
+    fn commit_group(&self, batches: usize, bytes: usize, elapsed: Duration);
+
+    /// One sync of a blob's file ("file") or of its folder ("folder").
+    fn sync(&self, kind: &'static str, elapsed: Duration);
+
+    /// A task of this queue ended: "done", "retry" or "dead".
+    fn job(&self, queue: &'static str, result: &'static str);
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn commit_group(&self, _batches: usize, _bytes: usize, _elapsed: Duration) {}
+    fn sync(&self, _kind: &'static str, _elapsed: Duration) {}
+    fn job(&self, _queue: &'static str, _result: &'static str) {}
+}

@@ -37,7 +37,19 @@ pub struct Add {
     pub delta: i64,
 }
 
-/// Guards and writes that commit together within one partition. At least one row is written.
+/// A counter row's value.
+#[must_use]
+pub fn counter_to_bytes(count: i64) -> [u8; 8] {
+    count.to_be_bytes()
+}
+
+/// The count that a counter row's value holds; None if it is not a counter's.
+#[must_use]
+pub fn counter_from_bytes(value: &[u8]) -> Option<i64> {
+    value.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// Guards and writes that commit together within one partition. A batch that writes nothing only verifies its guards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     guards: Vec<Guard>,
@@ -67,7 +79,8 @@ impl Batch {
         self.writes.push(Write { family, key: key.into(), value: None });
     }
 
-    /// Adds `delta` to a counter row (i64, 8 bytes big endian; absent counts as 0), without a guard.
+    /// Adds `delta` to a counter row (i64, 8 bytes big endian; absent counts as 0), without a guard. Adds apply after
+    /// the batch's puts and deletes.
     pub fn add(&mut self, family: Family, key: impl Into<Vec<u8>>, delta: i64) {
         if delta != 0 {
             self.adds.push(Add { family, key: key.into(), delta });

@@ -17,7 +17,7 @@ use std::fmt;
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use batch::{Add, Batch, Guard, Write};
+pub use batch::{Add, Batch, Guard, Write, counter_from_bytes, counter_to_bytes};
 pub use view::{Cursor, KeyRange, Page, Row, View};
 
 use crate::id::BucketId;
@@ -125,6 +125,8 @@ pub enum Refusal {
     ReadOnly,
     /// The batch is larger than [`BATCH_BYTES_MAX`].
     TooLarge,
+    /// A row that the batch guards or adds to cannot be read.
+    Unreadable,
 }
 
 /// The most that one batch may hold, keys and values together; also the most that one group of batches holds.

@@ -1,0 +1,267 @@
+//! The index in memory, for tests: the same answers as the engine's, faults on demand, and no executor of its own.
+//!
+//! Nothing here needs a runtime: each call suspends once before and once after it works, so that any executor (a
+//! schedule explorer's too) may run other tasks in between. A snapshot is a clone of a few `Arc`s; a commit copies
+//! a family's map only while somebody still holds the older one.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::future::poll_fn;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::task::Poll;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{
+    BATCH_BYTES_MAX, Batch, Cursor, Family, Index, IndexError, KeyRange, Outcome, Page, Partition, Refusal, Revision,
+    Row, View, counter_from_bytes, counter_to_bytes,
+};
+use crate::health::Health;
+
+/// An index whose commits are durable for as long as the value, or a [`MemorySnapshot`] of it, lives.
+#[derive(Debug, Default)]
+pub struct MemoryIndex {
+    health: Health,
+    state: Mutex<State>,
+}
+
+/// Everything a [`MemoryIndex`] held at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySnapshot(Rows);
+
+/// What an injected failure does to the commit that meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `Refused(Overloaded)`: nothing is written and the next commit works.
+    Overloaded,
+    /// `Unknown`, and the batch was written; every later commit is refused.
+    UnknownWritten,
+    /// `Unknown`, and the batch was lost; every later commit is refused.
+    UnknownLost,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: Rows,
+    /// The fault and how many commits pass before it.
+    fault: Option<(u64, Fault)>,
+}
+
+type RowMap = BTreeMap<Bytes, Row>;
+
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    /// By physical key (partition | key), per family in the order of `Family::ALL`.
+    families: [Arc<RowMap>; Family::ALL.len()],
+    last_revision: u64,
+}
+
+impl MemoryIndex {
+    /// An empty index that an injected failure turns read-only through `health`.
+    #[must_use]
+    pub fn new(health: Health) -> Self {
+        Self::from_snapshot(MemorySnapshot::default(), health)
+    }
+
+    /// An index that holds what `snapshot` held: what a restart after a crash finds.
+    #[must_use]
+    pub fn from_snapshot(snapshot: MemorySnapshot, health: Health) -> Self {
+        Self { health, state: Mutex::new(State { rows: snapshot.0, fault: None }) }
+    }
+
+    /// What is committed now.
+    #[must_use]
+    pub fn snapshot(&self) -> MemorySnapshot {
+        MemorySnapshot(self.state.lock().rows.clone())
+    }
+
+    /// The next commit meets `fault`.
+    pub fn fail_next(&self, fault: Fault) {
+        self.fail_after(0, fault);
+    }
+
+    /// `commits` more commits pass, the one after them meets `fault`.
+    pub fn fail_after(&self, commits: u64, fault: Fault) {
+        self.state.lock().fault = Some((commits, fault));
+    }
+
+    fn commit_now(&self, partition: Partition, batch: &Batch) -> Outcome {
+        if self.health.read_only().is_some() {
+            return Outcome::Refused(Refusal::ReadOnly);
+        }
+        if batch.size_bytes() > BATCH_BYTES_MAX {
+            return Outcome::Refused(Refusal::TooLarge);
+        }
+        let mut state = self.state.lock();
+        match state.take_fault() {
+            None => state.rows.apply(partition, batch),
+            Some(Fault::Overloaded) => Outcome::Refused(Refusal::Overloaded),
+            Some(fault @ (Fault::UnknownWritten | Fault::UnknownLost)) => {
+                if fault == Fault::UnknownWritten {
+                    // A batch whose guards do not hold is not written by a failing engine either.
+                    let _ = state.rows.apply(partition, batch);
+                }
+                self.health.fail("an injected failure of the index");
+                Outcome::Unknown
+            }
+        }
+    }
+}
+
+impl State {
+    fn take_fault(&mut self) -> Option<Fault> {
+        let (commits, fault) = self.fault?;
+        self.fault = commits.checked_sub(1).map(|left| (left, fault));
+        self.fault.is_none().then_some(fault)
+    }
+}
+
+impl Rows {
+    fn apply(&mut self, partition: Partition, batch: &Batch) -> Outcome {
+        let held = batch.guards().iter().all(|guard| {
+            let row = self.family(guard.family).get(&*physical_key(partition, &guard.key));
+            row.map(|row| row.revision) == guard.revision
+        });
+        if !held {
+            return Outcome::Conflict;
+        }
+        if batch.is_empty() {
+            return Outcome::Committed(Revision(self.last_revision));
+        }
+        let before = self.clone();
+        self.last_revision += 1;
+        let revision = Revision(self.last_revision);
+        for write in batch.writes() {
+            let key = physical_key(partition, &write.key);
+            match &write.value {
+                Some(value) => self.family_mut(write.family).insert(key, Row { revision, value: value.clone() }),
+                None => self.family_mut(write.family).remove(&key),
+            };
+        }
+        for add in batch.adds() {
+            let rows = self.family_mut(add.family);
+            let key = physical_key(partition, &add.key);
+            let Some(count) = rows.get(&key).map_or(Some(0), |row| counter_from_bytes(&row.value)) else {
+                *self = before;
+                return Outcome::Refused(Refusal::Unreadable);
+            };
+            let value = Bytes::copy_from_slice(&counter_to_bytes(count.wrapping_add(add.delta)));
+            rows.insert(key, Row { revision, value });
+        }
+        Outcome::Committed(revision)
+    }
+
+    fn family(&self, family: Family) -> &RowMap {
+        &self.families[family as usize]
+    }
+
+    fn family_mut(&mut self, family: Family) -> &mut RowMap {
+        Arc::make_mut(&mut self.families[family as usize])
+    }
+}
+
+fn physical_key(partition: Partition, key: &[u8]) -> Bytes {
+    [&partition.0, key].concat().into()
+}
+
+/// Lets the executor run other tasks once.
+async fn pause() {
+    let mut paused = false;
+    poll_fn(|context| {
+        if paused {
+            return Poll::Ready(());
+        }
+        paused = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[async_trait]
+impl Index for MemoryIndex {
+    async fn read(&self, partition: Partition, mut page: Box<dyn Page>) -> Result<(), IndexError> {
+        pause().await;
+        let rows = self.state.lock().rows.clone();
+        let result = page.run(&MemoryView { rows, partition });
+        pause().await;
+        result
+    }
+
+    async fn commit(&self, partition: Partition, batch: Batch) -> Outcome {
+        pause().await;
+        let outcome = self.commit_now(partition, &batch);
+        pause().await;
+        outcome
+    }
+}
+
+struct MemoryView {
+    rows: Rows,
+    partition: Partition,
+}
+
+impl View for MemoryView {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Row>, IndexError> {
+        Ok(self.rows.family(family).get(&*physical_key(self.partition, key)).cloned())
+    }
+
+    fn cursor<'v>(&'v self, family: Family, range: KeyRange) -> Result<Box<dyn Cursor + 'v>, IndexError> {
+        let mut cursor = MemoryCursor {
+            rows: self.rows.family(family),
+            partition: self.partition,
+            end: range.end,
+            ahead: btree_map::Range::default(),
+            row: None,
+        };
+        cursor.go_to(&range.start);
+        Ok(Box::new(cursor))
+    }
+}
+
+struct MemoryCursor<'v> {
+    rows: &'v RowMap,
+    partition: Partition,
+    end: Option<Vec<u8>>,
+    ahead: btree_map::Range<'v, Bytes, Row>,
+    row: Option<(&'v [u8], &'v Row)>,
+}
+
+impl MemoryCursor<'_> {
+    fn go_to(&mut self, key: &[u8]) {
+        let start = physical_key(self.partition, key);
+        self.ahead = self.rows.range::<[u8], _>((Bound::Included(&*start), Bound::Unbounded));
+        self.step();
+    }
+
+    fn step(&mut self) {
+        self.row = self.ahead.next().and_then(|(physical, row)| {
+            let key = physical.strip_prefix(&self.partition.0)?;
+            let ended = self.end.as_ref().is_some_and(|end| key >= &end[..]);
+            (!ended).then_some((key, row))
+        });
+    }
+}
+
+impl Cursor for MemoryCursor<'_> {
+    fn row(&self) -> Option<(&[u8], Revision, &[u8])> {
+        self.row.map(|(key, row)| (key, row.revision, &row.value[..]))
+    }
+
+    fn advance(&mut self) -> Result<(), IndexError> {
+        if self.row.is_some() {
+            self.step();
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<(), IndexError> {
+        if self.row.is_some_and(|(current, _)| current < key) {
+            self.go_to(key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,426 @@
+//! Buckets: creation and deletion as sagas over two partitions, lookup, and the list of an account's buckets.
+//!
+//! A bucket has a row in the directory (which owns the name) and one in its own partition (which mutations guard).
+//! Nothing commits across partitions, so the directory row carries the intent, and [`Store::recover`] finishes what a
+//! crash cut short: `Creating` is completed, `Deleting` is resumed. Neither was acknowledged, so both are allowed.
+
+use std::fmt;
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::id::{AccountId, BucketId};
+use crate::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
+use crate::index::family::directory::{DirectoryEntry, EntryState};
+use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
+use crate::record::Record;
+
+use super::seen::SeenBucket;
+use super::{ATTEMPTS_MAX, Store};
+
+/// How many rows one batch of a bucket's removal deletes.
+const REMOVE_ROWS_MAX: usize = 1_000;
+
+/// A bucket's name: 3 to 63 of `a-z 0-9 . -` (S3 user guide, "Bucket naming rules").
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketName(Box<str>);
+
+impl BucketName {
+    /// The name, if it follows the rules.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let bytes = name.as_bytes();
+        let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        let reserved = name.starts_with("xn--")
+            || name.starts_with("sthree-")
+            || name.starts_with("amzn-s3-demo-")
+            || name.ends_with("-s3alias")
+            || name.ends_with("--ol-s3")
+            || name.ends_with(".mrap")
+            || name.ends_with("--x-s3")
+            || name.ends_with("--table-s3");
+        let valid = (3..=63).contains(&bytes.len())
+            && edge(bytes.first())
+            && edge(bytes.last())
+            && bytes.iter().all(inner)
+            && !name.contains("..")
+            && name.parse::<std::net::Ipv4Addr>().is_err()
+            && !reserved;
+        valid.then(|| Self(name.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A bucket, as it was when it was looked up. Mutations read its row again and guard it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its id and partition.
+    pub id: BucketId,
+    /// Its name.
+    pub name: BucketName,
+    /// The owner.
+    pub owner: AccountId,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Its region.
+    pub region: String,
+    /// Versioning.
+    pub versioning: Versioning,
+    /// Object lock is enabled.
+    pub object_lock: bool,
+}
+
+/// A bucket to create.
+#[derive(Clone, Debug)]
+pub struct NewBucket {
+    /// Its name.
+    pub name: BucketName,
+    /// The owner.
+    pub owner: AccountId,
+    /// Its region.
+    pub region: String,
+    /// Enable object lock (and with it versioning).
+    pub object_lock: bool,
+}
+
+/// Which of an account's buckets to list.
+#[derive(Clone, Debug)]
+pub struct ListBuckets {
+    /// Only names that begin with this.
+    pub prefix: String,
+    /// Only names after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub max_buckets: usize,
+}
+
+/// A listed bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSummary {
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Its region.
+    pub region: String,
+}
+
+/// One page of buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketsPage {
+    /// In the order of their names.
+    pub buckets: Vec<BucketSummary>,
+    /// There are more after this name.
+    pub next: Option<String>,
+}
+
+type SeenEntry = Option<(Revision, DirectoryEntry)>;
+
+fn read_entry(view: &dyn View, name: &str) -> Result<SeenEntry, IndexError> {
+    let Some(row) = view.get(Family::Directory, name.as_bytes())? else { return Ok(None) };
+    Ok(Some((row.revision, DirectoryEntry::from_value(&row.value)?)))
+}
+
+impl Store {
+    /// Creates a bucket. Durable when it returns.
+    ///
+    /// # Errors
+    /// `BucketExists`, `BucketBusy` while the name's bucket is being created or deleted; `DiskFull`, `ReadOnly`.
+    pub async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, StorageError> {
+        self.health().check_space_for(0)?;
+        let name = new.name.as_str();
+        if let Some((_, entry)) = self.directory_entry(name).await? {
+            return Err(match entry.state {
+                EntryState::Active => StorageError::BucketExists { owner: entry.owner },
+                EntryState::Creating | EntryState::Deleting => StorageError::BucketBusy,
+            });
+        }
+        let entry = DirectoryEntry {
+            bucket: BucketId::generate(self.clock().as_ref(), self.entropy().as_ref()),
+            owner: new.owner,
+            created: self.clock().now(),
+            state: EntryState::Creating,
+            region: new.region,
+            object_lock: new.object_lock,
+        };
+        // Stops: create x create of the same name.
+        if !self.put_entry(name, None, &entry).await? {
+            return Err(StorageError::BucketBusy);
+        }
+        self.complete_creation(name, entry).await?;
+        self.bucket(&new.name).await
+    }
+
+    /// The second and third step of a creation; also what recovery does with a `Creating` entry.
+    async fn complete_creation(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
+        let record = BucketRecord {
+            name: name.to_owned(),
+            owner: entry.owner,
+            created: entry.created,
+            region: entry.region.clone(),
+            state: BucketState::Active,
+            versioning: if entry.object_lock { Versioning::Enabled } else { Versioning::Unversioned },
+            object_lock: entry.object_lock,
+        };
+        let mut batch = Batch::new();
+        // Stops: recovery writing over a row that the creation it completes had written already.
+        batch.guard(Family::Bucket, bucket::KEY, None);
+        batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
+        self.commit(entry.bucket.into(), batch, Vec::new()).await?;
+        let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
+        let active = DirectoryEntry { state: EntryState::Active, ..entry };
+        // Stops: two recoveries; nobody else changes a `Creating` entry.
+        if self.put_entry(name, Some(revision), &active).await? { Ok(()) } else { Err(StorageError::BucketBusy) }
+    }
+
+    /// The bucket of this name.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    pub async fn bucket(&self, name: &BucketName) -> Result<Bucket, StorageError> {
+        let (_, entry) = self.directory_entry(name.as_str()).await?.ok_or(StorageError::NoSuchBucket)?;
+        if entry.state == EntryState::Creating {
+            return Err(StorageError::NoSuchBucket);
+        }
+        let seen = self.view(entry.bucket, SeenBucket::read).await?.ok_or(StorageError::NoSuchBucket)?;
+        Ok(Bucket {
+            id: entry.bucket,
+            name: name.clone(),
+            owner: seen.record.owner,
+            created: seen.record.created,
+            region: seen.record.region,
+            versioning: seen.record.versioning,
+            object_lock: seen.record.object_lock,
+        })
+    }
+
+    /// Deletes an empty bucket. Durable when it returns; no write into the bucket that was acknowledged is lost.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `BucketNotEmpty`, `BucketBusy`, `ReadOnly`.
+    pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StorageError> {
+        // A look before the saga, so that deleting a bucket that is in use disturbs nobody.
+        if !self.view(bucket.id, is_empty).await? {
+            return Err(StorageError::BucketNotEmpty);
+        }
+        let name = bucket.name.as_str();
+        let (revision, entry) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
+        if entry.bucket != bucket.id {
+            return Err(StorageError::NoSuchBucket);
+        }
+        if entry.state != EntryState::Active {
+            return Err(StorageError::BucketBusy);
+        }
+        // Stops: delete x delete, delete x (delete and create anew).
+        if !self.put_entry(name, Some(revision), &DirectoryEntry { state: EntryState::Deleting, ..entry.clone() }).await? {
+            return Err(StorageError::BucketBusy);
+        }
+        self.complete_deletion(name, entry).await
+    }
+
+    /// The rest of a deletion; also what recovery does with a `Deleting` entry.
+    async fn complete_deletion(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
+        let exists = self.set_bucket_state(entry.bucket, BucketState::Deleting).await?;
+        if exists && !self.view(entry.bucket, is_empty).await? {
+            self.set_bucket_state(entry.bucket, BucketState::Active).await?;
+            let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
+            let active = DirectoryEntry { state: EntryState::Active, ..entry };
+            // Stops: two recoveries; nobody else changes a `Deleting` entry.
+            self.put_entry(name, Some(revision), &active).await?;
+            return Err(StorageError::BucketNotEmpty);
+        }
+        self.run_collector_before_removal(entry.bucket).await?;
+        self.remove_rows(entry.bucket).await?;
+        let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
+        let mut batch = Batch::new();
+        // Stops: two recoveries of which one also saw the name taken anew.
+        batch.guard(Family::Directory, name.as_bytes(), Some(revision));
+        batch.delete(Family::Directory, name.as_bytes());
+        self.commit(Partition::SYSTEM, batch, Vec::new()).await?;
+        Ok(())
+    }
+
+    /// Sets the bucket row's state; false if there is no row any more.
+    async fn set_bucket_state(&self, id: BucketId, state: BucketState) -> Result<bool, StorageError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(seen) = self.view(id, SeenBucket::read).await? else { return Ok(false) };
+            let mut batch = Batch::new();
+            // Stops: the state x a change of the bucket's versioning.
+            batch.guard(Family::Bucket, bucket::KEY, Some(seen.revision));
+            batch.put(Family::Bucket, bucket::KEY, BucketRecord { state, ..seen.record }.to_value()?);
+            if self.commit(id.into(), batch, Vec::new()).await? {
+                return Ok(true);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Removes what an empty bucket's partition still holds: documents, counters, completed uploads, tasks; the bucket
+    /// row last.
+    async fn remove_rows(&self, id: BucketId) -> Result<(), StorageError> {
+        let rest = Family::ALL.into_iter().filter(|family| *family != Family::Bucket).chain([Family::Bucket]);
+        for family in rest {
+            loop {
+                let keys = self.view(id, move |view| first_keys(view, family)).await?;
+                if keys.is_empty() {
+                    break;
+                }
+                let mut batch = Batch::new();
+                for key in keys {
+                    batch.delete(family, key);
+                }
+                self.commit(id.into(), batch, Vec::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One page of the account's buckets, in the order of their names.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn list_buckets(&self, owner: AccountId, list: ListBuckets) -> Result<BucketsPage, StorageError> {
+        let page = move |view: &dyn View| {
+            let mut range = KeyRange::prefix(list.prefix.as_bytes());
+            if let Some(after) = &list.after {
+                range.start = range.start.max([after.as_bytes(), b"\0"].concat());
+            }
+            let mut page = BucketsPage { buckets: Vec::new(), next: None };
+            let mut cursor = view.cursor(Family::Directory, range)?;
+            while let Some((key, _, value)) = cursor.row() {
+                let entry = DirectoryEntry::from_value(value)?;
+                if entry.owner == owner && entry.state == EntryState::Active {
+                    if page.buckets.len() == list.max_buckets {
+                        page.next = page.buckets.last().map(|last: &BucketSummary| last.name.clone());
+                        break;
+                    }
+                    let name = String::from_utf8_lossy(key).into_owned();
+                    page.buckets.push(BucketSummary { name, created: entry.created, region: entry.region });
+                }
+                cursor.advance()?;
+            }
+            Ok(page)
+        };
+        Ok(self.index().view(Partition::SYSTEM, page).await?)
+    }
+
+    /// Every bucket of the directory, whatever its state.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn all_buckets(&self) -> Result<Vec<(String, DirectoryEntry)>, StorageError> {
+        let mut buckets: Vec<(String, DirectoryEntry)> = Vec::new();
+        loop {
+            let start = buckets.last().map(|(name, _)| [name.as_bytes(), b"\0"].concat()).unwrap_or_default();
+            let page = self.index().view(Partition::SYSTEM, move |view| {
+                let mut page = Vec::new();
+                let mut cursor = view.cursor(Family::Directory, KeyRange { start: start.clone(), end: None })?;
+                while let Some((key, _, value)) = cursor.row().filter(|_| page.len() < REMOVE_ROWS_MAX) {
+                    page.push((String::from_utf8_lossy(key).into_owned(), DirectoryEntry::from_value(value)?));
+                    cursor.advance()?;
+                }
+                Ok(page)
+            });
+            let page = page.await?;
+            if page.is_empty() {
+                return Ok(buckets);
+            }
+            buckets.extend(page);
+        }
+    }
+
+    /// Finishes the sagas that a stop cut short. Call it before the first request.
+    ///
+    /// # Errors
+    /// The index's; `ReadOnly` if there is something to finish and the store cannot write.
+    pub async fn recover(&self) -> Result<(), StorageError> {
+        for (name, entry) in self.all_buckets().await? {
+            match entry.state {
+                EntryState::Active => {}
+                EntryState::Creating => self.complete_creation(&name, entry).await?,
+                EntryState::Deleting => match self.complete_deletion(&name, entry).await {
+                    Ok(()) | Err(StorageError::BucketNotEmpty) => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn directory_entry(&self, name: &str) -> Result<SeenEntry, StorageError> {
+        let name = name.to_owned();
+        Ok(self.index().view(Partition::SYSTEM, move |view| read_entry(view, &name)).await?)
+    }
+
+    /// Puts a directory row whose revision must be `seen`. False: it has changed.
+    async fn put_entry(
+        &self,
+        name: &str,
+        seen: Option<Revision>,
+        entry: &DirectoryEntry,
+    ) -> Result<bool, StorageError> {
+        let mut batch = Batch::new();
+        // Each caller names the race.
+        batch.guard(Family::Directory, name.as_bytes(), seen);
+        batch.put(Family::Directory, name.as_bytes(), entry.to_value()?);
+        self.commit(Partition::SYSTEM, batch, Vec::new()).await
+    }
+}
+
+fn first_keys(view: &dyn View, family: Family) -> Result<Vec<Vec<u8>>, IndexError> {
+    let mut keys = Vec::new();
+    let mut cursor = view.cursor(family, KeyRange::all())?;
+    while let Some((key, _, _)) = cursor.row().filter(|_| keys.len() < REMOVE_ROWS_MAX) {
+        keys.push(key.to_vec());
+        cursor.advance()?;
+    }
+    Ok(keys)
+}
+
+/// Whether a bucket has no version and no open upload, as S3 counts (S3 API reference, DeleteBucket; open uploads do
+/// not keep a bucket from being deleted there, but their parts would be lost without a word here).
+fn is_empty(view: &dyn View) -> Result<bool, IndexError> {
+    for family in [Family::Current, Family::Hidden, Family::Version] {
+        if view.cursor(family, KeyRange::all())?.row().is_some() {
+            return Ok(false);
+        }
+    }
+    let mut cursor = view.cursor(Family::Upload, KeyRange::all())?;
+    while let Some((_, _, value)) = cursor.row() {
+        if super::multipart::is_open(value)? {
+            return Ok(false);
+        }
+        cursor.advance()?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules() {
+        for name in ["abc", "a-b.c", "0aa", "a.b", &"x".repeat(63)] {
+            assert!(BucketName::new(name).is_some(), "{name}");
+        }
+        let long = "x".repeat(64);
+        for name in [
+            "", "ab", &long, "Abc", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b", "192.168.1.1", "xn--abc", "abc-s3alias",
+            "a/b", "a b", "ä-bucket",
+        ] {
+            assert!(BucketName::new(name).is_none(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! CopyObject: the bytes of a version become the content of a new one. Bytes are copied, with the checksum computed
+//! anew as they pass, so what arrives has been verified twice.
+
+use futures::StreamExt as _;
+
+use cairn_crypto::checksum::ChecksumAlgorithm;
+
+use crate::StorageError;
+use crate::id::AccountId;
+use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
+
+use super::ingest::{Body, BodyError, DeclaredChecksum, Destination};
+use super::put_object::NewObject;
+use super::{
+    Bucket, GetObject, ObjectBody, PUT_BYTES_MAX, ReadConditions, Select, Store, VersionSelector, WriteConditions,
+};
+
+/// What to copy.
+#[derive(Clone, Debug)]
+pub struct CopySource<'a> {
+    /// Its bucket.
+    pub bucket: &'a Bucket,
+    /// Its key.
+    pub key: &'a ObjectKey,
+    /// Its version.
+    pub version: VersionSelector,
+    /// Conditions on it.
+    pub conditions: ReadConditions,
+}
+
+/// What the copy is to be.
+#[derive(Clone, Debug)]
+pub struct CopyObject {
+    /// Headers and metadata; None: those of the source.
+    pub attributes: Option<ObjectAttributes>,
+    /// The storage class; None: STANDARD, as S3 has it.
+    pub storage_class: Option<StorageClass>,
+    /// The account that will own it.
+    pub owner: AccountId,
+    /// The checksum to compute; None: the source's algorithm.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// Conditions on what it replaces.
+    pub conditions: WriteConditions,
+}
+
+/// What was copied.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The new version.
+    pub object: ObjectVersion,
+    /// The version that was read.
+    pub source: ObjectVersion,
+}
+
+impl Store {
+    /// Copies an object. Atomic; durable when it returns. The source is read from one version, whatever happens to the
+    /// key meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::get_object`] for the source (a condition that does not hold is `PreconditionFailed`) and as
+    /// [`Store::put_object`] for the target; `CopyChangesNothing`; `TooLarge` above 5 GiB.
+    pub async fn copy_object(
+        &self,
+        source: CopySource<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        copy: CopyObject,
+    ) -> Result<Copied, StorageError> {
+        let (read, body) = self.open_copy_source(&source, Select::Whole).await?;
+        let onto_itself = source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
+        let storage_class = copy.storage_class.unwrap_or_default();
+        if onto_itself && copy.attributes.is_none() && storage_class == read.storage_class {
+            return Err(StorageError::CopyChangesNothing);
+        }
+        if read.size_bytes > PUT_BYTES_MAX {
+            return Err(StorageError::TooLarge { size_bytes: read.size_bytes, max_bytes: PUT_BYTES_MAX });
+        }
+        let attributes = copy.attributes.unwrap_or_else(|| read.attributes.clone());
+        let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
+        let destination = Destination::object(bucket.id, key, &attributes)?;
+        let ingested = self.ingest(copied_body(body, algorithm), destination).await?;
+        let new = NewObject {
+            owner: copy.owner,
+            size_bytes: ingested.size_bytes,
+            etag: Etag { digest: ingested.md5, parts_count: 0 },
+            checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
+            storage_class,
+            attributes,
+            content: ingested.content(),
+        };
+        let object = self.place_new(bucket, key, new, &copy.conditions, ingested).await?;
+        Ok(Copied { object, source: read })
+    }
+
+    /// Opens the source of a copy; a copy has no 304, so an unmodified source is a failed precondition.
+    pub(super) async fn open_copy_source(
+        &self,
+        source: &CopySource<'_>,
+        select: Select,
+    ) -> Result<(ObjectVersion, ObjectBody), StorageError> {
+        let get = GetObject { version: source.version, conditions: source.conditions.clone(), select };
+        match self.open_object(source.bucket, source.key, get).await {
+            Ok((found, body)) => Ok((found.object, body)),
+            Err(StorageError::NotModified { .. }) => {
+                Err(StorageError::PreconditionFailed { header: "x-amz-copy-source-if-*" })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The bytes of an object as the body of a put.
+pub(super) fn copied_body(body: ObjectBody, algorithm: Option<ChecksumAlgorithm>) -> Body {
+    let length = Some(body.remaining_bytes());
+    let stream = body.map(|item| item.map_err(|error| Box::new(error) as BodyError));
+    let checksum = algorithm.map_or(DeclaredChecksum::None, DeclaredChecksum::Compute);
+    Body { stream: Box::pin(stream), length, content_md5: None, checksum }
+}

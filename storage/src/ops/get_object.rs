@@ -1,0 +1,474 @@
+//! GetObject and HeadObject: one view finds the version and everything needed to read it; the bytes follow as a stream.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cairn_crypto::seal::SealId;
+use futures::Stream;
+
+use crate::StorageError;
+use crate::blob::{self, BlobReader, BlobStore, BlobStream};
+use crate::id::{ContentId, VersionId};
+use crate::index::family::content::{self, ContentKind};
+use crate::index::family::head::{Head, SeenHead};
+use crate::index::family::layout::{self, LayoutPage, LayoutPart};
+use crate::index::family::version::Version;
+use crate::index::{Family, IndexError, KeyRange, View};
+use crate::object::{Content, ObjectKey, ObjectVersion};
+use crate::record::Record;
+
+use super::seen::read_version;
+use super::{Bucket, ReadConditions, Store};
+
+/// Which version of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VersionSelector {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The `null` version.
+    Null,
+    /// This one.
+    Id(VersionId),
+}
+
+impl VersionSelector {
+    /// The id of the version that is asked for by name; None: the newest, or a `null` version that does not exist.
+    pub(super) fn resolve(self, head: &Head) -> Option<VersionId> {
+        match self {
+            Self::Newest => None,
+            Self::Id(id) => Some(id),
+            Self::Null if head.version.is_null() => Some(head.version.id()),
+            Self::Null => head.older_null,
+        }
+    }
+}
+
+/// A range of bytes as a client asks for it (RFC 9110 section 14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeRequest {
+    /// `first-` or `first-last`.
+    From {
+        /// The first byte.
+        first: u64,
+        /// The last byte, inclusive; None: the end.
+        last: Option<u64>,
+    },
+    /// `-length`: the last bytes.
+    Suffix(u64),
+}
+
+impl RangeRequest {
+    /// The bytes asked for of a content of `size_bytes`.
+    ///
+    /// # Errors
+    /// `RangeNotSatisfiable`.
+    pub fn resolve(self, size_bytes: u64) -> Result<Range<u64>, StorageError> {
+        let range = match self {
+            Self::From { first, last } => {
+                first..last.map_or(size_bytes, |last| last.saturating_add(1).min(size_bytes))
+            }
+            Self::Suffix(length) => size_bytes.saturating_sub(length)..size_bytes,
+        };
+        if range.start < range.end { Ok(range) } else { Err(StorageError::RangeNotSatisfiable { size_bytes }) }
+    }
+}
+
+/// What of the version to return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Select {
+    /// All of it.
+    #[default]
+    Whole,
+    /// A range.
+    Range(RangeRequest),
+    /// The part that was uploaded under this place in the finished object (1: the first).
+    Part(u16),
+}
+
+/// What to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetObject {
+    /// Which version.
+    pub version: VersionSelector,
+    /// Conditions on it.
+    pub conditions: ReadConditions,
+    /// What of it.
+    pub select: Select,
+}
+
+/// A version without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// The version.
+    pub object: ObjectVersion,
+    /// The bytes selected.
+    pub range: Range<u64>,
+    /// How many parts it has, if it was uploaded in parts.
+    pub parts_count: Option<u16>,
+}
+
+/// A version with its bytes.
+#[derive(Debug)]
+pub struct ObjectRead {
+    /// The version.
+    pub object: ObjectVersion,
+    /// The bytes selected.
+    pub range: Range<u64>,
+    /// How many parts it has, if it was uploaded in parts.
+    pub parts_count: Option<u16>,
+    /// The bytes.
+    pub body: ObjectBody,
+}
+
+/// One piece of a content that lies in one file or row.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) source: Source,
+    /// The bytes wanted of it.
+    pub(super) range: Range<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// The inline row's value, verified when it is read.
+    Inline { id: ContentId, row: Bytes },
+    /// A chunk file.
+    File { id: ContentId, size_bytes: u64, seal: Option<SealId> },
+}
+
+/// Everything one view says about a version and the bytes wanted of it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) object: ObjectVersion,
+    pub(super) range: Range<u64>,
+    pub(super) parts_count: Option<u16>,
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl Store {
+    /// Reads an object or a range of it.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `NoSuchVersion`, `IsDeleteMarker`, `PreconditionFailed`, `NotModified`, `RangeNotSatisfiable`,
+    /// `NoSuchPart`. The body's stream may end with `Corrupt` or `Io`; bytes that fail their checksum are never given.
+    pub async fn get_object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        get: GetObject,
+    ) -> Result<ObjectRead, StorageError> {
+        let (found, body) = self.open_object(bucket, key, get).await?;
+        Ok(ObjectRead { object: found.object, range: found.range, parts_count: found.parts_count, body })
+    }
+
+    /// What [`Store::get_object`] would return, without the bytes.
+    ///
+    /// # Errors
+    /// As [`Store::get_object`].
+    pub async fn head_object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        get: GetObject,
+    ) -> Result<ObjectHead, StorageError> {
+        let found = self.find_object(bucket, key, get, false).await?;
+        Ok(ObjectHead { object: found.object, range: found.range, parts_count: found.parts_count })
+    }
+
+    /// Finds a version and pins its content before anybody can have collected it.
+    pub(super) async fn open_object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        get: GetObject,
+    ) -> Result<(Found, ObjectBody), StorageError> {
+        let entered = self.pins().enter();
+        let mut found = self.find_object(bucket, key, get, true).await?;
+        // A composite's parts go only after the composite, so one pin holds them all.
+        let pin = match found.object.content {
+            Content::File(id) | Content::Composite(id) => Some(self.pins().pin(id)),
+            Content::Empty | Content::Inline(_) => None,
+        };
+        drop(entered);
+        let body = ObjectBody {
+            blobs: self.blobs().clone(),
+            pieces: std::mem::take(&mut found.pieces).into(),
+            state: BodyState::Next,
+            remaining_bytes: found.range.end - found.range.start,
+            _pin: pin,
+        };
+        Ok((found, body))
+    }
+
+    async fn find_object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        get: GetObject,
+        with_pieces: bool,
+    ) -> Result<Found, StorageError> {
+        let key = key.clone();
+        self.view(bucket.id, move |view| find(view, &key, &get, with_pieces)).await?
+    }
+}
+
+type FoundOrNot<T> = Result<Result<T, StorageError>, IndexError>;
+
+fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, with_pieces: bool) -> FoundOrNot<Found> {
+    let object = match find_version(view, key, get.version)? {
+        Ok(object) => object,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Err(error) = get.conditions.check(&object) {
+        return Ok(Err(error));
+    }
+    let parts_count = match object.content {
+        Content::Composite(_) => Some(object.etag.parts_count),
+        _ => None,
+    };
+    let range = match get.select {
+        Select::Whole => Ok(0..object.size_bytes),
+        Select::Range(range) => range.resolve(object.size_bytes),
+        Select::Part(number) => part_range(view, &object, number)?,
+    };
+    let range = match range {
+        Ok(range) => range,
+        Err(error) => return Ok(Err(error)),
+    };
+    let pieces = if with_pieces { pieces(view, &object, &range)? } else { Vec::new() };
+    Ok(Ok(Found { object, range, parts_count, pieces }))
+}
+
+fn find_version(view: &dyn View, key: &ObjectKey, selector: VersionSelector) -> FoundOrNot<ObjectVersion> {
+    let missing = match selector {
+        VersionSelector::Newest => StorageError::NoSuchKey { delete_marker: None },
+        VersionSelector::Null | VersionSelector::Id(_) => StorageError::NoSuchVersion,
+    };
+    let Some(head) = SeenHead::read(view, key)?.head else { return Ok(Err(missing)) };
+    let version = match selector.resolve(&head) {
+        None if selector == VersionSelector::Newest => Some(head.version),
+        None => None,
+        Some(id) if id == head.version.id() => Some(head.version),
+        Some(id) => read_version(view, key, id)?,
+    };
+    Ok(match (version, selector) {
+        (None, _) => Err(missing),
+        (Some(Version::Object(object)), _) => Ok(object),
+        (Some(Version::Marker(marker)), VersionSelector::Newest) => {
+            Err(StorageError::NoSuchKey { delete_marker: Some(marker.version_id) })
+        }
+        (Some(Version::Marker(marker)), _) => Err(StorageError::IsDeleteMarker(marker.version_id)),
+    })
+}
+
+/// The bytes of the object's part `number`; an object that was put whole has one part.
+fn part_range(view: &dyn View, object: &ObjectVersion, number: u16) -> FoundOrNot<Range<u64>> {
+    let Content::Composite(id) = object.content else {
+        let whole = 0..object.size_bytes;
+        return Ok(if number == 1 { Ok(whole) } else { Err(StorageError::NoSuchPart { parts_count: 1 }) });
+    };
+    let parts_count = object.etag.parts_count;
+    let missing = || StorageError::NoSuchPart { parts_count };
+    let Some(position) = number.checked_sub(1).map(usize::from) else { return Ok(Err(missing())) };
+    let page_number = u16::try_from(position / layout::PAGE_PARTS_MAX).unwrap_or(u16::MAX);
+    let Some(row) = view.get(Family::Layout, &layout::key(id, page_number))? else { return Ok(Err(missing())) };
+    let page = LayoutPage::from_value(&row.value)?;
+    let part = page.parts.get(position % layout::PAGE_PARTS_MAX);
+    Ok(part.map(|part| part.offset_bytes..part.offset_bytes + part.size_bytes).ok_or_else(missing))
+}
+
+fn pieces(view: &dyn View, object: &ObjectVersion, range: &Range<u64>) -> Result<Vec<Piece>, IndexError> {
+    match object.content {
+        Content::Composite(id) => {
+            let mut pieces = Vec::new();
+            for part in parts_overlapping(view, id, range)? {
+                let start = range.start.max(part.offset_bytes) - part.offset_bytes;
+                let end = range.end.min(part.offset_bytes + part.size_bytes) - part.offset_bytes;
+                let seal = part.seal.map(SealId::from_bytes);
+                pieces.extend(piece(view, part.content, part.size_bytes, seal, start..end)?);
+            }
+            Ok(pieces)
+        }
+        Content::File(id) => {
+            let (_, record) = content::read(view, id)?
+                .ok_or_else(|| IndexError::Corrupt(format!("version's content {id} has no row")))?;
+            let ContentKind::File { seal, .. } = record.kind else {
+                return Err(IndexError::Corrupt(format!("content {id} should be a file")));
+            };
+            let seal = seal.map(SealId::from_bytes);
+            Ok(piece(view, object.content, object.size_bytes, seal, range.clone())?.into_iter().collect())
+        }
+        content => Ok(piece(view, content, object.size_bytes, None, range.clone())?.into_iter().collect()),
+    }
+}
+
+fn piece(
+    view: &dyn View,
+    content: Content,
+    size_bytes: u64,
+    seal: Option<SealId>,
+    range: Range<u64>,
+) -> Result<Option<Piece>, IndexError> {
+    let source = match content {
+        Content::Empty => return Ok(None),
+        Content::Inline(id) => {
+            let row = view
+                .get(Family::Inline, id.as_bytes())?
+                .ok_or_else(|| IndexError::Corrupt(format!("inline content {id} has no row")))?;
+            Source::Inline { id, row: row.value }
+        }
+        Content::File(id) => Source::File { id, size_bytes, seal },
+        Content::Composite(id) => return Err(IndexError::Corrupt(format!("composite {id} inside a composite"))),
+    };
+    Ok((range.start < range.end).then_some(Piece { source, range }))
+}
+
+/// The layout's parts that hold any byte of `range`, in order.
+fn parts_overlapping(view: &dyn View, id: ContentId, range: &Range<u64>) -> Result<Vec<LayoutPart>, IndexError> {
+    let mut parts = Vec::new();
+    let mut cursor = view.cursor(Family::Layout, KeyRange::prefix(id.as_bytes()))?;
+    if cursor.row().is_none() {
+        return Err(IndexError::Corrupt(format!("composite {id} has no layout")));
+    }
+    while let Some((_, _, value)) = cursor.row() {
+        let page = LayoutPage::from_value(value)?;
+        let past_range = page.parts.first().is_some_and(|first| first.offset_bytes >= range.end);
+        if past_range {
+            break;
+        }
+        parts.extend(page.parts.into_iter().filter(|part| {
+            part.offset_bytes < range.end && range.start < part.offset_bytes + part.size_bytes
+        }));
+        cursor.advance()?;
+    }
+    Ok(parts)
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<BlobReader, StorageError>> + Send + Sync>>;
+
+enum BodyState {
+    /// The next piece is to be begun.
+    Next,
+    /// Its file is being opened.
+    Opening(Opening, Range<u64>),
+    /// Its bytes are coming.
+    Reading(BlobStream),
+    /// The end, or an error, was given.
+    Ended,
+}
+
+/// An object's bytes as a stream. It ends with an error rather than give a byte that fails its checksum.
+pub struct ObjectBody {
+    blobs: BlobStore,
+    pieces: VecDeque<Piece>,
+    state: BodyState,
+    remaining_bytes: u64,
+    /// Keeps the collector away until the body ends.
+    _pin: Option<blob::Pin>,
+}
+
+impl ObjectBody {
+    /// How many bytes are still to come.
+    #[must_use]
+    pub fn remaining_bytes(&self) -> u64 {
+        self.remaining_bytes
+    }
+
+    fn begin(&mut self, piece: Piece) -> Result<Option<Bytes>, StorageError> {
+        match piece.source {
+            Source::Inline { id, row } => {
+                let bytes = blob::inline::decode(id, None, row)?;
+                let range = usize::try_from(piece.range.start).ok().zip(usize::try_from(piece.range.end).ok());
+                let wanted = range.filter(|(_, end)| *end <= bytes.len());
+                let (start, end) = wanted.ok_or_else(|| StorageError::corrupt(format!("inline content {id} is short")))?;
+                Ok(Some(bytes.slice(start..end)))
+            }
+            Source::File { id, size_bytes, seal } => {
+                let blobs = self.blobs.clone();
+                let opening = Box::pin(async move { blobs.open(id, size_bytes, seal, None).await });
+                self.state = BodyState::Opening(opening, piece.range);
+                Ok(None)
+            }
+        }
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StorageError>>> {
+        loop {
+            match &mut self.state {
+                BodyState::Ended => return Poll::Ready(None),
+                BodyState::Next => match self.pieces.pop_front() {
+                    None => return Poll::Ready(None),
+                    Some(piece) => match self.begin(piece) {
+                        Ok(None) => {}
+                        Ok(Some(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    },
+                },
+                BodyState::Opening(opening, range) => match std::task::ready!(opening.as_mut().poll(context)) {
+                    Ok(reader) => self.state = BodyState::Reading(reader.stream(range.clone())),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
+                BodyState::Reading(stream) => match std::task::ready!(Pin::new(stream).poll_next(context)) {
+                    Some(result) => return Poll::Ready(Some(result)),
+                    None => self.state = BodyState::Next,
+                },
+            }
+        }
+    }
+}
+
+impl Stream for ObjectBody {
+    type Item = Result<Bytes, StorageError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let item = std::task::ready!(this.poll_piece(context));
+        let item = match item {
+            Some(Ok(bytes)) => {
+                this.remaining_bytes = this.remaining_bytes.saturating_sub(bytes.len() as u64);
+                Some(Ok(bytes))
+            }
+            None if this.remaining_bytes > 0 && !matches!(this.state, BodyState::Ended) => {
+                Some(Err(StorageError::corrupt("a content is shorter than its record says")))
+            }
+            item => item,
+        };
+        if !matches!(item, Some(Ok(_))) {
+            this.state = BodyState::Ended;
+        }
+        Poll::Ready(item)
+    }
+}
+
+impl fmt::Debug for ObjectBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectBody").field("remaining_bytes", &self.remaining_bytes).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_resolve_as_the_standard_says() {
+        let check = |range: RangeRequest, size_bytes, expected: Option<Range<u64>>| {
+            assert_eq!(range.resolve(size_bytes).ok(), expected, "{range:?} of {size_bytes}");
+        };
+        let from = |first, last| RangeRequest::From { first, last };
+        check(from(0, None), 10, Some(0..10));
+        check(from(3, Some(5)), 10, Some(3..6));
+        check(from(3, Some(u64::MAX)), 10, Some(3..10));
+        check(from(10, None), 10, None);
+        check(from(0, Some(0)), 0, None);
+        check(RangeRequest::Suffix(3), 10, Some(7..10));
+        check(RangeRequest::Suffix(30), 10, Some(0..10));
+        check(RangeRequest::Suffix(0), 10, None);
+    }
+}

@@ -1,0 +1,41 @@
+//! The object operations: one file each, one method of [`Store`] each.
+//!
+//! A mutation is: read a view -> decide purely -> commit a batch under guards -> on a conflict read again, a bounded
+//! number of times. Preconditions are decided on the very view whose revisions the batch guards. A body is committed
+//! only after its end was seen and everything that was declared about it was verified.
+
+pub mod bucket;
+pub mod conditions;
+pub mod copy_object;
+pub mod delete_object;
+pub mod get_object;
+pub mod ingest;
+pub mod list_objects;
+pub mod multipart;
+mod placement;
+pub mod planner;
+pub mod put_object;
+mod seen;
+mod store;
+
+pub use bucket::{Bucket, BucketName, BucketSummary, BucketsPage, ListBuckets, NewBucket};
+pub use conditions::{EtagCondition, ReadConditions, WriteConditions};
+pub use copy_object::{Copied, CopyObject, CopySource};
+pub use delete_object::{DeleteOutcome, ReturnedVersion};
+pub use get_object::{GetObject, ObjectBody, ObjectHead, ObjectRead, RangeRequest, Select, VersionSelector};
+pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
+pub use list_objects::{ListObjects, Listed, ObjectsPage};
+pub use multipart::{
+    CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
+};
+pub use put_object::PutObject;
+pub use store::{Limits, Store, StoreParts};
+
+/// The largest object that one request may carry (S3 API reference, PutObject and UploadPart).
+pub const PUT_BYTES_MAX: u64 = 5 << 30;
+
+/// The largest object (S3 user guide, "Uploading objects": 50 TiB).
+pub const OBJECT_BYTES_MAX: u64 = 50 << 40;
+
+/// How often a mutation is tried when others change the same key. Each failed try means that another one succeeded.
+const ATTEMPTS_MAX: usize = 512;

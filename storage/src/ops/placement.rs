@@ -1,0 +1,186 @@
+//! How a key's rows change when a version is added or removed. Pure: from what a view saw to a batch.
+//!
+//! Invariants (ARCHITECTURE 3.3): exactly one head row per key that has any version; the head names the `null` version
+//! below it; every change of a key rewrites or removes a head row, so that two changes decided on the same view cannot
+//! both commit; counters and contents change with the versions that they count and hold.
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::id::VersionId;
+use crate::index::family::bucket::{self, Versioning};
+use crate::index::family::content::ContentRecord;
+use crate::index::family::head::{Head, SeenHead};
+use crate::index::family::usage::{self, Counter};
+use crate::index::family::version::{self, Version};
+use crate::index::{Batch, Family};
+use crate::jobs::NewTask;
+use crate::jobs::collect::CollectTask;
+use crate::object::{Content, ObjectKey};
+use crate::record::Record;
+
+use super::planner::{Change, Planner};
+use super::seen::{SeenBucket, SeenKey};
+
+/// A batch in the making, with the tasks that join it.
+#[derive(Debug, Default)]
+pub(super) struct Mutation {
+    pub(super) batch: Batch,
+    pub(super) tasks: Vec<NewTask>,
+}
+
+impl Mutation {
+    /// A mutation inside `bucket`.
+    pub(super) fn new(bucket: &SeenBucket) -> Self {
+        let mut mutation = Self::default();
+        // Stops: PUT x DeleteBucket. A bucket that is being deleted has another revision, or no row.
+        mutation.batch.guard(Family::Bucket, bucket::KEY, Some(bucket.revision));
+        mutation
+    }
+
+    fn guard_head(&mut self, key: &ObjectKey, seen: &SeenHead) {
+        // Stops: overwrite x overwrite, overwrite x delete, delete x delete of the same key, which would both move or
+        // free the same head. Both families, because a head may change from one to the other.
+        self.batch.guard(Family::Current, key.as_bytes(), seen.current);
+        self.batch.guard(Family::Hidden, key.as_bytes(), seen.hidden);
+    }
+
+    /// Replaces the head row (None: the key has no version any more).
+    fn set_head(&mut self, key: &ObjectKey, seen: &SeenHead, head: Option<&Head>) -> Result<(), StorageError> {
+        let old = seen.head.as_ref().map(Head::family);
+        let new = head.map(Head::family);
+        if let Some(family) = old.filter(|_| old != new) {
+            self.batch.delete(family, key.as_bytes());
+        }
+        if let Some(head) = head {
+            self.batch.put(head.family(), key.as_bytes(), head.to_value()?);
+        }
+        self.count_head(seen.head.as_ref(), -1);
+        self.count_head(head, 1);
+        Ok(())
+    }
+
+    fn count_head(&mut self, head: Option<&Head>, delta: i64) {
+        if let Some(Head { version: Version::Object(object), .. }) = head {
+            self.batch.add(Family::Usage, usage::key(object.storage_class, Counter::Objects), delta);
+        }
+    }
+
+    fn count_version(&mut self, version: &Version, delta: i64) {
+        if let Version::Object(object) = version {
+            let bytes = i64::try_from(object.size_bytes).unwrap_or(i64::MAX);
+            self.batch.add(Family::Usage, usage::key(object.storage_class, Counter::Versions), delta);
+            self.batch.add(Family::Usage, usage::key(object.storage_class, Counter::Bytes), delta * bytes);
+        }
+    }
+
+    /// The version goes away for good: its content loses a reference.
+    fn forget(
+        &mut self,
+        key: &ObjectKey,
+        seen: &SeenKey,
+        gone: &Version,
+        now: Timestamp,
+        planner: &dyn Planner,
+    ) -> Result<(), StorageError> {
+        self.count_version(gone, -1);
+        self.tasks.extend(planner.plan(Change::Removed { key, version: gone }, &seen.documents));
+        let Version::Object(object) = gone else { return Ok(()) };
+        match object.content {
+            Content::Empty => {}
+            Content::Inline(id) => self.batch.delete(Family::Inline, id.as_bytes().as_slice()),
+            Content::File(id) | Content::Composite(id) => {
+                let (revision, record) =
+                    seen.contents.get(&id).ok_or_else(|| StorageError::corrupt(format!("content {id} has no row")))?;
+                // Stops: delete x copy of a shared content, which would lose a reference or free bytes in use.
+                self.batch.guard(Family::Content, id.as_bytes().as_slice(), Some(*revision));
+                self.release(object.content, *record, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops one reference of a content that has a `content` row, whose revision is guarded by the caller.
+    pub(super) fn release(
+        &mut self,
+        content: Content,
+        record: ContentRecord,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let (Content::File(id) | Content::Composite(id)) = content else { return Ok(()) };
+        if record.references > 1 {
+            let fewer = ContentRecord { references: record.references - 1, ..record };
+            self.batch.put(Family::Content, id.as_bytes().as_slice(), fewer.to_value()?);
+        } else {
+            self.batch.delete(Family::Content, id.as_bytes().as_slice());
+            self.tasks.extend(CollectTask::of(content).map(|task| task.due_at(now)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether what a mutation without a version id writes is the `null` version.
+pub(super) fn writes_null(seen: &SeenKey) -> bool {
+    seen.bucket.record.versioning != Versioning::Enabled
+}
+
+/// Makes `new`, which is newer than every version of the key, its head.
+pub(super) fn add(
+    key: &ObjectKey,
+    seen: &SeenKey,
+    new: Version,
+    now: Timestamp,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
+    debug_assert!(seen.newest_id().is_none_or(|newest| newest < new.id()), "a new version is the newest");
+    let mut mutation = Mutation::new(&seen.bucket);
+    mutation.guard_head(key, &seen.head);
+    let mut older_null = None;
+    if let Some(old) = &seen.head.head {
+        if new.is_null() && old.version.is_null() {
+            mutation.forget(key, seen, &old.version, now, planner)?;
+        } else {
+            mutation.batch.put(Family::Version, version::key(key, old.version.id()), old.version.to_value()?);
+            older_null = if old.version.is_null() { Some(old.version.id()) } else { old.older_null };
+        }
+    }
+    if let Some(null) = seen.older_null.as_ref().filter(|_| new.is_null()) {
+        mutation.batch.delete(Family::Version, version::key(key, null.id()));
+        mutation.forget(key, seen, null, now, planner)?;
+        older_null = None;
+    }
+    mutation.count_version(&new, 1);
+    mutation.tasks.extend(planner.plan(Change::Added { key, version: &new }, &seen.documents));
+    mutation.set_head(key, &seen.head, Some(&Head { version: new, older_null }))?;
+    Ok(mutation)
+}
+
+/// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered.
+pub(super) fn remove(
+    key: &ObjectKey,
+    seen: &SeenKey,
+    head: &Head,
+    id: VersionId,
+    now: Timestamp,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
+    let mut mutation = Mutation::new(&seen.bucket);
+    mutation.guard_head(key, &seen.head);
+    let new_head = if head.version.id() == id {
+        mutation.forget(key, seen, &head.version, now, planner)?;
+        seen.next.clone().map(|version| {
+            mutation.batch.delete(Family::Version, version::key(key, version.id()));
+            let older_null = head.older_null.filter(|null| *null != version.id());
+            Head { version, older_null }
+        })
+    } else {
+        mutation.batch.delete(Family::Version, version::key(key, id));
+        if let Some(gone) = &seen.asked {
+            mutation.forget(key, seen, gone, now, planner)?;
+        }
+        // The head is rewritten even if nothing in it changes: its new revision stops a second delete of this version.
+        Some(Head { version: head.version.clone(), older_null: head.older_null.filter(|null| *null != id) })
+    };
+    mutation.set_head(key, &seen.head, new_head.as_ref())?;
+    Ok(mutation)
+}
+

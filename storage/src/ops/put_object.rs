@@ -1,0 +1,111 @@
+//! PutObject: ingest the body, then place the version.
+
+use crate::StorageError;
+use crate::id::{AccountId, VersionId};
+use crate::index::family::version::Version;
+use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
+
+use super::ingest::{Body, Destination, Ingested};
+use super::placement::{self, writes_null};
+use super::seen::SeenKey;
+use super::{ATTEMPTS_MAX, Bucket, Store, VersionSelector, WriteConditions};
+
+/// An object to put.
+#[derive(Debug)]
+pub struct PutObject {
+    /// Headers and metadata.
+    pub attributes: ObjectAttributes,
+    /// The storage class.
+    pub storage_class: StorageClass,
+    /// The account that will own it.
+    pub owner: AccountId,
+    /// Its bytes, and what the client declares about them.
+    pub body: Body,
+    /// Conditions on what it replaces.
+    pub conditions: WriteConditions,
+}
+
+/// What a new version is made of, whichever operation makes it.
+#[derive(Clone, Debug)]
+pub(super) struct NewObject {
+    pub(super) owner: AccountId,
+    pub(super) size_bytes: u64,
+    pub(super) etag: Etag,
+    pub(super) checksum: Option<ObjectChecksum>,
+    pub(super) storage_class: StorageClass,
+    pub(super) attributes: ObjectAttributes,
+    pub(super) content: crate::object::Content,
+}
+
+impl Store {
+    /// Puts an object. Atomic; durable when it returns.
+    ///
+    /// # Errors
+    /// What [`Store::ingest`] refuses about the body, `NoSuchBucket`, `PreconditionFailed`, `MetadataTooLarge`,
+    /// `DiskFull`, `ReadOnly`, `Overloaded`: nothing was stored. `OutcomeUnknown`: nobody knows.
+    pub async fn put_object(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        put: PutObject,
+    ) -> Result<ObjectVersion, StorageError> {
+        let conditional = put.conditions != WriteConditions::default();
+        if conditional {
+            // A look before the body is read; what counts is decided again under the guards.
+            let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
+            put.conditions.check(seen.newest_object())?;
+        }
+        let destination = Destination::object(bucket.id, key, &put.attributes)?;
+        let ingested = self.ingest(put.body, destination).await?;
+        let new = NewObject {
+            owner: put.owner,
+            size_bytes: ingested.size_bytes,
+            etag: Etag { digest: ingested.md5, parts_count: 0 },
+            checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
+            storage_class: put.storage_class,
+            attributes: put.attributes,
+            content: ingested.content(),
+        };
+        self.place_new(bucket, key, new, &put.conditions, ingested).await
+    }
+
+    /// Makes an ingested content the newest version of `key`.
+    pub(super) async fn place_new(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        new: NewObject,
+        conditions: &WriteConditions,
+        mut ingested: Ingested,
+    ) -> Result<ObjectVersion, StorageError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
+            conditions.check(seen.newest_object())?;
+            let object = self.new_version(&seen, new.clone());
+            let version = Version::Object(object.clone());
+            let now = self.clock().now();
+            let mut mutation = placement::add(key, &seen, version, now, self.planner().as_ref())?;
+            ingested.join(&mut mutation.batch)?;
+            if ingested.commit(self, bucket.id, mutation).await? {
+                return Ok(object);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// The version that `new` becomes when it is placed upon what was seen.
+    pub(super) fn new_version(&self, seen: &SeenKey, new: NewObject) -> ObjectVersion {
+        ObjectVersion {
+            version_id: VersionId::generate(self.clock().as_ref(), self.entropy().as_ref(), seen.newest_id()),
+            is_null: writes_null(seen),
+            created: self.clock().now(),
+            owner: new.owner,
+            size_bytes: new.size_bytes,
+            etag: new.etag,
+            content: new.content,
+            checksum: new.checksum,
+            storage_class: new.storage_class,
+            attributes: new.attributes,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The store: what every operation works on, and the one way to commit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::StorageError;
+use crate::blob::{BlobStore, Pins};
+use crate::clock::{Clock, Entropy};
+use crate::health::Health;
+use crate::id::BucketId;
+use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, View};
+use crate::jobs::{NewTask, Schedule};
+
+use super::planner::Planner;
+
+/// What bounds the store's use of memory and disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Contents of at most this many bytes live in the index.
+    pub inline_threshold_bytes: usize,
+}
+
+/// What a store is made of; `wiring` puts it together.
+#[derive(Debug)]
+pub struct StoreParts {
+    /// The index.
+    pub index: Arc<dyn Index>,
+    /// The chunk files.
+    pub blobs: BlobStore,
+    /// Whether writing is possible.
+    pub health: Health,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// What changes entail.
+    pub planner: Arc<dyn Planner>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Buckets and objects. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) parts: StoreParts,
+    pub(super) pins: Pins,
+    pub(super) schedule: Schedule,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.0.parts).finish()
+    }
+}
+
+impl Store {
+    /// A store over these parts. Call [`Store::recover`] before the first request.
+    #[must_use]
+    pub fn new(parts: StoreParts) -> Self {
+        Self(Arc::new(Inner { parts, pins: Pins::default(), schedule: Schedule::default() }))
+    }
+
+    /// Whether writing is possible.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.0.parts.health
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn index(&self) -> &Arc<dyn Index> {
+        &self.0.parts.index
+    }
+
+    /// The chunk files.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobStore {
+        &self.0.parts.blobs
+    }
+
+    /// The contents in use.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.0.pins
+    }
+
+    /// When tasks fall due, for the runner.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.0.schedule
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.parts.clock
+    }
+
+    /// Randomness.
+    #[must_use]
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.0.parts.entropy
+    }
+
+    pub(super) fn planner(&self) -> &Arc<dyn Planner> {
+        &self.0.parts.planner
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.0.parts.limits
+    }
+
+    /// One page of a bucket.
+    pub(crate) async fn view<T, F>(&self, bucket: BucketId, page: F) -> Result<T, StorageError>
+    where
+        F: FnMut(&dyn View) -> Result<T, IndexError> + Send + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.0.parts.index.view(bucket.into(), page).await?)
+    }
+
+    /// Commits `batch` with the tasks that it entails. False: a guard did not hold, read again.
+    ///
+    /// # Errors
+    /// `Overloaded` and `ReadOnly`: nothing was written. `OutcomeUnknown`: nobody knows.
+    pub(crate) async fn commit(
+        &self,
+        partition: Partition,
+        mut batch: Batch,
+        tasks: Vec<NewTask>,
+    ) -> Result<bool, StorageError> {
+        let due: Vec<_> = tasks.iter().map(|task| (task.queue, task.due)).collect();
+        for task in tasks {
+            task.join(&mut batch, self.entropy().as_ref())?;
+        }
+        match self.0.parts.index.commit(partition, batch).await {
+            Outcome::Committed(_) => {
+                for (queue, due) in due {
+                    self.0.schedule.add(queue, partition, due);
+                }
+                Ok(true)
+            }
+            Outcome::Conflict => Ok(false),
+            Outcome::Refused(Refusal::Overloaded) => Err(StorageError::Overloaded),
+            Outcome::Refused(Refusal::ReadOnly) => {
+                let reason = self.health().read_only().unwrap_or("the index refuses commits").to_owned();
+                Err(StorageError::ReadOnly { reason })
+            }
+            Outcome::Refused(Refusal::TooLarge) => Err(StorageError::MetadataTooLarge),
+            Outcome::Unknown => Err(StorageError::OutcomeUnknown),
+        }
+    }
+}
+
+impl From<IndexError> for StorageError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Corrupt(what) => Self::Corrupt { what },
+            IndexError::Failed(what) => {
+                Self::Io { doing: "reading the index", source: std::io::Error::other(what) }
+            }
+            IndexError::Uncached => {
+                Self::Io { doing: "reading the index", source: std::io::Error::other("a page ended uncached") }
+            }
+        }
+    }
+}

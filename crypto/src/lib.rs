@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Keys, sealing, key wrapping and digests. Pure: apart from asking the operating system for random bytes, nothing
+//! here does I/O, keeps state between calls or knows of HTTP, buckets or files.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`secret`] | the types that hold secrets: wiped when dropped, never printed |
+//! | [`seal`] | AES-256-GCM over the chunks of one content |
+//! | [`wrap`] | data keys and small secrets, encrypted for keeping on disk |
+//! | [`checksum`] | S3's checksums as values |
+//! | [`digest`] | computing checksums and the MD5 of ETags, many in one pass over the bytes |
+//! | [`combine`] | the checksum and ETag of a multipart object, from those of its parts |
+//! | [`crc64`] | the CRC-64 that guards every frame and header on disk |
+//!
+//! What it leaves to others: which key a request may use (`server`), where a wrapped key is kept (`storage`), and how
+//! a checksum is spelt in a header (`server`).
+
+pub mod checksum;
+pub mod combine;
+pub mod crc64;
+mod derive;
+pub mod digest;
+pub mod seal;
+pub mod secret;
+pub mod wrap;

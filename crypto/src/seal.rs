@@ -1,0 +1,171 @@
+//! Sealing the chunks of one content: AES-256-GCM under a key of its own.
+//!
+//! ```text
+//! file key        = HKDF-SHA256(data key, salt = seal id, info = "cairn chunk key 1")
+//! nonce           = chunk index, 96 bits big endian
+//! associated data = format (u8 = 1) | seal id (16) | chunk index (u64, big endian) | last (u8: 0 or 1)
+//! sealed chunk    = ciphertext, as long as the plaintext | tag (16)
+//! ```
+//!
+//! Invariants:
+//!
+//! - A sealed chunk opens only as what it is: another content's chunk, a moved chunk, a changed byte, and a chunk that
+//!   is taken for the last one or hides that it is, are all refused.
+//! - A seal id is random and belongs to one content, which makes the file key unique; so a nonce repeats only if an
+//!   index is sealed twice. **Whoever writes must seal each index at most once per seal id**, and start a rewritten
+//!   content under a new one: two plaintexts under one nonce would give both away.
+//!
+//! It leaves to others: dividing a content into chunks, keeping the seal id beside them, and noticing that chunks are
+//! missing at the end (no chunk was the last).
+
+use crate::derive::derive;
+use crate::secret::{DataKey, EntropyError, random};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use std::fmt;
+
+/// How much longer a sealed chunk is than its plaintext.
+pub const TAG_BYTES: usize = 16;
+
+/// Length of a [`SealId`].
+pub const SEAL_ID_BYTES: usize = 16;
+
+/// The most that one call seals: far above any chunk, far below AES-GCM's own limit of 64 GiB.
+pub const SEALED_PLAINTEXT_BYTES_MAX: usize = 1 << 30;
+
+/// The first byte of the associated data.
+const FORMAT: u8 = 1;
+
+/// HKDF's label for a file key.
+const FILE_KEY_INFO: &[u8] = b"cairn chunk key 1";
+
+const ASSOCIATED_DATA_BYTES: usize = 1 + SEAL_ID_BYTES + 8 + 1;
+
+/// Names one sealed content. Random, no secret; kept beside the content.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SealId([u8; SEAL_ID_BYTES]);
+
+impl SealId {
+    /// A fresh random id.
+    pub fn generate() -> Result<Self, EntropyError> {
+        random().map(|bytes| Self(*bytes))
+    }
+
+    /// The id that was kept as these bytes.
+    pub fn from_bytes(bytes: [u8; SEAL_ID_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to keep.
+    pub fn as_bytes(&self) -> &[u8; SEAL_ID_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SealId({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Why a chunk was not sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// The bytes are not what was sealed as this chunk of this content under this key. The buffer they were in now
+    /// holds nothing of use.
+    #[error("the sealed chunk is damaged, forged, misplaced or under another key")]
+    NotAuthentic,
+    /// The plaintext is longer than [`SEALED_PLAINTEXT_BYTES_MAX`].
+    #[error("a plaintext of {0} bytes is too long to seal")]
+    TooLong(usize),
+}
+
+/// Seals and opens the chunks of one content. Making one derives the file key; sealing and opening allocate nothing.
+pub struct ChunkSealer {
+    key: LessSafeKey,
+    seal_id: SealId,
+}
+
+impl ChunkSealer {
+    /// The sealer of the content `seal_id`, under a key derived from `data_key`.
+    pub fn new(data_key: &DataKey, seal_id: SealId) -> Self {
+        let file_key = derive(data_key.expose(), &seal_id.0, FILE_KEY_INFO);
+        Self {
+            key: cipher(&file_key),
+            seal_id,
+        }
+    }
+
+    /// Encrypts chunk `index` in place and appends its tag. `last` says that no chunk follows.
+    ///
+    /// Each index must be sealed at most once, see the module's invariants.
+    pub fn seal<B>(&self, index: u64, last: bool, chunk: &mut B) -> Result<(), SealError>
+    where
+        B: AsMut<[u8]> + for<'a> Extend<&'a u8>,
+    {
+        let tag = self.seal_detached(index, last, chunk.as_mut())?;
+        chunk.extend(&tag);
+        Ok(())
+    }
+
+    /// As [`ChunkSealer::seal`], but gives the tag back, for a caller whose buffer holds more than the chunk.
+    pub fn seal_detached(
+        &self,
+        index: u64,
+        last: bool,
+        chunk: &mut [u8],
+    ) -> Result<[u8; TAG_BYTES], SealError> {
+        if chunk.len() > SEALED_PLAINTEXT_BYTES_MAX {
+            return Err(SealError::TooLong(chunk.len()));
+        }
+        let associated_data = Aad::from(self.associated_data(index, last));
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce(index), associated_data, chunk)
+            .expect("AES-GCM seals anything shorter than its limit");
+        let mut bytes = [0; TAG_BYTES];
+        bytes.copy_from_slice(tag.as_ref());
+        Ok(bytes)
+    }
+
+    /// Verifies and decrypts in place what [`ChunkSealer::seal`] made, and gives the plaintext: all of `sealed` but
+    /// the tag. No byte of `sealed` may be used if this fails.
+    pub fn open<'a>(
+        &self,
+        index: u64,
+        last: bool,
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], SealError> {
+        let associated_data = Aad::from(self.associated_data(index, last));
+        self.key
+            .open_in_place(nonce(index), associated_data, sealed)
+            .map_err(|_| SealError::NotAuthentic)
+    }
+
+    fn associated_data(&self, index: u64, last: bool) -> [u8; ASSOCIATED_DATA_BYTES] {
+        let mut bytes = [0; ASSOCIATED_DATA_BYTES];
+        bytes[0] = FORMAT;
+        bytes[1..17].copy_from_slice(&self.seal_id.0);
+        bytes[17..25].copy_from_slice(&index.to_be_bytes());
+        bytes[25] = u8::from(last);
+        bytes
+    }
+}
+
+impl fmt::Debug for ChunkSealer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ChunkSealer({:?}, redacted)", self.seal_id)
+    }
+}
+
+fn cipher(key: &[u8; 32]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes"))
+}
+
+fn nonce(index: u64) -> Nonce {
+    let mut bytes = [0; NONCE_LEN];
+    bytes[NONCE_LEN - 8..].copy_from_slice(&index.to_be_bytes());
+    Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,9 @@ mod tests {
 
         /// Long enough for each of the wide code paths, which short inputs never reach.
         #[test]
-        fn long_inputs_agree_with_the_definition(bytes in prop::collection::vec(any::<u8>(), 0..5000), cut: prop::sample::Index) {
+        fn long_inputs_agree_with_the_definition(
+            bytes in prop::collection::vec(any::<u8>(), 0..5000), cut: prop::sample::Index,
+        ) {
             let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
             prop_assert_eq!(crc64(&[head, tail]), crc64_by_definition(&bytes));
         }

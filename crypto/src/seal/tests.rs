@@ -268,6 +268,14 @@ fn the_plaintext_of_a_refused_chunk_does_not_stay_in_the_buffer() {
 }
 
 #[test]
+fn a_plaintext_beyond_the_limit_is_refused_untouched() {
+    // Zeroed pages that nothing touches take no memory.
+    let mut chunk = vec![0; SEALED_PLAINTEXT_BYTES_MAX + 1];
+    let refused = Err(SealError::TooLong(chunk.len()));
+    assert_eq!(sealer(KEY, ID).seal_detached(0, true, &mut chunk), refused);
+}
+
+#[test]
 fn generated_seal_ids_differ() {
     assert_ne!(SealId::generate().unwrap(), SealId::generate().unwrap());
 }

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What the end-to-end tests and the bench share: a harness that runs the real `cairn` binary over a temporary data
+//! directory, an S3 client that can also send what no client should, and an independent SigV4 signer.
+//!
+//! Nothing here links the server's crates: the tests know Cairn as its clients and operators do. A failure of the
+//! harness itself panics, which fails the test that asked for it.
+
+pub mod client;
+pub mod digest;
+pub mod harness;
+pub mod multipart;
+pub mod random;
+pub mod sigv4;
+pub mod skip;
+pub mod strace;
+pub mod wire;
+pub mod xml;
+
+pub use client::{Call, Client};
+pub use harness::{Cairn, Config};
+pub use random::Random;
+pub use wire::Reply;

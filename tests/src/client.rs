@@ -1,0 +1,300 @@
+//! A thin S3 client. A [`Call`] is composed step by step; [`Call::build`] signs it and gives the bytes for the wire,
+//! which a test may change before it sends them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use crate::sigv4::{self, Chunking, Credentials, Head, Signer};
+use crate::wire::{Reply, Wire};
+
+/// The region that the harness configures.
+pub const REGION: &str = "us-east-1";
+
+/// An endpoint with credentials.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Where the S3 listener is.
+    pub address: SocketAddr,
+    /// Whose requests these are.
+    pub credentials: Credentials,
+}
+
+/// How a call proves who sent it.
+#[derive(Clone, Debug)]
+enum Auth {
+    Header,
+    Presigned { expires_seconds: i64 },
+    Anonymous,
+}
+
+#[derive(Clone, Debug)]
+enum Payload {
+    Hashed,
+    Unsigned,
+    Declared(String),
+    Chunked(Chunking),
+}
+
+/// A request being composed.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Call {
+    client: Client,
+    head: Head,
+    body: Bytes,
+    auth: Auth,
+    payload: Payload,
+    time: Option<OffsetDateTime>,
+    region: String,
+    service: String,
+}
+
+impl Client {
+    /// A call of `method` on a path that is already percent-encoded.
+    pub fn call(&self, method: &str, path: &str) -> Call {
+        Call {
+            client: self.clone(),
+            head: Head {
+                method: method.into(),
+                path: path.into(),
+                query: vec![],
+                headers: vec![],
+            },
+            body: Bytes::new(),
+            auth: Auth::Header,
+            payload: Payload::Hashed,
+            time: None,
+            region: REGION.into(),
+            service: "s3".into(),
+        }
+    }
+
+    /// A call on a bucket.
+    pub fn bucket(&self, method: &str, bucket: &str) -> Call {
+        self.call(method, &format!("/{bucket}"))
+    }
+
+    /// A call on an object, whose key is encoded here.
+    pub fn object(&self, method: &str, bucket: &str, key: &str) -> Call {
+        self.call(
+            method,
+            &format!("/{bucket}/{}", sigv4::encode_key(key.as_bytes())),
+        )
+    }
+
+    /// Creates a bucket of a name that no other test uses.
+    pub async fn fresh_bucket(&self, purpose: &str) -> String {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let bucket = format!("{purpose}-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        self.bucket("PUT", &bucket).send().await.expect(200);
+        bucket
+    }
+
+    /// PutObject, which must succeed.
+    pub async fn put(&self, bucket: &str, key: &str, body: impl Into<Bytes>) -> Reply {
+        self.object("PUT", bucket, key)
+            .body(body)
+            .send()
+            .await
+            .expect(200)
+    }
+
+    /// GetObject, whatever it answers.
+    pub async fn get(&self, bucket: &str, key: &str) -> Reply {
+        self.object("GET", bucket, key).send().await
+    }
+
+    /// HeadObject, whatever it answers.
+    pub async fn head(&self, bucket: &str, key: &str) -> Reply {
+        self.object("HEAD", bucket, key).send().await
+    }
+
+    /// DeleteObject, which must succeed.
+    pub async fn delete(&self, bucket: &str, key: &str) -> Reply {
+        self.object("DELETE", bucket, key).send().await.expect(204)
+    }
+
+    /// The keys of a bucket, in listing order, over all pages.
+    pub async fn keys(&self, bucket: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut token = String::new();
+        loop {
+            let mut call = self.bucket("GET", bucket).query("list-type", "2");
+            if !token.is_empty() {
+                call = call.query("continuation-token", &token);
+            }
+            let page = call.send().await.expect(200);
+            keys.extend(page.xml_all("Key"));
+            if page.xml("IsTruncated") != "true" {
+                return keys;
+            }
+            token = page.xml("NextContinuationToken");
+        }
+    }
+
+    /// The open multipart uploads of a bucket.
+    pub async fn upload_ids(&self, bucket: &str) -> Vec<String> {
+        self.bucket("GET", bucket)
+            .query("uploads", "")
+            .send()
+            .await
+            .expect(200)
+            .xml_all("UploadId")
+    }
+}
+
+impl Call {
+    /// Adds a query parameter, decoded.
+    pub fn query(mut self, name: &str, value: &str) -> Call {
+        self.head.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a header, which is signed.
+    pub fn header(mut self, name: &str, value: &str) -> Call {
+        self.head.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Call {
+        self.body = body.into();
+        self
+    }
+
+    /// Sends no credentials.
+    pub fn anonymous(mut self) -> Call {
+        self.auth = Auth::Anonymous;
+        self
+    }
+
+    /// Signs in the query string.
+    pub fn presigned(mut self, expires_seconds: i64) -> Call {
+        self.auth = Auth::Presigned { expires_seconds };
+        self
+    }
+
+    /// Leaves the body out of the signature.
+    pub fn unsigned_payload(mut self) -> Call {
+        self.payload = Payload::Unsigned;
+        self
+    }
+
+    /// Signs this value of `x-amz-content-sha256`, true or not.
+    pub fn declared_payload(mut self, payload_hash: &str) -> Call {
+        self.payload = Payload::Declared(payload_hash.into());
+        self
+    }
+
+    /// Encodes the body as `aws-chunked`.
+    pub fn chunked(mut self, chunking: Chunking) -> Call {
+        self.payload = Payload::Chunked(chunking);
+        self
+    }
+
+    /// Signs as if it were `time`.
+    pub fn at(mut self, time: OffsetDateTime) -> Call {
+        self.time = Some(time);
+        self
+    }
+
+    /// Signs for another scope.
+    pub fn scope(mut self, region: &str, service: &str) -> Call {
+        self.region = region.into();
+        self.service = service.into();
+        self
+    }
+
+    /// Signs the request.
+    pub fn build(self) -> Wire {
+        let (mut wire, pieces) = self.build_pieces();
+        if !pieces.is_empty() {
+            wire.body = pieces.concat().into();
+            wire.content_length = Some(wire.body.len() as u64);
+        }
+        wire
+    }
+
+    /// As [`Call::build`], with the pieces of an `aws-chunked` body apart (see [`Chunking::encode`]).
+    pub fn build_pieces(mut self) -> (Wire, Vec<Vec<u8>>) {
+        let now = self.time.unwrap_or_else(OffsetDateTime::now_utc);
+        let signer =
+            Signer::for_service(&self.client.credentials, &self.region, &self.service, now);
+        self.head
+            .headers
+            .insert(0, ("host".into(), self.client.address.to_string()));
+        let mut pieces = Vec::new();
+        match self.auth {
+            Auth::Anonymous => {}
+            Auth::Presigned { expires_seconds } => signer.presign(&mut self.head, expires_seconds),
+            Auth::Header => match &self.payload {
+                Payload::Hashed => {
+                    signer.sign_header(&mut self.head, &sigv4::sha256_hex(&self.body));
+                }
+                Payload::Unsigned => {
+                    signer.sign_header(&mut self.head, sigv4::UNSIGNED_PAYLOAD);
+                }
+                Payload::Declared(payload_hash) => {
+                    signer.sign_header(&mut self.head, payload_hash);
+                }
+                Payload::Chunked(chunking) => {
+                    let headers = &mut self.head.headers;
+                    headers.push(("content-encoding".into(), "aws-chunked".into()));
+                    headers.push((
+                        "x-amz-decoded-content-length".into(),
+                        self.body.len().to_string(),
+                    ));
+                    for (name, _) in &chunking.trailers {
+                        headers.push(("x-amz-trailer".into(), name.clone()));
+                    }
+                    let seed = signer.sign_header(&mut self.head, chunking.payload_hash());
+                    pieces = chunking.encode(&signer, &seed, &self.body);
+                }
+            },
+        }
+        let carries_body =
+            !self.body.is_empty() || matches!(self.head.method.as_str(), "PUT" | "POST");
+        let wire = Wire {
+            target: target(&self.head),
+            method: self.head.method,
+            headers: self.head.headers,
+            content_length: carries_body.then_some(self.body.len() as u64),
+            body: self.body,
+        };
+        (wire, pieces)
+    }
+
+    /// Sends the request; a transport error panics.
+    pub async fn send(self) -> Reply {
+        let (method, path) = (self.head.method.clone(), self.head.path.clone());
+        match self.try_send().await {
+            Ok(reply) => reply,
+            Err(error) => panic!("{method} {path}: no answer: {error}"),
+        }
+    }
+
+    /// Sends the request.
+    pub async fn try_send(self) -> io::Result<Reply> {
+        let address = self.client.address;
+        self.build().send(address).await
+    }
+}
+
+fn target(head: &Head) -> String {
+    let query: Vec<String> = head
+        .query
+        .iter()
+        .map(|(name, value)| match value.is_empty() {
+            true => sigv4::encode(name),
+            false => format!("{}={}", sigv4::encode(name), sigv4::encode(value)),
+        })
+        .collect();
+    match query.is_empty() {
+        true => head.path.clone(),
+        false => format!("{}?{}", head.path, query.join("&")),
+    }
+}

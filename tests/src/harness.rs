@@ -1,0 +1,454 @@
+//! Runs the real `cairn` binary over a data directory of its own, on free ports of the loopback interface.
+//!
+//! A server lives as long as its [`Cairn`] value; it is always ended by its own process id. Its output goes to a file
+//! beside its data, which is printed when a start fails.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::{Client, REGION};
+use crate::sigv4::Credentials;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const MIB: u64 = 1024 * 1024;
+
+/// What a test wants of its server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Contents up to this size live in the index; `None` leaves the default.
+    pub inline_threshold_bytes: Option<u64>,
+    /// Below this much free space, writes are refused.
+    pub free_space_floor_bytes: u64,
+    /// The size of the ballast file.
+    pub ballast_bytes: u64,
+    /// More lines for the section `[limits]`.
+    pub limits: Vec<(&'static str, u64)>,
+    /// The data directory, if not one of the harness's own.
+    pub data_dir: Option<PathBuf>,
+    /// Whether the two known accounts are configured; without them the server generates one.
+    pub accounts: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            inline_threshold_bytes: None,
+            free_space_floor_bytes: 64 * MIB,
+            ballast_bytes: MIB,
+            limits: vec![],
+            data_dir: None,
+            accounts: true,
+        }
+    }
+}
+
+/// A start that did not lead to a live server.
+#[derive(Debug)]
+pub struct StartError {
+    /// How the process ended; `None` if it ran on without answering.
+    pub status: Option<ExitStatus>,
+    /// What it printed.
+    pub log: String,
+}
+
+/// A running (or killed, until the next start) server.
+pub struct Cairn {
+    config: Config,
+    directory: TempDir,
+    s3: SocketAddr,
+    ops: SocketAddr,
+    process: Option<Child>,
+}
+
+impl Cairn {
+    /// Starts a server and waits until it is ready.
+    pub fn start(config: Config) -> Cairn {
+        let mut cairn = Cairn::prepare(config);
+        cairn.start_again();
+        cairn
+    }
+
+    /// Writes the configuration without starting the server.
+    pub fn prepare(config: Config) -> Cairn {
+        let directory = tempfile::Builder::new()
+            .prefix("cairn-test-")
+            .tempdir()
+            .expect("a temporary directory");
+        let (s3, ops) = (free_address(), free_address());
+        let cairn = Cairn {
+            config,
+            directory,
+            s3,
+            ops,
+            process: None,
+        };
+        fs::write(cairn.config_file(), cairn.config_text()).expect("the configuration is written");
+        cairn
+    }
+
+    /// The server that the tests of one file share: it runs while any test holds it.
+    pub fn shared() -> Arc<Cairn> {
+        static SHARED: Mutex<Weak<Cairn>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return running;
+        }
+        let started = Arc::new(Cairn::start(Config::default()));
+        *shared = Arc::downgrade(&started);
+        started
+    }
+
+    /// Starts the process again over the same data and waits until it is ready.
+    pub fn start_again(&mut self) {
+        self.launch().unwrap_or_else(|error| {
+            panic!("cairn did not start: {:?}\n{}", error.status, error.log)
+        });
+        let deadline = Instant::now() + START_TIMEOUT;
+        while self
+            .ops_get("/health/ready")
+            .map_or(0, |(status, _)| status)
+            != 200
+        {
+            assert!(
+                Instant::now() < deadline,
+                "cairn does not become ready:\n{}",
+                self.log()
+            );
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Starts the process and waits only until it is live: it may be read-only, or it may have ended.
+    pub fn launch(&mut self) -> Result<(), StartError> {
+        assert!(self.process.is_none(), "the server is running already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .expect("the log file opens");
+        let child = self
+            .command(&["serve", "--config"])
+            .arg(self.config_file())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log file is shared"))
+            .stderr(log)
+            .spawn()
+            .expect("the cairn binary runs");
+        self.process = Some(child);
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exited() {
+                self.process = None;
+                return Err(StartError {
+                    status: Some(status),
+                    log: self.log(),
+                });
+            }
+            if self
+                .ops_get("/health/live")
+                .is_ok_and(|(status, _)| status == 200)
+            {
+                return Ok(());
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        self.kill9();
+        Err(StartError {
+            status: None,
+            log: self.log(),
+        })
+    }
+
+    /// A command of the binary that sees none of the caller's `CAIRN_*` variables.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.directory.path());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("CAIRN_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Ends the process as a crash would.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // An error says that it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks the process to stop (SIGTERM) and waits for its end.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut child = self.process.take().expect("the server is running");
+        kill_process(pid_of(&child), Signal::TERM).expect("the process takes a signal");
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        loop {
+            if let Some(status) = child.try_wait().expect("the process can be waited for") {
+                return status;
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("cairn does not stop:\n{}", self.log());
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Stops gracefully and starts again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// How the process ended, if it did.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.process
+            .as_mut()
+            .and_then(|child| child.try_wait().expect("the process can be waited for"))
+    }
+
+    /// `cairn check` over the stopped server's data: its exit status and what it printed.
+    pub fn check(&self) -> (Option<i32>, String) {
+        let output = self
+            .command(&["check", "--config"])
+            .arg(self.config_file())
+            .output()
+            .expect("cairn check runs");
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (output.status.code(), text)
+    }
+
+    /// A client of the first account's root.
+    pub fn client(&self) -> Client {
+        self.client_with(
+            "cairn-test-access",
+            "cairn-test-secret-key-0000000000000001",
+        )
+    }
+
+    /// A client of another account's root.
+    pub fn other_client(&self) -> Client {
+        self.client_with(
+            "cairn-other-access",
+            "cairn-other-secret-key-000000000000002",
+        )
+    }
+
+    /// A client with any credentials.
+    pub fn client_with(&self, access_key: &str, secret_key: &str) -> Client {
+        let credentials = Credentials {
+            access_key: access_key.into(),
+            secret_key: secret_key.into(),
+        };
+        Client {
+            address: self.s3,
+            credentials,
+        }
+    }
+
+    /// A request to the operations port: status and body.
+    pub fn ops_get(&self, path: &str) -> io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.ops, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.ops
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
+        let body = answer
+            .split_once("\r\n\r\n")
+            .map_or("", |(_, body)| body)
+            .to_owned();
+        Ok((status, body))
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the server is running").id()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.config
+            .data_dir
+            .clone()
+            .unwrap_or_else(|| self.directory.path().join("data"))
+    }
+
+    /// A directory for the test's own files, removed with the server.
+    pub fn scratch_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.path().join("cairn.toml")
+    }
+
+    /// What the server has printed, over all of its starts.
+    pub fn log(&self) -> String {
+        fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The files of contents in the blob store.
+    pub fn blob_files(&self) -> Vec<PathBuf> {
+        files_below(&self.data_dir().join("blobs"))
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("server.log")
+    }
+
+    fn config_text(&self) -> String {
+        let Config {
+            inline_threshold_bytes,
+            free_space_floor_bytes,
+            ballast_bytes,
+            limits,
+            ..
+        } = &self.config;
+        let mut text = format!(
+            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\n\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
+             free_space_floor_bytes = {free_space_floor_bytes}\nballast_bytes = {ballast_bytes}\n",
+            self.data_dir(),
+            self.s3,
+            self.ops
+        );
+        if let Some(threshold) = inline_threshold_bytes {
+            text.push_str(&format!("inline_threshold_bytes = {threshold}\n"));
+        }
+        text.push_str("\n[limits]\n");
+        for (name, value) in limits {
+            text.push_str(&format!("{name} = {value}\n"));
+        }
+        if self.config.accounts {
+            for (number, name, client) in [
+                (1, "test", self.client()),
+                (2, "other", self.other_client()),
+            ] {
+                let Credentials {
+                    access_key,
+                    secret_key,
+                } = client.credentials;
+                text.push_str(&format!(
+                    "\n[[account]]\nid = \"10000000000{number}\"\ncanonical_id = \"{number:064x}\"\n\
+                     display_name = {name:?}\nemail = \"{name}@cairn.example\"\n\
+                     root_key = {{ access_key = {access_key:?}, secret_key = {secret_key:?} }}\n"
+                ));
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Cairn {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// The `cairn` binary of the profile that this program was built in: `CAIRN_BIN`, or what cargo builds (which costs
+/// nothing if it is fresh).
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("CAIRN_BIN") {
+            return PathBuf::from(path);
+        }
+        let own = std::env::current_exe().expect("this program has a path");
+        let mut profile_dir = own.parent().expect("it is in a directory");
+        if profile_dir.ends_with("deps") {
+            profile_dir = profile_dir
+                .parent()
+                .expect("`deps` is in a profile's directory");
+        }
+        let target_dir = profile_dir
+            .parent()
+            .expect("a profile's directory is in the target directory");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args([
+            "build",
+            "--quiet",
+            "--ignore-rust-version",
+            "--package",
+            "cairn-server",
+            "--target-dir",
+        ]);
+        cargo
+            .arg(target_dir)
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile_dir.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().expect("cargo runs");
+        assert!(status.success(), "the server does not build");
+        profile_dir.join("cairn")
+    })
+}
+
+/// All files below a directory, in order of their paths; none if it does not exist.
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            match entry.path() {
+                path if path.is_dir() => pending.push(path),
+                path => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// A port that nobody listens on. It is below the range from which the system takes ports for outgoing connections, so
+/// that a restarted server finds it free again.
+fn free_address() -> SocketAddr {
+    let mut seed = [0; 8];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut seed))
+        .expect("randomness");
+    let mut random = crate::Random::new(u64::from_le_bytes(seed));
+    loop {
+        let port = 10_000 + random.below(22_000) as u16;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}

@@ -36,7 +36,10 @@ enum Payload {
     Hashed,
     Unsigned,
     Declared(String),
-    Chunked(Chunking),
+    Chunked {
+        chunking: Chunking,
+        declared_length: Option<usize>,
+    },
 }
 
 /// A request being composed.
@@ -192,7 +195,19 @@ impl Call {
 
     /// Encodes the body as `aws-chunked`.
     pub fn chunked(mut self, chunking: Chunking) -> Call {
-        self.payload = Payload::Chunked(chunking);
+        self.payload = Payload::Chunked {
+            chunking,
+            declared_length: None,
+        };
+        self
+    }
+
+    /// As [`Call::chunked`], with a `x-amz-decoded-content-length` that need not be true.
+    pub fn chunked_with_length(mut self, chunking: Chunking, declared_length: usize) -> Call {
+        self.payload = Payload::Chunked {
+            chunking,
+            declared_length: Some(declared_length),
+        };
         self
     }
 
@@ -241,12 +256,16 @@ impl Call {
                 Payload::Declared(payload_hash) => {
                     signer.sign_header(&mut self.head, payload_hash);
                 }
-                Payload::Chunked(chunking) => {
+                Payload::Chunked {
+                    chunking,
+                    declared_length,
+                } => {
+                    let decoded_length = declared_length.unwrap_or(self.body.len());
                     let headers = &mut self.head.headers;
                     headers.push(("content-encoding".into(), "aws-chunked".into()));
                     headers.push((
                         "x-amz-decoded-content-length".into(),
-                        self.body.len().to_string(),
+                        decoded_length.to_string(),
                     ));
                     for (name, _) in &chunking.trailers {
                         headers.push(("x-amz-trailer".into(), name.clone()));

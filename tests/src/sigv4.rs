@@ -261,6 +261,26 @@ fn encode_bytes(bytes: &[u8], keep_slash: bool) -> String {
     encoded
 }
 
+/// Undoes the form encoding of listings (`encoding-type=url`); malformed text panics.
+pub fn form_decode(encoded: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = encoded.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match byte {
+            b'%' => {
+                bytes.extend(
+                    hex::decode(&rest[..2]).expect("two hexadecimal digits follow a percent sign"),
+                );
+                rest = &rest[2..];
+            }
+            b'+' => bytes.push(b' '),
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).expect("keys are UTF-8")
+}
+
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))

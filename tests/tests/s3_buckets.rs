@@ -1,5 +1,7 @@
 //! Buckets: creating, finding, listing and deleting them, and the rules for their names.
 
+#![allow(clippy::unwrap_used)]
+
 use cairn_tests::Cairn;
 use cairn_tests::multipart::Upload;
 

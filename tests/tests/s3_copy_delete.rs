@@ -1,5 +1,7 @@
 //! CopyObject and DeleteObjects.
 
+#![allow(clippy::unwrap_used)]
+
 use cairn_tests::random::body;
 use cairn_tests::{Cairn, Call, Client, digest, sigv4, xml};
 
@@ -121,7 +123,7 @@ async fn bad_sources_are_refused() {
         .send()
         .await
         .expect_error(404, "NoSuchBucket");
-    for source in ["", "/", "nobucket", "/nobucket"] {
+    for source in ["/", "nobucket", "/nobucket"] {
         let reply = copy(&client, source, &bucket, "copy").send().await;
         assert_eq!(
             (reply.status, reply.code().as_str()),

@@ -1,0 +1,242 @@
+//! Every method with every sub-resource that the S3 API has, on the service, a bucket and an object: what is not
+//! implemented answers 501 or 405 and changes nothing.
+
+#![allow(clippy::unwrap_used)]
+
+use cairn_tests::multipart::Upload;
+use cairn_tests::{Cairn, Client};
+
+/// The sub-resources of the S3 API, and one that no version of it has.
+const SUB_RESOURCES: [&str; 52] = [
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "annotation",
+    "annotations",
+    "append",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "events",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "lifecycleConfiguration",
+    "list-type",
+    "location",
+    "logging",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "nonsense-that-nobody-knows",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "replication-metrics",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "session",
+    "start-session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+    "writeOffsetBytes",
+    "x-amz-object-lock-mode-nonsense",
+];
+
+const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"];
+
+/// What this version implements: method, scope, sub-resource. Their own tests say how they answer.
+const IMPLEMENTED: [(&str, Scope, &str); 11] = [
+    ("GET", Scope::Bucket, "list-type"),
+    ("GET", Scope::Bucket, "location"),
+    ("GET", Scope::Bucket, "uploads"),
+    ("POST", Scope::Bucket, "delete"),
+    ("GET", Scope::Object, "partNumber"),
+    ("HEAD", Scope::Object, "partNumber"),
+    ("GET", Scope::Object, "uploadId"),
+    ("POST", Scope::Object, "uploadId"),
+    ("DELETE", Scope::Object, "uploadId"),
+    ("POST", Scope::Object, "uploads"),
+    ("PUT", Scope::Object, "partNumber"),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scope {
+    Service,
+    Bucket,
+    Object,
+}
+
+/// All that a stray request could change.
+async fn state(client: &Client, bucket: &str) -> (Vec<String>, Vec<String>, String, Vec<String>) {
+    let buckets = client
+        .call("GET", "/")
+        .send()
+        .await
+        .expect(200)
+        .xml_all("Name");
+    let content = client.get(bucket, "key").await.expect(200);
+    let uploads = client.upload_ids(bucket).await;
+    (
+        buckets,
+        client.keys(bucket).await,
+        format!("{} {}", content.etag(), content.text()),
+        uploads,
+    )
+}
+
+#[tokio::test]
+async fn what_is_not_implemented_says_so_and_changes_nothing() {
+    let cairn = Cairn::start(cairn_tests::Config::default());
+    let client = cairn.client();
+    // An empty bucket is the one that a stray DELETE could remove; a full one shows strays on objects.
+    let (full, empty) = (
+        client.fresh_bucket("walk").await,
+        client.fresh_bucket("walk-empty").await,
+    );
+    client.put(&full, "key", "content").await;
+    Upload::create(&client, &full, "open").await;
+    let before = state(&client, &full).await;
+    let targets = [
+        (Scope::Service, "/".to_owned()),
+        (Scope::Bucket, format!("/{full}")),
+        (Scope::Bucket, format!("/{empty}")),
+        (Scope::Object, format!("/{full}/key")),
+        (Scope::Object, format!("/{full}/missing")),
+    ];
+    let mut wrong = Vec::new();
+    for (scope, path) in &targets {
+        for sub_resource in SUB_RESOURCES {
+            for method in METHODS {
+                if IMPLEMENTED.contains(&(method, *scope, sub_resource)) {
+                    continue;
+                }
+                for value in ["", "1"] {
+                    let body = if matches!(method, "PUT" | "POST") {
+                        "stray"
+                    } else {
+                        ""
+                    };
+                    let reply = client
+                        .call(method, path)
+                        .query(sub_resource, value)
+                        .body(body)
+                        .send()
+                        .await;
+                    if ![405, 501].contains(&reply.status) {
+                        wrong.push(format!(
+                            "{method} {path}?{sub_resource}={value}: {} {}",
+                            reply.status,
+                            reply.code()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(
+        state(&client, &full).await,
+        before,
+        "something changed; answers: {wrong:#?}"
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} answers are neither 501 nor 405: {wrong:#?}",
+        wrong.len()
+    );
+}
+
+#[tokio::test]
+async fn two_sub_resources_at_once_are_refused() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("two").await;
+    client.put(&bucket, "key", "content").await;
+    for (method, first, second) in [
+        ("GET", "uploads", "location"),
+        ("GET", "list-type", "acl"),
+        ("DELETE", "uploads", "policy"),
+        ("POST", "delete", "uploads"),
+    ] {
+        let reply = client
+            .bucket(method, &bucket)
+            .query(first, "2")
+            .query(second, "")
+            .send()
+            .await;
+        assert!(
+            (400..600).contains(&reply.status) && reply.status != 500,
+            "{method} {first}&{second}: {reply:?}"
+        );
+    }
+    assert_eq!(client.keys(&bucket).await, ["key"]);
+}
+
+#[tokio::test]
+async fn the_sdks_operation_hint_selects_nothing() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("x-id").await;
+    client.put(&bucket, "key", "content").await;
+    let got = client
+        .object("GET", &bucket, "key")
+        .query("x-id", "DeleteObject")
+        .send()
+        .await;
+    assert_eq!((got.status, got.text().as_str()), (200, "content"));
+    client
+        .object("GET", &bucket, "key")
+        .query("x-id", "GetObject")
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(client.keys(&bucket).await, ["key"]);
+}
+
+#[tokio::test]
+async fn headers_of_features_that_are_not_there_are_not_ignored() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("headers").await;
+    for (name, value) in [
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-object-lock-legal-hold", "ON"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-acl", "public-read"),
+        ("x-amz-grant-read", "id=\"somebody\""),
+        ("x-amz-write-offset-bytes", "0"),
+    ] {
+        let reply = client
+            .object("PUT", &bucket, "key")
+            .header(name, value)
+            .body("x")
+            .send()
+            .await;
+        assert!(
+            [400, 403, 501].contains(&reply.status),
+            "{name}: {value}: {reply:?}"
+        );
+    }
+    assert!(client.keys(&bucket).await.is_empty());
+}

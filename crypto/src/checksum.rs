@@ -12,9 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 use subtle::ConstantTimeEq;
 
-use ChecksumAlgorithm::{
-    Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256, Sha512, Xxhash3, Xxhash64, Xxhash128,
-};
+use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256, Sha512, Xxhash3, Xxhash64, Xxhash128};
 
 /// Length of the longest digest: SHA-512.
 pub const DIGEST_BYTES_MAX: usize = 64;
@@ -61,9 +59,7 @@ pub enum ChecksumError {
 
 impl ChecksumAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 10] = [
-        Crc32, Crc32c, Crc64Nvme, Sha1, Sha256, Sha512, Md5, Xxhash64, Xxhash3, Xxhash128,
-    ];
+    pub const ALL: [Self; 10] = [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256, Sha512, Md5, Xxhash64, Xxhash3, Xxhash128];
 
     /// S3's name, as in `x-amz-checksum-algorithm`.
     pub fn as_str(self) -> &'static str {
@@ -88,9 +84,7 @@ impl ChecksumAlgorithm {
 
     /// The algorithm that has this number on disk.
     pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.code() == code)
+        Self::ALL.into_iter().find(|algorithm| algorithm.code() == code)
     }
 
     /// Length of its digest.
@@ -116,11 +110,7 @@ impl ChecksumAlgorithm {
 
     /// The type of a multipart upload that names this algorithm and no type.
     pub fn default_type(self) -> ChecksumType {
-        if self.permits(ChecksumType::Composite) {
-            ChecksumType::Composite
-        } else {
-            ChecksumType::FullObject
-        }
+        if self.permits(ChecksumType::Composite) { ChecksumType::Composite } else { ChecksumType::FullObject }
     }
 }
 
@@ -177,9 +167,7 @@ impl Checksum {
     /// The checksum with this base64 value, as S3's headers carry it.
     pub fn from_base64(algorithm: ChecksumAlgorithm, value: &str) -> Result<Self, ChecksumError> {
         let mut bytes = [0; DIGEST_BYTES_MAX];
-        let length = BASE64
-            .decode_slice(value, &mut bytes)
-            .map_err(|_| ChecksumError::Malformed(algorithm))?;
+        let length = BASE64.decode_slice(value, &mut bytes).map_err(|_| ChecksumError::Malformed(algorithm))?;
         Self::from_bytes(algorithm, &bytes[..length])
     }
 
@@ -223,12 +211,7 @@ impl Eq for Checksum {}
 
 impl fmt::Debug for Checksum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}:{}",
-            self.algorithm.as_str(),
-            self.to_base64()
-        )
+        write!(formatter, "{}:{}", self.algorithm.as_str(), self.to_base64())
     }
 }
 

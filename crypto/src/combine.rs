@@ -38,10 +38,7 @@ pub fn full_object(
         ChecksumAlgorithm::Crc32c => BytePowers::new(32, 0x82f6_3b78),
         ChecksumAlgorithm::Crc64Nvme => BytePowers::new(64, 0x9a6c_9329_ac4b_c9b5),
         _ => {
-            return Err(CombineError::NotPermitted(
-                algorithm,
-                ChecksumType::FullObject,
-            ));
+            return Err(CombineError::NotPermitted(algorithm, ChecksumType::FullObject));
         }
     };
     let mut whole = 0; // Each of the three gives 0 for no bytes.
@@ -49,10 +46,7 @@ pub fn full_object(
         verify_algorithm(algorithm, &part)?;
         whole = powers.shift(whole, length_bytes) ^ integer(part.as_bytes());
     }
-    Ok(Checksum::padded(
-        algorithm,
-        &whole.to_be_bytes()[8 - algorithm.digest_bytes()..],
-    ))
+    Ok(Checksum::padded(algorithm, &whole.to_be_bytes()[8 - algorithm.digest_bytes()..]))
 }
 
 /// COMPOSITE: the checksum of the parts' raw checksums one after another.
@@ -61,10 +55,7 @@ pub fn composite(
     parts: impl IntoIterator<Item = Checksum>,
 ) -> Result<Checksum, CombineError> {
     if !algorithm.permits(ChecksumType::Composite) {
-        return Err(CombineError::NotPermitted(
-            algorithm,
-            ChecksumType::Composite,
-        ));
+        return Err(CombineError::NotPermitted(algorithm, ChecksumType::Composite));
     }
     let mut hasher = Hasher::new(algorithm);
     for part in parts {
@@ -85,11 +76,7 @@ pub fn multipart_etag(parts: impl IntoIterator<Item = [u8; 16]>) -> [u8; 16] {
 
 fn verify_algorithm(expected: ChecksumAlgorithm, part: &Checksum) -> Result<(), CombineError> {
     let found = part.algorithm();
-    if found == expected {
-        Ok(())
-    } else {
-        Err(CombineError::OtherAlgorithm { expected, found })
-    }
+    if found == expected { Ok(()) } else { Err(CombineError::OtherAlgorithm { expected, found }) }
 }
 
 /// Powers of x modulo the polynomial of one CRC. Polynomials are reflected, as the CRCs are: the highest bit is x^0.
@@ -102,11 +89,7 @@ struct BytePowers {
 
 impl BytePowers {
     fn new(width: u32, polynomial: u64) -> Self {
-        let mut powers = Self {
-            width,
-            polynomial,
-            squares: [0; 64],
-        };
+        let mut powers = Self { width, polynomial, squares: [0; 64] };
         let mut square = 1 << (width - 1 - 8);
         for k in 0..64 {
             powers.squares[k] = square;
@@ -117,9 +100,7 @@ impl BytePowers {
 
     /// `crc` multiplied by `x^(8 * length_bytes)`.
     fn shift(&self, crc: u64, length_bytes: u64) -> u64 {
-        (0..64)
-            .filter(|k| length_bytes >> k & 1 == 1)
-            .fold(crc, |shifted, k| self.multiply(shifted, self.squares[k]))
+        (0..64).filter(|k| length_bytes >> k & 1 == 1).fold(crc, |shifted, k| self.multiply(shifted, self.squares[k]))
     }
 
     fn multiply(&self, left: u64, mut right: u64) -> u64 {
@@ -134,9 +115,7 @@ impl BytePowers {
 
 /// A CRC's bytes as a number.
 fn integer(big_endian: &[u8]) -> u64 {
-    big_endian
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    big_endian.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

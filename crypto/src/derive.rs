@@ -7,11 +7,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use zeroize::Zeroizing;
 
 /// Derives `N` bytes from `secret`. The same inputs always give the same bytes.
-pub(crate) fn derive<const N: usize>(
-    secret: &[u8],
-    salt: &[u8],
-    info: &[u8],
-) -> Zeroizing<[u8; N]> {
+pub(crate) fn derive<const N: usize>(secret: &[u8], salt: &[u8], info: &[u8]) -> Zeroizing<[u8; N]> {
     const { assert!(N <= 255 * 32, "HKDF-SHA256 ends at 255 blocks") };
     let mut derived = Zeroizing::new([0; N]);
     Salt::new(HKDF_SHA256, salt)

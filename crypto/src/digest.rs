@@ -77,17 +77,13 @@ impl Hasher {
         let padded = |bytes: &[u8]| Checksum::padded(self.algorithm, bytes);
         match self.state {
             // A narrower CRC is in the low bytes.
-            State::Crc(state) => {
-                padded(&state.finalize().to_be_bytes()[8 - self.algorithm.digest_bytes()..])
-            }
+            State::Crc(state) => padded(&state.finalize().to_be_bytes()[8 - self.algorithm.digest_bytes()..]),
             State::Sha1(state) => padded(&state.finalize()),
             State::Sha256(state) => padded(&state.finalize()),
             State::Sha512(state) => padded(&state.finalize()),
             State::Md5(state) => padded(&state.finalize()),
             State::Xxh64(state) => padded(&state.digest().to_be_bytes()),
-            State::Xxh3(state) if self.algorithm == Xxhash128 => {
-                padded(&state.digest128().to_be_bytes())
-            }
+            State::Xxh3(state) if self.algorithm == Xxhash128 => padded(&state.digest128().to_be_bytes()),
             State::Xxh3(state) => padded(&state.digest().to_be_bytes()),
         }
     }
@@ -128,11 +124,7 @@ impl Digests {
         if md5 {
             add_once(&mut hashers, Md5);
         }
-        Self {
-            hashers,
-            checksum_count,
-            md5,
-        }
+        Self { hashers, checksum_count, md5 }
     }
 
     /// Continues over `bytes`.

@@ -89,10 +89,7 @@ impl ChunkSealer {
     /// The sealer of the content `seal_id`, under a key derived from `data_key`.
     pub fn new(data_key: &DataKey, seal_id: SealId) -> Self {
         let file_key = derive(data_key.expose(), &seal_id.0, FILE_KEY_INFO);
-        Self {
-            key: cipher(&file_key),
-            seal_id,
-        }
+        Self { key: cipher(&file_key), seal_id }
     }
 
     /// Encrypts chunk `index` in place and appends its tag. `last` says that no chunk follows.
@@ -108,12 +105,7 @@ impl ChunkSealer {
     }
 
     /// As [`ChunkSealer::seal`], but gives the tag back, for a caller whose buffer holds more than the chunk.
-    pub fn seal_detached(
-        &self,
-        index: u64,
-        last: bool,
-        chunk: &mut [u8],
-    ) -> Result<[u8; TAG_BYTES], SealError> {
+    pub fn seal_detached(&self, index: u64, last: bool, chunk: &mut [u8]) -> Result<[u8; TAG_BYTES], SealError> {
         if chunk.len() > SEALED_PLAINTEXT_BYTES_MAX {
             return Err(SealError::TooLong(chunk.len()));
         }
@@ -129,16 +121,9 @@ impl ChunkSealer {
 
     /// Verifies and decrypts in place what [`ChunkSealer::seal`] made, and gives the plaintext: all of `sealed` but
     /// the tag. No byte of `sealed` may be used if this fails.
-    pub fn open<'a>(
-        &self,
-        index: u64,
-        last: bool,
-        sealed: &'a mut [u8],
-    ) -> Result<&'a mut [u8], SealError> {
+    pub fn open<'a>(&self, index: u64, last: bool, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
         let associated_data = Aad::from(self.associated_data(index, last));
-        self.key
-            .open_in_place(nonce(index), associated_data, sealed)
-            .map_err(|_| SealError::NotAuthentic)
+        self.key.open_in_place(nonce(index), associated_data, sealed).map_err(|_| SealError::NotAuthentic)
     }
 
     fn associated_data(&self, index: u64, last: bool) -> [u8; ASSOCIATED_DATA_BYTES] {

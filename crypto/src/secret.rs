@@ -129,34 +129,16 @@ mod tests {
     #[test]
     fn debug_shows_no_byte_of_a_secret() {
         let key = [0xab; KEY_BYTES];
-        assert_eq!(
-            format!("{:?}", DataKey::from_bytes(key)),
-            "DataKey(redacted)"
-        );
-        assert_eq!(
-            format!("{:?}", MasterKey::from_bytes(key)),
-            "MasterKey(redacted)"
-        );
-        assert_eq!(
-            format!("{:?}", SecretString::from("hunter2".to_owned())),
-            "SecretString(redacted)"
-        );
+        assert_eq!(format!("{:?}", DataKey::from_bytes(key)), "DataKey(redacted)");
+        assert_eq!(format!("{:?}", MasterKey::from_bytes(key)), "MasterKey(redacted)");
+        assert_eq!(format!("{:?}", SecretString::from("hunter2".to_owned())), "SecretString(redacted)");
     }
 
     #[test]
     fn generated_keys_differ() {
-        assert_ne!(
-            DataKey::generate().unwrap().expose(),
-            DataKey::generate().unwrap().expose()
-        );
-        assert_ne!(
-            MasterKey::generate().unwrap().expose(),
-            MasterKey::generate().unwrap().expose()
-        );
-        assert_ne!(
-            SecretString::generate().unwrap(),
-            SecretString::generate().unwrap()
-        );
+        assert_ne!(DataKey::generate().unwrap().expose(), DataKey::generate().unwrap().expose());
+        assert_ne!(MasterKey::generate().unwrap().expose(), MasterKey::generate().unwrap().expose());
+        assert_ne!(SecretString::generate().unwrap(), SecretString::generate().unwrap());
     }
 
     #[test]
@@ -170,12 +152,7 @@ mod tests {
     fn a_generated_secret_has_40_characters_that_need_no_quoting() {
         let secret = SecretString::generate().unwrap();
         assert_eq!(secret.expose().len(), 40);
-        assert!(
-            secret
-                .expose()
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        );
+        assert!(secret.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
     }
 
     #[test]

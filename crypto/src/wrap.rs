@@ -73,11 +73,7 @@ pub struct Wrapped(Vec<u8>);
 impl Wrapped {
     /// The wrapped key that was kept as these bytes; refused if longer than [`WRAPPED_BYTES_MAX`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, WrapError> {
-        if bytes.len() > WRAPPED_BYTES_MAX {
-            Err(WrapError::Malformed)
-        } else {
-            Ok(Self(bytes))
-        }
+        if bytes.len() > WRAPPED_BYTES_MAX { Err(WrapError::Malformed) } else { Ok(Self(bytes)) }
     }
 
     /// The bytes to keep.
@@ -150,10 +146,7 @@ impl MasterKeyWrap {
     pub fn new(master_key: &MasterKey) -> Self {
         let wrap_key = derive::<KEY_BYTES>(master_key.expose(), &[], WRAP_KEY_INFO);
         let key_id = derive(master_key.expose(), &[], KEY_ID_INFO);
-        Self {
-            cipher: Aes256Gcm::new((&*wrap_key).into()),
-            key_id: KeyId(*key_id),
-        }
+        Self { cipher: Aes256Gcm::new((&*wrap_key).into()), key_id: KeyId(*key_id) }
     }
 
     /// Which master key this is.
@@ -166,20 +159,11 @@ impl MasterKeyWrap {
         if secret.len() > SECRET_BYTES_MAX {
             return Err(WrapError::TooLong(secret.len()));
         }
-        self.seal(
-            Kind::Secret,
-            &encode_fields(&[label.as_bytes()]),
-            secret,
-            *random()?,
-        )
+        self.seal(Kind::Secret, &encode_fields(&[label.as_bytes()]), secret, *random()?)
     }
 
     /// The secret that [`MasterKeyWrap::seal_secret`] was given with this label.
-    pub fn open_secret(
-        &self,
-        label: &str,
-        envelope: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+    pub fn open_secret(&self, label: &str, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
         self.open(Kind::Secret, &encode_fields(&[label.as_bytes()]), envelope)
     }
 
@@ -200,22 +184,13 @@ impl MasterKeyWrap {
         envelope.extend_from_slice(plaintext);
         let tag = self
             .cipher
-            .encrypt_inout_detached(
-                &Nonce::from(nonce),
-                &associated_data,
-                (&mut envelope[CIPHERTEXT_AT..]).into(),
-            )
+            .encrypt_inout_detached(&Nonce::from(nonce), &associated_data, (&mut envelope[CIPHERTEXT_AT..]).into())
             .expect("a plaintext of bounded length is within AES-GCM's limit");
         envelope.extend_from_slice(&tag);
         Ok(envelope)
     }
 
-    fn open(
-        &self,
-        kind: Kind,
-        context: &[u8],
-        envelope: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+    fn open(&self, kind: Kind, context: &[u8], envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
         match envelope.first() {
             Some(&FORMAT) => {}
             Some(&other) => return Err(WrapError::UnknownFormat(other)),
@@ -225,22 +200,13 @@ impl MasterKeyWrap {
         if envelope.len() > length_max {
             return Err(WrapError::Malformed);
         }
-        let (header, rest) = envelope
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(WrapError::Malformed)?;
-        let (nonce, rest) = rest
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(WrapError::Malformed)?;
-        let (ciphertext, tag) = rest
-            .split_last_chunk::<TAG_BYTES>()
-            .ok_or(WrapError::Malformed)?;
+        let (header, rest) = envelope.split_first_chunk::<HEADER_BYTES>().ok_or(WrapError::Malformed)?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(WrapError::Malformed)?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(WrapError::Malformed)?;
         if header[1..] != self.key_id.0 {
             let mut wrapped_under = KeyId([0; KEY_ID_BYTES]);
             wrapped_under.0.copy_from_slice(&header[1..]);
-            return Err(WrapError::WrongMasterKey {
-                wrapped_under,
-                given: self.key_id,
-            });
+            return Err(WrapError::WrongMasterKey { wrapped_under, given: self.key_id });
         }
         let mut plaintext = Zeroizing::new(ciphertext.to_vec());
         self.cipher
@@ -257,16 +223,12 @@ impl MasterKeyWrap {
 
 impl KeyWrap for MasterKeyWrap {
     fn wrap(&self, key: &DataKey, context: &WrapContext<'_>) -> Result<Wrapped, WrapError> {
-        self.seal(Kind::DataKey, &context.encode(), key.expose(), *random()?)
-            .map(Wrapped)
+        self.seal(Kind::DataKey, &context.encode(), key.expose(), *random()?).map(Wrapped)
     }
 
     fn unwrap(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> Result<DataKey, WrapError> {
         let plaintext = self.open(Kind::DataKey, &context.encode(), &wrapped.0)?;
-        let bytes: &[u8; KEY_BYTES] = plaintext
-            .as_slice()
-            .try_into()
-            .map_err(|_| WrapError::Malformed)?;
+        let bytes: &[u8; KEY_BYTES] = plaintext.as_slice().try_into().map_err(|_| WrapError::Malformed)?;
         Ok(DataKey::from_bytes(*bytes))
     }
 }

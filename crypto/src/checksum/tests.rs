@@ -7,43 +7,22 @@ use proptest::prelude::*;
 fn names_and_codes_lead_back_to_their_algorithm() {
     for algorithm in ChecksumAlgorithm::ALL {
         assert_eq!(algorithm.as_str().parse(), Ok(algorithm));
-        assert_eq!(
-            algorithm.as_str().to_ascii_lowercase().parse(),
-            Ok(algorithm)
-        );
-        assert_eq!(
-            ChecksumAlgorithm::from_code(algorithm.code()),
-            Some(algorithm)
-        );
+        assert_eq!(algorithm.as_str().to_ascii_lowercase().parse(), Ok(algorithm));
+        assert_eq!(ChecksumAlgorithm::from_code(algorithm.code()), Some(algorithm));
     }
 }
 
 /// They are kept on disk.
 #[test]
 fn codes_stay_as_they_are() {
-    assert_eq!(
-        ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::code),
-        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-    );
-    assert_eq!(
-        (
-            Crc32.code(),
-            Crc64Nvme.code(),
-            Sha256.code(),
-            Xxhash128.code()
-        ),
-        (1, 3, 5, 10)
-    );
+    assert_eq!(ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::code), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!((Crc32.code(), Crc64Nvme.code(), Sha256.code(), Xxhash128.code()), (1, 3, 5, 10));
 }
 
 #[test]
 fn unknown_names_and_codes_are_refused() {
     for name in ["", "CRC", "CRC32 ", "CRC-32", "SHA384", "CRC64"] {
-        assert_eq!(
-            name.parse::<ChecksumAlgorithm>(),
-            Err(ChecksumError::UnknownAlgorithm),
-            "{name:?}"
-        );
+        assert_eq!(name.parse::<ChecksumAlgorithm>(), Err(ChecksumError::UnknownAlgorithm), "{name:?}");
     }
     assert_eq!(ChecksumAlgorithm::from_code(0), None);
     assert_eq!(ChecksumAlgorithm::from_code(11), None);
@@ -54,10 +33,7 @@ fn type_names_lead_back_to_their_type() {
     for checksum_type in [ChecksumType::FullObject, ChecksumType::Composite] {
         assert_eq!(checksum_type.as_str().parse(), Ok(checksum_type));
     }
-    assert_eq!(
-        "FULL".parse::<ChecksumType>(),
-        Err(ChecksumError::UnknownType)
-    );
+    assert_eq!("FULL".parse::<ChecksumType>(), Err(ChecksumError::UnknownType));
 }
 
 /// The table of the user guide: algorithm, FULL_OBJECT, COMPOSITE, default.
@@ -84,31 +60,12 @@ fn multipart_types_are_those_that_s3_permits() {
 
 #[test]
 fn values_that_are_no_checksum_are_refused() {
-    for value in [
-        "",
-        "AAAA",
-        "AAAAAAA=",
-        "AAAAAA",
-        "AAAAAA=",
-        "AAAAAB==",
-        "AAAA AA=",
-        "!!!!!!==",
-        &"A".repeat(10_000),
-    ] {
-        assert_eq!(
-            Checksum::from_base64(Crc32, value),
-            Err(ChecksumError::Malformed(Crc32)),
-            "{value:?}"
-        );
+    for value in ["", "AAAA", "AAAAAAA=", "AAAAAA", "AAAAAA=", "AAAAAB==", "AAAA AA=", "!!!!!!==", &"A".repeat(10_000)]
+    {
+        assert_eq!(Checksum::from_base64(Crc32, value), Err(ChecksumError::Malformed(Crc32)), "{value:?}");
     }
-    assert_eq!(
-        Checksum::from_bytes(Crc32, &[0; 3]),
-        Err(ChecksumError::Malformed(Crc32))
-    );
-    assert_eq!(
-        Checksum::from_bytes(Crc32, &[0; 5]),
-        Err(ChecksumError::Malformed(Crc32))
-    );
+    assert_eq!(Checksum::from_bytes(Crc32, &[0; 3]), Err(ChecksumError::Malformed(Crc32)));
+    assert_eq!(Checksum::from_bytes(Crc32, &[0; 5]), Err(ChecksumError::Malformed(Crc32)));
 }
 
 #[test]
@@ -120,10 +77,7 @@ fn equal_bytes_of_two_algorithms_are_not_equal_checksums() {
 
 #[test]
 fn debug_shows_algorithm_and_value() {
-    assert_eq!(
-        format!("{:?}", Checksum::of(Crc32, b"123456789")),
-        "CRC32:y/Q5Jg=="
-    );
+    assert_eq!(format!("{:?}", Checksum::of(Crc32, b"123456789")), "CRC32:y/Q5Jg==");
 }
 
 proptest! {

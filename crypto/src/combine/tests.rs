@@ -8,36 +8,22 @@ use proptest::prelude::*;
 const CRCS: [ChecksumAlgorithm; 3] = [Crc32, Crc32c, Crc64Nvme];
 
 fn parts_of(algorithm: ChecksumAlgorithm, parts: &[Vec<u8>]) -> Vec<(Checksum, u64)> {
-    parts
-        .iter()
-        .map(|part| (Checksum::of(algorithm, part), part.len() as u64))
-        .collect()
+    parts.iter().map(|part| (Checksum::of(algorithm, part), part.len() as u64)).collect()
 }
 
 /// The catalogue's check string, cut in two: each CRC of the whole is a published value.
 #[test]
 fn full_object_gives_the_published_check_values() {
-    for (algorithm, expected) in [
-        (Crc32, "cbf43926"),
-        (Crc32c, "e3069283"),
-        (Crc64Nvme, "ae8b14860a799888"),
-    ] {
+    for (algorithm, expected) in [(Crc32, "cbf43926"), (Crc32c, "e3069283"), (Crc64Nvme, "ae8b14860a799888")] {
         let parts = parts_of(algorithm, &[b"1234".to_vec(), b"56789".to_vec()]);
-        assert_eq!(
-            hex::encode(full_object(algorithm, parts).unwrap().as_bytes()),
-            expected,
-            "{algorithm:?}"
-        );
+        assert_eq!(hex::encode(full_object(algorithm, parts).unwrap().as_bytes()), expected, "{algorithm:?}");
     }
 }
 
 #[test]
 fn full_object_of_no_parts_is_that_of_no_bytes() {
     for algorithm in CRCS {
-        assert_eq!(
-            full_object(algorithm, []).unwrap(),
-            Checksum::of(algorithm, b"")
-        );
+        assert_eq!(full_object(algorithm, []).unwrap(), Checksum::of(algorithm, b""));
     }
 }
 
@@ -47,10 +33,7 @@ fn full_object_is_refused_for_what_is_no_crc() {
         let expected = if CRCS.contains(&algorithm) {
             Ok(Checksum::of(algorithm, b""))
         } else {
-            Err(CombineError::NotPermitted(
-                algorithm,
-                ChecksumType::FullObject,
-            ))
+            Err(CombineError::NotPermitted(algorithm, ChecksumType::FullObject))
         };
         assert_eq!(full_object(algorithm, []), expected);
     }
@@ -59,60 +42,29 @@ fn full_object_is_refused_for_what_is_no_crc() {
 #[test]
 fn composite_is_refused_for_crc64nvme_alone() {
     for algorithm in ChecksumAlgorithm::ALL {
-        let refused = Err(CombineError::NotPermitted(
-            algorithm,
-            ChecksumType::Composite,
-        ));
+        let refused = Err(CombineError::NotPermitted(algorithm, ChecksumType::Composite));
         assert_eq!(composite(algorithm, []) == refused, algorithm == Crc64Nvme);
     }
 }
 
 #[test]
 fn a_part_with_another_algorithm_is_refused() {
-    let error = CombineError::OtherAlgorithm {
-        expected: Crc32,
-        found: Crc32c,
-    };
-    assert_eq!(
-        full_object(Crc32, [(Checksum::of(Crc32c, b"part"), 4)]),
-        Err(error.clone())
-    );
-    assert_eq!(
-        composite(Crc32, [Checksum::of(Crc32c, b"part")]),
-        Err(error)
-    );
+    let error = CombineError::OtherAlgorithm { expected: Crc32, found: Crc32c };
+    assert_eq!(full_object(Crc32, [(Checksum::of(Crc32c, b"part"), 4)]), Err(error.clone()));
+    assert_eq!(composite(Crc32, [Checksum::of(Crc32c, b"part")]), Err(error));
 }
 
 /// Two parts, `"a" * 5 MiB` and `"b"`; expected values from Python's `hashlib` and `zlib`.
 #[test]
 fn two_parts_give_what_another_implementation_gives() {
     let parts = [vec![b'a'; 5 << 20], b"b".to_vec()];
-    let of = |algorithm| {
-        composite(
-            algorithm,
-            parts.iter().map(|part| Checksum::of(algorithm, part)),
-        )
-        .unwrap()
-    };
+    let of = |algorithm| composite(algorithm, parts.iter().map(|part| Checksum::of(algorithm, part))).unwrap();
     assert_eq!(of(Crc32).to_base64(), "dYPmEQ==");
     assert_eq!(of(Sha1).to_base64(), "6tQrb5UfMOI7nbrrtGcqdpRvM6M=");
-    assert_eq!(
-        of(Sha256).to_base64(),
-        "tfmzeY9XeH2OXmxrtS4iDWlNIKUTAFv0/csHs2lsoD8="
-    );
-    assert_eq!(
-        full_object(Crc32, parts_of(Crc32, &parts))
-            .unwrap()
-            .to_base64(),
-        "rBxv8Q=="
-    );
-    let md5s = parts
-        .iter()
-        .map(|part| Checksum::of(Md5, part).as_bytes().try_into().unwrap());
-    assert_eq!(
-        hex::encode(multipart_etag(md5s)),
-        "e5a8c5272b26fc10581a21089559b006"
-    );
+    assert_eq!(of(Sha256).to_base64(), "tfmzeY9XeH2OXmxrtS4iDWlNIKUTAFv0/csHs2lsoD8=");
+    assert_eq!(full_object(Crc32, parts_of(Crc32, &parts)).unwrap().to_base64(), "rBxv8Q==");
+    let md5s = parts.iter().map(|part| Checksum::of(Md5, part).as_bytes().try_into().unwrap());
+    assert_eq!(hex::encode(multipart_etag(md5s)), "e5a8c5272b26fc10581a21089559b006");
 }
 
 proptest! {

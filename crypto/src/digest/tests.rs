@@ -21,37 +21,22 @@ fn crc32c_gives_the_vectors_of_rfc_3720() {
     assert_eq!(hex_of(Crc32c, &[0; 32]), "8a9136aa");
     assert_eq!(hex_of(Crc32c, &[0xff; 32]), "62a8ab43");
     assert_eq!(hex_of(Crc32c, &(0..32).collect::<Vec<u8>>()), "46dd794e");
-    assert_eq!(
-        hex_of(Crc32c, &(0..32).rev().collect::<Vec<u8>>()),
-        "113fdb5c"
-    );
+    assert_eq!(hex_of(Crc32c, &(0..32).rev().collect::<Vec<u8>>()), "113fdb5c");
 }
 
 /// FIPS 180-4's examples.
 #[test]
 fn sha_gives_the_published_examples() {
-    assert_eq!(
-        hex_of(Sha1, b"abc"),
-        "a9993e364706816aba3e25717850c26c9cd0d89d"
-    );
-    assert_eq!(
-        hex_of(Sha256, b"abc"),
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(hex_of(Sha1, b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    assert_eq!(hex_of(Sha256, b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_eq!(
         hex_of(Sha512, b"abc"),
         "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
          2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
     );
     let million = vec![b'a'; 1_000_000];
-    assert_eq!(
-        hex_of(Sha1, &million),
-        "34aa973cd4c4daa4f61eeb2bdbad27316534016f"
-    );
-    assert_eq!(
-        hex_of(Sha256, &million),
-        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
-    );
+    assert_eq!(hex_of(Sha1, &million), "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
+    assert_eq!(hex_of(Sha256, &million), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 /// RFC 1321, A.5.
@@ -59,14 +44,8 @@ fn sha_gives_the_published_examples() {
 fn md5_gives_the_vectors_of_rfc_1321() {
     assert_eq!(hex_of(Md5, b""), "d41d8cd98f00b204e9800998ecf8427e");
     assert_eq!(hex_of(Md5, b"abc"), "900150983cd24fb0d6963f7d28e17f72");
-    assert_eq!(
-        hex_of(Md5, b"message digest"),
-        "f96b697d7cb7938d525a2f31aaf161d0"
-    );
-    assert_eq!(
-        hex_of(Md5, &b"1234567890".repeat(8)),
-        "57edf4a22be3c955ac49da2e2107b67a"
-    );
+    assert_eq!(hex_of(Md5, b"message digest"), "f96b697d7cb7938d525a2f31aaf161d0");
+    assert_eq!(hex_of(Md5, &b"1234567890".repeat(8)), "57edf4a22be3c955ac49da2e2107b67a");
 }
 
 /// As `xxhsum` prints them: big endian, the canonical form.
@@ -77,23 +56,14 @@ fn xxhash_gives_the_canonical_values() {
     assert_eq!(hex_of(Xxhash3, b""), "2d06800538d394c2");
     assert_eq!(hex_of(Xxhash3, b"abc"), "78af5f94892f3950");
     assert_eq!(hex_of(Xxhash128, b""), "99aa06d3014798d86001c324468d497f");
-    assert_eq!(
-        hex_of(Xxhash128, b"abc"),
-        "06b05ab6733a618578af5f94892f3950"
-    );
+    assert_eq!(hex_of(Xxhash128, b"abc"), "06b05ab6733a618578af5f94892f3950");
 }
 
 #[test]
 fn nothing_asked_for_gives_nothing() {
     let mut digests = Digests::new(false, []);
     digests.update(b"body");
-    assert_eq!(
-        digests.finish(),
-        Finished {
-            md5: None,
-            checksums: vec![]
-        }
-    );
+    assert_eq!(digests.finish(), Finished { md5: None, checksums: vec![] });
 }
 
 #[test]
@@ -101,14 +71,8 @@ fn checksums_come_in_the_order_asked_for_and_once_each() {
     let mut digests = Digests::new(true, [Sha256, Crc32, Sha256, Crc64Nvme, Crc32]);
     digests.update(b"body");
     let finished = digests.finish();
-    assert_eq!(
-        finished.checksums,
-        [Sha256, Crc32, Crc64Nvme].map(|algorithm| Checksum::of(algorithm, b"body"))
-    );
-    assert_eq!(
-        &finished.md5.unwrap()[..],
-        Checksum::of(Md5, b"body").as_bytes()
-    );
+    assert_eq!(finished.checksums, [Sha256, Crc32, Crc64Nvme].map(|algorithm| Checksum::of(algorithm, b"body")));
+    assert_eq!(&finished.md5.unwrap()[..], Checksum::of(Md5, b"body").as_bytes());
 }
 
 #[test]
@@ -118,10 +82,7 @@ fn md5_can_be_asked_for_as_etag_as_checksum_and_as_both() {
         digests.update(b"abc");
         let expected = Checksum::of(Md5, b"abc");
         let finished = digests.finish();
-        assert_eq!(
-            finished.md5.as_ref().map(|md5| &md5[..]),
-            etag.then_some(expected.as_bytes())
-        );
+        assert_eq!(finished.md5.as_ref().map(|md5| &md5[..]), etag.then_some(expected.as_bytes()));
         assert_eq!(finished.checksums, vec![expected; algorithms.len()]);
     };
     check(true, &[]);
@@ -131,10 +92,7 @@ fn md5_can_be_asked_for_as_etag_as_checksum_and_as_both() {
 
 #[test]
 fn each_algorithm_is_computed_once() {
-    assert_eq!(
-        Digests::new(true, [Md5, Crc32, Md5, Crc32]).hashers.len(),
-        2
-    );
+    assert_eq!(Digests::new(true, [Md5, Crc32, Md5, Crc32]).hashers.len(), 2);
 }
 
 #[test]

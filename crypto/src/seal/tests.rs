@@ -24,81 +24,39 @@ fn sealed(sealer: &ChunkSealer, index: u64, last: bool, plaintext: &[u8]) -> Vec
 mod other {
     use super::*;
 
-    fn parts(
-        key: &[u8; 32],
-        id: &[u8; 16],
-        index: u64,
-        last: bool,
-    ) -> (Aes256Gcm, [u8; 12], Vec<u8>) {
+    fn parts(key: &[u8; 32], id: &[u8; 16], index: u64, last: bool) -> (Aes256Gcm, [u8; 12], Vec<u8>) {
         let mut file_key = [0; 32];
-        Hkdf::<Sha256>::new(Some(id), key)
-            .expand(b"cairn chunk key 1", &mut file_key)
-            .unwrap();
+        Hkdf::<Sha256>::new(Some(id), key).expand(b"cairn chunk key 1", &mut file_key).unwrap();
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(&index.to_be_bytes());
         let associated = [&[1][..], id, &index.to_be_bytes(), &[u8::from(last)]].concat();
         (Aes256Gcm::new(&file_key.into()), nonce, associated)
     }
 
-    pub fn seal(
-        key: &[u8; 32],
-        id: &[u8; 16],
-        index: u64,
-        last: bool,
-        plaintext: &[u8],
-    ) -> Vec<u8> {
+    pub fn seal(key: &[u8; 32], id: &[u8; 16], index: u64, last: bool, plaintext: &[u8]) -> Vec<u8> {
         let (cipher, nonce, aad) = parts(key, id, index, last);
-        cipher
-            .encrypt(
-                &OtherNonce::from(nonce),
-                Payload {
-                    msg: plaintext,
-                    aad: &aad,
-                },
-            )
-            .unwrap()
+        cipher.encrypt(&OtherNonce::from(nonce), Payload { msg: plaintext, aad: &aad }).unwrap()
     }
 
     pub fn open(key: &[u8; 32], id: &[u8; 16], index: u64, last: bool, sealed: &[u8]) -> Vec<u8> {
         let (cipher, nonce, aad) = parts(key, id, index, last);
-        cipher
-            .decrypt(
-                &OtherNonce::from(nonce),
-                Payload {
-                    msg: sealed,
-                    aad: &aad,
-                },
-            )
-            .unwrap()
+        cipher.decrypt(&OtherNonce::from(nonce), Payload { msg: sealed, aad: &aad }).unwrap()
     }
 }
 
 /// Test cases 13, 14 and 16 of "The Galois/Counter Mode of Operation" (McGrew and Viega), as submitted to NIST.
 #[test]
 fn the_primitive_gives_the_published_vectors() {
-    let check =
-        |key: &str, nonce: &str, aad: &str, plaintext: &str, ciphertext: &str, tag: &str| {
-            let decode = |text: &str| hex::decode(text).unwrap();
-            let key = cipher(&decode(key).try_into().unwrap());
-            let nonce = Nonce::try_assume_unique_for_key(&decode(nonce)).unwrap();
-            let mut chunk = decode(plaintext);
-            let got = key
-                .seal_in_place_separate_tag(nonce, Aad::from(decode(aad)), &mut chunk)
-                .unwrap();
-            assert_eq!(
-                (hex::encode(chunk), hex::encode(got)),
-                (ciphertext.to_owned(), tag.to_owned())
-            );
-        };
+    let check = |key: &str, nonce: &str, aad: &str, plaintext: &str, ciphertext: &str, tag: &str| {
+        let decode = |text: &str| hex::decode(text).unwrap();
+        let key = cipher(&decode(key).try_into().unwrap());
+        let nonce = Nonce::try_assume_unique_for_key(&decode(nonce)).unwrap();
+        let mut chunk = decode(plaintext);
+        let got = key.seal_in_place_separate_tag(nonce, Aad::from(decode(aad)), &mut chunk).unwrap();
+        assert_eq!((hex::encode(chunk), hex::encode(got)), (ciphertext.to_owned(), tag.to_owned()));
+    };
     let zeros = |length: usize| "00".repeat(length);
-    check(
-        &zeros(32),
-        &zeros(12),
-        "",
-        "",
-        "",
-        "530f8afbc74536b9a963b4f1c4cb738b",
-    );
+    check(&zeros(32), &zeros(12), "", "", "", "530f8afbc74536b9a963b4f1c4cb738b");
     check(
         &zeros(32),
         &zeros(12),
@@ -123,48 +81,23 @@ fn the_primitive_gives_the_published_vectors() {
 /// unreadable.
 #[test]
 fn format_1_stays_as_it_was_first_written() {
-    let sealer = sealer(
-        std::array::from_fn(|i| i as u8),
-        std::array::from_fn(|i| 0x40 + i as u8),
-    );
+    let sealer = sealer(std::array::from_fn(|i| i as u8), std::array::from_fn(|i| 0x40 + i as u8));
     let check = |index, last, plaintext: &[u8], expected| {
-        assert_eq!(
-            hex::encode(sealed(&sealer, index, last, plaintext)),
-            expected
-        );
+        assert_eq!(hex::encode(sealed(&sealer, index, last, plaintext)), expected);
     };
-    check(
-        0,
-        false,
-        b"the first chunk",
-        "b91ece247be8fb338736769c0c71104b00e6d0f40ba3c1e7c29e65715d76d3",
-    );
+    check(0, false, b"the first chunk", "b91ece247be8fb338736769c0c71104b00e6d0f40ba3c1e7c29e65715d76d3");
     check(1, true, b"", "b586f1a18e4b85e2434d41ea670f18da");
-    check(
-        0x0102_0304_0506_0708,
-        true,
-        b"far",
-        "a2591d50f93e1724d6d082ab1973e30fc0b8c3",
-    );
+    check(0x0102_0304_0506_0708, true, b"far", "a2591d50f93e1724d6d082ab1973e30fc0b8c3");
 }
 
 #[test]
 fn any_changed_bit_is_refused() {
     let sealer = sealer(KEY, ID);
-    let good = sealed(
-        &sealer,
-        7,
-        false,
-        b"forty-two bytes of a chunk that is sealed.",
-    );
+    let good = sealed(&sealer, 7, false, b"forty-two bytes of a chunk that is sealed.");
     for position in 0..good.len() * 8 {
         let mut bad = good.clone();
         bad[position / 8] ^= 1 << (position % 8);
-        assert_eq!(
-            sealer.open(7, false, &mut bad),
-            Err(SealError::NotAuthentic),
-            "bit {position}"
-        );
+        assert_eq!(sealer.open(7, false, &mut bad), Err(SealError::NotAuthentic), "bit {position}");
     }
 }
 
@@ -173,17 +106,10 @@ fn any_other_length_is_refused() {
     let sealer = sealer(KEY, ID);
     let good = sealed(&sealer, 0, true, &[9; 40]);
     for length in 0..good.len() {
-        assert_eq!(
-            sealer.open(0, true, &mut good.clone()[..length]),
-            Err(SealError::NotAuthentic),
-            "cut to {length}"
-        );
+        assert_eq!(sealer.open(0, true, &mut good.clone()[..length]), Err(SealError::NotAuthentic), "cut to {length}");
     }
     let mut longer = [&good[..], &[0]].concat();
-    assert_eq!(
-        sealer.open(0, true, &mut longer),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer.open(0, true, &mut longer), Err(SealError::NotAuthentic));
 }
 
 #[test]
@@ -191,67 +117,43 @@ fn reordered_chunks_are_refused() {
     let sealer = sealer(KEY, ID);
     let mut first = sealed(&sealer, 0, false, b"chunk");
     let mut second = sealed(&sealer, 1, false, b"chunk");
-    assert_eq!(
-        sealer.open(1, false, &mut first),
-        Err(SealError::NotAuthentic)
-    );
-    assert_eq!(
-        sealer.open(0, false, &mut second),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer.open(1, false, &mut first), Err(SealError::NotAuthentic));
+    assert_eq!(sealer.open(0, false, &mut second), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn a_chunk_of_another_content_under_the_same_data_key_is_refused() {
     let mut chunk = sealed(&sealer(KEY, [1; 16]), 0, true, b"chunk");
-    assert_eq!(
-        sealer(KEY, [2; 16]).open(0, true, &mut chunk),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer(KEY, [2; 16]).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn another_data_key_is_refused() {
     let mut chunk = sealed(&sealer([1; 32], ID), 0, true, b"chunk");
-    assert_eq!(
-        sealer([2; 32], ID).open(0, true, &mut chunk),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer([2; 32], ID).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn a_content_cut_off_at_a_chunk_is_refused() {
     let sealer = sealer(KEY, ID);
     let mut middle = sealed(&sealer, 3, false, b"chunk");
-    assert_eq!(
-        sealer.open(3, true, &mut middle),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer.open(3, true, &mut middle), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn a_content_that_goes_on_after_its_last_chunk_is_refused() {
     let sealer = sealer(KEY, ID);
     let mut last = sealed(&sealer, 3, true, b"chunk");
-    assert_eq!(
-        sealer.open(3, false, &mut last),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer.open(3, false, &mut last), Err(SealError::NotAuthentic));
 }
 
 /// The key alone already differs between contents; the seal id in the associated data is a second line.
 #[test]
 fn the_seal_id_is_bound_even_under_the_same_file_key() {
     let file_key = derive(&KEY, &ID, FILE_KEY_INFO);
-    let with_id = |id| ChunkSealer {
-        key: cipher(&file_key),
-        seal_id: SealId::from_bytes(id),
-    };
+    let with_id = |id| ChunkSealer { key: cipher(&file_key), seal_id: SealId::from_bytes(id) };
     let mut chunk = sealed(&with_id([1; 16]), 0, true, b"chunk");
-    assert_eq!(
-        with_id([2; 16]).open(0, true, &mut chunk),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(with_id([2; 16]).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
 }
 
 #[test]
@@ -260,10 +162,7 @@ fn the_plaintext_of_a_refused_chunk_does_not_stay_in_the_buffer() {
     let plaintext = [0x77; 1000];
     let mut chunk = sealed(&sealer, 0, true, &plaintext);
     *chunk.last_mut().unwrap() ^= 1;
-    assert_eq!(
-        sealer.open(0, true, &mut chunk),
-        Err(SealError::NotAuthentic)
-    );
+    assert_eq!(sealer.open(0, true, &mut chunk), Err(SealError::NotAuthentic));
     assert!(!chunk.windows(16).any(|window| window == &plaintext[..16]));
 }
 

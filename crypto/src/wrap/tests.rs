@@ -4,11 +4,8 @@ use super::*;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce as OtherNonce, UnboundKey};
 use proptest::prelude::*;
 
-const CONTEXT: WrapContext<'static> = WrapContext {
-    partition: [0x11; 16],
-    object_key: b"photos/cat.jpg",
-    version: [0x22; 16],
-};
+const CONTEXT: WrapContext<'static> =
+    WrapContext { partition: [0x11; 16], object_key: b"photos/cat.jpg", version: [0x22; 16] };
 
 fn wrap_under(master_key: [u8; 32]) -> MasterKeyWrap {
     MasterKeyWrap::new(&MasterKey::from_bytes(master_key))
@@ -25,33 +22,18 @@ fn is_not_authentic<T>(result: Result<T, WrapError>) -> bool {
 /// Test cases 13, 14 and 16 of "The Galois/Counter Mode of Operation" (McGrew and Viega), as submitted to NIST.
 #[test]
 fn the_primitive_gives_the_published_vectors() {
-    let check =
-        |key: &str, nonce: &str, aad: &str, plaintext: &str, ciphertext: &str, tag: &str| {
-            let decode = |text: &str| hex::decode(text).unwrap();
-            let key: [u8; 32] = decode(key).try_into().unwrap();
-            let nonce: [u8; 12] = decode(nonce).try_into().unwrap();
-            let mut buffer = decode(plaintext);
-            let got = Aes256Gcm::new(&key.into())
-                .encrypt_inout_detached(
-                    &Nonce::from(nonce),
-                    &decode(aad),
-                    buffer.as_mut_slice().into(),
-                )
-                .unwrap();
-            assert_eq!(
-                (hex::encode(buffer), hex::encode(got)),
-                (ciphertext.to_owned(), tag.to_owned())
-            );
-        };
+    let check = |key: &str, nonce: &str, aad: &str, plaintext: &str, ciphertext: &str, tag: &str| {
+        let decode = |text: &str| hex::decode(text).unwrap();
+        let key: [u8; 32] = decode(key).try_into().unwrap();
+        let nonce: [u8; 12] = decode(nonce).try_into().unwrap();
+        let mut buffer = decode(plaintext);
+        let got = Aes256Gcm::new(&key.into())
+            .encrypt_inout_detached(&Nonce::from(nonce), &decode(aad), buffer.as_mut_slice().into())
+            .unwrap();
+        assert_eq!((hex::encode(buffer), hex::encode(got)), (ciphertext.to_owned(), tag.to_owned()));
+    };
     let zeros = |length: usize| "00".repeat(length);
-    check(
-        &zeros(32),
-        &zeros(12),
-        "",
-        "",
-        "",
-        "530f8afbc74536b9a963b4f1c4cb738b",
-    );
+    check(&zeros(32), &zeros(12), "", "", "", "530f8afbc74536b9a963b4f1c4cb738b");
     check(
         &zeros(32),
         &zeros(12),
@@ -78,9 +60,7 @@ fn the_primitive_gives_the_published_vectors() {
 fn format_1_of_a_data_key_stays_as_it_was_first_written() {
     let wrap = wrap_under(counting(0x80));
     let data_key: [u8; 32] = counting(0);
-    let envelope = wrap
-        .seal(Kind::DataKey, &CONTEXT.encode(), &data_key, counting(0xc0))
-        .unwrap();
+    let envelope = wrap.seal(Kind::DataKey, &CONTEXT.encode(), &data_key, counting(0xc0)).unwrap();
     assert_eq!(
         hex::encode(&envelope),
         "019713a7f4cdf4b9d2c0c1c2c3c4c5c6c7c8c9cacb29da11a3b0cba08b1a67ee4cd1c79546e194a97b331f4d257bf50f2a0f42cede\
@@ -95,29 +75,19 @@ fn format_1_of_a_data_key_stays_as_it_was_first_written() {
 fn format_1_of_a_secret_stays_as_it_was_first_written() {
     let wrap = wrap_under(counting(0x80));
     let context = encode_fields(&[b"root secret"]);
-    let envelope = wrap
-        .seal(Kind::Secret, &context, b"correct horse", counting(0xc0))
-        .unwrap();
+    let envelope = wrap.seal(Kind::Secret, &context, b"correct horse", counting(0xc0)).unwrap();
     assert_eq!(
         hex::encode(&envelope),
         "019713a7f4cdf4b9d2c0c1c2c3c4c5c6c7c8c9cacb4ab461d2d1add2ac7a019634b88ef11cc36efd6c7608c629ef025edaec"
     );
-    assert_eq!(
-        wrap.open_secret("root secret", &envelope)
-            .unwrap()
-            .as_slice(),
-        b"correct horse"
-    );
+    assert_eq!(wrap.open_secret("root secret", &envelope).unwrap().as_slice(), b"correct horse");
 }
 
 #[test]
 fn two_wraps_of_one_key_differ() {
     let wrap = wrap_under([1; 32]);
     let key = DataKey::from_bytes([2; 32]);
-    assert_ne!(
-        wrap.wrap(&key, &CONTEXT).unwrap(),
-        wrap.wrap(&key, &CONTEXT).unwrap()
-    );
+    assert_ne!(wrap.wrap(&key, &CONTEXT).unwrap(), wrap.wrap(&key, &CONTEXT).unwrap());
 }
 
 #[test]
@@ -142,11 +112,7 @@ fn any_other_length_of_a_wrapped_key_is_refused() {
     let wrap = wrap_under([1; 32]);
     let good = wrap.wrap(&DataKey::from_bytes([2; 32]), &CONTEXT).unwrap();
     for length in 0..good.as_bytes().len() {
-        assert!(
-            wrap.unwrap(&Wrapped(good.as_bytes()[..length].to_vec()), &CONTEXT)
-                .is_err(),
-            "cut to {length}"
-        );
+        assert!(wrap.unwrap(&Wrapped(good.as_bytes()[..length].to_vec()), &CONTEXT).is_err(), "cut to {length}");
     }
     let longer = [good.as_bytes(), &[0]].concat();
     assert!(is_not_authentic(wrap.unwrap(&Wrapped(longer), &CONTEXT)));
@@ -157,41 +123,20 @@ fn a_wrapped_key_opens_in_no_other_context() {
     let wrap = wrap_under([1; 32]);
     let wrapped = wrap.wrap(&DataKey::from_bytes([2; 32]), &CONTEXT).unwrap();
     for context in [
-        WrapContext {
-            partition: [0x12; 16],
-            ..CONTEXT
-        },
-        WrapContext {
-            object_key: b"photos/dog.jpg",
-            ..CONTEXT
-        },
-        WrapContext {
-            object_key: b"",
-            ..CONTEXT
-        },
-        WrapContext {
-            version: [0x23; 16],
-            ..CONTEXT
-        },
+        WrapContext { partition: [0x12; 16], ..CONTEXT },
+        WrapContext { object_key: b"photos/dog.jpg", ..CONTEXT },
+        WrapContext { object_key: b"", ..CONTEXT },
+        WrapContext { version: [0x23; 16], ..CONTEXT },
     ] {
-        assert!(
-            is_not_authentic(wrap.unwrap(&wrapped, &context)),
-            "{context:?}"
-        );
+        assert!(is_not_authentic(wrap.unwrap(&wrapped, &context)), "{context:?}");
     }
 }
 
 #[test]
 fn a_wrong_master_key_is_named() {
     let (ours, theirs) = (wrap_under([1; 32]), wrap_under([2; 32]));
-    let wrapped = theirs
-        .wrap(&DataKey::from_bytes([3; 32]), &CONTEXT)
-        .unwrap();
-    let Err(WrapError::WrongMasterKey {
-        wrapped_under,
-        given,
-    }) = ours.unwrap(&wrapped, &CONTEXT)
-    else {
+    let wrapped = theirs.wrap(&DataKey::from_bytes([3; 32]), &CONTEXT).unwrap();
+    let Err(WrapError::WrongMasterKey { wrapped_under, given }) = ours.unwrap(&wrapped, &CONTEXT) else {
         panic!("expected a wrong master key");
     };
     assert_eq!((wrapped_under, given), (theirs.key_id(), ours.key_id()));
@@ -201,9 +146,7 @@ fn a_wrong_master_key_is_named() {
 fn a_secret_opens_under_no_other_label() {
     let wrap = wrap_under([1; 32]);
     let envelope = wrap.seal_secret("root secret", b"s").unwrap();
-    assert!(is_not_authentic(
-        wrap.open_secret("root secret ", &envelope)
-    ));
+    assert!(is_not_authentic(wrap.open_secret("root secret ", &envelope)));
 }
 
 #[test]
@@ -211,14 +154,8 @@ fn a_secret_and_a_data_key_never_open_as_each_other() {
     let wrap = wrap_under([1; 32]);
     // The same context bytes, so that the kind alone tells them apart.
     let context = encode_fields(&[b"label"]);
-    let secret = wrap
-        .seal(Kind::Secret, &context, &[2; 32], [3; 12])
-        .unwrap();
-    assert!(is_not_authentic(wrap.open(
-        Kind::DataKey,
-        &context,
-        &secret
-    )));
+    let secret = wrap.seal(Kind::Secret, &context, &[2; 32], [3; 12]).unwrap();
+    assert!(is_not_authentic(wrap.open(Kind::DataKey, &context, &secret)));
 }
 
 #[test]
@@ -238,67 +175,39 @@ fn a_secret_beyond_the_limit_is_refused() {
     let longest = vec![0; SECRET_BYTES_MAX];
     let envelope = wrap.seal_secret("root", &longest).unwrap();
     assert_eq!(*wrap.open_secret("root", &envelope).unwrap(), longest);
-    assert!(matches!(
-        wrap.seal_secret("root", &[&longest[..], &[0]].concat()),
-        Err(WrapError::TooLong(_))
-    ));
+    assert!(matches!(wrap.seal_secret("root", &[&longest[..], &[0]].concat()), Err(WrapError::TooLong(_))));
 }
 
 #[test]
 fn an_overlong_envelope_is_refused() {
-    assert!(matches!(
-        Wrapped::from_bytes(vec![FORMAT; WRAPPED_BYTES_MAX + 1]),
-        Err(WrapError::Malformed)
-    ));
+    assert!(matches!(Wrapped::from_bytes(vec![FORMAT; WRAPPED_BYTES_MAX + 1]), Err(WrapError::Malformed)));
     let overlong = vec![FORMAT; CIPHERTEXT_AT + SECRET_BYTES_MAX + TAG_BYTES + 1];
-    assert!(matches!(
-        wrap_under([1; 32]).open_secret("root", &overlong),
-        Err(WrapError::Malformed)
-    ));
+    assert!(matches!(wrap_under([1; 32]).open_secret("root", &overlong), Err(WrapError::Malformed)));
 }
 
 #[test]
 fn an_envelope_that_holds_no_whole_key_is_refused() {
     let wrap = wrap_under([1; 32]);
-    let envelope = wrap
-        .seal(Kind::DataKey, &CONTEXT.encode(), &[2; 31], [3; 12])
-        .unwrap();
-    assert!(matches!(
-        wrap.unwrap(&Wrapped(envelope), &CONTEXT),
-        Err(WrapError::Malformed)
-    ));
+    let envelope = wrap.seal(Kind::DataKey, &CONTEXT.encode(), &[2; 31], [3; 12]).unwrap();
+    assert!(matches!(wrap.unwrap(&Wrapped(envelope), &CONTEXT), Err(WrapError::Malformed)));
 }
 
 #[test]
 fn debug_shows_the_key_id_and_no_key() {
-    assert_eq!(
-        format!("{:?}", wrap_under(counting(0x80))),
-        "MasterKeyWrap(9713a7f4cdf4b9d2, redacted)"
-    );
+    assert_eq!(format!("{:?}", wrap_under(counting(0x80))), "MasterKeyWrap(9713a7f4cdf4b9d2, redacted)");
 }
 
 /// The envelope as the module's comment draws it, opened with another implementation of AES-GCM.
-fn open_with_another_implementation(
-    master_key: &[u8; 32],
-    context: &WrapContext<'_>,
-    envelope: &[u8],
-) -> Vec<u8> {
+fn open_with_another_implementation(master_key: &[u8; 32], context: &WrapContext<'_>, envelope: &[u8]) -> Vec<u8> {
     let field = |bytes: &[u8]| [&(bytes.len() as u64).to_be_bytes(), bytes].concat();
-    let associated = [
-        &envelope[..9],
-        &[1],
-        &field(&context.partition),
-        &field(context.object_key),
-        &field(&context.version),
-    ]
-    .concat();
+    let associated =
+        [&envelope[..9], &[1], &field(&context.partition), &field(context.object_key), &field(&context.version)]
+            .concat();
     let key = derive::<32>(master_key, b"", b"cairn wrap key 1");
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).unwrap());
     let nonce = OtherNonce::try_assume_unique_for_key(&envelope[9..21]).unwrap();
     let mut buffer = envelope[21..].to_vec();
-    key.open_in_place(nonce, Aad::from(associated), &mut buffer)
-        .unwrap()
-        .to_vec()
+    key.open_in_place(nonce, Aad::from(associated), &mut buffer).unwrap().to_vec()
 }
 
 proptest! {

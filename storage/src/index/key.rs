@@ -10,14 +10,19 @@ const END: u8 = 0x01;
 
 /// Appends `part`, escaped and terminated.
 pub fn push_escaped(key: &mut Vec<u8>, part: &[u8]) {
-    key.reserve(part.len() + 2);
-    for &byte in part {
+    push_escaped_prefix(key, part);
+    key.extend_from_slice(&[ESCAPE, END]);
+}
+
+/// Appends `prefix`, escaped but not terminated: what the keys of every part that begins with `prefix` begin with.
+pub fn push_escaped_prefix(key: &mut Vec<u8>, prefix: &[u8]) {
+    key.reserve(prefix.len() + 2);
+    for &byte in prefix {
         key.push(byte);
         if byte == ESCAPE {
             key.push(ESCAPED_ZERO);
         }
     }
-    key.extend_from_slice(&[ESCAPE, END]);
 }
 
 /// The first part of `key` and the bytes after its terminator. None if `key` does not begin with an escaped part.

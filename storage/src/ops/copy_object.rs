@@ -78,7 +78,7 @@ impl Store {
         let attributes = copy.attributes.unwrap_or_else(|| read.attributes.clone());
         let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
         let destination = Destination::object(bucket.id, key, &attributes)?;
-        let ingested = self.ingest(copied_body(body, algorithm), destination).await?;
+        let ingested = self.ingest(copied_body(body, algorithm), destination, None).await?;
         let new = NewObject {
             owner: copy.owner,
             size_bytes: ingested.size_bytes,

@@ -214,9 +214,15 @@ struct Expectation {
     length: Option<u64>,
     content_md5: Option<[u8; 16]>,
     checksum: DeclaredChecksum,
+    /// The algorithm of the checksum that is kept, if it is not the declared one's.
+    keep: Option<ChecksumAlgorithm>,
 }
 
 impl Expectation {
+    fn digests(&self) -> Digests {
+        Digests::new(true, [self.checksum.algorithm()].into_iter().chain(self.keep))
+    }
+
     /// Ok if `got_bytes` so far may still become the declared length.
     fn check_progress(&self, got_bytes: u64) -> Result<(), StorageError> {
         match self.length {
@@ -238,16 +244,17 @@ impl Expectation {
         let finished = digests.finish();
         let md5 = finished.md5.unwrap_or_default();
         let computed = finished.checksums.first().copied();
+        let kept = finished.checksums.last().copied();
         if self.content_md5.is_some_and(|declared| declared != md5) {
             return Err(StorageError::BadDigest { what: "Content-MD5" });
         }
         let what = self.checksum.algorithm().as_str();
         let declared = match self.checksum {
-            DeclaredChecksum::None | DeclaredChecksum::Compute(_) => return Ok((md5, computed)),
+            DeclaredChecksum::None | DeclaredChecksum::Compute(_) => return Ok((md5, kept)),
             DeclaredChecksum::Header(declared) => declared,
             DeclaredChecksum::Trailer(_, source) => source().ok_or(StorageError::BadTrailer { what })?,
         };
-        if computed == Some(declared) { Ok((md5, computed)) } else { Err(StorageError::BadDigest { what }) }
+        if computed == Some(declared) { Ok((md5, kept)) } else { Err(StorageError::BadDigest { what }) }
     }
 }
 
@@ -266,7 +273,8 @@ impl Batches {
         while bytes < enough_bytes && !self.ended {
             match self.stream.next().await {
                 None => self.ended = true,
-                Some(Err(error)) => return Err(StorageError::Body(error)),
+                // A copy's body is an object of ours, whose errors are facts already.
+                Some(Err(error)) => return Err(error.downcast().map_or_else(StorageError::Body, |ours| *ours)),
                 Some(Ok(piece)) => {
                     bytes += piece.len();
                     self.got_bytes += piece.len() as u64;
@@ -282,13 +290,18 @@ impl Batches {
 }
 
 impl Store {
-    /// Takes in a body; nothing is visible yet.
+    /// Takes in a body; nothing is visible yet. The checksum kept is `keep`'s, or else the declared one's.
     ///
     /// # Errors
     /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer`, `DiskFull`, `ReadOnly`, `Io`: nothing is stored.
-    pub(super) async fn ingest(&self, body: Body, destination: Destination) -> Result<Ingested, StorageError> {
+    pub(super) async fn ingest(
+        &self,
+        body: Body,
+        destination: Destination,
+        keep: Option<ChecksumAlgorithm>,
+    ) -> Result<Ingested, StorageError> {
         let expected =
-            Expectation { length: body.length, content_md5: body.content_md5, checksum: body.checksum };
+            Expectation { length: body.length, content_md5: body.content_md5, checksum: body.checksum, keep };
         expected.check_progress(0)?;
         if let Some(length) = expected.length.filter(|length| *length > PUT_BYTES_MAX) {
             return Err(StorageError::TooLarge { size_bytes: length, max_bytes: PUT_BYTES_MAX });
@@ -297,7 +310,7 @@ impl Store {
         let threshold_bytes = self.limits().inline_threshold_bytes;
         let mut batches = Batches { stream: body.stream, got_bytes: 0, ended: false };
         let first = batches.gather(threshold_bytes + 1, &expected).await?;
-        let digests = Digests::new(true, [expected.checksum.algorithm()]);
+        let digests = expected.digests();
         if batches.ended && batches.got_bytes <= threshold_bytes as u64 {
             return self.ingest_inline(&first, digests, expected);
         }

@@ -56,7 +56,7 @@ impl Store {
             put.conditions.check(seen.newest_object())?;
         }
         let destination = Destination::object(bucket.id, key, &put.attributes)?;
-        let ingested = self.ingest(put.body, destination).await?;
+        let ingested = self.ingest(put.body, destination, None).await?;
         let new = NewObject {
             owner: put.owner,
             size_bytes: ingested.size_bytes,

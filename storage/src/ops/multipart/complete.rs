@@ -1,0 +1,282 @@
+//! CompleteMultipartUpload: one commit that is a compare-and-swap of the upload row from open to completed, and makes
+//! the version. No data moves and no part is rewritten.
+
+use cairn_crypto::checksum::{Checksum, ChecksumType};
+use cairn_crypto::combine;
+use cairn_crypto::digest::Digests;
+
+use crate::StorageError;
+use crate::id::{ContentId, UploadId};
+use crate::index::family::content::{self, ContentKind, ContentRecord};
+use crate::index::family::layout::{self, LayoutPage, LayoutPart};
+use crate::index::family::part::{self, PartRecord};
+use crate::index::family::upload::{self, UploadRecord, UploadState};
+use crate::index::family::version::Version;
+use crate::index::{Batch, Family, IndexError, KeyRange, View};
+use crate::jobs::collect::CollectTask;
+use crate::jobs::forget_upload::ForgetUploadTask;
+use crate::object::{Content, Etag, ObjectChecksum, ObjectKey, ObjectVersion};
+use crate::ops::placement;
+use crate::ops::put_object::NewObject;
+use crate::ops::{ATTEMPTS_MAX, Bucket, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
+use crate::record::Record;
+
+use super::{PART_BYTES_MIN, SeenUpload};
+
+/// How long a completed upload's answer is kept.
+const ANSWER_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// A part that Complete names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPart {
+    /// Its number.
+    pub number: u16,
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// Its checksum, if named.
+    pub checksum: Option<Checksum>,
+}
+
+/// What Complete asks for.
+#[derive(Clone, Debug, Default)]
+pub struct CompleteUpload {
+    /// The parts, in ascending order.
+    pub parts: Vec<NamedPart>,
+    /// The object's checksum, if declared.
+    pub checksum: Option<Checksum>,
+    /// What it covers, if declared.
+    pub checksum_type: Option<ChecksumType>,
+    /// The object's size, if declared.
+    pub size_bytes: Option<u64>,
+    /// Conditions on what the object replaces.
+    pub conditions: WriteConditions,
+}
+
+/// One uploaded part, with the seal id of its file.
+type UploadedPart = (u16, PartRecord, Option<[u8; 16]>);
+
+/// The upload and all its parts as one view saw them.
+struct SeenParts {
+    upload: SeenUpload,
+    parts: Vec<UploadedPart>,
+}
+
+/// The finished object, before it has a version id.
+struct Assembled {
+    layout: Vec<LayoutPart>,
+    size_bytes: u64,
+    etag: Etag,
+    checksum: Option<ObjectChecksum>,
+}
+
+impl Store {
+    /// Completes an upload. Atomic; durable when it returns. Repeating it with the same parts gives the same answer for
+    /// a day.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `PartTooSmall`, `TooLarge`, `BadDigest`,
+    /// `ChecksumMismatchesUpload`, `BodyLength` (declared size), `PreconditionFailed`: nothing changed.
+    pub async fn complete_upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+        complete: CompleteUpload,
+    ) -> Result<ObjectVersion, StorageError> {
+        self.health().check_writable()?;
+        let named_parts = digest_of_named(&complete.parts);
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.see_parts(bucket, key, id).await?;
+            if let UploadState::Completed { object, named_parts: answered } = seen.upload.record.state {
+                return if answered == named_parts { Ok(object) } else { Err(StorageError::NoSuchUpload) };
+            }
+            let assembled = assemble(&seen, &complete)?;
+            if let Some(object) = self.try_complete(bucket, key, id, &complete, seen.upload, assembled).await? {
+                return Ok(object);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// One attempt; None: a guard did not hold.
+    async fn try_complete(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+        complete: &CompleteUpload,
+        upload: SeenUpload,
+        assembled: Assembled,
+    ) -> Result<Option<ObjectVersion>, StorageError> {
+        let seen_key = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
+        complete.conditions.check(seen_key.newest_object())?;
+        let composite = upload.record.content;
+        let new = NewObject {
+            owner: upload.record.owner,
+            size_bytes: assembled.size_bytes,
+            etag: assembled.etag,
+            checksum: assembled.checksum,
+            storage_class: upload.record.storage_class,
+            attributes: upload.record.attributes.clone(),
+            content: Content::Composite(composite),
+        };
+        let object = self.new_version(&seen_key, new);
+        let now = self.clock().now();
+        let version = Version::Object(object.clone());
+        let mut mutation = placement::add(key, &seen_key, version, now, self.planner().as_ref())?;
+        upload.guard(&mut mutation.batch, key, id);
+        put_layout(&mut mutation.batch, composite, &assembled.layout)?;
+        let state = UploadState::Completed { object: object.clone(), named_parts: digest_of_named(&complete.parts) };
+        let completed = UploadRecord { state, ..upload.record };
+        mutation.batch.put(Family::Upload, upload::key(key, id), completed.to_value()?);
+        mutation.tasks.push(CollectTask::Parts(composite).due_at(now));
+        let forget = ForgetUploadTask { key: key.as_str().to_owned(), upload: id };
+        mutation.tasks.push(forget.due_at(now.plus_ms(ANSWER_KEPT_MS)));
+        let committed = self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await?;
+        Ok(committed.then_some(object))
+    }
+
+    async fn see_parts(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) -> Result<SeenParts, StorageError> {
+        let key = key.clone();
+        self.view(bucket.id, move |view| read_parts(view, &key, id)).await?
+    }
+}
+
+fn read_parts(
+    view: &dyn View,
+    key: &ObjectKey,
+    id: UploadId,
+) -> Result<Result<SeenParts, StorageError>, IndexError> {
+    let upload = match SeenUpload::read(view, key, id)? {
+        Ok(upload) => upload,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut parts = Vec::new();
+    let mut cursor = view.cursor(Family::Part, KeyRange::prefix(upload.record.content.as_bytes()))?;
+    while let Some((row_key, _, value)) = cursor.row() {
+        let number = part::parse_number(row_key)
+            .ok_or_else(|| IndexError::Corrupt("a part's key is malformed".to_owned()))?;
+        let record = PartRecord::from_value(value)?;
+        let seal = match record.content {
+            Content::File(content) => seal_of(view, content)?,
+            _ => None,
+        };
+        parts.push((number, record, seal));
+        cursor.advance()?;
+    }
+    Ok(Ok(SeenParts { upload, parts }))
+}
+
+fn seal_of(view: &dyn View, id: ContentId) -> Result<Option<[u8; 16]>, IndexError> {
+    match content::read(view, id)? {
+        Some((_, ContentRecord { kind: ContentKind::File { seal, .. }, .. })) => Ok(seal),
+        _ => Err(IndexError::Corrupt(format!("part's content {id} has no row of a file"))),
+    }
+}
+
+/// The named parts as an object, if they are what was uploaded.
+fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, StorageError> {
+    let first = complete.parts.first().ok_or(StorageError::InvalidPart { part_number: 0 })?;
+    if complete.parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
+        return Err(StorageError::InvalidPartOrder);
+    }
+    let mut layout = Vec::with_capacity(complete.parts.len());
+    let mut md5s = Vec::with_capacity(complete.parts.len());
+    let mut size_bytes: u64 = 0;
+    let last = complete.parts.last().unwrap_or(first).number;
+    for named in &complete.parts {
+        let (record, seal) = find_part(&seen.parts, named)?;
+        if named.number != last && record.size_bytes < PART_BYTES_MIN {
+            return Err(StorageError::PartTooSmall { part_number: named.number, size_bytes: record.size_bytes });
+        }
+        md5s.push(record.md5);
+        layout.push(LayoutPart {
+            number: named.number,
+            offset_bytes: size_bytes,
+            size_bytes: record.size_bytes,
+            content: record.content,
+            checksum: record.checksum,
+            seal,
+        });
+        size_bytes += record.size_bytes;
+    }
+    if size_bytes > OBJECT_BYTES_MAX {
+        return Err(StorageError::TooLarge { size_bytes, max_bytes: OBJECT_BYTES_MAX });
+    }
+    if let Some(declared_bytes) = complete.size_bytes.filter(|declared| *declared != size_bytes) {
+        return Err(StorageError::BodyLength { declared_bytes, got_bytes: size_bytes });
+    }
+    let checksum = object_checksum(&seen.upload, &layout, complete)?;
+    let parts_count = u16::try_from(layout.len()).map_err(|_| StorageError::InvalidPart { part_number: last })?;
+    let etag = Etag { digest: combine::multipart_etag(md5s), parts_count };
+    Ok(Assembled { layout, size_bytes, etag, checksum })
+}
+
+/// The uploaded part that `named` names.
+fn find_part<'p>(
+    parts: &'p [UploadedPart],
+    named: &NamedPart,
+) -> Result<(&'p PartRecord, Option<[u8; 16]>), StorageError> {
+    let invalid = StorageError::InvalidPart { part_number: named.number };
+    let Ok(position) = parts.binary_search_by_key(&named.number, |(number, ..)| *number) else { return Err(invalid) };
+    let (_, record, seal) = &parts[position];
+    let etag = Etag { digest: record.md5, parts_count: 0 }.to_string();
+    let other_checksum = match (named.checksum, record.checksum) {
+        (Some(named), Some(kept)) if named.algorithm() == kept.algorithm() => named != kept,
+        _ => false,
+    };
+    if etag != named.etag || other_checksum { Err(invalid) } else { Ok((record, *seal)) }
+}
+
+/// The object's checksum of its parts' ones, compared with what Complete declares.
+fn object_checksum(
+    upload: &SeenUpload,
+    layout: &[LayoutPart],
+    complete: &CompleteUpload,
+) -> Result<Option<ObjectChecksum>, StorageError> {
+    let algorithm = upload.part_algorithm();
+    let kind = upload.record.checksum.map_or(ChecksumType::FullObject, |chosen| chosen.checksum_type());
+    let what = algorithm.as_str();
+    let mismatch = StorageError::ChecksumMismatchesUpload { what };
+    if complete.checksum_type.is_some_and(|declared| declared != kind) {
+        return Err(mismatch);
+    }
+    // Every part's checksum was computed when it came; without them (an older part's algorithm) there is none to tell.
+    let Some(parts) = layout.iter().map(|part| part.checksum.map(|checksum| (checksum, part.size_bytes))).collect()
+    else {
+        return Ok(None);
+    };
+    let parts: Vec<(Checksum, u64)> = parts;
+    let combined = match kind {
+        ChecksumType::FullObject => combine::full_object(algorithm, parts),
+        ChecksumType::Composite => combine::composite(algorithm, parts.iter().map(|(checksum, _)| *checksum)),
+    };
+    let value = combined.map_err(|_| StorageError::ChecksumMismatchesUpload { what })?;
+    match complete.checksum {
+        Some(declared) if declared.algorithm() != algorithm => Err(mismatch),
+        Some(declared) if declared != value => Err(StorageError::BadDigest { what }),
+        _ => Ok(Some(ObjectChecksum { value, composite: kind == ChecksumType::Composite })),
+    }
+}
+
+fn put_layout(batch: &mut Batch, composite: ContentId, parts: &[LayoutPart]) -> Result<(), StorageError> {
+    for (number, page) in (0_u16..).zip(parts.chunks(layout::PAGE_PARTS_MAX)) {
+        let page = LayoutPage { parts: page.to_vec() };
+        batch.put(Family::Layout, layout::key(composite, number), page.to_value()?);
+    }
+    let parts_count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+    let record = ContentRecord { kind: ContentKind::Composite { parts_count }, references: 1 };
+    batch.put(Family::Content, composite.as_bytes().as_slice(), record.to_value()?);
+    Ok(())
+}
+
+/// Identifies what a Complete named, so that a repetition is told from another request.
+fn digest_of_named(parts: &[NamedPart]) -> [u8; 16] {
+    let mut digests = Digests::new(true, []);
+    for part in parts {
+        digests.update(&part.number.to_be_bytes());
+        digests.update(part.etag.as_bytes());
+        digests.update(b"\n");
+    }
+    digests.finish().md5.unwrap_or_default()
+}

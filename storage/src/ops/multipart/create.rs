@@ -1,0 +1,63 @@
+//! CreateMultipartUpload.
+
+use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
+
+use crate::StorageError;
+use crate::id::{AccountId, ContentId, UploadId};
+use crate::index::Family;
+use crate::index::family::upload::{self, UploadChecksum, UploadRecord, UploadState};
+use crate::object::{ObjectAttributes, ObjectKey, StorageClass};
+use crate::ops::placement::Mutation;
+use crate::ops::seen::SeenBucket;
+use crate::ops::{ATTEMPTS_MAX, Bucket, Store};
+use crate::record::Record;
+
+use super::Upload;
+
+/// An upload to create.
+#[derive(Clone, Debug)]
+pub struct CreateUpload {
+    /// The object's headers and metadata.
+    pub attributes: ObjectAttributes,
+    /// The object's class.
+    pub storage_class: StorageClass,
+    /// Who creates it.
+    pub owner: AccountId,
+    /// The checksum that the client chose.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+}
+
+impl Store {
+    /// Creates a multipart upload. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Overloaded`.
+    pub async fn create_upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        create: CreateUpload,
+    ) -> Result<Upload, StorageError> {
+        self.health().check_space_for(0)?;
+        let (clock, entropy) = (self.clock().as_ref(), self.entropy().as_ref());
+        let id = UploadId::generate(clock, entropy);
+        let record = UploadRecord {
+            content: ContentId::generate(clock, entropy),
+            initiated: self.clock().now(),
+            owner: create.owner,
+            storage_class: create.storage_class,
+            attributes: create.attributes,
+            checksum: create.checksum.map(|(algorithm, kind)| UploadChecksum::new(algorithm, kind)),
+            state: UploadState::Open,
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;
+            let mut mutation = Mutation::new(&seen);
+            mutation.batch.put(Family::Upload, upload::key(key, id), record.to_value()?);
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(Upload::new(key.clone(), id, &record));
+            }
+        }
+        Err(StorageError::Contention)
+    }
+}

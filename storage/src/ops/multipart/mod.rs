@@ -1,0 +1,142 @@
+//! Multipart uploads. The `upload` row is the upload's state; every part's commit guards it, so that Complete and Abort,
+//! which change it, end the upload for everybody at once (ARCHITECTURE 5.2).
+
+mod abort;
+mod complete;
+mod create;
+mod list_parts;
+mod list_uploads;
+mod upload_part;
+
+pub use complete::{CompleteUpload, NamedPart};
+pub use create::CreateUpload;
+pub use list_parts::PartsPage;
+pub use list_uploads::{ListUploads, ListedUpload, UploadsPage};
+
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::id::{AccountId, UploadId};
+use crate::index::family::upload::{self, UploadRecord, UploadState};
+use crate::index::{Batch, Family, IndexError, Revision, View};
+use crate::object::{Etag, ObjectKey, StorageClass};
+use crate::record::Record;
+
+use super::seen::SeenBucket;
+use super::{Bucket, Store};
+
+/// The highest part number, and the most parts an object has (S3 user guide, "Multipart upload limits").
+pub const PARTS_MAX: u16 = 10_000;
+
+/// Every part but the last has at least so many bytes (S3 user guide, "Multipart upload limits").
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// An open multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Its id.
+    pub id: UploadId,
+    /// The key that it will create.
+    pub key: ObjectKey,
+    /// When it was created.
+    pub initiated: Timestamp,
+    /// Who created it.
+    pub owner: AccountId,
+    /// The object's class.
+    pub storage_class: StorageClass,
+    /// The checksum that the client chose; None: none.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+}
+
+impl Upload {
+    fn new(key: ObjectKey, id: UploadId, record: &UploadRecord) -> Self {
+        let checksum =
+            record.checksum.and_then(|checksum| Some((checksum.algorithm()?, checksum.checksum_type())));
+        Self {
+            id,
+            key,
+            initiated: record.initiated,
+            owner: record.owner,
+            storage_class: record.storage_class,
+            checksum,
+        }
+    }
+}
+
+/// An uploaded part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its number.
+    pub number: u16,
+    /// Plaintext bytes.
+    pub size_bytes: u64,
+    /// Its ETag.
+    pub etag: Etag,
+    /// When it was uploaded.
+    pub modified: Timestamp,
+    /// Its checksum.
+    pub checksum: Option<Checksum>,
+}
+
+/// An upload as one view saw it.
+#[derive(Clone, Debug)]
+struct SeenUpload {
+    bucket: SeenBucket,
+    revision: Revision,
+    record: UploadRecord,
+}
+
+impl SeenUpload {
+    /// The upload, open or completed.
+    fn read(view: &dyn View, key: &ObjectKey, id: UploadId) -> Result<Result<Self, StorageError>, IndexError> {
+        let bucket = match SeenBucket::writable(SeenBucket::read(view)?) {
+            Ok(bucket) => bucket,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(row) = view.get(Family::Upload, &upload::key(key, id))? else {
+            return Ok(Err(StorageError::NoSuchUpload));
+        };
+        let record = UploadRecord::from_value(&row.value)?;
+        Ok(Ok(Self { bucket, revision: row.revision, record }))
+    }
+
+    /// Ok if it takes parts.
+    fn check_open(&self) -> Result<(), StorageError> {
+        match self.record.state {
+            UploadState::Open => Ok(()),
+            UploadState::Completed { .. } => Err(StorageError::NoSuchUpload),
+        }
+    }
+
+    /// The algorithm that every part's checksum is computed with: the one chosen, or S3's default.
+    fn part_algorithm(&self) -> ChecksumAlgorithm {
+        self.record
+            .checksum
+            .and_then(upload::UploadChecksum::algorithm)
+            .unwrap_or(ChecksumAlgorithm::Crc64Nvme)
+    }
+
+    fn guard(&self, batch: &mut Batch, key: &ObjectKey, id: UploadId) {
+        // Stops: UploadPart x Complete, UploadPart x Abort, Complete x Complete, Complete x Abort: whoever is second
+        // finds the row changed or gone.
+        batch.guard(Family::Upload, upload::key(key, id), Some(self.revision));
+    }
+}
+
+impl Store {
+    async fn see_upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+    ) -> Result<SeenUpload, StorageError> {
+        let key = key.clone();
+        self.view(bucket.id, move |view| SeenUpload::read(view, &key, id)).await?
+    }
+}
+
+/// Whether an `upload` row is of an open upload.
+pub(super) fn is_open(value: &[u8]) -> Result<bool, IndexError> {
+    Ok(UploadRecord::from_value(value)?.state == UploadState::Open)
+}

@@ -10,8 +10,10 @@ mod error;
 pub mod health;
 pub mod id;
 pub mod index;
+pub mod jobs;
 pub mod object;
 pub mod observe;
+pub mod ops;
 pub mod record;
 
 pub use error::StorageError;

@@ -317,13 +317,14 @@ pub(crate) mod checksum_codec {
 
     /// As above for an optional checksum; absent is null.
     pub(crate) mod optional {
-        use super::{Checksum, Decoder, Encoder, Error, Write, encode};
+        use super::{Checksum, Decoder, Encoder, Error, Write};
+        use minicbor::encode::Error as EncodeError;
 
         pub(crate) fn encode<C, W: Write>(
             checksum: &Option<Checksum>,
             encoder: &mut Encoder<W>,
             context: &mut C,
-        ) -> Result<(), encode::Error<W::Error>> {
+        ) -> Result<(), EncodeError<W::Error>> {
             match checksum {
                 Some(checksum) => super::encode(checksum, encoder, context),
                 None => encoder.null().map(|_| ()),
@@ -338,8 +339,13 @@ pub(crate) mod checksum_codec {
             super::decode(decoder, context).map(Some)
         }
 
+        /// What an absent map key decodes to.
         pub(crate) fn nil() -> Option<Option<Checksum>> {
             Some(None)
+        }
+
+        pub(crate) fn is_nil(checksum: &Option<Checksum>) -> bool {
+            checksum.is_none()
         }
     }
 }

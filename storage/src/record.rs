@@ -23,9 +23,8 @@ pub trait Record: Sized + Encode<()> + for<'b> Decode<'b, ()> {
     /// `MetadataTooLarge` if it exceeds `BYTES_MAX`.
     fn to_value(&self) -> Result<Vec<u8>, StorageError> {
         let mut value = vec![Self::FORMAT];
-        if let Err(error) = minicbor::encode(self, &mut value) {
-            match error {} // writing to a Vec cannot fail
-        }
+        // Writing to a Vec cannot fail, so an error is a codec's own: a value that it will not write.
+        minicbor::encode(self, &mut value).map_err(|_| StorageError::MetadataTooLarge)?;
         if value.len() > Self::BYTES_MAX {
             return Err(StorageError::MetadataTooLarge);
         }

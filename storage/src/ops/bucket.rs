@@ -11,7 +11,10 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
 use crate::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
+use crate::index::family::job::{JobRecord, Queue};
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
+use crate::jobs::Verdict;
+use crate::jobs::collect::{self, CollectTask};
 use crate::record::Record;
 
 use super::seen::SeenBucket;
@@ -232,15 +235,16 @@ impl Store {
     /// The rest of a deletion; also what recovery does with a `Deleting` entry.
     async fn complete_deletion(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
         let exists = self.set_bucket_state(entry.bucket, BucketState::Deleting).await?;
-        if exists && !self.view(entry.bucket, is_empty).await? {
-            self.set_bucket_state(entry.bucket, BucketState::Active).await?;
-            let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
-            let active = DirectoryEntry { state: EntryState::Active, ..entry };
-            // Stops: two recoveries; nobody else changes a `Deleting` entry.
-            self.put_entry(name, Some(revision), &active).await?;
-            return Err(StorageError::BucketNotEmpty);
+        if exists {
+            let obstacle = if self.view(entry.bucket, is_empty).await? {
+                self.hand_over_collecting(entry.bucket).await.err()
+            } else {
+                Some(StorageError::BucketNotEmpty)
+            };
+            if let Some(error) = obstacle {
+                return self.revert_deletion(name, entry).await.and(Err(error));
+            }
         }
-        self.run_collector_before_removal(entry.bucket).await?;
         self.remove_rows(entry.bucket).await?;
         let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
         let mut batch = Batch::new();
@@ -248,6 +252,15 @@ impl Store {
         batch.guard(Family::Directory, name.as_bytes(), Some(revision));
         batch.delete(Family::Directory, name.as_bytes());
         self.commit(Partition::SYSTEM, batch, Vec::new()).await?;
+        Ok(())
+    }
+
+    async fn revert_deletion(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
+        self.set_bucket_state(entry.bucket, BucketState::Active).await?;
+        let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
+        let active = DirectoryEntry { state: EntryState::Active, ..entry };
+        // Stops: two recoveries; nobody else changes a `Deleting` entry.
+        self.put_entry(name, Some(revision), &active).await?;
         Ok(())
     }
 
@@ -264,6 +277,34 @@ impl Store {
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// An empty bucket may still have contents to collect. Its files' tasks move to the system partition, where they
+    /// find no row and so free the file; the others, which need the bucket's rows, first become such tasks.
+    async fn hand_over_collecting(&self, id: BucketId) -> Result<(), StorageError> {
+        let mut after: Vec<u8> = vec![Queue::Collect as u8];
+        loop {
+            let start = after.clone();
+            let page = self.view(id, move |view| collect_tasks(view, start.clone())).await?;
+            let Some((last, tasks)) = page else { return Ok(()) };
+            let (mut files, mut others) = (Vec::new(), Vec::new());
+            for task in tasks {
+                match task {
+                    CollectTask::File(_) | CollectTask::Quarantined(_) => files.push(task.due_at(self.clock().now())),
+                    CollectTask::Composite(_) | CollectTask::Parts(_) => others.push(task),
+                }
+            }
+            if !files.is_empty() {
+                self.commit(Partition::SYSTEM, Batch::new(), files).await?;
+            }
+            for task in others {
+                // What a reader still holds keeps the bucket a little longer.
+                if collect::run(self, id.into(), task).await? != Verdict::Done {
+                    return Err(StorageError::BucketBusy);
+                }
+            }
+            after = [last.as_slice(), b"\0"].concat();
+        }
     }
 
     /// Removes what an empty bucket's partition still holds: documents, counters, completed uploads, tasks; the bucket
@@ -350,7 +391,7 @@ impl Store {
                 EntryState::Active => {}
                 EntryState::Creating => self.complete_creation(&name, entry).await?,
                 EntryState::Deleting => match self.complete_deletion(&name, entry).await {
-                    Ok(()) | Err(StorageError::BucketNotEmpty) => {}
+                    Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
                     Err(error) => return Err(error),
                 },
             }
@@ -388,8 +429,25 @@ fn first_keys(view: &dyn View, family: Family) -> Result<Vec<Vec<u8>>, IndexErro
     Ok(keys)
 }
 
-/// Whether a bucket has no version and no open upload, as S3 counts (S3 API reference, DeleteBucket; open uploads do
-/// not keep a bucket from being deleted there, but their parts would be lost without a word here).
+/// The collect tasks of a bucket from `start` on, dead ones included, and the last one's key; None: there are no more.
+fn collect_tasks(view: &dyn View, start: Vec<u8>) -> Result<Option<(Vec<u8>, Vec<CollectTask>)>, IndexError> {
+    let (mut last, mut tasks) = (None, Vec::new());
+    let mut cursor = view.cursor(Family::Job, KeyRange { start, end: None })?;
+    while let Some((key, _, value)) = cursor.row().filter(|_| tasks.len() < REMOVE_ROWS_MAX) {
+        last = Some(key.to_vec());
+        let record = JobRecord::from_value(value)?;
+        let queue = record.origin.unwrap_or_else(|| key.first().copied().unwrap_or_default());
+        if queue == Queue::Collect as u8 {
+            let task = minicbor::decode(&record.task);
+            tasks.push(task.map_err(|error| IndexError::Corrupt(format!("collect task: {error}")))?);
+        }
+        cursor.advance()?;
+    }
+    Ok(last.map(|last| (last, tasks)))
+}
+
+/// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the
+/// bucket, as a version does.)
 fn is_empty(view: &dyn View) -> Result<bool, IndexError> {
     for family in [Family::Current, Family::Hidden, Family::Version] {
         if view.cursor(family, KeyRange::all())?.row().is_some() {

@@ -383,7 +383,7 @@ impl ObjectBody {
     fn begin(&mut self, piece: Piece) -> Result<Option<Bytes>, StorageError> {
         match piece.source {
             Source::Inline { id, row } => {
-                let bytes = blob::inline::decode(id, None, row)?;
+                let bytes = blob::inline::decode(id, None, &row)?;
                 let range = usize::try_from(piece.range.start).ok().zip(usize::try_from(piece.range.end).ok());
                 let wanted = range.filter(|(_, end)| *end <= bytes.len());
                 let (start, end) = wanted.ok_or_else(|| StorageError::corrupt(format!("inline content {id} is short")))?;

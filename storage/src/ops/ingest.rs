@@ -150,7 +150,7 @@ struct StagedFile {
 impl Drop for StagedFile {
     fn drop(&mut self) {
         if !self.visible {
-            self.blobs.discard(self.blob.id);
+            self.blobs.discard(self.blob.content);
         }
     }
 }
@@ -161,7 +161,7 @@ impl Ingested {
         match &self.stored {
             Stored::Empty => Content::Empty,
             Stored::Inline { id, .. } => Content::Inline(*id),
-            Stored::File(file) => Content::File(file.blob.id),
+            Stored::File(file) => Content::File(file.blob.content),
         }
     }
 
@@ -174,10 +174,10 @@ impl Ingested {
                 let kind = ContentKind::File {
                     size_bytes: self.size_bytes,
                     stored_bytes: blob.stored_length,
-                    seal: blob.seal_id.map(|seal| *seal.as_bytes()),
+                    seal: blob.seal.map(|seal| *seal.as_bytes()),
                 };
                 let record = ContentRecord { kind, references: 1 };
-                batch.put(Family::Content, blob.id.as_bytes().as_slice(), record.to_value()?);
+                batch.put(Family::Content, blob.content.as_bytes().as_slice(), record.to_value()?);
             }
         }
         Ok(())
@@ -330,7 +330,11 @@ impl Store {
             Stored::Empty
         } else {
             let id = ContentId::generate(self.clock().as_ref(), self.entropy().as_ref());
-            Stored::Inline { id, row: blob::inline::encode(id, None, pieces)? }
+            let row = match pieces {
+                [whole] => blob::inline::encode(id, None, whole)?,
+                pieces => blob::inline::encode(id, None, &pieces.concat())?,
+            };
+            Stored::Inline { id, row }
         };
         Ok(Ingested { size_bytes, md5, checksum, stored })
     }
@@ -351,7 +355,7 @@ impl Store {
         let description = destination.description(created);
         let length = expected.length;
         let mut work = offload.start(move || {
-            let writer = blobs.create_blocking(id, &description, length, None)?;
+            let writer = blobs.create_blocking(id, description, length, None)?;
             write_batch(writer, digests, &first)
         });
         // While one batch is hashed and written, the next one is gathered.
@@ -366,7 +370,7 @@ impl Store {
         let size_bytes = batches.got_bytes;
         let (md5, checksum) = expected.verify(size_bytes, digests)?;
         let trailer = destination.trailer(created, md5, checksum);
-        let blob = offload.run(move || writer.finish(&trailer)).await?;
+        let blob = offload.run(move || writer.finish(trailer)).await?;
         let file = StagedFile { blob, blobs: self.blobs().clone(), _pin: pin, visible: false };
         Ok(Ingested { size_bytes, md5, checksum, stored: Stored::File(file) })
     }

@@ -148,6 +148,9 @@ impl Store {
                 let reason = self.health().read_only().unwrap_or("the index refuses commits").to_owned();
                 Err(StorageError::ReadOnly { reason })
             }
+            Outcome::Refused(Refusal::Unreadable) => {
+                Err(StorageError::corrupt("a row that a commit depends on cannot be read"))
+            }
             Outcome::Refused(Refusal::TooLarge) => Err(StorageError::MetadataTooLarge),
             Outcome::Unknown => Err(StorageError::OutcomeUnknown),
         }

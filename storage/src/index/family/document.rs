@@ -13,6 +13,8 @@ pub enum DocumentKind {
     Lifecycle = 1,
     /// Replication rules.
     Replication = 2,
+    /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).
+    ScanFloor = 128,
 }
 
 impl DocumentKind {

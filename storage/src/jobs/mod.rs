@@ -1,0 +1,71 @@
+//! Durable tasks: the one shape of every daemon.
+//!
+//! A task is a row that joins the very commit that made it necessary. A runner serves one queue: it knows for each
+//! bucket a lower bound of when the next task falls due, so that it never scans what was done already; it retries with
+//! exponential backoff and jitter, and lays what fails too often into the dead queue with its last error. A task may run
+//! twice after a crash, so each is idempotent.
+
+pub mod collect;
+pub mod forget_upload;
+mod runner;
+pub mod scan;
+mod schedule;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::StorageError;
+use crate::clock::{Entropy, Timestamp};
+use crate::id::JobId;
+use crate::index::family::job::{self, JobRecord, Queue};
+use crate::index::{Batch, Family, Partition};
+use crate::ops::Store;
+use crate::record::Record;
+
+pub use runner::{JobHandle, JobStatus, RunnerOptions, spawn};
+pub use schedule::Schedule;
+
+/// A task to add to a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTask {
+    /// Who runs it.
+    pub queue: Queue,
+    /// When.
+    pub due: Timestamp,
+    /// What to do, as the queue's handler understands it.
+    pub task: Vec<u8>,
+}
+
+impl NewTask {
+    /// Adds the task's row to `batch`.
+    ///
+    /// # Errors
+    /// `MetadataTooLarge`.
+    pub(crate) fn join(self, batch: &mut Batch, entropy: &dyn Entropy) -> Result<(), StorageError> {
+        let record = JobRecord { task: self.task.into(), attempts: 0, last_error: None, origin: None };
+        batch.put(Family::Job, job::key(self.queue, self.due, JobId::generate(entropy)), record.to_value()?);
+        Ok(())
+    }
+}
+
+/// What became of one run of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done: the row goes.
+    Done,
+    /// Not possible yet, through nobody's fault: again after so many milliseconds.
+    Later(i64),
+    /// Failed: again with backoff, or dead after too many failures.
+    Failed(String),
+}
+
+/// Runs the tasks of one queue.
+#[async_trait]
+pub trait Handler: Send + Sync + fmt::Debug + 'static {
+    /// The queue.
+    fn queue(&self) -> Queue;
+
+    /// Runs one task. Idempotent: it may run again after a crash, also when it was done.
+    async fn run(&self, store: &Store, partition: Partition, task: &[u8]) -> Verdict;
+}

@@ -1,0 +1,142 @@
+//! The scan for files that no commit ever named: left by a crash between a file's sync and its commit, or in the middle
+//! of an upload.
+//!
+//! Only files of runs that did not end cleanly are looked at (content ids carry their time). A file is a candidate if no
+//! bucket has a `content` row for it and no writer pins it; what is still a candidate after a pause (in which any
+//! commit that was under way has ended) goes to quarantine, and is unlinked a day later if still nothing names it.
+
+use std::time::Duration;
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::id::ContentId;
+use crate::index::family::content;
+use crate::index::family::document::DocumentKind;
+use crate::index::{Batch, Family, Partition};
+use crate::ops::Store;
+
+use super::Verdict;
+use super::collect::CollectTask;
+
+/// How long a file stays in quarantine.
+const QUARANTINE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How far a clock may have been ahead when a content id was made.
+const CLOCK_MARGIN_MS: i64 = 60 * 60 * 1_000;
+
+/// How the scan goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanOptions {
+    /// Between the first look and the second.
+    pub pause: Duration,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self { pause: Duration::from_secs(600) }
+    }
+}
+
+/// Notes that a run begins. Returns from which time on files must be scanned, if the last run did not end cleanly.
+///
+/// # Errors
+/// The index's.
+pub async fn begin_run(store: &Store, last_was_clean: bool) -> Result<Option<Timestamp>, StorageError> {
+    if last_was_clean {
+        put_floor(store, store.clock().now()).await?;
+        return Ok(None);
+    }
+    let key = DocumentKind::ScanFloor.key();
+    let row = store.index().view(Partition::SYSTEM, move |view| view.get(Family::Document, &key)).await?;
+    let floor = row.and_then(|row| row.value.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes);
+    Ok(Some(Timestamp(floor)))
+}
+
+/// Scans the files made since `floor` and quarantines those that nothing names. Returns how many.
+///
+/// # Errors
+/// The store's; then nothing more is moved, and the next start scans again.
+pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOptions) -> Result<u64, StorageError> {
+    let started = store.clock().now();
+    let mut candidates = Vec::new();
+    for folder in 0..=u8::MAX {
+        let blobs = store.blobs().clone();
+        let listing = store.blobs().offload().run(move || blobs.list_blocking(folder)).await?;
+        for name in listing.strangers {
+            tracing::warn!(folder, name, "a file among the blobs is not Cairn's; it is left alone");
+        }
+        let oldest = floor.plus_ms(-CLOCK_MARGIN_MS).unsigned_ms();
+        for id in listing.contents.into_iter().filter(|id| id.created_ms() >= oldest) {
+            if is_orphan(store, id).await? {
+                candidates.push(id);
+            }
+        }
+    }
+    let mut moved = 0;
+    if !candidates.is_empty() {
+        tokio::time::sleep(options.pause).await;
+        for id in candidates {
+            moved += u64::from(quarantine(store, id).await?);
+        }
+    }
+    put_floor(store, started).await?;
+    Ok(moved)
+}
+
+/// Moves the file to quarantine if it is still an orphan.
+async fn quarantine(store: &Store, id: ContentId) -> Result<bool, StorageError> {
+    if !is_orphan(store, id).await? {
+        return Ok(false);
+    }
+    let purge = CollectTask::Quarantined(id).due_at(store.clock().now().plus_ms(QUARANTINE_MS));
+    store.commit(Partition::SYSTEM, Batch::new(), vec![purge]).await?;
+    let blobs = store.blobs().clone();
+    store.blobs().offload().run(move || blobs.quarantine_blocking(id)).await?;
+    tracing::info!(content = %id, "a file that nothing names was moved to quarantine");
+    Ok(true)
+}
+
+/// Unlinks a file from quarantine, unless something names it after all.
+pub(super) async fn purge(store: &Store, id: ContentId) -> Result<Verdict, StorageError> {
+    if is_indexed(store, id).await? {
+        return Ok(Verdict::Failed(format!("content {id} is in quarantine, but the index names it")));
+    }
+    let blobs = store.blobs().clone();
+    store.blobs().offload().run(move || blobs.unlink_quarantined_blocking(id)).await?;
+    Ok(Verdict::Done)
+}
+
+async fn is_orphan(store: &Store, id: ContentId) -> Result<bool, StorageError> {
+    // The pin first: a writer drops it only after its commit, whose row the view then shows.
+    Ok(!store.pins().is_pinned(id) && !is_indexed(store, id).await?)
+}
+
+/// Whether any bucket has a row for the content. The file's own description says where to look first; but only the
+/// index is believed, and a file that cannot be read is looked for everywhere.
+async fn is_indexed(store: &Store, id: ContentId) -> Result<bool, StorageError> {
+    let blobs = store.blobs().clone();
+    let described = store.blobs().offload().run(move || blobs.describe_blocking(id)).await;
+    if let Ok(description) = described
+        && has_row(store, description.bucket.into(), id).await?
+    {
+        return Ok(true);
+    }
+    for (_, entry) in store.all_buckets().await? {
+        if has_row(store, entry.bucket.into(), id).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn has_row(store: &Store, partition: Partition, id: ContentId) -> Result<bool, StorageError> {
+    Ok(store.index().view(partition, move |view| Ok(content::read(view, id)?.is_some())).await?)
+}
+
+async fn put_floor(store: &Store, floor: Timestamp) -> Result<(), StorageError> {
+    let mut batch = Batch::new();
+    // No guard: only the one process on the data directory writes it.
+    batch.put(Family::Document, DocumentKind::ScanFloor.key(), floor.0.to_be_bytes().to_vec());
+    store.commit(Partition::SYSTEM, batch, Vec::new()).await?;
+    Ok(())
+}

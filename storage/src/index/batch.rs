@@ -79,8 +79,8 @@ impl Batch {
         self.writes.push(Write { family, key: key.into(), value: None });
     }
 
-    /// Adds `delta` to a counter row (i64, 8 bytes big endian; absent counts as 0), without a guard. Adds apply after
-    /// the batch's puts and deletes.
+    /// Adds `delta` to a counter row (i64, 8 bytes big endian; absent counts as 0), without a guard. A put or
+    /// delete of the same row in the batch wins.
     pub fn add(&mut self, family: Family, key: impl Into<Vec<u8>>, delta: i64) {
         if delta != 0 {
             self.adds.push(Add { family, key: key.into(), delta });
@@ -92,6 +92,12 @@ impl Batch {
         self.guards.extend(other.guards);
         self.writes.extend(other.writes);
         self.adds.extend(other.adds);
+    }
+
+    /// Guards, writes and adds, each in the order they were made.
+    #[must_use]
+    pub(super) fn into_parts(self) -> (Vec<Guard>, Vec<Write>, Vec<Add>) {
+        (self.guards, self.writes, self.adds)
     }
 
     /// The guards, in the order they were added.

@@ -131,25 +131,28 @@ impl Rows {
         if batch.is_empty() {
             return Outcome::Committed(Revision(self.last_revision));
         }
-        let before = self.clone();
+        let mut counts = BTreeMap::new();
+        for add in batch.adds() {
+            let key = (add.family, physical_key(partition, &add.key));
+            let row = self.family(add.family).get(&key.1);
+            let Some(count) = row.map_or(Some(0), |row| counter_from_bytes(&row.value)) else {
+                return Outcome::Refused(Refusal::Unreadable);
+            };
+            let count = counts.entry(key).or_insert(count);
+            *count = count.wrapping_add(add.delta);
+        }
         self.last_revision += 1;
         let revision = Revision(self.last_revision);
+        for ((family, key), count) in counts {
+            let value = Bytes::copy_from_slice(&counter_to_bytes(count));
+            self.family_mut(family).insert(key, Row { revision, value });
+        }
         for write in batch.writes() {
             let key = physical_key(partition, &write.key);
             match &write.value {
                 Some(value) => self.family_mut(write.family).insert(key, Row { revision, value: value.clone() }),
                 None => self.family_mut(write.family).remove(&key),
             };
-        }
-        for add in batch.adds() {
-            let rows = self.family_mut(add.family);
-            let key = physical_key(partition, &add.key);
-            let Some(count) = rows.get(&key).map_or(Some(0), |row| counter_from_bytes(&row.value)) else {
-                *self = before;
-                return Outcome::Refused(Refusal::Unreadable);
-            };
-            let value = Bytes::copy_from_slice(&counter_to_bytes(count.wrapping_add(add.delta)));
-            rows.insert(key, Row { revision, value });
         }
         Outcome::Committed(revision)
     }
@@ -263,5 +266,93 @@ impl Cursor for MemoryCursor<'_> {
             self.go_to(key);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::index::conformance::{Subject, conformance_tests};
+
+    fn make() -> Subject {
+        Subject { index: Arc::new(MemoryIndex::default()), _keep: Box::new(()) }
+    }
+
+    conformance_tests!(make);
+
+    const HOME: Partition = Partition([7; 16]);
+
+    fn put(key: &[u8]) -> Batch {
+        let mut batch = Batch::new();
+        batch.put(Family::Current, key, &b"v"[..]);
+        batch
+    }
+
+    fn holds(index: &MemoryIndex, key: &[u8]) -> bool {
+        let rows = index.snapshot().0;
+        rows.family(Family::Current).contains_key(&*physical_key(HOME, key))
+    }
+
+    #[tokio::test]
+    async fn an_overload_writes_nothing_and_passes() {
+        let index = MemoryIndex::default();
+        index.fail_after(1, Fault::Overloaded);
+        assert!(matches!(index.commit(HOME, put(b"a")).await, Outcome::Committed(_)));
+        assert_eq!(index.commit(HOME, put(b"b")).await, Outcome::Refused(Refusal::Overloaded));
+        assert!(!holds(&index, b"b"));
+        assert!(matches!(index.commit(HOME, put(b"b")).await, Outcome::Committed(_)));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_outcome_may_have_written_and_ends_all_writing() {
+        for (fault, written) in [(Fault::UnknownWritten, true), (Fault::UnknownLost, false)] {
+            let health = Health::default();
+            let index = MemoryIndex::new(health.clone());
+            index.fail_next(fault);
+            assert_eq!(index.commit(HOME, put(b"a")).await, Outcome::Unknown);
+            assert_eq!(holds(&index, b"a"), written);
+            assert!(health.read_only().is_some());
+            assert_eq!(index.commit(HOME, put(b"b")).await, Outcome::Refused(Refusal::ReadOnly));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_keeps_what_was_committed_and_nothing_later() {
+        let index = MemoryIndex::default();
+        let Outcome::Committed(before) = index.commit(HOME, put(b"a")).await else { panic!() };
+        let snapshot = index.snapshot();
+        let _ = index.commit(HOME, put(b"b")).await;
+        let restored = MemoryIndex::from_snapshot(snapshot, Health::default());
+        assert!(holds(&restored, b"a") && !holds(&restored, b"b"));
+        let Outcome::Committed(after) = restored.commit(HOME, put(b"c")).await else { panic!() };
+        assert!(after > before);
+    }
+
+    #[test]
+    fn a_schedule_explorer_sees_tasks_interleave() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let conflicts = Arc::new(AtomicUsize::new(0));
+        let seen = conflicts.clone();
+        shuttle::check_random(
+            move || {
+                let index: Arc<dyn Index> = Arc::new(MemoryIndex::default());
+                let increment = |index: Arc<dyn Index>| async move {
+                    let row = index.view(HOME, |view| view.get(Family::Current, b"n")).await.unwrap();
+                    let mut batch = put(b"n");
+                    batch.guard(Family::Current, b"n", row.map(|row| row.revision));
+                    index.commit(HOME, batch).await
+                };
+                let other = shuttle::future::spawn(increment(index.clone()));
+                let mine = shuttle::future::block_on(increment(index));
+                let other = shuttle::future::block_on(other).unwrap();
+                if mine == Outcome::Conflict || other == Outcome::Conflict {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+            200,
+        );
+        let conflicts = conflicts.load(Ordering::Relaxed);
+        assert!(0 < conflicts && conflicts < 200, "{conflicts} of 200 schedules conflict");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod clock;
+pub mod datadir;
 pub mod disk;
 mod error;
 pub mod health;

@@ -1,0 +1,194 @@
+//! The types of single values. Each can be made only from text or a number that is valid for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use cairn_crypto::secret::{EntropyError, SecretString};
+use cairn_storage::id::AccountId;
+use serde::de::{Deserialize, Deserializer, Error};
+
+const NOT_AN_ACCOUNT_ID: &str = "an account's id is a text of 12 digits";
+
+/// Why a value was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidValue(&'static str);
+
+/// A text that is valid by construction: `$valid` decides, `$expected` tells people.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidValue;
+
+            fn try_from(text: String) -> Result<Self, InvalidValue> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) { Ok(Self(text)) } else { Err(InvalidValue($expected)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        // A map keyed by the type can be asked with the text of a request.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text!(
+    /// The name of an account in ACLs.
+    CanonicalId,
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+    "a canonical id is 1 to 64 letters and digits"
+);
+text!(
+    /// The public half of a key pair. It stands in the credential scope of a signature, so `/`, `,` and blanks are not in it.
+    AccessKey,
+    |text| (3..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+=@".contains(&byte)),
+    "an access key is 3 to 128 letters, digits and -_.+=@"
+);
+text!(
+    /// The name of an IAM user.
+    UserName,
+    |text| (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+=@,".contains(&byte)),
+    "a user's name is 1 to 64 letters, digits and -_.+=@,"
+);
+text!(
+    /// The name of a region.
+    Region,
+    |text| (1..=32).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+    "a region is 1 to 32 lower-case letters, digits and dashes"
+);
+text!(
+    /// A DNS name in lower case, without a port.
+    Domain,
+    |text| text.len() <= 253 && text.split('.').all(is_dns_label),
+    "a domain is a DNS name in lower case, without a port"
+);
+
+fn is_dns_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// The secret half of a key pair: never shown, wiped from memory when dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SecretKey(SecretString);
+
+impl SecretKey {
+    /// 8 to 128 visible ASCII characters.
+    pub fn new(text: String) -> Result<Self, InvalidValue> {
+        let secret = SecretString::from(text);
+        let text = secret.expose();
+        if (8..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(secret))
+        } else {
+            Err(InvalidValue(
+                "a secret key is 8 to 128 visible ASCII characters",
+            ))
+        }
+    }
+
+    /// A new secret of 40 characters.
+    pub fn generate() -> Result<Self, EntropyError> {
+        SecretString::generate().map(Self)
+    }
+
+    /// The secret, for the signature that it is needed for.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Serde's own complaint about a wrong type would show the value.
+        let text = String::deserialize(deserializer)
+            .map_err(|_| D::Error::custom("a secret key is a text"))?;
+        Self::new(text).map_err(D::Error::custom)
+    }
+}
+
+/// An access key and its secret.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPair {
+    /// The public half.
+    pub access_key: AccessKey,
+    /// The secret half.
+    pub secret_key: SecretKey,
+}
+
+/// An account's number, which is a text so that leading zeros count.
+pub(super) fn account_id<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<AccountId, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID))
+}
+
+/// Several accounts' numbers.
+pub(super) fn account_ids<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<AccountId>, D::Error> {
+    let parse = |text: String| {
+        text.parse()
+            .map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID))
+    };
+    Vec::<String>::deserialize(deserializer)?
+        .into_iter()
+        .map(parse)
+        .collect()
+}
+
+/// An integer of `MIN ..= MAX`.
+pub(super) fn bounded<'de, D, T, const MIN: u64, const MAX: u64>(
+    deserializer: D,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    let number = i64::deserialize(deserializer)?;
+    u64::try_from(number)
+        .ok()
+        .filter(|number| (MIN..=MAX).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| D::Error::custom(format!("{number} is not between {MIN} and {MAX}")))
+}
+
+/// A whole number of seconds of `MIN ..= MAX`.
+pub(super) fn seconds<'de, D, const MIN: u64, const MAX: u64>(
+    deserializer: D,
+) -> Result<Duration, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    bounded::<D, u64, MIN, MAX>(deserializer).map(Duration::from_secs)
+}

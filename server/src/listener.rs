@@ -1,0 +1,290 @@
+//! The accept loop: from a listening socket to one call of a service for each HTTP/1 request.
+//!
+//! It bounds what a client can hold without asking for anything: the number of connections, the size of a request's head,
+//! and the time to send a head ([`ConnectionLimits::header_read_timeout`], which also ends idle connections), to go on with a
+//! body ([`RequestBody`]) and to go on receiving an answer ([`stall`]). At a stop it accepts nothing more, lets the requests
+//! in flight finish for a grace period and aborts the rest.
+//!
+//! What a request means is the service's business; so are limits on requests and bodies. Connections are generic over the
+//! byte stream, so that TLS can be put below them.
+
+mod body;
+mod stall;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use body::{BodyError, RequestBody};
+use stall::StallGuard;
+
+/// A request's line and headers. S3 allows 8 KiB of headers and 1 KiB of key, which its escapes may treble in the line.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// User metadata may be 2 KiB of very short headers.
+const HEADERS_MAX: usize = 256;
+
+/// What one connection buffers in each direction: two of the pieces that bodies are handled in.
+const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
+
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// The pause after a failed accept, most often for want of file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Connections beyond the limit that are being told so; further ones are closed without a word.
+const REFUSALS_MAX: usize = 64;
+
+/// How long a refused client may take to read the refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+const REFUSAL_BODY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+    <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+
+/// What a connection may hold, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// Open connections.
+    pub connections_max: usize,
+    /// From when a connection is ready for a request until its head has arrived.
+    pub header_read_timeout: Duration,
+    /// The longest pause in a request's body.
+    pub body_progress_timeout: Duration,
+    /// The longest time in which a client takes nothing of an answer.
+    pub write_progress_timeout: Duration,
+}
+
+/// What is known of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionInfo {
+    /// The other end of the socket.
+    pub remote: SocketAddr,
+}
+
+/// What the listener counts.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionMetrics {
+    /// Open connections.
+    pub open: Gauge,
+    /// Connections refused because of the limit.
+    pub refused: Counter,
+}
+
+/// How a listener ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every request in flight was answered.
+    Drained,
+    /// The grace period ended; this many connections were aborted.
+    Aborted(usize),
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    limits: ConnectionLimits,
+    metrics: ConnectionMetrics,
+}
+
+impl Listener {
+    /// Binds the address; clients can connect from now on, and are answered when [`Self::serve`] runs.
+    pub fn bind(
+        address: SocketAddr,
+        limits: ConnectionLimits,
+        metrics: ConnectionMetrics,
+    ) -> io::Result<Self> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restart must not wait for the connections of the previous run to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self {
+            tcp: socket.listen(BACKLOG)?,
+            limits,
+            metrics,
+        })
+    }
+
+    /// The bound address, with the port that the system chose if none was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Answers requests with `service` until `stop`, and then for at most `grace` those that are in flight.
+    pub async fn serve<S, F, B>(
+        self,
+        service: S,
+        stop: CancellationToken,
+        grace: Duration,
+    ) -> Stopped
+    where
+        S: Fn(Request<RequestBody>, ConnectionInfo) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut connections = JoinSet::new();
+        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = connections.join_next() => {
+                    report_panic(ended);
+                    continue;
+                }
+                accepted = self.tcp.accept() => accepted,
+            };
+            let (stream, remote) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                    continue;
+                }
+            };
+            if connections.len() >= self.limits.connections_max {
+                self.metrics.refused.inc();
+                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        refuse(stream).await;
+                        drop(permit);
+                    });
+                }
+                continue;
+            }
+            // Otherwise the last piece of each small answer waits for the client's delayed acknowledgement: 40 ms.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, %remote, "the connection ended before it was served");
+                continue;
+            }
+            let open = OpenConnection::new(&self.metrics.open);
+            let connection =
+                serve_connection(stream, remote, self.limits, service.clone(), stop.clone());
+            connections.spawn(async move {
+                connection.await;
+                drop(open);
+            });
+        }
+        drop(self.tcp);
+        drain(connections, grace).await
+    }
+}
+
+/// Serves one connection until it ends; after `stop`, until the request in flight is answered.
+async fn serve_connection<Io, S, F, B>(
+    io: Io,
+    remote: SocketAddr,
+    limits: ConnectionLimits,
+    service: S,
+    stop: CancellationToken,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Fn(Request<RequestBody>, ConnectionInfo) -> F,
+    F: Future<Output = Response<B>>,
+    B: http_body::Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| RequestBody::new(body, limits.body_progress_timeout));
+        let answer = service(request, ConnectionInfo { remote });
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    let io = TokioIo::new(StallGuard::new(io, limits.write_progress_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        .half_close(true)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(CONNECTION_BUFFER_BYTES)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, %remote, "a connection ended early");
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, grace: Duration) -> Stopped {
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report_panic(ended);
+        }
+    };
+    if tokio::time::timeout(grace, all_ended).await.is_ok() {
+        return Stopped::Drained;
+    }
+    let aborted = connections.len();
+    connections.shutdown().await;
+    Stopped::Aborted(aborted)
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}
+
+/// Tells a client beyond the limit to come back later.
+async fn refuse(mut stream: TcpStream) {
+    let length = REFUSAL_BODY.len();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n{REFUSAL_BODY}"
+    );
+    let refusal = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing a socket with unread bytes resets it, and the client may then never see the answer.
+        let mut unread = [0; 4096];
+        while stream.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether the client saw it is its own affair.
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refusal).await;
+}
+
+/// Counts a connection for as long as its task lives, also when the task is aborted.
+struct OpenConnection(Gauge);
+
+impl OpenConnection {
+    fn new(open: &Gauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

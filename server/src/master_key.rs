@@ -1,0 +1,228 @@
+//! The master key's file: 64 hexadecimal digits and a line break, readable by its owner only.
+//!
+//! Whoever loses this file loses every secret that is sealed under it, and whoever reads it can open them all. So it is
+//! made only together with a new data directory, never beside sealed data that it could not open, and a file that others
+//! may read is refused.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use cairn_crypto::secret::{EntropyError, KEY_BYTES, MasterKey};
+use zeroize::Zeroizing;
+
+/// The digits, and a line break that an editor may have left out.
+const FILE_BYTES_MAX: u64 = 2 * KEY_BYTES as u64 + 1;
+
+/// Permissions of the group and of others.
+const NOT_OWNER_MODE: u32 = 0o077;
+
+/// Why there is no master key.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterKeyError {
+    /// The file system's answer.
+    #[error("the master key file {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The answer.
+        source: io::Error,
+    },
+    /// The file is not there, and making a new one would not open what the lost one sealed.
+    #[error(
+        "the master key file {path} is missing, and the data directory was made with it: put it back"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody but the owner can use the file.
+    #[error(
+        "the master key file {path} has mode {mode:04o}: only its owner may read it (chmod 600)"
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file holds something else.
+    #[error("the master key file {path} does not hold 64 hexadecimal digits")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No new key could be made.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+/// Reads the master key. If there is none and the data directory is new, makes one, which is durable on return.
+pub fn load_or_create(path: &Path, new_data_dir: bool) -> Result<MasterKey, MasterKeyError> {
+    let io = |source| MasterKeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match File::open(path) {
+        Ok(file) => read(path, file),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
+        Err(_) if !new_data_dir => Err(MasterKeyError::Missing {
+            path: path.to_owned(),
+        }),
+        Err(_) => {
+            let key = MasterKey::generate()?;
+            write(path, &key).map_err(io)?;
+            Ok(key)
+        }
+    }
+}
+
+fn read(path: &Path, mut file: File) -> Result<MasterKey, MasterKeyError> {
+    let io = |source| MasterKeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let malformed = || MasterKeyError::Malformed {
+        path: path.to_owned(),
+    };
+    let metadata = file.metadata().map_err(io)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & NOT_OWNER_MODE != 0 {
+        return Err(MasterKeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(malformed());
+    }
+    let mut digits = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
+    file.read_to_end(&mut digits).map_err(io)?;
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    hex::decode_to_slice(digits.trim_ascii_end(), key.as_mut_slice()).map_err(|_| malformed())?;
+    Ok(MasterKey::from_bytes(*key))
+}
+
+/// A crash leaves either no file of this name or the whole of it.
+fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
+    let digits = Zeroizing::new(hex::encode(key.expose()) + "\n");
+    let temporary = path.with_added_extension("new");
+    // One that a crash left has no key that anything was sealed under.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(digits.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn folder_and_path() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        (folder, path)
+    }
+
+    fn put(path: &Path, text: &str, mode: u32) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_new_key_is_the_same_when_read_again_and_its_file_is_private() {
+        let (folder, path) = folder_and_path();
+        let made = load_or_create(&path, true).unwrap();
+        let read = load_or_create(&path, false).unwrap();
+        assert_eq!(made.expose(), read.expose());
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
+    }
+
+    #[test]
+    fn what_a_crash_left_does_not_stop_the_next_start() {
+        let (_folder, path) = folder_and_path();
+        put(&path.with_added_extension("new"), "half", 0o600);
+        load_or_create(&path, true).unwrap();
+    }
+
+    #[test]
+    fn a_lost_key_is_not_replaced() {
+        let (_folder, path) = folder_and_path();
+        assert!(matches!(
+            load_or_create(&path, false),
+            Err(MasterKeyError::Missing { .. })
+        ));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let (_folder, path) = folder_and_path();
+        for mode in [0o640, 0o604, 0o660, 0o644] {
+            put(&path, &"ab".repeat(KEY_BYTES), mode);
+            assert!(
+                matches!(
+                    load_or_create(&path, false),
+                    Err(MasterKeyError::Exposed { .. })
+                ),
+                "{mode:o}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_refused() {
+        let (_folder, path) = folder_and_path();
+        for text in [
+            "",
+            "ab",
+            &"ab".repeat(31),
+            &"ab".repeat(33),
+            &"xy".repeat(32),
+            &"a".repeat(63),
+        ] {
+            put(&path, text, 0o600);
+            assert!(
+                matches!(
+                    load_or_create(&path, false),
+                    Err(MasterKeyError::Malformed { .. })
+                ),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_without_its_line_break_is_read() {
+        let (_folder, path) = folder_and_path();
+        put(&path, &"0A".repeat(KEY_BYTES), 0o400);
+        assert_eq!(
+            load_or_create(&path, false).unwrap().expose(),
+            &[10; KEY_BYTES]
+        );
+    }
+}

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main(){}
+//! The `cairn` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cairn_server::cli::main()
+}

@@ -1,0 +1,90 @@
+//! The command line: which command, with which settings, and how it ended.
+//!
+//! Exit status: 0 for success, 2 for a command line or settings that cannot be used, and otherwise what the command's own
+//! documentation says.
+
+mod check;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Flags, Loaded, Sources};
+
+/// The command line or the settings cannot be used.
+const EXIT_USAGE: u8 = 2;
+
+/// An S3-compatible object storage server.
+#[derive(Parser)]
+#[command(name = "cairn", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Verify a data directory that no server is using: exit status 0 when all is well, 1 with findings, 2 when it cannot be
+    /// verified
+    Check(CheckArgs),
+    /// Print the version
+    Version,
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    /// Print the settings with their origins and without secrets, and stop
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => with_settings(&args.flags, |loaded| {
+            if args.print_config {
+                print!("{}", loaded.print());
+                return ExitCode::SUCCESS;
+            }
+            serve::run_serve(loaded)
+        }),
+        Command::Check(args) => {
+            with_settings(&args.flags, |loaded| check::run_check(&loaded.config))
+        }
+        Command::Version => {
+            println!("cairn {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn with_settings(flags: &Flags, command: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    match config::load(&Sources::new(flags, &|name| std::env::var_os(name))) {
+        Ok(loaded) => command(loaded),
+        Err(error) => {
+            eprintln!("cairn: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,14 @@
+//! The `cairn` server: everything between the network and the storage crate.
+//!
+//! `main.rs` only calls [`cli::main`]; the parts are a library so that each can be tested by itself. Settings are read in
+//! [`config`] and nowhere else; everything is constructed in [`wiring`]; nothing here is global.
+
+pub mod accounts;
+pub mod cli;
+pub mod config;
+pub mod listener;
+pub mod log;
+pub mod master_key;
+pub mod metrics;
+pub mod ops_port;
+pub mod wiring;

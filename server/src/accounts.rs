@@ -35,11 +35,8 @@ impl Accounts {
     pub fn from_config(accounts: Vec<config::Account>) -> Self {
         let mut all = Self::default();
         for account in accounts {
-            let owner = Account {
-                id: account.id,
-                canonical_id: account.canonical_id,
-                display_name: account.display_name,
-            };
+            let owner =
+                Account { id: account.id, canonical_id: account.canonical_id, display_name: account.display_name };
             all.insert(owner, account.root_key);
         }
         all
@@ -48,17 +45,14 @@ impl Accounts {
     fn insert(&mut self, account: Account, root_key: Option<KeyPair>) {
         let account = Arc::new(account);
         if let Some(key) = root_key {
-            self.by_access_key
-                .insert(key.access_key, (Arc::clone(&account), key.secret_key));
+            self.by_access_key.insert(key.access_key, (Arc::clone(&account), key.secret_key));
         }
         self.by_id.insert(account.id, account);
     }
 
     /// The account whose root has this access key, and the key's secret.
     pub fn by_access_key(&self, access_key: &str) -> Option<(&Arc<Account>, &SecretKey)> {
-        self.by_access_key
-            .get(access_key)
-            .map(|(account, secret)| (account, secret))
+        self.by_access_key.get(access_key).map(|(account, secret)| (account, secret))
     }
 
     /// The account of this number.

@@ -59,9 +59,7 @@ pub fn main() -> ExitCode {
             }
             serve::run_serve(loaded)
         }),
-        Command::Check(args) => {
-            with_settings(&args.flags, |loaded| check::run_check(&loaded.config))
-        }
+        Command::Check(args) => with_settings(&args.flags, |loaded| check::run_check(&loaded.config)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

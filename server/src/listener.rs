@@ -108,24 +108,12 @@ pub struct Listener {
 
 impl Listener {
     /// Binds the address; clients can connect from now on, and are answered when [`Self::serve`] runs.
-    pub fn bind(
-        address: SocketAddr,
-        limits: ConnectionLimits,
-        metrics: ConnectionMetrics,
-    ) -> io::Result<Self> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+    pub fn bind(address: SocketAddr, limits: ConnectionLimits, metrics: ConnectionMetrics) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the connections of the previous run to be forgotten.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self {
-            tcp: socket.listen(BACKLOG)?,
-            limits,
-            metrics,
-        })
+        Ok(Self { tcp: socket.listen(BACKLOG)?, limits, metrics })
     }
 
     /// The bound address, with the port that the system chose if none was asked for.
@@ -134,12 +122,7 @@ impl Listener {
     }
 
     /// Answers requests with `service` until `stop`, and then for at most `grace` those that are in flight.
-    pub async fn serve<S, F, B>(
-        self,
-        service: S,
-        stop: CancellationToken,
-        grace: Duration,
-    ) -> Stopped
+    pub async fn serve<S, F, B>(self, service: S, stop: CancellationToken, grace: Duration) -> Stopped
     where
         S: Fn(Request<RequestBody>, ConnectionInfo) -> F + Clone + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
@@ -181,8 +164,7 @@ impl Listener {
                 continue;
             }
             let open = OpenConnection::new(&self.metrics.open);
-            let connection =
-                serve_connection(stream, remote, self.limits, service.clone(), stop.clone());
+            let connection = serve_connection(stream, remote, self.limits, service.clone(), stop.clone());
             connections.spawn(async move {
                 connection.await;
                 drop(open);

@@ -27,16 +27,11 @@ pub fn start(settings: &Log) {
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if human {
-        lines
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_target(false)
-            .boxed()
+        lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed()
     } else {
         lines.json().flatten_event(true).boxed()
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter(settings.level)))
-        .init();
+    tracing_subscriber::registry().with(lines.with_filter(filter(settings.level))).init();
     log_panics();
 }
 
@@ -59,10 +54,7 @@ fn filter(level: LogLevel) -> Targets {
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("of an unknown kind");
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, message, "panic");
     }));
 }
@@ -134,10 +126,7 @@ mod tests {
     fn logged(level: LogLevel, log: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
-        let lines = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(move || writer.clone());
+        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(level)));
         tracing::subscriber::with_default(subscriber, log);
         let bytes = written.0.lock().unwrap().clone();
@@ -190,9 +179,6 @@ mod tests {
             tracing::warn!(target: "hyper", "trouble");
             tracing::debug!(target: "cairn_storage::ops", "ours");
         });
-        assert!(
-            !text.contains("chatter") && text.contains("trouble") && text.contains("ours"),
-            "{text}"
-        );
+        assert!(!text.contains("chatter") && text.contains("trouble") && text.contains("ours"), "{text}");
     }
 }

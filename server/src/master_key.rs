@@ -30,17 +30,13 @@ pub enum MasterKeyError {
         source: io::Error,
     },
     /// The file is not there, and making a new one would not open what the lost one sealed.
-    #[error(
-        "the master key file {path} is missing, and the data directory was made with it: put it back"
-    )]
+    #[error("the master key file {path} is missing, and the data directory was made with it: put it back")]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Somebody but the owner can use the file.
-    #[error(
-        "the master key file {path} has mode {mode:04o}: only its owner may read it (chmod 600)"
-    )]
+    #[error("the master key file {path} has mode {mode:04o}: only its owner may read it (chmod 600)")]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -60,16 +56,11 @@ pub enum MasterKeyError {
 
 /// Reads the master key. If there is none and the data directory is new, makes one, which is durable on return.
 pub fn load_or_create(path: &Path, new_data_dir: bool) -> Result<MasterKey, MasterKeyError> {
-    let io = |source| MasterKeyError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
     match File::open(path) {
         Ok(file) => read(path, file),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
-        Err(_) if !new_data_dir => Err(MasterKeyError::Missing {
-            path: path.to_owned(),
-        }),
+        Err(_) if !new_data_dir => Err(MasterKeyError::Missing { path: path.to_owned() }),
         Err(_) => {
             let key = MasterKey::generate()?;
             write(path, &key).map_err(io)?;
@@ -79,20 +70,12 @@ pub fn load_or_create(path: &Path, new_data_dir: bool) -> Result<MasterKey, Mast
 }
 
 fn read(path: &Path, mut file: File) -> Result<MasterKey, MasterKeyError> {
-    let io = |source| MasterKeyError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let malformed = || MasterKeyError::Malformed {
-        path: path.to_owned(),
-    };
+    let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
+    let malformed = || MasterKeyError::Malformed { path: path.to_owned() };
     let metadata = file.metadata().map_err(io)?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & NOT_OWNER_MODE != 0 {
-        return Err(MasterKeyError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(MasterKeyError::Exposed { path: path.to_owned(), mode });
     }
     if metadata.len() > FILE_BYTES_MAX {
         return Err(malformed());
@@ -113,18 +96,11 @@ fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(digits.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
@@ -151,15 +127,8 @@ mod tests {
         let made = load_or_create(&path, true).unwrap();
         let read = load_or_create(&path, false).unwrap();
         assert_eq!(made.expose(), read.expose());
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o600
-        );
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "no temporary file is left"
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -172,10 +141,7 @@ mod tests {
     #[test]
     fn a_lost_key_is_not_replaced() {
         let (_folder, path) = folder_and_path();
-        assert!(matches!(
-            load_or_create(&path, false),
-            Err(MasterKeyError::Missing { .. })
-        ));
+        assert!(matches!(load_or_create(&path, false), Err(MasterKeyError::Missing { .. })));
         assert!(!path.exists());
     }
 
@@ -184,35 +150,16 @@ mod tests {
         let (_folder, path) = folder_and_path();
         for mode in [0o640, 0o604, 0o660, 0o644] {
             put(&path, &"ab".repeat(KEY_BYTES), mode);
-            assert!(
-                matches!(
-                    load_or_create(&path, false),
-                    Err(MasterKeyError::Exposed { .. })
-                ),
-                "{mode:o}"
-            );
+            assert!(matches!(load_or_create(&path, false), Err(MasterKeyError::Exposed { .. })), "{mode:o}");
         }
     }
 
     #[test]
     fn a_file_that_holds_no_key_is_refused() {
         let (_folder, path) = folder_and_path();
-        for text in [
-            "",
-            "ab",
-            &"ab".repeat(31),
-            &"ab".repeat(33),
-            &"xy".repeat(32),
-            &"a".repeat(63),
-        ] {
+        for text in ["", "ab", &"ab".repeat(31), &"ab".repeat(33), &"xy".repeat(32), &"a".repeat(63)] {
             put(&path, text, 0o600);
-            assert!(
-                matches!(
-                    load_or_create(&path, false),
-                    Err(MasterKeyError::Malformed { .. })
-                ),
-                "{text:?}"
-            );
+            assert!(matches!(load_or_create(&path, false), Err(MasterKeyError::Malformed { .. })), "{text:?}");
         }
     }
 
@@ -220,9 +167,6 @@ mod tests {
     fn a_key_without_its_line_break_is_read() {
         let (_folder, path) = folder_and_path();
         put(&path, &"0A".repeat(KEY_BYTES), 0o400);
-        assert_eq!(
-            load_or_create(&path, false).unwrap().expose(),
-            &[10; KEY_BYTES]
-        );
+        assert_eq!(load_or_create(&path, false).unwrap().expose(), &[10; KEY_BYTES]);
     }
 }

@@ -125,41 +125,21 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         let r = &mut self.registry;
         r.register("build", "The version that runs", build);
-        r.register(
-            "connections",
-            "Open connections on the S3 endpoint",
-            self.connections.open.clone(),
-        );
+        r.register("connections", "Open connections on the S3 endpoint", self.connections.open.clone());
         r.register(
             "connections_refused",
             "Connections refused because too many were open",
             self.connections.refused.clone(),
         );
-        r.register(
-            "requests",
-            "Requests answered, by operation and status",
-            self.requests.clone(),
-        );
+        r.register("requests", "Requests answered, by operation and status", self.requests.clone());
         r.register(
             "request_duration_seconds",
             "From a request's head to the end of its answer, by operation",
             self.request_duration.clone(),
         );
-        r.register(
-            "received_bytes",
-            "Bytes of request bodies",
-            self.received_bytes.clone(),
-        );
-        r.register(
-            "sent_bytes",
-            "Bytes of answer bodies",
-            self.sent_bytes.clone(),
-        );
-        r.register(
-            "requests_in_flight",
-            "Requests being worked on",
-            self.requests_in_flight.clone(),
-        );
+        r.register("received_bytes", "Bytes of request bodies", self.received_bytes.clone());
+        r.register("sent_bytes", "Bytes of answer bodies", self.sent_bytes.clone());
+        r.register("requests_in_flight", "Requests being worked on", self.requests_in_flight.clone());
         r.register(
             "requests_refused",
             "Requests answered with 503 SlowDown because of overload",
@@ -170,37 +150,13 @@ impl Metrics {
             "Commits that shared one write of the index",
             self.commit_group_batches.clone(),
         );
-        r.register(
-            "commit_group_bytes",
-            "Bytes of one write of the index",
-            self.commit_group_bytes.clone(),
-        );
-        r.register(
-            "sync_duration_seconds",
-            "Time to make data durable, by kind",
-            self.sync_duration.clone(),
-        );
+        r.register("commit_group_bytes", "Bytes of one write of the index", self.commit_group_bytes.clone());
+        r.register("sync_duration_seconds", "Time to make data durable, by kind", self.sync_duration.clone());
         r.register("jobs", "Jobs by queue and state", self.jobs.clone());
-        r.register(
-            "jobs_ended",
-            "Attempts of jobs by queue and result",
-            self.jobs_ended.clone(),
-        );
-        r.register(
-            "disk_total_bytes",
-            "Size of the data file system",
-            self.disk_total_bytes.clone(),
-        );
-        r.register(
-            "disk_available_bytes",
-            "Free space of the data file system",
-            self.disk_available_bytes.clone(),
-        );
-        r.register(
-            "read_only",
-            "1 when the store accepts no writes",
-            self.read_only.clone(),
-        );
+        r.register("jobs_ended", "Attempts of jobs by queue and result", self.jobs_ended.clone());
+        r.register("disk_total_bytes", "Size of the data file system", self.disk_total_bytes.clone());
+        r.register("disk_available_bytes", "Free space of the data file system", self.disk_available_bytes.clone());
+        r.register("read_only", "1 when the store accepts no writes", self.read_only.clone());
         self
     }
 
@@ -223,29 +179,16 @@ impl Metrics {
     /// Counts a request that was answered.
     pub fn request_finished(&self, summary: &RequestSummary<'_>) {
         let operation = summary.operation;
-        self.requests
-            .get_or_create(&Request {
-                operation,
-                status: summary.status.into(),
-            })
-            .inc();
-        self.request_duration
-            .get_or_create(&Operation { operation })
-            .observe(summary.elapsed.as_secs_f64());
+        self.requests.get_or_create(&Request { operation, status: summary.status.into() }).inc();
+        self.request_duration.get_or_create(&Operation { operation }).observe(summary.elapsed.as_secs_f64());
         self.received_bytes.inc_by(summary.received_bytes);
         self.sent_bytes.inc_by(summary.sent_bytes);
     }
 
     /// Records how many jobs of a queue are in which state.
     pub fn sample_jobs(&self, queue: &'static str, counts: JobCounts) {
-        for (state, count) in [
-            ("queued", counts.queued),
-            ("running", counts.running),
-            ("dead", counts.dead),
-        ] {
-            self.jobs
-                .get_or_create(&JobState { queue, state })
-                .set(gauge_value(count));
+        for (state, count) in [("queued", counts.queued), ("running", counts.running), ("dead", counts.dead)] {
+            self.jobs.get_or_create(&JobState { queue, state }).set(gauge_value(count));
         }
     }
 
@@ -286,15 +229,11 @@ impl Observer for Metrics {
     }
 
     fn sync(&self, kind: &'static str, elapsed: Duration) {
-        self.sync_duration
-            .get_or_create(&Sync { kind })
-            .observe(elapsed.as_secs_f64());
+        self.sync_duration.get_or_create(&Sync { kind }).observe(elapsed.as_secs_f64());
     }
 
     fn job(&self, queue: &'static str, result: &'static str) {
-        self.jobs_ended
-            .get_or_create(&JobResult { queue, result })
-            .inc();
+        self.jobs_ended.get_or_create(&JobResult { queue, result }).inc();
     }
 }
 
@@ -310,10 +249,7 @@ mod tests {
 
     fn has_line(metrics: &Metrics, line: &str) {
         let text = metrics.encode().unwrap();
-        assert!(
-            text.lines().any(|one| one == line),
-            "no line {line:?} in\n{text}"
-        );
+        assert!(text.lines().any(|one| one == line), "no line {line:?} in\n{text}");
     }
 
     #[test]
@@ -329,18 +265,9 @@ mod tests {
             elapsed: Duration::from_millis(3),
             remote: "127.0.0.1:1".parse().unwrap(),
         });
-        has_line(
-            &metrics,
-            r#"cairn_requests_total{operation="GetObject",status="206"} 1"#,
-        );
-        has_line(
-            &metrics,
-            r#"cairn_request_duration_seconds_bucket{le="0.004",operation="GetObject"} 1"#,
-        );
-        has_line(
-            &metrics,
-            r#"cairn_request_duration_seconds_bucket{le="0.002",operation="GetObject"} 0"#,
-        );
+        has_line(&metrics, r#"cairn_requests_total{operation="GetObject",status="206"} 1"#);
+        has_line(&metrics, r#"cairn_request_duration_seconds_bucket{le="0.004",operation="GetObject"} 1"#);
+        has_line(&metrics, r#"cairn_request_duration_seconds_bucket{le="0.002",operation="GetObject"} 0"#);
         has_line(&metrics, "cairn_received_bytes_total 3");
         has_line(&metrics, "cairn_sent_bytes_total 10");
     }
@@ -362,32 +289,16 @@ mod tests {
         metrics.job("collect", "retry");
         has_line(&metrics, "cairn_commit_group_batches_sum 3.0");
         has_line(&metrics, "cairn_commit_group_bytes_sum 1000.0");
-        has_line(
-            &metrics,
-            r#"cairn_sync_duration_seconds_count{kind="index"} 1"#,
-        );
-        has_line(
-            &metrics,
-            r#"cairn_sync_duration_seconds_count{kind="file"} 1"#,
-        );
-        has_line(
-            &metrics,
-            r#"cairn_jobs_ended_total{queue="collect",result="retry"} 1"#,
-        );
+        has_line(&metrics, r#"cairn_sync_duration_seconds_count{kind="index"} 1"#);
+        has_line(&metrics, r#"cairn_sync_duration_seconds_count{kind="file"} 1"#);
+        has_line(&metrics, r#"cairn_jobs_ended_total{queue="collect",result="retry"} 1"#);
     }
 
     #[test]
     fn samples_replace_what_was_sampled_before() {
         let metrics = Metrics::new();
         for read_only in [false, true] {
-            metrics.sample_jobs(
-                "collect",
-                JobCounts {
-                    queued: 4,
-                    running: 1,
-                    dead: 2,
-                },
-            );
+            metrics.sample_jobs("collect", JobCounts { queued: 4, running: 1, dead: 2 });
             metrics.sample_disk(100, 40);
             metrics.sample_read_only(read_only);
         }

@@ -52,10 +52,7 @@ impl Default for Readiness {
 impl Readiness {
     /// Of a server that is starting.
     pub fn new() -> Self {
-        Self {
-            phase: Mutex::new(Phase::Starting),
-            store: OnceLock::new(),
-        }
+        Self { phase: Mutex::new(Phase::Starting), store: OnceLock::new() }
     }
 
     /// The server answers requests from now on, from a store with this health.
@@ -92,15 +89,7 @@ pub fn service<B, C>(
     readiness: Arc<Readiness>,
     sample: Sample,
 ) -> impl Fn(Request<B>, C) -> std::future::Ready<Response<Full<Bytes>>> + Clone {
-    move |request, _| {
-        std::future::ready(answer(
-            request.method(),
-            request.uri().path(),
-            &metrics,
-            &readiness,
-            &sample,
-        ))
-    }
+    move |request, _| std::future::ready(answer(request.method(), request.uri().path(), &metrics, &readiness, &sample))
 }
 
 fn answer(
@@ -114,9 +103,7 @@ fn answer(
     match path {
         "/health/live" | "/health/ready" | "/metrics" if !read => {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             answer
         }
         "/health/live" => text(StatusCode::OK, "live"),
@@ -130,10 +117,7 @@ fn answer(
                 Ok(encoded) => with_type(StatusCode::OK, OPEN_METRICS, encoded),
                 Err(error) => {
                     tracing::error!(%error, "cannot encode the metrics");
-                    text(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        "the metrics cannot be encoded",
-                    )
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded")
                 }
             }
         }
@@ -173,36 +157,21 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_live_while_it_starts() {
-        assert_eq!(
-            ask(Method::GET, "/health/live", &Readiness::new()).await,
-            (StatusCode::OK, "live\n".to_owned())
-        );
+        assert_eq!(ask(Method::GET, "/health/live", &Readiness::new()).await, (StatusCode::OK, "live\n".to_owned()));
     }
 
     #[tokio::test]
     async fn it_is_ready_only_while_it_serves_and_accepts_writes() {
         let readiness = Readiness::new();
         let unavailable = |reason: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
-        assert_eq!(
-            ask(Method::GET, "/health/ready", &readiness).await,
-            unavailable("starting")
-        );
+        assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("starting"));
         let health = Health::default();
         readiness.serving(health.clone());
-        assert_eq!(
-            ask(Method::GET, "/health/ready", &readiness).await,
-            (StatusCode::OK, "ready\n".to_owned())
-        );
+        assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, (StatusCode::OK, "ready\n".to_owned()));
         health.fail("fsync failed");
-        assert_eq!(
-            ask(Method::GET, "/health/ready", &readiness).await,
-            unavailable("read-only: fsync failed")
-        );
+        assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("read-only: fsync failed"));
         readiness.stopping();
-        assert_eq!(
-            ask(Method::GET, "/health/ready", &readiness).await,
-            unavailable("shutting down")
-        );
+        assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("shutting down"));
     }
 
     #[tokio::test]
@@ -210,21 +179,12 @@ mod tests {
         let (status, text) = ask(Method::GET, "/metrics", &Readiness::new()).await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("cairn_disk_available_bytes 17\n"), "{text}");
-        assert!(
-            text.contains("# TYPE cairn_received_bytes counter") && text.ends_with("# EOF\n"),
-            "{text}"
-        );
+        assert!(text.contains("# TYPE cairn_received_bytes counter") && text.ends_with("# EOF\n"), "{text}");
     }
 
     #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
-        assert_eq!(
-            ask(Method::GET, "/", &Readiness::new()).await.0,
-            StatusCode::NOT_FOUND
-        );
-        assert_eq!(
-            ask(Method::POST, "/metrics", &Readiness::new()).await.0,
-            StatusCode::METHOD_NOT_ALLOWED
-        );
+        assert_eq!(ask(Method::GET, "/", &Readiness::new()).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(ask(Method::POST, "/metrics", &Readiness::new()).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

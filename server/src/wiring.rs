@@ -16,9 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::own::NewKey;
 use crate::config::{Config, Limits};
-use crate::listener::{
-    ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, RequestBody, Stopped,
-};
+use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, RequestBody, Stopped};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness, Sample};
 
@@ -46,46 +44,22 @@ const OPS_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the server until a signal asks it to stop. `show_new_key` is called if root credentials were generated, with the
 /// S3 endpoint and the region.
-pub async fn serve(
-    config: Config,
-    show_new_key: impl FnOnce(&NewKey, SocketAddr, &str),
-) -> Result<(), ServeError> {
-    let stop = stop_on_signals().map_err(ServeError::Signals)?;
+pub async fn serve(config: Config, show_new_key: impl FnOnce(&NewKey, SocketAddr, &str)) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::new());
+    let stop = stop_on_signals(Arc::clone(&readiness)).map_err(ServeError::Signals)?;
 
-    let ops = listen(
-        config.ops.listen,
-        ops_port::CONNECTION_LIMITS,
-        ConnectionMetrics::default(),
-    )?;
+    let ops = listen(config.ops.listen, ops_port::CONNECTION_LIMITS, ConnectionMetrics::default())?;
     let stop_ops = CancellationToken::new();
     let sample: Sample = Arc::new(|_| {});
     let ops_service = ops_port::service(Arc::clone(&metrics), Arc::clone(&readiness), sample);
     let ops = tokio::spawn(ops.serve(ops_service, stop_ops.clone(), OPS_GRACE));
 
-    let s3 = listen(
-        config.s3.listen,
-        connection_limits(&config.limits),
-        metrics.connections(),
-    )?;
+    let s3 = listen(config.s3.listen, connection_limits(&config.limits), metrics.connections())?;
     let _ = show_new_key;
-    let stopping = Arc::clone(&readiness);
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        stopped.cancelled().await;
-        tracing::info!("stopping");
-        stopping.stopping();
-    });
-    match s3
-        .serve(unavailable, stop, config.limits.shutdown_grace)
-        .await
-    {
+    match s3.serve(unavailable, stop, config.limits.shutdown_grace).await {
         Stopped::Drained => tracing::info!("every request was answered"),
-        Stopped::Aborted(connections) => tracing::warn!(
-            connections,
-            "the grace period ended before the requests did"
-        ),
+        Stopped::Aborted(connections) => tracing::warn!(connections, "the grace period ended before the requests did"),
     }
 
     stop_ops.cancel();
@@ -111,18 +85,13 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
     }
 }
 
-fn listen(
-    address: SocketAddr,
-    limits: ConnectionLimits,
-    metrics: ConnectionMetrics,
-) -> Result<Listener, ServeError> {
-    Listener::bind(address, limits, metrics)
-        .map_err(|source| ServeError::Listen { address, source })
+fn listen(address: SocketAddr, limits: ConnectionLimits, metrics: ConnectionMetrics) -> Result<Listener, ServeError> {
+    Listener::bind(address, limits, metrics).map_err(|source| ServeError::Listen { address, source })
 }
 
 /// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, for who cannot wait for the grace
 /// period: nothing acknowledged is lost by that.
-fn stop_on_signals() -> io::Result<CancellationToken> {
+fn stop_on_signals(readiness: Arc<Readiness>) -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
@@ -137,6 +106,8 @@ fn stop_on_signals() -> io::Result<CancellationToken> {
                 tracing::warn!("asked to stop twice: ending at once");
                 std::process::exit(EXIT_ENDED);
             }
+            tracing::info!("stopping");
+            readiness.stopping();
             cancelled.cancel();
         }
     });

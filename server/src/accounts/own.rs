@@ -87,32 +87,19 @@ pub async fn load_or_create(
     };
     let generate = given.is_none() && record.root_key.is_none();
     if generate {
-        record.root_key = Some(StoredKey {
-            access_key: new_access_key(entropy),
-            secret_key: SecretKey::generate()?,
-        });
+        record.root_key = Some(StoredKey { access_key: new_access_key(entropy), secret_key: SecretKey::generate()? });
     }
     if generate || !is_stored {
         store.save(record.seal(master_key)?).await?;
     }
-    let new_key = if generate {
-        record.root_key.as_ref().map(StoredKey::shown).transpose()?
-    } else {
-        None
-    };
+    let new_key = if generate { record.root_key.as_ref().map(StoredKey::shown).transpose()? } else { None };
     let account = Account {
-        id: record
-            .account_id
-            .parse()
-            .map_err(|_| OwnAccountError::Malformed)?,
-        canonical_id: CanonicalId::try_from(record.canonical_id)
-            .map_err(|_| OwnAccountError::Malformed)?,
+        id: record.account_id.parse().map_err(|_| OwnAccountError::Malformed)?,
+        canonical_id: CanonicalId::try_from(record.canonical_id).map_err(|_| OwnAccountError::Malformed)?,
         display_name: DISPLAY_NAME.to_owned(),
     };
-    let root_key = given.or(record.root_key.map(|key| KeyPair {
-        access_key: key.access_key,
-        secret_key: key.secret_key,
-    }));
+    let root_key =
+        given.or(record.root_key.map(|key| KeyPair { access_key: key.access_key, secret_key: key.secret_key }));
     let mut accounts = Accounts::default();
     accounts.insert(account, root_key);
     Ok((accounts, new_key))
@@ -145,12 +132,8 @@ fn secret_key_text<S: Serializer>(key: &SecretKey, serializer: S) -> Result<S::O
 
 impl StoredKey {
     fn shown(&self) -> Result<NewKey, OwnAccountError> {
-        let secret_key = SecretKey::new(self.secret_key.expose().to_owned())
-            .map_err(|_| OwnAccountError::Malformed)?;
-        Ok(NewKey {
-            access_key: self.access_key.clone(),
-            secret_key,
-        })
+        let secret_key = SecretKey::new(self.secret_key.expose().to_owned()).map_err(|_| OwnAccountError::Malformed)?;
+        Ok(NewKey { access_key: self.access_key.clone(), secret_key })
     }
 }
 
@@ -172,8 +155,7 @@ impl Record {
             format: u8,
         }
         let json = master_key.open_secret(SEAL_LABEL, sealed)?;
-        let Format { format } =
-            serde_json::from_slice(&json).map_err(|_| OwnAccountError::Malformed)?;
+        let Format { format } = serde_json::from_slice(&json).map_err(|_| OwnAccountError::Malformed)?;
         if format > FORMAT {
             return Err(OwnAccountError::NewerFormat(format));
         }
@@ -181,8 +163,7 @@ impl Record {
     }
 
     fn seal(&self, master_key: &MasterKeyWrap) -> Result<Vec<u8>, OwnAccountError> {
-        let json =
-            Zeroizing::new(serde_json::to_vec(self).map_err(|_| OwnAccountError::Malformed)?);
+        let json = Zeroizing::new(serde_json::to_vec(self).map_err(|_| OwnAccountError::Malformed)?);
         Ok(master_key.seal_secret(SEAL_LABEL, &json)?)
     }
 }
@@ -190,14 +171,8 @@ impl Record {
 fn new_access_key(entropy: &dyn Entropy) -> AccessKey {
     // Five bits of each byte are one character.
     let random = [entropy.random_16(), entropy.random_16()].concat();
-    let chars = random
-        .iter()
-        .take(ACCESS_KEY_RANDOM_CHARS)
-        .map(|byte| ACCESS_KEY_ALPHABET[usize::from(byte & 31)]);
-    let text = ACCESS_KEY_PREFIX
-        .chars()
-        .chain(chars.map(char::from))
-        .collect::<String>();
+    let chars = random.iter().take(ACCESS_KEY_RANDOM_CHARS).map(|byte| ACCESS_KEY_ALPHABET[usize::from(byte & 31)]);
+    let text = ACCESS_KEY_PREFIX.chars().chain(chars.map(char::from)).collect::<String>();
     AccessKey::try_from(text).expect("twenty letters and digits are an access key")
 }
 
@@ -231,9 +206,7 @@ mod tests {
     }
 
     async fn start(store: &Memory, given: Option<KeyPair>) -> (Accounts, Option<NewKey>) {
-        load_or_create(given, store, &master_key(1), &SystemEntropy)
-            .await
-            .unwrap()
+        load_or_create(given, store, &master_key(1), &SystemEntropy).await.unwrap()
     }
 
     fn pair(access_key: &str) -> KeyPair {
@@ -253,10 +226,7 @@ mod tests {
         let store = Memory::default();
         let (first, new_key) = start(&store, None).await;
         let key = new_key.unwrap();
-        assert_eq!(
-            (key.access_key.as_str().len(), key.secret_key.expose().len()),
-            (20, 40)
-        );
+        assert_eq!((key.access_key.as_str().len(), key.secret_key.expose().len()), (20, 40));
         let (second, told_again) = start(&store, None).await;
         assert_eq!(told_again, None);
         let (account, secret) = second.by_access_key(key.access_key.as_str()).unwrap();
@@ -282,11 +252,7 @@ mod tests {
         let (second, told) = start(&store, Some(pair("given-key"))).await;
         assert_eq!(told, None);
         assert!(second.by_access_key("given-key").is_some());
-        assert!(
-            second
-                .by_access_key(generated.access_key.as_str())
-                .is_none()
-        );
+        assert!(second.by_access_key(generated.access_key.as_str()).is_none());
         assert_eq!(only_account(&first), only_account(&second));
     }
 
@@ -306,11 +272,7 @@ mod tests {
         let key = new_key.unwrap();
         let sealed = store.0.lock().clone().unwrap();
         for text in [key.access_key.as_str(), key.secret_key.expose()] {
-            assert!(
-                !sealed
-                    .windows(text.len())
-                    .any(|window| window == text.as_bytes())
-            );
+            assert!(!sealed.windows(text.len()).any(|window| window == text.as_bytes()));
         }
     }
 
@@ -320,19 +282,14 @@ mod tests {
         start(&store, None).await;
         let sealed = store.0.lock().clone();
         let result = load_or_create(None, &store, &master_key(2), &SystemEntropy).await;
-        assert!(matches!(
-            result,
-            Err(OwnAccountError::Seal(WrapError::WrongMasterKey { .. }))
-        ));
+        assert!(matches!(result, Err(OwnAccountError::Seal(WrapError::WrongMasterKey { .. }))));
         assert_eq!(*store.0.lock(), sealed);
     }
 
     #[tokio::test]
     async fn a_record_of_a_newer_format_is_refused() {
         let store = Memory::default();
-        let sealed = master_key(1)
-            .seal_secret(SEAL_LABEL, br#"{"format":2,"what":"ever"}"#)
-            .unwrap();
+        let sealed = master_key(1).seal_secret(SEAL_LABEL, br#"{"format":2,"what":"ever"}"#).unwrap();
         *store.0.lock() = Some(sealed);
         let result = load_or_create(None, &store, &master_key(1), &SystemEntropy).await;
         assert!(matches!(result, Err(OwnAccountError::NewerFormat(2))));

@@ -12,11 +12,7 @@ pub(super) fn run_serve(loaded: Loaded) -> ExitCode {
     for name in loaded.not_in_force() {
         tracing::warn!(setting = name, "this setting is not yet in force");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("cairn")
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("cairn").build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start the threads");

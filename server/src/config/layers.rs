@@ -28,25 +28,16 @@ impl clap::Args for Flags {
             .long("config")
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
-            .help(format!(
-                "A TOML file with settings [env: {CONFIG_FILE_VARIABLE}]"
-            ));
+            .help(format!("A TOML file with settings [env: {CONFIG_FILE_VARIABLE}]"));
         SETTINGS.iter().fold(command.arg(file), |command, setting| {
-            let default = setting
-                .default
-                .map(|default| format!(" [default: {default}]"))
-                .unwrap_or_default();
+            let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
             command.arg(
                 Arg::new(setting.name)
                     .long(setting.flag())
                     .value_name("VALUE")
                     .help_heading("Settings")
                     .hide(!setting.in_force)
-                    .help(format!(
-                        "{}{default} [env: {}]",
-                        setting.help,
-                        setting.variable()
-                    )),
+                    .help(format!("{}{default} [env: {}]", setting.help, setting.variable())),
             )
         })
     }
@@ -58,12 +49,7 @@ impl clap::Args for Flags {
 
 impl clap::FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = |setting: &Setting| {
-            Some((
-                setting.name,
-                matches.get_one::<String>(setting.name)?.clone(),
-            ))
-        };
+        let given = |setting: &Setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone()));
         Ok(Self {
             file: matches.get_one::<PathBuf>("config").cloned(),
             values: SETTINGS.iter().filter_map(given).collect(),
@@ -100,12 +86,8 @@ impl<'s> Sources<'s> {
     }
 
     fn file(&self) -> Option<PathBuf> {
-        let from_environment =
-            || (self.variable)(CONFIG_FILE_VARIABLE).filter(|value| !value.is_empty());
-        self.flags
-            .file
-            .clone()
-            .or_else(|| from_environment().map(PathBuf::from))
+        let from_environment = || (self.variable)(CONFIG_FILE_VARIABLE).filter(|value| !value.is_empty());
+        self.flags.file.clone().or_else(|| from_environment().map(PathBuf::from))
     }
 }
 
@@ -144,16 +126,8 @@ pub(super) struct Merged {
 impl Merged {
     pub(super) fn read(sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let file = sources.file();
-        let document = file
-            .as_deref()
-            .map(read_file)
-            .transpose()?
-            .unwrap_or_default();
-        let mut merged = Self {
-            document,
-            origins: BTreeMap::new(),
-            file,
-        };
+        let document = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let mut merged = Self { document, origins: BTreeMap::new(), file };
         for setting in SETTINGS {
             merged.place(setting, sources)?;
         }
@@ -161,11 +135,7 @@ impl Merged {
     }
 
     /// Puts the value that wins into the document.
-    fn place(
-        &mut self,
-        setting: &'static Setting,
-        sources: &Sources<'_>,
-    ) -> Result<(), ConfigError> {
+    fn place(&mut self, setting: &'static Setting, sources: &Sources<'_>) -> Result<(), ConfigError> {
         let in_file = value_at(&self.document, setting.name).is_some();
         let (origin, text) = if let Some(text) = sources.flags.values.get(setting.name) {
             (Origin::Flag(setting.flag()), text.clone())
@@ -175,16 +145,12 @@ impl Merged {
             if in_file {
                 self.origins.insert(setting.name, Origin::File);
             } else if let Some(default) = setting.default {
-                put_value(
-                    &mut self.document,
-                    setting.name,
-                    default_value(setting.name, default)?,
-                );
+                put_value(&mut self.document, setting.name, default_value(setting.name, default)?);
             }
             return Ok(());
         };
-        let value = typed_value(setting, &text)
-            .map_err(|why| ConfigError(format!("{}: {why} ({origin})", setting.name)))?;
+        let value =
+            typed_value(setting, &text).map_err(|why| ConfigError(format!("{}: {why} ({origin})", setting.name)))?;
         put_value(&mut self.document, setting.name, value);
         self.origins.insert(setting.name, origin);
         Ok(())
@@ -195,12 +161,11 @@ impl Merged {
             let path = error.path().to_string();
             // What serde says about a value of the wrong type quotes it, and these values hold secrets.
             let secret = ["root_key", "keys"].iter().any(|name| path.contains(name));
-            let why =
-                if secret && !path.ends_with("_key.access_key") && !path.ends_with("secret_key") {
-                    "expected { access_key = \"...\", secret_key = \"...\" }".to_owned()
-                } else {
-                    error.inner().message().to_owned()
-                };
+            let why = if secret && !path.ends_with("_key.access_key") && !path.ends_with("secret_key") {
+                "expected { access_key = \"...\", secret_key = \"...\" }".to_owned()
+            } else {
+                error.inner().message().to_owned()
+            };
             let origin = self.origin(&path);
             match &self.file {
                 Some(file) if !matches!(origin, Origin::Environment(_) | Origin::Flag(_)) => {
@@ -225,16 +190,11 @@ impl Merged {
     }
 
     pub(super) fn set_but_not_in_force(&self) -> impl Iterator<Item = &'static str> {
-        SETTINGS
-            .iter()
-            .filter(|setting| !setting.in_force && self.differs_from_default(setting))
-            .map(|s| s.name)
+        SETTINGS.iter().filter(|setting| !setting.in_force && self.differs_from_default(setting)).map(|s| s.name)
     }
 
     fn differs_from_default(&self, setting: &Setting) -> bool {
-        let default = setting
-            .default
-            .and_then(|default| default_value(setting.name, default).ok());
+        let default = setting.default.and_then(|default| default_value(setting.name, default).ok());
         self.value(setting.name) != default.as_ref()
     }
 }
@@ -243,18 +203,14 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
     let shown = path.display();
     let read = || -> std::io::Result<String> {
         if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
-            return Err(std::io::Error::other(format!(
-                "is larger than {FILE_BYTES_MAX} bytes"
-            )));
+            return Err(std::io::Error::other(format!("is larger than {FILE_BYTES_MAX} bytes")));
         }
         std::fs::read_to_string(path)
     };
     let text = read().map_err(|error| ConfigError(format!("{shown}: {error}")))?;
     text.parse::<Table>().map_err(|error| {
         // Only the line's number: the line itself may hold a secret.
-        let line = error
-            .span()
-            .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         ConfigError(format!("{shown}: line {line}: {}", error.message()))
     })
 }
@@ -272,18 +228,14 @@ fn put_value(document: &mut Table, name: &str, value: Value) {
         document.insert(name.to_owned(), value);
         return;
     };
-    let section = document
-        .entry(section)
-        .or_insert_with(|| Value::Table(Table::new()));
+    let section = document.entry(section).or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(section) = section {
         section.insert(key.to_owned(), value);
     }
 }
 
 fn default_value(name: &str, default: &str) -> Result<Value, ConfigError> {
-    default
-        .parse()
-        .map_err(|error| ConfigError(format!("{name}: its default is not TOML: {error}")))
+    default.parse().map_err(|error| ConfigError(format!("{name}: its default is not TOML: {error}")))
 }
 
 /// Text from a flag or a variable as a value of the type that the setting's default has.
@@ -293,21 +245,11 @@ fn typed_value(setting: &Setting, text: &str) -> Result<Value, String> {
         None => Value::String(String::new()),
     };
     match default {
-        Value::Integer(_) => text
-            .parse()
-            .map(Value::Integer)
-            .map_err(|_| "expected an integer".to_owned()),
-        Value::Boolean(_) => text
-            .parse()
-            .map(Value::Boolean)
-            .map_err(|_| "expected true or false".to_owned()),
-        Value::Array(_) => Ok(Value::Array(
-            text.split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(Value::from)
-                .collect(),
-        )),
+        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "expected an integer".to_owned()),
+        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "expected true or false".to_owned()),
+        Value::Array(_) => {
+            Ok(Value::Array(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect()))
+        }
         _ => Ok(Value::from(text)),
     }
 }

@@ -176,28 +176,16 @@ pub struct Limits {
     #[serde(deserialize_with = "values::bounded::<_, _, 1, 1_000_000>")]
     pub requests_in_flight_max: usize,
     /// From when a connection is ready for a request until its headers have arrived: so an idle connection lives no longer.
-    #[serde(
-        rename = "header_read_timeout_seconds",
-        deserialize_with = "values::seconds::<_, 1, 3_600>"
-    )]
+    #[serde(rename = "header_read_timeout_seconds", deserialize_with = "values::seconds::<_, 1, 3_600>")]
     pub header_read_timeout: Duration,
     /// How long a client may pause while it sends a body.
-    #[serde(
-        rename = "body_progress_timeout_seconds",
-        deserialize_with = "values::seconds::<_, 1, 3_600>"
-    )]
+    #[serde(rename = "body_progress_timeout_seconds", deserialize_with = "values::seconds::<_, 1, 3_600>")]
     pub body_progress_timeout: Duration,
     /// How long a client may pause while it receives an answer.
-    #[serde(
-        rename = "write_progress_timeout_seconds",
-        deserialize_with = "values::seconds::<_, 1, 3_600>"
-    )]
+    #[serde(rename = "write_progress_timeout_seconds", deserialize_with = "values::seconds::<_, 1, 3_600>")]
     pub write_progress_timeout: Duration,
     /// How long requests in flight may go on after the server was asked to stop.
-    #[serde(
-        rename = "shutdown_grace_seconds",
-        deserialize_with = "values::seconds::<_, 0, 3_600>"
-    )]
+    #[serde(rename = "shutdown_grace_seconds", deserialize_with = "values::seconds::<_, 0, 3_600>")]
     pub shutdown_grace: Duration,
 }
 
@@ -246,16 +234,10 @@ pub enum LogLevel {
 #[non_exhaustive]
 pub struct Lifecycle {
     /// The length of a "day" of a rule.
-    #[serde(
-        rename = "day_seconds",
-        deserialize_with = "values::seconds::<_, 1, 86_400>"
-    )]
+    #[serde(rename = "day_seconds", deserialize_with = "values::seconds::<_, 1, 86_400>")]
     pub day: Duration,
     /// The pause between two sweeps.
-    #[serde(
-        rename = "sweep_interval_seconds",
-        deserialize_with = "values::seconds::<_, 1, 86_400>"
-    )]
+    #[serde(rename = "sweep_interval_seconds", deserialize_with = "values::seconds::<_, 1, 86_400>")]
     pub sweep_interval: Duration,
 }
 
@@ -265,22 +247,13 @@ pub struct Lifecycle {
 #[non_exhaustive]
 pub struct Restore {
     /// The delay of an expedited retrieval.
-    #[serde(
-        rename = "expedited_seconds",
-        deserialize_with = "values::seconds::<_, 0, 604_800>"
-    )]
+    #[serde(rename = "expedited_seconds", deserialize_with = "values::seconds::<_, 0, 604_800>")]
     pub expedited: Duration,
     /// The delay of a standard retrieval.
-    #[serde(
-        rename = "standard_seconds",
-        deserialize_with = "values::seconds::<_, 0, 604_800>"
-    )]
+    #[serde(rename = "standard_seconds", deserialize_with = "values::seconds::<_, 0, 604_800>")]
     pub standard: Duration,
     /// The delay of a bulk retrieval.
-    #[serde(
-        rename = "bulk_seconds",
-        deserialize_with = "values::seconds::<_, 0, 604_800>"
-    )]
+    #[serde(rename = "bulk_seconds", deserialize_with = "values::seconds::<_, 0, 604_800>")]
     pub bulk: Duration,
 }
 
@@ -290,10 +263,7 @@ pub struct Restore {
 #[non_exhaustive]
 pub struct AccessLog {
     /// The pause between two deliveries of access log objects.
-    #[serde(
-        rename = "delivery_seconds",
-        deserialize_with = "values::seconds::<_, 1, 86_400>"
-    )]
+    #[serde(rename = "delivery_seconds", deserialize_with = "values::seconds::<_, 1, 86_400>")]
     pub delivery: Duration,
 }
 
@@ -366,11 +336,7 @@ impl Loaded {
 
     /// The names that were set, and whose feature this version does not have.
     pub fn not_in_force(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .merged
-            .set_but_not_in_force()
-            .map(str::to_owned)
-            .collect();
+        let mut names: Vec<String> = self.merged.set_but_not_in_force().map(str::to_owned).collect();
         for account in &self.config.accounts {
             let id = &account.id;
             if !account.users.is_empty() {
@@ -400,10 +366,7 @@ const ROOT_ACCESS_KEY: &str = "CAIRN_ROOT_ACCESS_KEY";
 const ROOT_SECRET_KEY: &str = "CAIRN_ROOT_SECRET_KEY";
 
 fn root_key(sources: &Sources<'_>) -> Result<Option<KeyPair>, ConfigError> {
-    match (
-        sources.environment(ROOT_ACCESS_KEY)?,
-        sources.environment(ROOT_SECRET_KEY)?,
-    ) {
+    match (sources.environment(ROOT_ACCESS_KEY)?, sources.environment(ROOT_SECRET_KEY)?) {
         (None, None) => Ok(None),
         (Some(access_key), Some(secret_key)) => Ok(Some(KeyPair {
             access_key: AccessKey::try_from(access_key)
@@ -411,27 +374,20 @@ fn root_key(sources: &Sources<'_>) -> Result<Option<KeyPair>, ConfigError> {
             secret_key: SecretKey::new(secret_key)
                 .map_err(|error| ConfigError(format!("{ROOT_SECRET_KEY}: {error}")))?,
         })),
-        _ => Err(ConfigError(format!(
-            "{ROOT_ACCESS_KEY} and {ROOT_SECRET_KEY} must be set together"
-        ))),
+        _ => Err(ConfigError(format!("{ROOT_ACCESS_KEY} and {ROOT_SECRET_KEY} must be set together"))),
     }
 }
 
 impl Config {
     /// The file that holds the master key.
     pub fn master_key_file(&self) -> PathBuf {
-        self.master_key_file
-            .clone()
-            .unwrap_or_else(|| self.data_dir.join(MASTER_KEY_FILE_NAME))
+        self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join(MASTER_KEY_FILE_NAME))
     }
 
     /// What no single value can show.
     fn check(&self) -> Result<(), ConfigError> {
         if self.s3.listen == self.ops.listen && self.s3.listen.port() != 0 {
-            return Err(ConfigError(format!(
-                "s3.listen and ops.listen are both {}",
-                self.s3.listen
-            )));
+            return Err(ConfigError(format!("s3.listen and ops.listen are both {}", self.s3.listen)));
         }
         if self.root_key.is_some() && !self.accounts.is_empty() {
             return Err(ConfigError(format!(
@@ -446,12 +402,9 @@ impl Config {
             && self.kms_keys.len() <= LIST_LENGTH_MAX
             && self.accounts.iter().all(Account::lists_fit);
         if !lists_fit {
-            return Err(ConfigError(format!(
-                "account: a list has more than {LIST_LENGTH_MAX} entries"
-            )));
+            return Err(ConfigError(format!("account: a list has more than {LIST_LENGTH_MAX} entries")));
         }
-        let (mut ids, mut canonical_ids, mut access_keys) =
-            (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut ids, mut canonical_ids, mut access_keys) = (HashSet::new(), HashSet::new(), HashSet::new());
         for account in &self.accounts {
             let id = &account.id;
             account.check_texts()?;
@@ -460,16 +413,12 @@ impl Config {
             }
             let canonical_id = &account.canonical_id;
             if !canonical_ids.insert(canonical_id) {
-                return Err(ConfigError(format!(
-                    "account: the canonical id {canonical_id} is used twice"
-                )));
+                return Err(ConfigError(format!("account: the canonical id {canonical_id} is used twice")));
             }
             for key in account.keys() {
                 let access_key = &key.access_key;
                 if !access_keys.insert(access_key) {
-                    return Err(ConfigError(format!(
-                        "account: the access key {access_key} is used twice"
-                    )));
+                    return Err(ConfigError(format!("account: the access key {access_key} is used twice")));
                 }
             }
         }
@@ -485,10 +434,7 @@ impl Config {
         for key in &self.kms_keys {
             check_text("kms_key.id", &key.id)?;
             if !kms_keys.insert(&key.id) {
-                return Err(ConfigError(format!(
-                    "kms_key: the id {} is used twice",
-                    key.id
-                )));
+                return Err(ConfigError(format!("kms_key: the id {} is used twice", key.id)));
             }
         }
         Ok(())
@@ -497,21 +443,13 @@ impl Config {
 
 impl Account {
     fn keys(&self) -> impl Iterator<Item = &KeyPair> {
-        self.root_key
-            .iter()
-            .chain(self.users.iter().flat_map(|user| &user.keys))
+        self.root_key.iter().chain(self.users.iter().flat_map(|user| &user.keys))
     }
 
     fn lists_fit(&self) -> bool {
         let lengths = [self.administers.len(), self.users.len()];
-        let of_users = self
-            .users
-            .iter()
-            .flat_map(|user| [user.policies.len(), user.keys.len()]);
-        lengths
-            .into_iter()
-            .chain(of_users)
-            .all(|length| length <= LIST_LENGTH_MAX)
+        let of_users = self.users.iter().flat_map(|user| [user.policies.len(), user.keys.len()]);
+        lengths.into_iter().chain(of_users).all(|length| length <= LIST_LENGTH_MAX)
     }
 
     fn check_texts(&self) -> Result<(), ConfigError> {
@@ -520,17 +458,13 @@ impl Account {
             check_text("account.email", email)?;
         }
         let policies = self.users.iter().flat_map(|user| &user.policies);
-        policies
-            .into_iter()
-            .try_for_each(|policy| check_text("account.user.policies", policy))
+        policies.into_iter().try_for_each(|policy| check_text("account.user.policies", policy))
     }
 }
 
 fn check_text(name: &str, text: &str) -> Result<(), ConfigError> {
     if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(ConfigError(format!(
-            "{name}: must be 1 to {TEXT_BYTES_MAX} bytes without control characters"
-        )));
+        return Err(ConfigError(format!("{name}: must be 1 to {TEXT_BYTES_MAX} bytes without control characters")));
     }
     Ok(())
 }

@@ -21,50 +21,22 @@ pub(super) fn print(merged: &Merged, root_key: Option<&KeyPair>) -> String {
             section_before = section;
             line(&mut text, format_args!("\n[{section}]"));
         }
-        let not_in_force = if setting.in_force {
-            ""
-        } else {
-            ", not yet in force"
-        };
+        let not_in_force = if setting.in_force { "" } else { ", not yet in force" };
         let origin = merged.origin(setting.name);
         match merged.value(setting.name) {
-            Some(value) => line(
-                &mut text,
-                format_args!("{key} = {value}  # {origin}{not_in_force}"),
-            ),
-            None => line(
-                &mut text,
-                format_args!("# {key}: {}  # {origin}{not_in_force}", setting.help),
-            ),
+            Some(value) => line(&mut text, format_args!("{key} = {value}  # {origin}{not_in_force}")),
+            None => line(&mut text, format_args!("# {key}: {}  # {origin}{not_in_force}", setting.help)),
         }
     }
     if let Some(root_key) = root_key {
-        line(
-            &mut text,
-            format_args!(
-                "\n# root access key: {}  # env CAIRN_ROOT_ACCESS_KEY",
-                root_key.access_key
-            ),
-        );
-        line(
-            &mut text,
-            format_args!("# root secret key: {HIDDEN}  # env CAIRN_ROOT_SECRET_KEY"),
-        );
+        line(&mut text, format_args!("\n# root access key: {}  # env CAIRN_ROOT_ACCESS_KEY", root_key.access_key));
+        line(&mut text, format_args!("# root secret key: {HIDDEN}  # env CAIRN_ROOT_SECRET_KEY"));
     }
     for list in ["account", "kms_key"] {
-        for entry in merged
-            .document()
-            .get(list)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for entry in merged.document().get(list).and_then(Value::as_array).into_iter().flatten() {
             line(&mut text, format_args!("\n[[{list}]]  # file"));
             for (key, value) in entry.as_table().into_iter().flatten() {
-                line(
-                    &mut text,
-                    format_args!("{key} = {}", without_secrets(value)),
-                );
+                line(&mut text, format_args!("{key} = {}", without_secrets(value)));
             }
         }
     }
@@ -81,11 +53,7 @@ fn without_secrets(value: &Value) -> Value {
             table
                 .iter()
                 .map(|(key, value)| {
-                    let shown = if key == "secret_key" {
-                        Value::from(HIDDEN)
-                    } else {
-                        without_secrets(value)
-                    };
+                    let shown = if key == "secret_key" { Value::from(HIDDEN) } else { without_secrets(value) };
                     (key.clone(), shown)
                 })
                 .collect(),

@@ -15,177 +15,67 @@ pub(super) struct Setting {
 }
 
 const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting {
-        name,
-        default: Some(default),
-        in_force: true,
-        help,
-    }
+    Setting { name, default: Some(default), in_force: true, help }
 }
 
 /// A setting that is read and checked, but whose feature has not landed.
 const fn planned(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting {
-        name,
-        default: Some(default),
-        in_force: false,
-        help,
-    }
+    Setting { name, default: Some(default), in_force: false, help }
 }
 
 /// Every setting, in the order in which they are printed.
 pub(super) const SETTINGS: &[Setting] = &[
-    setting(
-        "data_dir",
-        r#""./data""#,
-        "The folder that holds everything",
-    ),
+    setting("data_dir", r#""./data""#, "The folder that holds everything"),
     Setting {
         name: "master_key_file",
         default: None,
         in_force: true,
         help: "The file of the master key; by default master.key in the data folder",
     },
-    setting(
-        "region",
-        r#""us-east-1""#,
-        "The region that signatures name",
-    ),
-    setting(
-        "s3.listen",
-        r#""127.0.0.1:9000""#,
-        "Where S3 requests are answered",
-    ),
-    setting(
-        "s3.domains",
-        "[]",
-        "BUCKET.<domain> addresses a bucket; other hosts are path style",
-    ),
+    setting("region", r#""us-east-1""#, "The region that signatures name"),
+    setting("s3.listen", r#""127.0.0.1:9000""#, "Where S3 requests are answered"),
+    setting("s3.domains", "[]", "BUCKET.<domain> addresses a bucket; other hosts are path style"),
     planned(
         "s3.signature_v2",
         r#""query""#,
         "Where signature version 2 is accepted: off, query (presigned URLs, POST forms) or all",
     ),
-    planned(
-        "s3.allow_ssec_over_http",
-        "false",
-        "Accept customer keys on connections that are not encrypted",
-    ),
-    setting(
-        "ops.listen",
-        r#""127.0.0.1:9001""#,
-        "Where health and metrics are answered",
-    ),
+    planned("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
+    setting("ops.listen", r#""127.0.0.1:9001""#, "Where health and metrics are answered"),
     planned(
         "new_buckets.object_ownership",
         r#""BucketOwnerEnforced""#,
         "BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter",
     ),
-    planned(
-        "new_buckets.block_public_access",
-        "true",
-        "Whether a new bucket blocks public access",
-    ),
+    planned("new_buckets.block_public_access", "true", "Whether a new bucket blocks public access"),
     setting(
         "new_buckets.recreate_own",
         r#""ok""#,
         "What creating a bucket that one already owns answers: ok (200) or conflict (409)",
     ),
-    setting(
-        "storage.inline_threshold_bytes",
-        "32768",
-        "Contents up to this size live in the index",
-    ),
-    setting(
-        "storage.free_space_floor_bytes",
-        "268435456",
-        "Uploads are refused while less disk space is left",
-    ),
-    setting(
-        "storage.ballast_bytes",
-        "67108864",
-        "Space set aside for when the disk runs out nevertheless",
-    ),
-    setting(
-        "storage.block_cache_bytes",
-        "134217728",
-        "Memory for blocks of the index",
-    ),
-    setting(
-        "storage.write_buffer_bytes",
-        "67108864",
-        "Memory for index rows not yet in a sorted file",
-    ),
-    setting(
-        "limits.connections_max",
-        "4096",
-        "Open connections on the S3 endpoint",
-    ),
-    setting(
-        "limits.requests_in_flight_max",
-        "1024",
-        "Requests being worked on; more get 503 SlowDown",
-    ),
+    setting("storage.inline_threshold_bytes", "32768", "Contents up to this size live in the index"),
+    setting("storage.free_space_floor_bytes", "268435456", "Uploads are refused while less disk space is left"),
+    setting("storage.ballast_bytes", "67108864", "Space set aside for when the disk runs out nevertheless"),
+    setting("storage.block_cache_bytes", "134217728", "Memory for blocks of the index"),
+    setting("storage.write_buffer_bytes", "67108864", "Memory for index rows not yet in a sorted file"),
+    setting("limits.connections_max", "4096", "Open connections on the S3 endpoint"),
+    setting("limits.requests_in_flight_max", "1024", "Requests being worked on; more get 503 SlowDown"),
     setting(
         "limits.header_read_timeout_seconds",
         "30",
         "How long a connection may wait for the headers of its next request to arrive",
     ),
-    setting(
-        "limits.body_progress_timeout_seconds",
-        "30",
-        "How long a client may pause while it sends a body",
-    ),
-    setting(
-        "limits.write_progress_timeout_seconds",
-        "30",
-        "How long a client may pause while it receives",
-    ),
-    setting(
-        "limits.shutdown_grace_seconds",
-        "30",
-        "How long requests in flight may go on at a stop",
-    ),
-    setting(
-        "log.format",
-        r#""auto""#,
-        "human, json, or auto: human on a terminal",
-    ),
-    setting(
-        "log.level",
-        r#""info""#,
-        "error, warn, info, debug or trace",
-    ),
-    planned(
-        "lifecycle.day_seconds",
-        "86400",
-        "The length of a rule's day",
-    ),
-    planned(
-        "lifecycle.sweep_interval_seconds",
-        "900",
-        "The pause between two sweeps",
-    ),
-    planned(
-        "restore.expedited_seconds",
-        "180",
-        "The delay of an expedited retrieval",
-    ),
-    planned(
-        "restore.standard_seconds",
-        "14400",
-        "The delay of a standard retrieval",
-    ),
-    planned(
-        "restore.bulk_seconds",
-        "36000",
-        "The delay of a bulk retrieval",
-    ),
-    planned(
-        "access_log.delivery_seconds",
-        "300",
-        "The pause between two deliveries of access logs",
-    ),
+    setting("limits.body_progress_timeout_seconds", "30", "How long a client may pause while it sends a body"),
+    setting("limits.write_progress_timeout_seconds", "30", "How long a client may pause while it receives"),
+    setting("limits.shutdown_grace_seconds", "30", "How long requests in flight may go on at a stop"),
+    setting("log.format", r#""auto""#, "human, json, or auto: human on a terminal"),
+    setting("log.level", r#""info""#, "error, warn, info, debug or trace"),
+    planned("lifecycle.day_seconds", "86400", "The length of a rule's day"),
+    planned("lifecycle.sweep_interval_seconds", "900", "The pause between two sweeps"),
+    planned("restore.expedited_seconds", "180", "The delay of an expedited retrieval"),
+    planned("restore.standard_seconds", "14400", "The delay of a standard retrieval"),
+    planned("restore.bulk_seconds", "36000", "The delay of a bulk retrieval"),
+    planned("access_log.delivery_seconds", "300", "The pause between two deliveries of access logs"),
 ];
 
 impl Setting {

@@ -13,11 +13,7 @@ use crate::accounts::Accounts;
 const EVERY_SECTION: &str = include_str!("fixtures/every_section.toml");
 
 /// Loads settings from a file's text, variables and flags.
-fn load_from(
-    file: &str,
-    variables: &[(&str, &str)],
-    flags: &[&str],
-) -> Result<Loaded, ConfigError> {
+fn load_from(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Loaded, ConfigError> {
     let mut on_disk = tempfile::NamedTempFile::new().unwrap();
     on_disk.write_all(file.as_bytes()).unwrap();
     let command = Flags::augment_args(clap::Command::new("test").no_binary_name(true));
@@ -25,9 +21,7 @@ fn load_from(
     let arguments = ["--config", path].into_iter().chain(flags.iter().copied());
     let flags = Flags::from_arg_matches(&command.get_matches_from(arguments)).unwrap();
     let variables: HashMap<_, _> = variables.iter().copied().collect();
-    load(&Sources::new(&flags, &|name| {
-        variables.get(name).map(Into::into)
-    }))
+    load(&Sources::new(&flags, &|name| variables.get(name).map(Into::into)))
 }
 
 fn error_of(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> String {
@@ -35,9 +29,7 @@ fn error_of(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> String {
 }
 
 fn account(fields: &str) -> String {
-    format!(
-        "[[account]]\nid = \"200000000009\"\ncanonical_id = \"a9\"\ndisplay_name = \"nine\"\n{fields}\n"
-    )
+    format!("[[account]]\nid = \"200000000009\"\ncanonical_id = \"a9\"\ndisplay_name = \"nine\"\n{fields}\n")
 }
 
 #[test]
@@ -61,46 +53,29 @@ fn without_any_source_the_defaults_hold() {
 fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
     let listen = |file: &str, variables: &[(&str, &str)], flags: &[&str]| {
         let loaded = load_from(file, variables, flags).unwrap();
-        (
-            loaded.config.s3.listen.port(),
-            loaded.merged.origin("s3.listen"),
-        )
+        (loaded.config.s3.listen.port(), loaded.merged.origin("s3.listen"))
     };
     let file = "[s3]\nlisten = \"127.0.0.1:2\"";
     let variable = [("CAIRN_S3_LISTEN", "127.0.0.1:3")];
     let flag = ["--s3-listen", "127.0.0.1:4"];
     assert_eq!(listen("", &[], &[]), (9000, Origin::Default));
     assert_eq!(listen(file, &[], &[]), (2, Origin::File));
-    assert_eq!(
-        listen(file, &variable, &[]),
-        (3, Origin::Environment("CAIRN_S3_LISTEN".to_owned()))
-    );
-    assert_eq!(
-        listen(file, &variable, &flag),
-        (4, Origin::Flag("s3-listen".to_owned()))
-    );
+    assert_eq!(listen(file, &variable, &[]), (3, Origin::Environment("CAIRN_S3_LISTEN".to_owned())));
+    assert_eq!(listen(file, &variable, &flag), (4, Origin::Flag("s3-listen".to_owned())));
 }
 
 #[test]
 fn the_file_can_be_named_in_the_environment() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "region = \"eu-north-1\"").unwrap();
-    let variable =
-        |name: &str| (name == "CAIRN_CONFIG").then(|| file.path().as_os_str().to_owned());
+    let variable = |name: &str| (name == "CAIRN_CONFIG").then(|| file.path().as_os_str().to_owned());
     let loaded = load(&Sources::new(&Flags::default(), &variable)).unwrap();
     assert_eq!(loaded.config.region.as_str(), "eu-north-1");
 }
 
 #[test]
 fn an_empty_variable_counts_as_absent() {
-    assert_eq!(
-        load_from("", &[("CAIRN_REGION", "")], &[])
-            .unwrap()
-            .config
-            .region
-            .as_str(),
-        "us-east-1"
-    );
+    assert_eq!(load_from("", &[("CAIRN_REGION", "")], &[]).unwrap().config.region.as_str(), "us-east-1");
 }
 
 #[test]
@@ -116,10 +91,7 @@ fn text_from_the_environment_takes_the_type_of_its_setting() {
     assert_eq!(domains, ["s3.localhost", "s3.example.org"]);
     assert!(config.s3.allow_ssec_over_http);
     assert_eq!(config.limits.shutdown_grace, Duration::ZERO);
-    assert_eq!(
-        config.master_key_file(),
-        PathBuf::from("/etc/cairn/master.key")
-    );
+    assert_eq!(config.master_key_file(), PathBuf::from("/etc/cairn/master.key"));
 }
 
 #[test]
@@ -127,51 +99,29 @@ fn every_section_loads() {
     let config = load_from(EVERY_SECTION, &[], &[]).unwrap().config;
     assert_eq!(config.s3.domains[0].as_str(), "s3.localhost");
     assert_eq!(config.s3.signature_v2, SignatureV2::All);
-    assert_eq!(
-        config.new_buckets.object_ownership,
-        ObjectOwnership::ObjectWriter
-    );
+    assert_eq!(config.new_buckets.object_ownership, ObjectOwnership::ObjectWriter);
     assert_eq!(config.new_buckets.recreate_own, RecreateOwn::Ok);
     assert_eq!(config.lifecycle.day, Duration::from_secs(5));
     assert_eq!(config.restore.bulk, Duration::from_secs(3));
     assert_eq!(config.access_log.delivery, Duration::from_secs(5));
     assert_eq!(config.accounts.len(), 3);
-    assert_eq!(
-        config.accounts[1].users[0].keys[0].access_key.as_str(),
-        "other-access"
-    );
-    assert_eq!(
-        config.accounts[2].administers,
-        ["200000000002".parse().unwrap()]
-    );
+    assert_eq!(config.accounts[1].users[0].keys[0].access_key.as_str(), "other-access");
+    assert_eq!(config.accounts[2].administers, ["200000000002".parse().unwrap()]);
     assert_eq!(config.kms_keys.len(), 2);
 }
 
 #[test]
 fn root_keys_of_the_file_find_their_accounts() {
-    let accounts =
-        Accounts::from_config(load_from(EVERY_SECTION, &[], &[]).unwrap().config.accounts);
+    let accounts = Accounts::from_config(load_from(EVERY_SECTION, &[], &[]).unwrap().config.accounts);
     let (account, secret) = accounts.by_access_key("main-access").unwrap();
-    assert_eq!(
-        (account.display_name.as_str(), secret.expose()),
-        ("main", "main-secret-key-0001")
-    );
-    assert_eq!(
-        accounts.by_id("200000000001".parse().unwrap()),
-        Some(account)
-    );
-    assert!(
-        accounts.by_access_key("other-access").is_none(),
-        "a user's key is not a root key"
-    );
+    assert_eq!((account.display_name.as_str(), secret.expose()), ("main", "main-secret-key-0001"));
+    assert_eq!(accounts.by_id("200000000001".parse().unwrap()), Some(account));
+    assert!(accounts.by_access_key("other-access").is_none(), "a user's key is not a root key");
 }
 
 #[test]
 fn settings_whose_feature_is_missing_are_named() {
-    assert_eq!(
-        load_from("", &[], &[]).unwrap().not_in_force(),
-        Vec::<String>::new()
-    );
+    assert_eq!(load_from("", &[], &[]).unwrap().not_in_force(), Vec::<String>::new());
     let names = load_from(EVERY_SECTION, &[], &[]).unwrap().not_in_force();
     for name in [
         "s3.signature_v2",
@@ -183,10 +133,7 @@ fn settings_whose_feature_is_missing_are_named() {
         "account 200000000003: administers",
         "kms_key",
     ] {
-        assert!(
-            names.iter().any(|one| one == name),
-            "{name} is not in {names:?}"
-        );
+        assert!(names.iter().any(|one| one == name), "{name} is not in {names:?}");
     }
 }
 
@@ -197,66 +144,33 @@ fn an_unknown_name_is_an_error_with_its_path() {
         ("[s3]\nlissten = \"\"", ": s3.lissten: "),
         ("[s33]\na = 1", ": s33: "),
         (&account("colour = 1"), ": account[0].colour: "),
-        (
-            &account("[[account.user]]\nname = \"u\"\ncolour = 1"),
-            ": account[0].user[0].colour: ",
-        ),
-        (
-            "[[kms_key]]\nid = \"a\"\ncolour = 1",
-            ": kms_key[0].colour: ",
-        ),
+        (&account("[[account.user]]\nname = \"u\"\ncolour = 1"), ": account[0].user[0].colour: "),
+        ("[[kms_key]]\nid = \"a\"\ncolour = 1", ": kms_key[0].colour: "),
     ] {
         let error = error_of(file, &[], &[]);
-        assert!(
-            error.contains(path) && error.contains("unknown field"),
-            "{error}"
-        );
+        assert!(error.contains(path) && error.contains("unknown field"), "{error}");
     }
 }
 
 #[test]
 fn a_wrong_value_is_an_error_with_its_name_and_origin() {
     let port = [("CAIRN_S3_LISTEN", "9000")];
-    assert_eq!(
-        error_of("", &port, &[]),
-        "s3.listen: invalid socket address syntax (env CAIRN_S3_LISTEN)"
-    );
+    assert_eq!(error_of("", &port, &[]), "s3.listen: invalid socket address syntax (env CAIRN_S3_LISTEN)");
     assert_eq!(
         error_of("", &[], &["--limits-connections-max", "none"]),
         "limits.connections_max: expected an integer (flag --limits-connections-max)"
     );
     for (file, why) in [
         ("region = \"US\"", "region: a region is"),
-        (
-            "[s3]\ndomains = [\"Upper.case\"]",
-            "s3.domains[0]: a domain is",
-        ),
-        (
-            "[s3]\nsignature_v2 = \"some\"",
-            "s3.signature_v2: unknown variant",
-        ),
-        (
-            "[limits]\nconnections_max = 0",
-            "limits.connections_max: 0 is not between 1 and 1000000",
-        ),
-        (
-            "[limits]\nheader_read_timeout_seconds = -1",
-            "-1 is not between 1 and 3600",
-        ),
-        (
-            "[storage]\ninline_threshold_bytes = 1048577",
-            "is not between 0 and 1048576",
-        ),
+        ("[s3]\ndomains = [\"Upper.case\"]", "s3.domains[0]: a domain is"),
+        ("[s3]\nsignature_v2 = \"some\"", "s3.signature_v2: unknown variant"),
+        ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not between 1 and 1000000"),
+        ("[limits]\nheader_read_timeout_seconds = -1", "-1 is not between 1 and 3600"),
+        ("[storage]\ninline_threshold_bytes = 1048577", "is not between 0 and 1048576"),
         ("s3 = 1", ": s3: invalid type"),
         ("a = ", "line 1: "),
-        (
-            "[[account]]\nid = \"1\"",
-            "account[0].id: an account's id is a text of 12 digits",
-        ),
-        (
-            "[[kms_key]]\nid = \"\"",
-            "kms_key.id: must be 1 to 256 bytes",
-        ),
+        ("[[account]]\nid = \"1\"", "account[0].id: an account's id is a text of 12 digits"),
+        ("[[kms_key]]\nid = \"\"", "kms_key.id: must be 1 to 256 bytes"),
     ] {
         let error = error_of(file, &[], &[]);
         assert!(error.contains(why), "{error}");
@@ -270,26 +184,11 @@ fn what_must_be_unique_is() {
     let other_id = one.replace("200000000009", "200000000008");
     for (file, why) in [
         (twin("one", "two"), "the id 200000000009 is used twice"),
-        (
-            format!("{one}\n{other_id}"),
-            "the canonical id a9 is used twice",
-        ),
-        (
-            format!("{one}\n{}", other_id.replace("a9", "a8")),
-            "the access key one is used twice",
-        ),
-        (
-            "[[kms_key]]\nid = \"k\"\n[[kms_key]]\nid = \"k\"".to_owned(),
-            "the id k is used twice",
-        ),
-        (
-            account("administers = [\"200000000001\"]"),
-            "which is not an account",
-        ),
-        (
-            "[ops]\nlisten = \"127.0.0.1:9000\"".to_owned(),
-            "s3.listen and ops.listen are both",
-        ),
+        (format!("{one}\n{other_id}"), "the canonical id a9 is used twice"),
+        (format!("{one}\n{}", other_id.replace("a9", "a8")), "the access key one is used twice"),
+        ("[[kms_key]]\nid = \"k\"\n[[kms_key]]\nid = \"k\"".to_owned(), "the id k is used twice"),
+        (account("administers = [\"200000000001\"]"), "which is not an account"),
+        ("[ops]\nlisten = \"127.0.0.1:9000\"".to_owned(), "s3.listen and ops.listen are both"),
     ] {
         let error = error_of(&file, &[], &[]);
         assert!(error.contains(why), "{error}");
@@ -298,15 +197,9 @@ fn what_must_be_unique_is() {
 
 #[test]
 fn root_credentials_of_the_environment_come_as_a_pair_and_only_without_accounts() {
-    let both = [
-        ("CAIRN_ROOT_ACCESS_KEY", "an-access-key"),
-        ("CAIRN_ROOT_SECRET_KEY", "a-secret-key"),
-    ];
+    let both = [("CAIRN_ROOT_ACCESS_KEY", "an-access-key"), ("CAIRN_ROOT_SECRET_KEY", "a-secret-key")];
     let root_key = load_from("", &both, &[]).unwrap().config.root_key.unwrap();
-    assert_eq!(
-        (root_key.access_key.as_str(), root_key.secret_key.expose()),
-        ("an-access-key", "a-secret-key")
-    );
+    assert_eq!((root_key.access_key.as_str(), root_key.secret_key.expose()), ("an-access-key", "a-secret-key"));
     assert!(error_of("", &both[..1], &[]).contains("must be set together"));
     assert!(error_of(&account(""), &both, &[]).contains("only one of them"));
     let short = [both[0], ("CAIRN_ROOT_SECRET_KEY", "short")];
@@ -315,11 +208,8 @@ fn root_credentials_of_the_environment_come_as_a_pair_and_only_without_accounts(
 
 #[test]
 fn no_error_and_no_output_shows_a_secret() {
-    let pair = |secret: &str| {
-        account(&format!(
-            "root_key = {{ access_key = \"an-access-key\", secret_key = {secret} }}"
-        ))
-    };
+    let pair =
+        |secret: &str| account(&format!("root_key = {{ access_key = \"an-access-key\", secret_key = {secret} }}"));
     for file in [
         pair("\"CANARY"),
         pair("1234567, other = \"CANARY\""),
@@ -333,28 +223,17 @@ fn no_error_and_no_output_shows_a_secret() {
     }
     let keys = "[[account.user]]\nname = \"u\"\nkeys = [{ access_key = \"two\", secret_key = \"CANARY-CANARY\" }]";
     let loaded = load_from(&(pair("\"CANARY-CANARY\"") + keys), &[], &[]).unwrap();
-    let root = [
-        ("CAIRN_ROOT_ACCESS_KEY", "an-access-key"),
-        ("CAIRN_ROOT_SECRET_KEY", "CANARY-CANARY"),
-    ];
+    let root = [("CAIRN_ROOT_ACCESS_KEY", "an-access-key"), ("CAIRN_ROOT_SECRET_KEY", "CANARY-CANARY")];
     let rooted = load_from("", &root, &[]).unwrap();
     for loaded in [loaded, rooted] {
         let shown = format!("{}{:?}", loaded.print(), loaded.config);
-        assert!(
-            shown.contains("an-access-key") && !shown.contains("CANARY"),
-            "{shown}"
-        );
+        assert!(shown.contains("an-access-key") && !shown.contains("CANARY"), "{shown}");
     }
 }
 
 #[test]
 fn what_is_printed_is_a_configuration_with_origins() {
-    let loaded = load_from(
-        EVERY_SECTION,
-        &[("CAIRN_LOG_LEVEL", "warn")],
-        &["--region", "eu-north-1"],
-    )
-    .unwrap();
+    let loaded = load_from(EVERY_SECTION, &[("CAIRN_LOG_LEVEL", "warn")], &["--region", "eu-north-1"]).unwrap();
     let printed = loaded.print();
     for line in [
         "region = \"eu-north-1\"  # flag --region",
@@ -363,10 +242,7 @@ fn what_is_printed_is_a_configuration_with_origins() {
         "connections_max = 4096  # default",
         "day_seconds = 5  # file, not yet in force",
     ] {
-        assert!(
-            printed.lines().any(|one| one == line),
-            "no line {line:?} in\n{printed}"
-        );
+        assert!(printed.lines().any(|one| one == line), "no line {line:?} in\n{printed}");
     }
     load_from(&printed.replace("(hidden)", "not-hidden"), &[], &[]).unwrap();
 }
@@ -378,11 +254,7 @@ fn every_default_is_a_value_of_its_setting() {
             continue;
         };
         let (section, key) = setting.name.split_once('.').unwrap_or(("", setting.name));
-        let header = if section.is_empty() {
-            String::new()
-        } else {
-            format!("[{section}]\n")
-        };
+        let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let loaded = load_from(&format!("{header}{key} = {default}"), &[], &[]).unwrap();
         assert_eq!(loaded.merged.origin(setting.name), Origin::File);
         assert_eq!(loaded.not_in_force(), Vec::<String>::new());
@@ -393,15 +265,8 @@ fn every_default_is_a_value_of_its_setting() {
 fn the_readme_explains_every_setting_in_force() {
     let readme = include_str!("../../../README.md");
     for setting in settings::SETTINGS.iter().filter(|setting| setting.in_force) {
-        let default = setting
-            .default
-            .unwrap_or("`data_dir`/master.key")
-            .trim_matches('"');
+        let default = setting.default.unwrap_or("data_dir/master.key").trim_matches('"');
         let row = format!("| `{}` | `{default}` |", setting.name);
-        let row = row.replace("``", "`");
-        assert!(
-            readme.contains(&row),
-            "the README has no row that begins with {row}"
-        );
+        assert!(readme.contains(&row), "the README has no row that begins with {row}");
     }
 }

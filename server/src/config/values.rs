@@ -91,9 +91,7 @@ fn is_dns_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// The secret half of a key pair: never shown, wiped from memory when dropped.
@@ -108,9 +106,7 @@ impl SecretKey {
         if (8..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(secret))
         } else {
-            Err(InvalidValue(
-                "a secret key is 8 to 128 visible ASCII characters",
-            ))
+            Err(InvalidValue("a secret key is 8 to 128 visible ASCII characters"))
         }
     }
 
@@ -128,8 +124,7 @@ impl SecretKey {
 impl<'de> Deserialize<'de> for SecretKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Serde's own complaint about a wrong type would show the value.
-        let text = String::deserialize(deserializer)
-            .map_err(|_| D::Error::custom("a secret key is a text"))?;
+        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("a secret key is a text"))?;
         Self::new(text).map_err(D::Error::custom)
     }
 }
@@ -145,32 +140,18 @@ pub struct KeyPair {
 }
 
 /// An account's number, which is a text so that leading zeros count.
-pub(super) fn account_id<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<AccountId, D::Error> {
-    String::deserialize(deserializer)?
-        .parse()
-        .map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID))
+pub(super) fn account_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AccountId, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID))
 }
 
 /// Several accounts' numbers.
-pub(super) fn account_ids<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<AccountId>, D::Error> {
-    let parse = |text: String| {
-        text.parse()
-            .map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID))
-    };
-    Vec::<String>::deserialize(deserializer)?
-        .into_iter()
-        .map(parse)
-        .collect()
+pub(super) fn account_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AccountId>, D::Error> {
+    let parse = |text: String| text.parse().map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID));
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
 }
 
 /// An integer of `MIN ..= MAX`.
-pub(super) fn bounded<'de, D, T, const MIN: u64, const MAX: u64>(
-    deserializer: D,
-) -> Result<T, D::Error>
+pub(super) fn bounded<'de, D, T, const MIN: u64, const MAX: u64>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: TryFrom<u64>,
@@ -184,9 +165,7 @@ where
 }
 
 /// A whole number of seconds of `MIN ..= MAX`.
-pub(super) fn seconds<'de, D, const MIN: u64, const MAX: u64>(
-    deserializer: D,
-) -> Result<Duration, D::Error>
+pub(super) fn seconds<'de, D, const MIN: u64, const MAX: u64>(deserializer: D) -> Result<Duration, D::Error>
 where
     D: Deserializer<'de>,
 {

@@ -36,11 +36,7 @@ pub struct RequestBody<B = Incoming> {
 impl<B> RequestBody<B> {
     /// Wraps a body.
     pub fn new(inner: B, progress_timeout: Duration) -> Self {
-        Self {
-            inner,
-            timer: StallTimer::new(progress_timeout),
-            failed: false,
-        }
+        Self { inner, timer: StallTimer::new(progress_timeout), failed: false }
     }
 }
 
@@ -52,10 +48,7 @@ where
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.failed {
             return Poll::Ready(None);
         }

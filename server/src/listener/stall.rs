@@ -31,35 +31,22 @@ pub(super) struct StallTimer {
 
 impl StallTimer {
     pub(super) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            sleep: None,
-            waiting: false,
-        }
+        Self { limit, sleep: None, waiting: false }
     }
 
     /// Passes on what an operation's poll gave, or `Stalled` when it has been pending for the whole limit.
-    pub(super) fn guard<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        polled: Poll<T>,
-    ) -> Poll<Result<T, Stalled>> {
+    pub(super) fn guard<T>(&mut self, cx: &mut Context<'_>, polled: Poll<T>) -> Poll<Result<T, Stalled>> {
         if let Poll::Ready(value) = polled {
             self.waiting = false;
             return Poll::Ready(Ok(value));
         }
         let limit = self.limit;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !self.waiting {
             self.waiting = true;
             sleep.as_mut().reset(Instant::now() + limit);
         }
-        sleep
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(Stalled { after: limit }))
+        sleep.as_mut().poll(cx).map(|()| Err(Stalled { after: limit }))
     }
 }
 
@@ -72,17 +59,10 @@ pub(super) struct StallGuard<Io> {
 
 impl<Io> StallGuard<Io> {
     pub(super) fn new(io: Io, limit: Duration) -> Self {
-        Self {
-            io,
-            timer: StallTimer::new(limit),
-        }
+        Self { io, timer: StallTimer::new(limit) }
     }
 
-    fn guard<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn guard<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.timer.guard(cx, polled).map(|guarded| match guarded {
             Ok(result) => result,
             Err(stalled) => Err(io::Error::new(io::ErrorKind::TimedOut, stalled)),
@@ -91,21 +71,13 @@ impl<Io> StallGuard<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for StallGuard<Io> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for StallGuard<Io> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.guard(cx, polled)
     }

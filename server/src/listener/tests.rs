@@ -42,22 +42,12 @@ where
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits, metrics.clone()).unwrap();
     let address = listener.address().unwrap();
     let stop = CancellationToken::new();
-    let running =
-        tokio::spawn(listener.serve(move |request, _| service(request), stop.clone(), grace));
-    Server {
-        address,
-        stop,
-        metrics,
-        running,
-    }
+    let running = tokio::spawn(listener.serve(move |request, _| service(request), stop.clone(), grace));
+    Server { address, stop, metrics, running }
 }
 
 fn answer(text: &'static str) -> Answer {
-    Response::new(
-        Full::from(text)
-            .map_err(|never| match never {})
-            .boxed_unsync(),
-    )
+    Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync())
 }
 
 async fn hello(_: Request<RequestBody>) -> Answer {
@@ -86,10 +76,7 @@ async fn exchange(server: &Server, bytes: &[u8]) -> String {
 
 async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
-    tokio::time::timeout(LONG, stream.read_to_end(&mut read))
-        .await
-        .expect("the server does not close")
-        .unwrap();
+    tokio::time::timeout(LONG, stream.read_to_end(&mut read)).await.expect("the server does not close").unwrap();
     String::from_utf8(read).unwrap()
 }
 
@@ -97,16 +84,8 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         let mut byte = [0];
-        let count = tokio::time::timeout(LONG, stream.read(&mut byte))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            count,
-            1,
-            "closed after {:?}",
-            String::from_utf8_lossy(&read)
-        );
+        let count = tokio::time::timeout(LONG, stream.read(&mut byte)).await.unwrap().unwrap();
+        assert_eq!(count, 1, "closed after {:?}", String::from_utf8_lossy(&read));
         read.push(byte[0]);
     }
     String::from_utf8(read).unwrap()
@@ -115,11 +94,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 /// Asserts that the server closes the stream without another byte, no earlier than the short time-out.
 async fn closes_silently_after_short(stream: &mut TcpStream, since: Instant) {
     assert_eq!(read_to_end(stream).await, "");
-    assert!(
-        since.elapsed() >= SHORT && since.elapsed() < LONG / 2,
-        "{:?}",
-        since.elapsed()
-    );
+    assert!(since.elapsed() >= SHORT && since.elapsed() < LONG / 2, "{:?}", since.elapsed());
 }
 
 #[tokio::test]
@@ -128,11 +103,7 @@ async fn requests_follow_each_other_on_one_connection() {
     let mut stream = connect(&server).await;
     for _ in 0..3 {
         stream.write_all(GET).await.unwrap();
-        assert!(
-            read_until(&mut stream, "hello")
-                .await
-                .starts_with("HTTP/1.1 200")
-        );
+        assert!(read_until(&mut stream, "hello").await.starts_with("HTTP/1.1 200"));
     }
 }
 
@@ -140,10 +111,7 @@ async fn requests_follow_each_other_on_one_connection() {
 async fn an_old_client_is_answered_and_closed() {
     let server = start(LIMITS, LONG, hello);
     let text = exchange(&server, b"GET / HTTP/1.0\r\n\r\n").await;
-    assert!(
-        text.starts_with("HTTP/1.0 200") && text.ends_with("hello"),
-        "{text}"
-    );
+    assert!(text.starts_with("HTTP/1.0 200") && text.ends_with("hello"), "{text}");
 }
 
 #[tokio::test]
@@ -160,14 +128,7 @@ async fn a_client_that_has_finished_sending_is_answered() {
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_closed() {
-    let server = start(
-        ConnectionLimits {
-            header_read_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        hello,
-    );
+    let server = start(ConnectionLimits { header_read_timeout: SHORT, ..LIMITS }, LONG, hello);
     let since = Instant::now();
     let mut stream = connect(&server).await;
     stream.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
@@ -176,28 +137,14 @@ async fn a_head_that_does_not_end_is_closed() {
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_closed() {
-    let server = start(
-        ConnectionLimits {
-            header_read_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        hello,
-    );
+    let server = start(ConnectionLimits { header_read_timeout: SHORT, ..LIMITS }, LONG, hello);
     let since = Instant::now();
     closes_silently_after_short(&mut connect(&server).await, since).await;
 }
 
 #[tokio::test]
 async fn a_connection_that_is_idle_after_a_request_is_closed() {
-    let server = start(
-        ConnectionLimits {
-            header_read_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        hello,
-    );
+    let server = start(ConnectionLimits { header_read_timeout: SHORT, ..LIMITS }, LONG, hello);
     let mut stream = connect(&server).await;
     let since = Instant::now();
     stream.write_all(GET).await.unwrap();
@@ -207,17 +154,10 @@ async fn a_connection_that_is_idle_after_a_request_is_closed() {
 
 #[tokio::test]
 async fn a_request_that_takes_longer_than_the_head_may_is_answered() {
-    let server = start(
-        ConnectionLimits {
-            header_read_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        |request| async move {
-            tokio::time::sleep(2 * SHORT).await;
-            hello(request).await
-        },
-    );
+    let server = start(ConnectionLimits { header_read_timeout: SHORT, ..LIMITS }, LONG, |request| async move {
+        tokio::time::sleep(2 * SHORT).await;
+        hello(request).await
+    });
     let mut stream = connect(&server).await;
     stream.write_all(GET).await.unwrap();
     read_until(&mut stream, "hello").await;
@@ -226,72 +166,34 @@ async fn a_request_that_takes_longer_than_the_head_may_is_answered() {
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let server = start(LIMITS, LONG, hello);
-    let head = format!(
-        "GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n",
-        "x".repeat(HEAD_BYTES_MAX)
-    );
-    assert!(
-        exchange(&server, head.as_bytes())
-            .await
-            .starts_with("HTTP/1.1 431")
-    );
+    let head = format!("GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n", "x".repeat(HEAD_BYTES_MAX));
+    assert!(exchange(&server, head.as_bytes()).await.starts_with("HTTP/1.1 431"));
 }
 
 #[tokio::test]
 async fn a_head_with_too_many_headers_is_refused() {
     let server = start(LIMITS, LONG, hello);
     let with_headers = |count: usize| {
-        let headers: String = (0..count)
-            .map(|number| format!("x{number}: 1\r\n"))
-            .collect();
+        let headers: String = (0..count).map(|number| format!("x{number}: 1\r\n")).collect();
         format!("GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{headers}\r\n")
     };
-    assert!(
-        exchange(&server, with_headers(HEADERS_MAX - 2).as_bytes())
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
-    assert!(
-        exchange(&server, with_headers(HEADERS_MAX - 1).as_bytes())
-            .await
-            .starts_with("HTTP/1.1 431")
-    );
+    assert!(exchange(&server, with_headers(HEADERS_MAX - 2).as_bytes()).await.starts_with("HTTP/1.1 200"));
+    assert!(exchange(&server, with_headers(HEADERS_MAX - 1).as_bytes()).await.starts_with("HTTP/1.1 431"));
 }
 
 #[tokio::test]
 async fn a_body_that_pauses_too_long_is_a_timeout_and_the_connection_ends() {
-    let server = start(
-        ConnectionLimits {
-            body_progress_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        read_body,
-    );
-    let text = exchange(
-        &server,
-        b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc",
-    )
-    .await;
+    let server = start(ConnectionLimits { body_progress_timeout: SHORT, ..LIMITS }, LONG, read_body);
+    let text = exchange(&server, b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc").await;
     assert!(text.ends_with("timeout"), "{text}");
 }
 
 #[tokio::test]
 async fn a_body_with_short_pauses_is_read_to_its_end() {
-    let server = start(
-        ConnectionLimits {
-            body_progress_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        read_body,
-    );
+    let server = start(ConnectionLimits { body_progress_timeout: SHORT, ..LIMITS }, LONG, read_body);
     let mut stream = connect(&server).await;
     stream.set_nodelay(true).unwrap();
-    stream
-        .write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\n").await.unwrap();
     for _ in 0..6 {
         tokio::time::sleep(SHORT / 3).await;
         stream.write_all(b"x").await.unwrap();
@@ -303,29 +205,17 @@ async fn a_body_with_short_pauses_is_read_to_its_end() {
 async fn a_body_that_is_cut_off_is_not_complete() {
     let server = start(LIMITS, LONG, read_body);
     let mut stream = connect(&server).await;
-    stream
-        .write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc")
-        .await
-        .unwrap();
+    stream.write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
     stream.shutdown().await.unwrap();
     assert!(!read_to_end(&mut stream).await.contains("complete"));
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed() {
-    let server = start(
-        ConnectionLimits {
-            write_progress_timeout: SHORT,
-            ..LIMITS
-        },
-        LONG,
-        |_| async {
-            let endless = futures::stream::repeat_with(|| {
-                Ok(http_body::Frame::data(Bytes::from(vec![0; 64 << 10])))
-            });
-            Response::new(StreamBody::new(endless).boxed_unsync())
-        },
-    );
+    let server = start(ConnectionLimits { write_progress_timeout: SHORT, ..LIMITS }, LONG, |_| async {
+        let endless = futures::stream::repeat_with(|| Ok(http_body::Frame::data(Bytes::from(vec![0; 64 << 10]))));
+        Response::new(StreamBody::new(endless).boxed_unsync())
+    });
     let mut stream = connect(&server).await;
     stream.write_all(GET).await.unwrap();
     while server.metrics.open.get() == 0 {
@@ -346,12 +236,7 @@ async fn small_answers_do_not_wait_for_acknowledgements() {
     let server = start(LIMITS, LONG, |_| async {
         let pieces = futures::stream::unfold(0, |number| async move {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            (number < 2).then(|| {
-                (
-                    Ok(http_body::Frame::data(Bytes::from_static(b"piece"))),
-                    number + 1,
-                )
-            })
+            (number < 2).then(|| (Ok(http_body::Frame::data(Bytes::from_static(b"piece"))), number + 1))
         });
         Response::new(StreamBody::new(pieces).boxed_unsync())
     });
@@ -368,29 +253,16 @@ async fn small_answers_do_not_wait_for_acknowledgements() {
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_is_told_to_slow_down() {
-    let server = start(
-        ConnectionLimits {
-            connections_max: 1,
-            ..LIMITS
-        },
-        LONG,
-        hello,
-    );
+    let server = start(ConnectionLimits { connections_max: 1, ..LIMITS }, LONG, hello);
     let mut first = connect(&server).await;
     first.write_all(GET).await.unwrap();
     read_until(&mut first, "hello").await;
     let refusal = exchange(&server, GET).await;
-    assert!(
-        refusal.starts_with("HTTP/1.1 503") && refusal.contains("<Code>SlowDown</Code>"),
-        "{refusal}"
-    );
+    assert!(refusal.starts_with("HTTP/1.1 503") && refusal.contains("<Code>SlowDown</Code>"), "{refusal}");
     assert_eq!(server.metrics.refused.get(), 1);
     drop(first);
     tokio::time::timeout(LONG, async {
-        while !exchange(&server, b"GET / HTTP/1.0\r\n\r\n")
-            .await
-            .ends_with("hello")
-        {
+        while !exchange(&server, b"GET / HTTP/1.0\r\n\r\n").await.ends_with("hello") {
             tokio::time::sleep(SHORT / 20).await;
         }
     })

@@ -133,6 +133,8 @@ impl Listener {
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
         loop {
             let accepted = tokio::select! {
+                // In this order, so that a connection that has ended never counts against the limit.
+                biased;
                 () = stop.cancelled() => break,
                 Some(ended) = connections.join_next() => {
                     report_panic(ended);
@@ -141,7 +143,8 @@ impl Listener {
                 accepted = self.tcp.accept() => accepted,
             };
             let (stream, remote) = match accepted {
-                Ok(accepted) => accepted,
+                // A client that speaks IPv4 to an IPv6 socket is known by its IPv4 address.
+                Ok((stream, remote)) => (stream, SocketAddr::new(remote.ip().to_canonical(), remote.port())),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;

@@ -1,0 +1,173 @@
+//! Small contents, as values of the `inline` family (ARCHITECTURE 4.3).
+//!
+//! ```text
+//! format (u8) = 1 | flags (u8, bit 0 sealed) | seal id (16, if sealed)
+//!     | crc64 (8) of (content id | flags | seal id | payload) | payload
+//! ```
+//!
+//! The payload is one chunk, the last one, sealed as chunk 0. Unsealed bytes are handed out without being copied.
+
+use bytes::Bytes;
+use cairn_crypto::crc64::crc64;
+use cairn_crypto::seal::{ChunkSealer, SealId, TAG_BYTES};
+use cairn_crypto::secret::DataKey;
+
+use super::new_seal;
+use crate::StorageError;
+use crate::id::ContentId;
+
+const FORMAT: u8 = 1;
+const FLAG_SEALED: u8 = 1;
+const SEAL_ID_AT: usize = 2;
+const SEAL_ID_BYTES: usize = 16;
+const CRC_BYTES: usize = 8;
+
+/// The bytes that a value has beyond its payload, at most.
+pub const OVERHEAD_BYTES_MAX: usize = SEAL_ID_AT + SEAL_ID_BYTES + CRC_BYTES + TAG_BYTES;
+
+/// The value of a content.
+///
+/// # Errors
+/// `Io` if the system gives no randomness for a seal id.
+pub fn encode(content: ContentId, key: Option<&DataKey>, plain: &[u8]) -> Result<Bytes, StorageError> {
+    encode_with_seal(content, new_seal(key)?, plain)
+}
+
+fn encode_with_seal(content: ContentId, seal: Option<(SealId, &DataKey)>, plain: &[u8]) -> Result<Bytes, StorageError> {
+    let mut value = Vec::with_capacity(OVERHEAD_BYTES_MAX + plain.len());
+    value.extend([FORMAT, if seal.is_some() { FLAG_SEALED } else { 0 }]);
+    if let Some((seal, _)) = seal {
+        value.extend_from_slice(seal.as_bytes());
+    }
+    let crc_at = value.len();
+    let payload_at = crc_at + CRC_BYTES;
+    value.resize(payload_at, 0);
+    value.extend_from_slice(plain);
+    if let Some((seal, key)) = seal {
+        let tag = ChunkSealer::new(key, seal).seal_detached(0, true, &mut value[payload_at..]);
+        let sealing = |error| StorageError::Io { doing: "sealing a content", source: std::io::Error::other(error) };
+        value.extend_from_slice(&tag.map_err(sealing)?);
+    }
+    let crc = crc64(&[content.as_bytes(), &value[1..crc_at], &value[payload_at..]]);
+    value[crc_at..payload_at].copy_from_slice(&crc.to_be_bytes());
+    Ok(Bytes::from(value))
+}
+
+/// The content of a value, verified.
+///
+/// # Errors
+/// `Corrupt` if the value is damaged or another content's, or if the key is missing, needless or the wrong one.
+pub fn decode(content: ContentId, key: Option<&DataKey>, value: &Bytes) -> Result<Bytes, StorageError> {
+    let damaged = |what: &str| StorageError::corrupt(format!("inline content {content}: {what}"));
+    let seal_id_bytes = match value.first_chunk() {
+        Some([FORMAT, 0]) => 0,
+        Some([FORMAT, FLAG_SEALED]) => SEAL_ID_BYTES,
+        Some([format, flags]) => return Err(damaged(&format!("unknown format {format} or flags {flags}"))),
+        None => return Err(damaged("too short")),
+    };
+    let crc_at = SEAL_ID_AT + seal_id_bytes;
+    let payload_at = crc_at + CRC_BYTES;
+    let (Some(crc), Some(payload)) = (value.get(crc_at..payload_at), value.get(payload_at..)) else {
+        return Err(damaged("too short"));
+    };
+    if crc != crc64(&[content.as_bytes(), &value[1..crc_at], payload]).to_be_bytes() {
+        return Err(damaged("wrong checksum"));
+    }
+    match (value[SEAL_ID_AT..crc_at].first_chunk(), key) {
+        (None, None) => Ok(value.slice(payload_at..)),
+        (Some(seal), Some(key)) => {
+            let mut plain = payload.to_vec();
+            let opened = ChunkSealer::new(key, SealId::from_bytes(*seal)).open(0, true, &mut plain);
+            let plain_bytes = opened.map_err(|error| damaged(&error.to_string()))?.len();
+            plain.truncate(plain_bytes);
+            Ok(Bytes::from(plain))
+        }
+        _ => Err(damaged("a key belongs to a sealed content and only to one")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn content() -> ContentId {
+        ContentId::from_bytes([7; 16])
+    }
+
+    fn key() -> DataKey {
+        DataKey::from_bytes([9; 32])
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_round_trip(plain: Vec<u8>, sealed: bool) {
+            let key = sealed.then(key);
+            let value = encode(content(), key.as_ref(), &plain).unwrap();
+            prop_assert!(value.len() <= plain.len() + OVERHEAD_BYTES_MAX);
+            prop_assert_eq!(decode(content(), key.as_ref(), &value).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn unsealed_bytes_are_not_copied() {
+        let value = encode(content(), None, b"the same memory").unwrap();
+        let plain = decode(content(), None, &value).unwrap();
+        assert!(value.as_ptr_range().contains(&plain.as_ptr()));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        for key in [None, Some(key())] {
+            let value = encode(content(), key.as_ref(), b"some bytes").unwrap();
+            for bit in 0..value.len() * 8 {
+                let mut flipped = value.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(decode(content(), key.as_ref(), &flipped.into()).is_err(), "bit {bit}");
+            }
+            for length in 0..value.len() {
+                assert!(decode(content(), key.as_ref(), &value.slice(..length)).is_err(), "cut at {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_under_another_id_is_refused() {
+        let value = encode(content(), None, b"bytes").unwrap();
+        assert!(decode(ContentId::from_bytes([8; 16]), None, &value).is_err());
+    }
+
+    #[test]
+    fn a_sealed_content_opens_only_with_its_key() {
+        let value = encode(content(), Some(&key()), b"secret").unwrap();
+        assert!(!value.windows(6).any(|window| window == b"secret"));
+        assert!(decode(content(), None, &value).is_err());
+        assert!(decode(content(), Some(&DataKey::from_bytes([1; 32])), &value).is_err());
+    }
+
+    #[test]
+    fn a_key_for_an_unsealed_content_is_refused() {
+        let value = encode(content(), None, b"open").unwrap();
+        assert!(decode(content(), Some(&key()), &value).is_err());
+    }
+
+    #[test]
+    fn values_of_format_1_stay_as_they_are() {
+        let plain = encode_with_seal(content(), None, b"golden").unwrap();
+        let seal = SealId::from_bytes([5; 16]);
+        let sealed = encode_with_seal(content(), Some((seal, &key())), b"golden").unwrap();
+        assert_eq!(hex::encode(&plain), PLAIN);
+        assert_eq!(hex::encode(&sealed), SEALED);
+        for (golden, key) in [(PLAIN, None), (SEALED, Some(key()))] {
+            let value = Bytes::from(hex::decode(golden).unwrap());
+            assert_eq!(decode(content(), key.as_ref(), &value).unwrap(), "golden");
+        }
+    }
+
+    /// As format 1 was first written.
+    const PLAIN: &str = "01007335dce3eefccaf1676f6c64656e";
+    const SEALED: &str =
+        "010105050505050505050505050505050505f342ae3bf29486c53fe962324b973f0bd0b38e0c12b74b193aa8417f1619";
+}

@@ -1,0 +1,186 @@
+//! Looking at files as files: what is there, what it says it is, whether it is whole, and taking it away.
+//!
+//! For `cairn check`, the scrub and the collector. All calls block. Nothing here decides what is garbage, and what
+//! cannot be read is an error, never a reason to delete.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn_crypto::seal::{ChunkSealer, SealId};
+use cairn_crypto::secret::DataKey;
+
+use super::format::{Geometry, Header, TRAILER_LENGTH_BYTES};
+use super::reader::Source;
+use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
+use super::{BlobStore, QUARANTINE_FOLDER, blob_path, folder_of, folder_path, quarantine_path};
+use crate::StorageError;
+use crate::disk::DiskFile;
+use crate::id::ContentId;
+
+/// The files of a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Contents, in no order.
+    pub contents: Vec<ContentId>,
+    /// Names that this store did not make: not a content's, or in another's folder.
+    pub strangers: Vec<String>,
+}
+
+/// What a file says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// What was known before the first byte.
+    pub description: BlobDescription,
+    /// What was known after the last.
+    pub trailer: BlobTrailer,
+    /// Plaintext bytes.
+    pub plain_length: u64,
+    /// Bytes of the file.
+    pub stored_length: u64,
+    /// Its seal id, if it is sealed.
+    pub seal: Option<SealId>,
+}
+
+impl BlobStore {
+    /// The files of one of the 256 folders.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn list_blocking(&self, folder: u8) -> Result<Listing, StorageError> {
+        self.list_folder(&folder_path(folder), |content| folder_of(content) == folder)
+    }
+
+    /// The files in quarantine.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn list_quarantine_blocking(&self) -> Result<Listing, StorageError> {
+        self.list_folder(Path::new(QUARANTINE_FOLDER), |_| true)
+    }
+
+    fn list_folder(&self, path: &Path, belongs: impl Fn(ContentId) -> bool) -> Result<Listing, StorageError> {
+        let mut listing = Listing::default();
+        for name in self.0.disk.list(path).map_err(StorageError::io("listing blobs"))? {
+            match name.parse() {
+                Ok(content) if belongs(content) => listing.contents.push(content),
+                _ => listing.strangers.push(name),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Reads a file's header and trailer; the chunks between them are not looked at.
+    ///
+    /// # Errors
+    /// `Corrupt` if the file is missing, unfinished or damaged; `Io`.
+    pub fn inspect_blocking(&self, content: ContentId) -> Result<Inspection, StorageError> {
+        self.inspect_open(content).map(|(_, _, inspection)| inspection)
+    }
+
+    /// What a file's header says it is for, also of a file that was never finished.
+    ///
+    /// # Errors
+    /// `Corrupt` if the file is missing or its header is damaged; `Io`.
+    pub fn describe_blocking(&self, content: ContentId) -> Result<BlobDescription, StorageError> {
+        self.open_blocking(content).map(|(_, header)| header.description)
+    }
+
+    fn inspect_open(&self, content: ContentId) -> Result<(Arc<dyn DiskFile>, Geometry, Inspection), StorageError> {
+        let (file, header) = self.open_blocking(content)?;
+        let stored_length = file.length().map_err(StorageError::io("reading a blob"))?;
+        let (trailer_at, StoredTrailer { plain_length, trailer }) = read_trailer(content, &*file, stored_length)?;
+        let Header { seal, chunk_bytes, description, .. } = header;
+        let geometry = Geometry::new(plain_length, chunk_bytes, seal.is_some())
+            .filter(|geometry| geometry.frames_end() == trailer_at)
+            .ok_or_else(|| StorageError::corrupt(format!("content {content}: its length is not that of its chunks")))?;
+        Ok((file, geometry, Inspection { description, trailer, plain_length, stored_length, seal }))
+    }
+
+    /// Reads a file in full and verifies every checksum, and with the key every seal. `chunk_read` hears the number of
+    /// bytes after each chunk; it may sleep, to limit the rate, or end the work with an error.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, or what `chunk_read` returned.
+    pub fn verify_blocking(
+        &self,
+        content: ContentId,
+        key: Option<&DataKey>,
+        chunk_read: &mut dyn FnMut(usize) -> Result<(), StorageError>,
+    ) -> Result<Inspection, StorageError> {
+        let (file, geometry, inspection) = self.inspect_open(content)?;
+        let sealer = inspection.seal.zip(key).map(|(seal, key)| ChunkSealer::new(key, seal));
+        let source = Source { store: self.clone(), content, file, geometry, sealer };
+        for index in 0..geometry.chunks_count() {
+            source.read(index)?;
+            chunk_read(geometry.frame_bytes(index))?;
+        }
+        Ok(inspection)
+    }
+
+    /// Removes a content's file; no error if there is none. The caller has made sure that nobody uses it.
+    ///
+    /// The folder is not synced: a file that a power cut brings back has no index row, so a scan finds it again.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn unlink_blocking(&self, content: ContentId) -> Result<(), StorageError> {
+        self.remove(&blob_path(content))
+    }
+
+    /// Removes the file of a content that was never visible, without waiting. Should it fail, a scan finds the file.
+    pub fn discard(&self, content: ContentId) {
+        let store = self.clone();
+        drop(self.offload().start(move || {
+            if let Err(error) = store.unlink_blocking(content) {
+                tracing::warn!(%content, %error, "the file of an abandoned write could not be removed");
+            }
+        }));
+    }
+
+    /// Removes a file from quarantine; no error if there is none.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn unlink_quarantined_blocking(&self, content: ContentId) -> Result<(), StorageError> {
+        self.remove(&quarantine_path(content))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        match self.0.disk.remove(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StorageError::Io { doing: "removing a blob", source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a content's file to quarantine, durably.
+    ///
+    /// # Errors
+    /// `Io`; `ReadOnly` if a sync failed before.
+    pub fn quarantine_blocking(&self, content: ContentId) -> Result<(), StorageError> {
+        let moved = self.0.disk.rename(&blob_path(content), &quarantine_path(content));
+        moved.map_err(StorageError::io("moving a blob to quarantine"))?;
+        self.synced("folder", "syncing the quarantine", || self.0.disk.sync_dir(Path::new(QUARANTINE_FOLDER)))?;
+        self.sync_folder(folder_of(content))
+    }
+}
+
+/// The trailer of a file of `stored_length` bytes, and where it begins.
+fn read_trailer(
+    content: ContentId,
+    file: &dyn DiskFile,
+    stored_length: u64,
+) -> Result<(u64, StoredTrailer), StorageError> {
+    let unfinished = || StorageError::corrupt(format!("content {content}: the file has no trailer"));
+    let read_last = |buffer: &mut [u8]| {
+        let offset = stored_length.checked_sub(buffer.len() as u64).ok_or_else(unfinished)?;
+        let count = file.read_at(offset, buffer).map_err(StorageError::io("reading a blob"))?;
+        if count == buffer.len() { Ok(offset) } else { Err(unfinished()) }
+    };
+    let mut length = [0; TRAILER_LENGTH_BYTES];
+    read_last(&mut length)?;
+    let mut bytes = vec![0; StoredTrailer::length(length).ok_or_else(unfinished)?];
+    let offset = read_last(&mut bytes)?;
+    Ok((offset, StoredTrailer::decode(content, &bytes)?))
+}

@@ -1,0 +1,112 @@
+//! Files as files.
+
+use super::*;
+
+#[test]
+fn a_folder_lists_its_contents_and_strangers_apart() {
+    let bench = Bench::new();
+    bench.write(content(1), None, &[b"one"]).unwrap();
+    for stranger in ["blobs/01/readme", "blobs/01/02020202020202020202020202020202"] {
+        bench.disk.create(Path::new(stranger)).unwrap();
+    }
+    let listing = bench.store.list_blocking(1).unwrap();
+    assert_eq!(listing.contents, [content(1)]);
+    assert_eq!(listing.strangers.len(), 2);
+    assert_eq!(bench.store.list_blocking(2).unwrap(), Listing::default());
+}
+
+#[test]
+fn a_file_tells_what_it_is() {
+    let bench = Bench::new();
+    let blob = bench.write(content(1), Some(&key()), &[&body(70_000)]).unwrap();
+    let inspection = bench.store.inspect_blocking(content(1)).unwrap();
+    let expected = Inspection {
+        description: description(),
+        trailer: trailer(),
+        plain_length: 70_000,
+        stored_length: blob.stored_length,
+        seal: blob.seal,
+    };
+    assert_eq!(inspection, expected);
+}
+
+#[test]
+fn an_unfinished_file_is_told_from_a_whole_one() {
+    let bench = Bench::new();
+    let mut writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();
+    writer.append(&[Bytes::from(body(200_000))]).unwrap();
+    assert!(matches!(bench.store.inspect_blocking(content(1)), Err(StorageError::Corrupt { .. })));
+    assert_eq!(bench.store.describe_blocking(content(1)).unwrap(), description());
+}
+
+#[test]
+fn a_discarded_file_is_gone() {
+    let bench = Bench::new();
+    bench.write(content(1), None, &[b"one"]).unwrap();
+    bench.store.discard(content(1));
+    assert_eq!(bench.store.list_blocking(1).unwrap(), Listing::default());
+}
+
+#[test]
+fn verifying_needs_no_key_and_hears_of_every_chunk() {
+    let bench = Bench::new();
+    bench.write(content(1), Some(&key()), &[&body(200_000)]).unwrap();
+    let mut bytes = 0;
+    let mut count = |read| {
+        bytes += read;
+        Ok(())
+    };
+    bench.store.verify_blocking(content(1), None, &mut count).unwrap();
+    assert_eq!(bytes, 200_000 + 4 * 32);
+    bench.store.verify_blocking(content(1), Some(&key()), &mut |_| Ok(())).unwrap();
+    let wrong = DataKey::from_bytes([1; 32]);
+    assert!(bench.store.verify_blocking(content(1), Some(&wrong), &mut |_| Ok(())).is_err());
+}
+
+#[test]
+fn verifying_stops_when_it_is_told() {
+    let bench = Bench::new();
+    bench.write(content(1), None, &[&body(200_000)]).unwrap();
+    let mut chunks = 0;
+    let mut stop = |_| {
+        chunks += 1;
+        Err(StorageError::Overloaded)
+    };
+    assert!(matches!(bench.store.verify_blocking(content(1), None, &mut stop), Err(StorageError::Overloaded)));
+    assert_eq!(chunks, 1);
+}
+
+#[test]
+fn unlinking_twice_is_no_error() {
+    let bench = Bench::new();
+    bench.write(content(1), None, &[b"one"]).unwrap();
+    bench.store.unlink_blocking(content(1)).unwrap();
+    bench.store.unlink_blocking(content(1)).unwrap();
+    assert_eq!(bench.store.list_blocking(1).unwrap(), Listing::default());
+}
+
+#[test]
+fn a_quarantined_file_is_moved_durably_and_can_be_unlinked() {
+    let bench = Bench::new();
+    bench.write(content(1), None, &[b"one"]).unwrap();
+    bench.store.quarantine_blocking(content(1)).unwrap();
+    for seed in 0..100 {
+        let after = Bench::on(bench.disk.crash_state(seed).disk);
+        assert_eq!(after.store.list_blocking(1).unwrap(), Listing::default());
+        assert_eq!(after.store.list_quarantine_blocking().unwrap().contents, [content(1)]);
+    }
+    bench.store.unlink_quarantined_blocking(content(1)).unwrap();
+    assert_eq!(bench.store.list_quarantine_blocking().unwrap(), Listing::default());
+}
+
+#[test]
+fn a_crash_while_quarantining_never_loses_the_file() {
+    let bench = Bench::new();
+    bench.write(content(1), None, &[b"one"]).unwrap();
+    let moved = crate::blob::quarantine_path(content(1));
+    bench.disk.rename(&path(content(1)), &moved).unwrap();
+    for seed in 0..100 {
+        let after = bench.disk.crash_state(seed).disk;
+        assert!(after.contents(&path(content(1))).or(after.contents(&moved)).is_some());
+    }
+}

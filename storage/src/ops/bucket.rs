@@ -226,7 +226,10 @@ impl Store {
             return Err(StorageError::BucketBusy);
         }
         // Stops: delete x delete, delete x (delete and create anew).
-        if !self.put_entry(name, Some(revision), &DirectoryEntry { state: EntryState::Deleting, ..entry.clone() }).await? {
+        if !self
+            .put_entry(name, Some(revision), &DirectoryEntry { state: EntryState::Deleting, ..entry.clone() })
+            .await?
+        {
             return Err(StorageError::BucketBusy);
         }
         self.complete_deletion(name, entry).await
@@ -475,8 +478,22 @@ mod tests {
         }
         let long = "x".repeat(64);
         for name in [
-            "", "ab", &long, "Abc", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b", "192.168.1.1", "xn--abc", "abc-s3alias",
-            "a/b", "a b", "ä-bucket",
+            "",
+            "ab",
+            &long,
+            "Abc",
+            "a_b",
+            "-ab",
+            "ab-",
+            ".ab",
+            "ab.",
+            "a..b",
+            "192.168.1.1",
+            "xn--abc",
+            "abc-s3alias",
+            "a/b",
+            "a b",
+            "ä-bucket",
         ] {
             assert!(BucketName::new(name).is_none(), "{name}");
         }

@@ -67,7 +67,8 @@ impl Store {
         copy: CopyObject,
     ) -> Result<Copied, StorageError> {
         let (read, body) = self.open_copy_source(&source, Select::Whole).await?;
-        let onto_itself = source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
+        let onto_itself =
+            source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
         let storage_class = copy.storage_class.unwrap_or_default();
         if onto_itself && copy.attributes.is_none() && storage_class == read.storage_class {
             return Err(StorageError::CopyChangesNothing);

@@ -70,9 +70,7 @@ impl RangeRequest {
     /// `RangeNotSatisfiable`.
     pub fn resolve(self, size_bytes: u64) -> Result<Range<u64>, StorageError> {
         let range = match self {
-            Self::From { first, last } => {
-                first..last.map_or(size_bytes, |last| last.saturating_add(1).min(size_bytes))
-            }
+            Self::From { first, last } => first..last.map_or(size_bytes, |last| last.saturating_add(1).min(size_bytes)),
             Self::Suffix(length) => size_bytes.saturating_sub(length)..size_bytes,
         };
         if range.start < range.end { Ok(range) } else { Err(StorageError::RangeNotSatisfiable { size_bytes }) }
@@ -342,9 +340,11 @@ fn parts_overlapping(view: &dyn View, id: ContentId, range: &Range<u64>) -> Resu
         if past_range {
             break;
         }
-        parts.extend(page.parts.into_iter().filter(|part| {
-            part.offset_bytes < range.end && range.start < part.offset_bytes + part.size_bytes
-        }));
+        parts.extend(
+            page.parts
+                .into_iter()
+                .filter(|part| part.offset_bytes < range.end && range.start < part.offset_bytes + part.size_bytes),
+        );
         cursor.advance()?;
     }
     Ok(parts)
@@ -386,7 +386,8 @@ impl ObjectBody {
                 let bytes = blob::inline::decode(id, None, &row)?;
                 let range = usize::try_from(piece.range.start).ok().zip(usize::try_from(piece.range.end).ok());
                 let wanted = range.filter(|(_, end)| *end <= bytes.len());
-                let (start, end) = wanted.ok_or_else(|| StorageError::corrupt(format!("inline content {id} is short")))?;
+                let (start, end) =
+                    wanted.ok_or_else(|| StorageError::corrupt(format!("inline content {id} is short")))?;
                 Ok(Some(bytes.slice(start..end)))
             }
             Source::File { id, size_bytes, seal } => {

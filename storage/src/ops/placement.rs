@@ -183,4 +183,3 @@ pub(super) fn remove(
     mutation.set_head(key, &seen.head, new_head.as_ref())?;
     Ok(mutation)
 }
-

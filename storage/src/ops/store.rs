@@ -161,9 +161,7 @@ impl From<IndexError> for StorageError {
     fn from(error: IndexError) -> Self {
         match error {
             IndexError::Corrupt(what) => Self::Corrupt { what },
-            IndexError::Failed(what) => {
-                Self::Io { doing: "reading the index", source: std::io::Error::other(what) }
-            }
+            IndexError::Failed(what) => Self::Io { doing: "reading the index", source: std::io::Error::other(what) },
             IndexError::Uncached => {
                 Self::Io { doing: "reading the index", source: std::io::Error::other("a page ended uncached") }
             }

@@ -142,11 +142,7 @@ impl Store {
     }
 }
 
-fn read_parts(
-    view: &dyn View,
-    key: &ObjectKey,
-    id: UploadId,
-) -> Result<Result<SeenParts, StorageError>, IndexError> {
+fn read_parts(view: &dyn View, key: &ObjectKey, id: UploadId) -> Result<Result<SeenParts, StorageError>, IndexError> {
     let upload = match SeenUpload::read(view, key, id)? {
         Ok(upload) => upload,
         Err(error) => return Ok(Err(error)),
@@ -154,8 +150,8 @@ fn read_parts(
     let mut parts = Vec::new();
     let mut cursor = view.cursor(Family::Part, KeyRange::prefix(upload.record.content.as_bytes()))?;
     while let Some((row_key, _, value)) = cursor.row() {
-        let number = part::parse_number(row_key)
-            .ok_or_else(|| IndexError::Corrupt("a part's key is malformed".to_owned()))?;
+        let number =
+            part::parse_number(row_key).ok_or_else(|| IndexError::Corrupt("a part's key is malformed".to_owned()))?;
         let record = PartRecord::from_value(value)?;
         let seal = match record.content {
             Content::File(content) => seal_of(view, content)?,

@@ -65,8 +65,8 @@ fn page(
             next = Some(parts.last().map_or(after, |last| last.number));
             break;
         }
-        let number = part::parse_number(row_key)
-            .ok_or_else(|| IndexError::Corrupt("a part's key is malformed".to_owned()))?;
+        let number =
+            part::parse_number(row_key).ok_or_else(|| IndexError::Corrupt("a part's key is malformed".to_owned()))?;
         parts.push(Part::new(number, &PartRecord::from_value(value)?, seen.record.checksum.is_some()));
         cursor.advance()?;
     }

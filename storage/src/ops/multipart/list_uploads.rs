@@ -101,8 +101,8 @@ fn page(view: &dyn View, list: &ListUploads) -> Result<UploadsPage, IndexError> 
             });
             break;
         }
-        let (key, id) = upload::parse_key(row_key)
-            .ok_or_else(|| IndexError::Corrupt("an upload's key is malformed".to_owned()))?;
+        let (key, id) =
+            upload::parse_key(row_key).ok_or_else(|| IndexError::Corrupt("an upload's key is malformed".to_owned()))?;
         if let Some(folded) = common_prefix(key.as_str(), &list.prefix, list.delimiter.as_deref()) {
             page.entries.push(ListedUpload::Prefix(folded.to_owned()));
             match prefix_range(folded).end {

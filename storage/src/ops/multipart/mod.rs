@@ -51,8 +51,7 @@ pub struct Upload {
 
 impl Upload {
     fn new(key: ObjectKey, id: UploadId, record: &UploadRecord) -> Self {
-        let checksum =
-            record.checksum.and_then(|checksum| Some((checksum.algorithm()?, checksum.checksum_type())));
+        let checksum = record.checksum.and_then(|checksum| Some((checksum.algorithm()?, checksum.checksum_type())));
         Self {
             id,
             key,
@@ -111,10 +110,7 @@ impl SeenUpload {
 
     /// The algorithm that every part's checksum is computed with: the one chosen, or S3's default.
     fn part_algorithm(&self) -> ChecksumAlgorithm {
-        self.record
-            .checksum
-            .and_then(upload::UploadChecksum::algorithm)
-            .unwrap_or(ChecksumAlgorithm::Crc64Nvme)
+        self.record.checksum.and_then(upload::UploadChecksum::algorithm).unwrap_or(ChecksumAlgorithm::Crc64Nvme)
     }
 
     fn guard(&self, batch: &mut Batch, key: &ObjectKey, id: UploadId) {
@@ -125,12 +121,7 @@ impl SeenUpload {
 }
 
 impl Store {
-    async fn see_upload(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        id: UploadId,
-    ) -> Result<SeenUpload, StorageError> {
+    async fn see_upload(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) -> Result<SeenUpload, StorageError> {
         let key = key.clone();
         self.view(bucket.id, move |view| SeenUpload::read(view, &key, id)).await?
     }

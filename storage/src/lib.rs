@@ -4,6 +4,7 @@
 //! part of a file path. This crate knows no policy, no XML and no HTTP; bucket documents are bytes to it.
 
 pub mod blob;
+pub mod check;
 pub mod clock;
 pub mod datadir;
 pub mod disk;

@@ -76,6 +76,21 @@ impl RocksIndex {
         Self::open_for_writing(options, health, observer)
     }
 
+    /// Opens the index for looking only: nothing is changed, also not by recovery. If it is behind its watermark, or has
+    /// never been written, `health` says so.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn open_for_checking(options: &RocksOptions, health: Health) -> Result<Self, IndexError> {
+        let watermark = Watermark::read(&options.watermark_path)
+            .map_err(|error| IndexError::Failed(format!("the watermark cannot be read: {error}")))?;
+        let engine = Engine::open_read_only(options)?;
+        if let Some(reason) = watermark.finds_fault_with(engine.sequence()) {
+            health.fail(reason);
+        }
+        Ok(Self { engine: Arc::new(engine), committer: None, health })
+    }
+
     fn open_for_writing(
         options: &RocksOptions,
         health: Health,

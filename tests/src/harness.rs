@@ -128,8 +128,8 @@ impl Cairn {
         }
     }
 
-    /// Starts the process and waits only until it is live: it may be read-only, or it may have ended.
-    pub fn launch(&mut self) -> Result<(), StartError> {
+    /// Starts the process without waiting for anything.
+    pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "the server is running already");
         let log = File::options()
             .create(true)
@@ -145,6 +145,11 @@ impl Cairn {
             .spawn()
             .expect("the cairn binary runs");
         self.process = Some(child);
+    }
+
+    /// Starts the process and waits only until it is live: it may be read-only, or it may have ended.
+    pub fn launch(&mut self) -> Result<(), StartError> {
+        self.spawn();
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.exited() {

@@ -7,6 +7,8 @@
 pub mod client;
 pub mod digest;
 pub mod harness;
+pub mod ledger;
+pub mod mount;
 pub mod multipart;
 pub mod random;
 pub mod sigv4;

@@ -4,7 +4,7 @@
 
 use cairn_tests::sigv4::{self, content_md5};
 use cairn_tests::wire::{Wire, exchange_raw};
-use cairn_tests::{Cairn, Call, Client};
+use cairn_tests::{Cairn, Call, Client, Config};
 
 async fn refuse(call: Call, status: u16, code: &str) {
     let described = format!("{call:?}");
@@ -271,7 +271,14 @@ fn raw_requests(client: &Client) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn bytes_that_are_no_request_never_hang_or_break_the_server() {
-    let cairn = Cairn::shared();
+    let limits = vec![
+        ("header_read_timeout_seconds", 2),
+        ("body_progress_timeout_seconds", 2),
+    ];
+    let cairn = Cairn::start(Config {
+        limits,
+        ..Config::default()
+    });
     let client = cairn.client();
     for request in raw_requests(&client) {
         let shown = String::from_utf8_lossy(&request[..request.len().min(120)]).into_owned();

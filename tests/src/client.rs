@@ -36,10 +36,7 @@ enum Payload {
     Hashed,
     Unsigned,
     Declared(String),
-    Chunked {
-        chunking: Chunking,
-        declared_length: Option<usize>,
-    },
+    Chunked { chunking: Chunking, declared_length: Option<usize> },
 }
 
 /// A request being composed.
@@ -61,12 +58,7 @@ impl Client {
     pub fn call(&self, method: &str, path: &str) -> Call {
         Call {
             client: self.clone(),
-            head: Head {
-                method: method.into(),
-                path: path.into(),
-                query: vec![],
-                headers: vec![],
-            },
+            head: Head { method: method.into(), path: path.into(), query: vec![], headers: vec![] },
             body: Bytes::new(),
             auth: Auth::Header,
             payload: Payload::Hashed,
@@ -83,10 +75,7 @@ impl Client {
 
     /// A call on an object, whose key is encoded here.
     pub fn object(&self, method: &str, bucket: &str, key: &str) -> Call {
-        self.call(
-            method,
-            &format!("/{bucket}/{}", sigv4::encode_key(key.as_bytes())),
-        )
+        self.call(method, &format!("/{bucket}/{}", sigv4::encode_key(key.as_bytes())))
     }
 
     /// Creates a bucket of a name that no other test uses.
@@ -99,11 +88,7 @@ impl Client {
 
     /// PutObject, which must succeed.
     pub async fn put(&self, bucket: &str, key: &str, body: impl Into<Bytes>) -> Reply {
-        self.object("PUT", bucket, key)
-            .body(body)
-            .send()
-            .await
-            .expect(200)
+        self.object("PUT", bucket, key).body(body).send().await.expect(200)
     }
 
     /// GetObject, whatever it answers.
@@ -141,12 +126,7 @@ impl Client {
 
     /// The open multipart uploads of a bucket.
     pub async fn upload_ids(&self, bucket: &str) -> Vec<String> {
-        self.bucket("GET", bucket)
-            .query("uploads", "")
-            .send()
-            .await
-            .expect(200)
-            .xml_all("UploadId")
+        self.bucket("GET", bucket).query("uploads", "").send().await.expect(200).xml_all("UploadId")
     }
 }
 
@@ -195,19 +175,13 @@ impl Call {
 
     /// Encodes the body as `aws-chunked`.
     pub fn chunked(mut self, chunking: Chunking) -> Call {
-        self.payload = Payload::Chunked {
-            chunking,
-            declared_length: None,
-        };
+        self.payload = Payload::Chunked { chunking, declared_length: None };
         self
     }
 
     /// As [`Call::chunked`], with a `x-amz-decoded-content-length` that need not be true.
     pub fn chunked_with_length(mut self, chunking: Chunking, declared_length: usize) -> Call {
-        self.payload = Payload::Chunked {
-            chunking,
-            declared_length: Some(declared_length),
-        };
+        self.payload = Payload::Chunked { chunking, declared_length: Some(declared_length) };
         self
     }
 
@@ -237,11 +211,8 @@ impl Call {
     /// As [`Call::build`], with the pieces of an `aws-chunked` body apart (see [`Chunking::encode`]).
     pub fn build_pieces(mut self) -> (Wire, Vec<Vec<u8>>) {
         let now = self.time.unwrap_or_else(OffsetDateTime::now_utc);
-        let signer =
-            Signer::for_service(&self.client.credentials, &self.region, &self.service, now);
-        self.head
-            .headers
-            .insert(0, ("host".into(), self.client.address.to_string()));
+        let signer = Signer::for_service(&self.client.credentials, &self.region, &self.service, now);
+        self.head.headers.insert(0, ("host".into(), self.client.address.to_string()));
         let mut pieces = Vec::new();
         match self.auth {
             Auth::Anonymous => {}
@@ -256,17 +227,11 @@ impl Call {
                 Payload::Declared(payload_hash) => {
                     signer.sign_header(&mut self.head, payload_hash);
                 }
-                Payload::Chunked {
-                    chunking,
-                    declared_length,
-                } => {
+                Payload::Chunked { chunking, declared_length } => {
                     let decoded_length = declared_length.unwrap_or(self.body.len());
                     let headers = &mut self.head.headers;
                     headers.push(("content-encoding".into(), "aws-chunked".into()));
-                    headers.push((
-                        "x-amz-decoded-content-length".into(),
-                        decoded_length.to_string(),
-                    ));
+                    headers.push(("x-amz-decoded-content-length".into(), decoded_length.to_string()));
                     for (name, _) in &chunking.trailers {
                         headers.push(("x-amz-trailer".into(), name.clone()));
                     }
@@ -275,8 +240,7 @@ impl Call {
                 }
             },
         }
-        let carries_body =
-            !self.body.is_empty() || matches!(self.head.method.as_str(), "PUT" | "POST");
+        let carries_body = !self.body.is_empty() || matches!(self.head.method.as_str(), "PUT" | "POST");
         let wire = Wire {
             target: target(&self.head),
             method: self.head.method,

@@ -28,10 +28,7 @@ pub fn checksum(algorithm: &str, body: &[u8]) -> String {
 
 /// The COMPOSITE checksum of a multipart object: the checksum of its parts' checksums, with their number.
 pub fn composite_checksum(algorithm: &str, parts: &[&[u8]]) -> String {
-    let joined: Vec<u8> = parts
-        .iter()
-        .flat_map(|part| checksum_bytes(algorithm, part))
-        .collect();
+    let joined: Vec<u8> = parts.iter().flat_map(|part| checksum_bytes(algorithm, part)).collect();
     format!("{}-{}", checksum(algorithm, &joined), parts.len())
 }
 
@@ -47,15 +44,8 @@ pub fn etag(body: &[u8]) -> String {
 
 /// The ETag of a multipart object, quoted.
 pub fn multipart_etag(parts: &[&[u8]]) -> String {
-    let joined: Vec<u8> = parts
-        .iter()
-        .flat_map(|part| md5::Md5::digest(part).to_vec())
-        .collect();
-    format!(
-        "\"{}-{}\"",
-        hex::encode(md5::Md5::digest(joined)),
-        parts.len()
-    )
+    let joined: Vec<u8> = parts.iter().flat_map(|part| md5::Md5::digest(part).to_vec()).collect();
+    format!("\"{}-{}\"", hex::encode(md5::Md5::digest(joined)), parts.len())
 }
 
 #[cfg(test)]

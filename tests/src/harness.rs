@@ -80,18 +80,9 @@ impl Cairn {
 
     /// Writes the configuration without starting the server.
     pub fn prepare(config: Config) -> Cairn {
-        let directory = tempfile::Builder::new()
-            .prefix("cairn-test-")
-            .tempdir()
-            .expect("a temporary directory");
+        let directory = tempfile::Builder::new().prefix("cairn-test-").tempdir().expect("a temporary directory");
         let (s3, ops) = (free_address(), free_address());
-        let cairn = Cairn {
-            config,
-            directory,
-            s3,
-            ops,
-            process: None,
-        };
+        let cairn = Cairn { config, directory, s3, ops, process: None };
         fs::write(cairn.config_file(), cairn.config_text()).expect("the configuration is written");
         cairn
     }
@@ -110,20 +101,10 @@ impl Cairn {
 
     /// Starts the process again over the same data and waits until it is ready.
     pub fn start_again(&mut self) {
-        self.launch().unwrap_or_else(|error| {
-            panic!("cairn did not start: {:?}\n{}", error.status, error.log)
-        });
+        self.launch().unwrap_or_else(|error| panic!("cairn did not start: {:?}\n{}", error.status, error.log));
         let deadline = Instant::now() + START_TIMEOUT;
-        while self
-            .ops_get("/health/ready")
-            .map_or(0, |(status, _)| status)
-            != 200
-        {
-            assert!(
-                Instant::now() < deadline,
-                "cairn does not become ready:\n{}",
-                self.log()
-            );
+        while self.ops_get("/health/ready").map_or(0, |(status, _)| status) != 200 {
+            assert!(Instant::now() < deadline, "cairn does not become ready:\n{}", self.log());
             std::thread::sleep(POLL_INTERVAL);
         }
     }
@@ -131,11 +112,7 @@ impl Cairn {
     /// Starts the process without waiting for anything.
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "the server is running already");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .expect("the log file opens");
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("the log file opens");
         let child = self
             .command(&["serve", "--config"])
             .arg(self.config_file())
@@ -154,24 +131,15 @@ impl Cairn {
         while Instant::now() < deadline {
             if let Some(status) = self.exited() {
                 self.process = None;
-                return Err(StartError {
-                    status: Some(status),
-                    log: self.log(),
-                });
+                return Err(StartError { status: Some(status), log: self.log() });
             }
-            if self
-                .ops_get("/health/live")
-                .is_ok_and(|(status, _)| status == 200)
-            {
+            if self.ops_get("/health/live").is_ok_and(|(status, _)| status == 200) {
                 return Ok(());
             }
             std::thread::sleep(POLL_INTERVAL);
         }
         self.kill9();
-        Err(StartError {
-            status: None,
-            log: self.log(),
-        })
+        Err(StartError { status: None, log: self.log() })
     }
 
     /// A command of the binary that sees none of the caller's `CAIRN_*` variables.
@@ -221,74 +189,41 @@ impl Cairn {
 
     /// How the process ended, if it did.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        self.process
-            .as_mut()
-            .and_then(|child| child.try_wait().expect("the process can be waited for"))
+        self.process.as_mut().and_then(|child| child.try_wait().expect("the process can be waited for"))
     }
 
     /// `cairn check` over the stopped server's data: its exit status and what it printed.
     pub fn check(&self) -> (Option<i32>, String) {
-        let output = self
-            .command(&["check", "--config"])
-            .arg(self.config_file())
-            .output()
-            .expect("cairn check runs");
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = self.command(&["check", "--config"]).arg(self.config_file()).output().expect("cairn check runs");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code(), text)
     }
 
     /// A client of the first account's root.
     pub fn client(&self) -> Client {
-        self.client_with(
-            "cairn-test-access",
-            "cairn-test-secret-key-0000000000000001",
-        )
+        self.client_with("cairn-test-access", "cairn-test-secret-key-0000000000000001")
     }
 
     /// A client of another account's root.
     pub fn other_client(&self) -> Client {
-        self.client_with(
-            "cairn-other-access",
-            "cairn-other-secret-key-000000000000002",
-        )
+        self.client_with("cairn-other-access", "cairn-other-secret-key-000000000000002")
     }
 
     /// A client with any credentials.
     pub fn client_with(&self, access_key: &str, secret_key: &str) -> Client {
-        let credentials = Credentials {
-            access_key: access_key.into(),
-            secret_key: secret_key.into(),
-        };
-        Client {
-            address: self.s3,
-            credentials,
-        }
+        let credentials = Credentials { access_key: access_key.into(), secret_key: secret_key.into() };
+        Client { address: self.s3, credentials }
     }
 
     /// A request to the operations port: status and body.
     pub fn ops_get(&self, path: &str) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.ops, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-            self.ops
-        )?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.ops)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let status = answer
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(0);
-        let body = answer
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
-            .to_owned();
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
         Ok((status, body))
     }
 
@@ -299,10 +234,7 @@ impl Cairn {
 
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.config
-            .data_dir
-            .clone()
-            .unwrap_or_else(|| self.directory.path().join("data"))
+        self.config.data_dir.clone().unwrap_or_else(|| self.directory.path().join("data"))
     }
 
     /// A directory for the test's own files, removed with the server.
@@ -317,9 +249,7 @@ impl Cairn {
 
     /// What the server has printed, over all of its starts.
     pub fn log(&self) -> String {
-        fs::read(self.log_file())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The files of contents in the blob store.
@@ -332,13 +262,7 @@ impl Cairn {
     }
 
     fn config_text(&self) -> String {
-        let Config {
-            inline_threshold_bytes,
-            free_space_floor_bytes,
-            ballast_bytes,
-            limits,
-            ..
-        } = &self.config;
+        let Config { inline_threshold_bytes, free_space_floor_bytes, ballast_bytes, limits, .. } = &self.config;
         let mut text = format!(
             "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\n\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
              free_space_floor_bytes = {free_space_floor_bytes}\nballast_bytes = {ballast_bytes}\n",
@@ -354,14 +278,8 @@ impl Cairn {
             text.push_str(&format!("{name} = {value}\n"));
         }
         if self.config.accounts {
-            for (number, name, client) in [
-                (1, "test", self.client()),
-                (2, "other", self.other_client()),
-            ] {
-                let Credentials {
-                    access_key,
-                    secret_key,
-                } = client.credentials;
+            for (number, name, client) in [(1, "test", self.client()), (2, "other", self.other_client())] {
+                let Credentials { access_key, secret_key } = client.credentials;
                 text.push_str(&format!(
                     "\n[[account]]\nid = \"10000000000{number}\"\ncanonical_id = \"{number:064x}\"\n\
                      display_name = {name:?}\nemail = \"{name}@cairn.example\"\n\
@@ -390,25 +308,12 @@ pub fn binary() -> &'static Path {
         let own = std::env::current_exe().expect("this program has a path");
         let mut profile_dir = own.parent().expect("it is in a directory");
         if profile_dir.ends_with("deps") {
-            profile_dir = profile_dir
-                .parent()
-                .expect("`deps` is in a profile's directory");
+            profile_dir = profile_dir.parent().expect("`deps` is in a profile's directory");
         }
-        let target_dir = profile_dir
-            .parent()
-            .expect("a profile's directory is in the target directory");
+        let target_dir = profile_dir.parent().expect("a profile's directory is in the target directory");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--ignore-rust-version",
-            "--package",
-            "cairn-server",
-            "--target-dir",
-        ]);
-        cargo
-            .arg(target_dir)
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "--quiet", "--ignore-rust-version", "--package", "cairn-server", "--target-dir"]);
+        cargo.arg(target_dir).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile_dir.ends_with("release") {
             cargo.arg("--release");
         }
@@ -445,9 +350,7 @@ fn pid_of(child: &Child) -> Pid {
 /// that a restarted server finds it free again.
 fn free_address() -> SocketAddr {
     let mut seed = [0; 8];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut seed))
-        .expect("randomness");
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).expect("randomness");
     let mut random = crate::Random::new(u64::from_le_bytes(seed));
     loop {
         let port = 10_000 + random.below(22_000) as u16;

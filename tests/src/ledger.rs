@@ -67,19 +67,13 @@ impl Ledger {
             random: Random::new(seed.wrapping_add(number as u64)),
             entries: (0..KEYS_PER_WORKER)
                 .map(|key| {
-                    let entry = Entry {
-                        acknowledged: Content::Absent,
-                        unacknowledged: vec![],
-                    };
+                    let entry = Entry { acknowledged: Content::Absent, unacknowledged: vec![] };
                     (format!("worker-{number}/key-{key}"), entry)
                 })
                 .collect(),
             acknowledgements: 0,
         });
-        Ledger {
-            bucket: bucket.into(),
-            workers: workers.collect(),
-        }
+        Ledger { bucket: bucket.into(), workers: workers.collect() }
     }
 
     /// Starts all workers; they work until the server stops answering.
@@ -98,17 +92,13 @@ impl Ledger {
     /// Takes the workers back after the server's end.
     pub async fn finish(&mut self, load: Load) {
         for task in load.0 {
-            self.workers
-                .push(task.await.expect("a worker does not panic"));
+            self.workers.push(task.await.expect("a worker does not panic"));
         }
     }
 
     /// How many operations were acknowledged so far.
     pub fn acknowledgements(&self) -> usize {
-        self.workers
-            .iter()
-            .map(|worker| worker.acknowledgements)
-            .sum()
+        self.workers.iter().map(|worker| worker.acknowledgements).sum()
     }
 
     /// Compares every key with the account, and the listing with the keys. What was found becomes the account.
@@ -121,9 +111,7 @@ impl Ledger {
                 possible.append(&mut entry.unacknowledged);
                 let Some(found) = possible.iter().find(|content| content.is(&reply)) else {
                     let (status, length) = (reply.status, reply.body.len());
-                    panic!(
-                        "{key}: status {status}, {length} bytes, but acknowledged (then asked for): {possible:?}"
-                    );
+                    panic!("{key}: status {status}, {length} bytes, but acknowledged (then asked for): {possible:?}");
                 };
                 entry.acknowledged = *found;
                 if *found != Content::Absent {
@@ -132,11 +120,7 @@ impl Ledger {
             }
         }
         present.sort();
-        assert_eq!(
-            client.keys(&self.bucket).await,
-            present,
-            "the listing differs from the objects"
-        );
+        assert_eq!(client.keys(&self.bucket).await, present, "the listing differs from the objects");
     }
 }
 
@@ -153,30 +137,18 @@ impl Worker {
             };
             let content = match self.random.below(5) {
                 0 => Content::Absent,
-                _ => Content::Bytes {
-                    seed: self.random.number(),
-                    size,
-                },
+                _ => Content::Bytes { seed: self.random.number(), size },
             };
             let multipart = self.random.one_in(5);
-            let entry = self
-                .entries
-                .get_mut(&key)
-                .expect("the key is one of the worker's");
+            let entry = self.entries.get_mut(&key).expect("the key is one of the worker's");
             entry.unacknowledged.push(content);
             match content {
-                Content::Absent => {
-                    send(&mut connection, client.object("DELETE", bucket, &key)).await?
-                }
+                Content::Absent => send(&mut connection, client.object("DELETE", bucket, &key)).await?,
                 Content::Bytes { seed, size } if multipart => {
                     upload(&mut connection, client, bucket, &key, body(seed, size)).await?
                 }
                 Content::Bytes { seed, size } => {
-                    send(
-                        &mut connection,
-                        client.object("PUT", bucket, &key).body(body(seed, size)),
-                    )
-                    .await?
+                    send(&mut connection, client.object("PUT", bucket, &key).body(body(seed, size))).await?
                 }
             };
             entry.acknowledged = content;
@@ -189,15 +161,10 @@ impl Worker {
 /// Sends a call; any answer but success ends the worker.
 async fn send(connection: &mut Connection, call: Call) -> io::Result<Reply> {
     let wire = call.build();
-    let reply = connection
-        .exchange(&wire.method, &wire.head_bytes(), &wire.body)
-        .await?;
+    let reply = connection.exchange(&wire.method, &wire.head_bytes(), &wire.body).await?;
     match reply.status {
         200..300 => Ok(reply),
-        _ => Err(io::Error::other(format!(
-            "{} {}: {reply:?}",
-            wire.method, wire.target
-        ))),
+        _ => Err(io::Error::other(format!("{} {}: {reply:?}", wire.method, wire.target))),
     }
 }
 
@@ -210,16 +177,9 @@ async fn upload(
 ) -> io::Result<Reply> {
     let create = client.object("POST", bucket, key).query("uploads", "");
     let id = send(connection, create).await?.xml("UploadId");
-    let part = client
-        .object("PUT", bucket, key)
-        .query("partNumber", "1")
-        .query("uploadId", &id)
-        .body(content);
+    let part = client.object("PUT", bucket, key).query("partNumber", "1").query("uploadId", &id).body(content);
     let etag = send(connection, part).await?.etag();
-    let complete = client
-        .object("POST", bucket, key)
-        .query("uploadId", &id)
-        .body(complete_document(&[(1, etag)]));
+    let complete = client.object("POST", bucket, key).query("uploadId", &id).body(complete_document(&[(1, etag)]));
     let reply = send(connection, complete).await?;
     match reply.text().contains("<Error>") {
         true => Err(io::Error::other("the upload was not completed")),

@@ -13,36 +13,17 @@ impl Mount {
     /// Mounts a tmpfs. The error says why this machine does not permit it.
     pub fn tmpfs(path: &Path, size_mib: u64) -> Result<Mount, String> {
         create(path)?;
-        run(Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size_mib}m"),
-                "cairn-test",
-            ])
-            .arg(path))?;
-        Ok(Mount {
-            path: path.into(),
-            image: None,
-        })
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size_mib}m"), "cairn-test"]).arg(path))?;
+        Ok(Mount { path: path.into(), image: None })
     }
 
     /// Makes an ext4 file system in an image file and mounts it. The error says why this machine does not permit it.
     pub fn ext4(path: &Path, image: &Path, size_mib: u64) -> Result<Mount, String> {
         create(path)?;
-        run(Command::new("truncate")
-            .args(["-s", &format!("{size_mib}M")])
-            .arg(image))?;
+        run(Command::new("truncate").args(["-s", &format!("{size_mib}M")]).arg(image))?;
         run(Command::new("mkfs.ext4").arg("-q").arg(image))?;
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(image)
-            .arg(path))?;
-        Ok(Mount {
-            path: path.into(),
-            image: Some(image.into()),
-        })
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(path))?;
+        Ok(Mount { path: path.into(), image: Some(image.into()) })
     }
 
     /// Cuts the power of an ext4: nothing that is not on the disk yet, the journal included, will get there.
@@ -55,15 +36,9 @@ impl Mount {
 
     /// Unmounts and mounts again, as after a reboot. Nothing may hold files of it.
     pub fn remount(&self) -> Result<(), String> {
-        let image = self
-            .image
-            .as_ref()
-            .ok_or("only an image can be mounted again")?;
+        let image = self.image.as_ref().ok_or("only an image can be mounted again")?;
         run(Command::new("umount").arg(&self.path))?;
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(image)
-            .arg(&self.path))
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(&self.path))
     }
 }
 
@@ -79,14 +54,9 @@ fn create(path: &Path) -> Result<(), String> {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
     }
 }

@@ -28,29 +28,17 @@ impl Upload {
     }
 
     /// Creates an upload with more headers.
-    pub async fn create_with(
-        client: &Client,
-        bucket: &str,
-        key: &str,
-        more: impl FnOnce(Call) -> Call,
-    ) -> Upload {
+    pub async fn create_with(client: &Client, bucket: &str, key: &str, more: impl FnOnce(Call) -> Call) -> Upload {
         let call = client.object("POST", bucket, key).query("uploads", "");
         let reply = more(call).send().await.expect(200);
         let id = reply.xml("UploadId");
         assert!(!id.is_empty(), "no upload id: {reply:?}");
-        Upload {
-            client: client.clone(),
-            bucket: bucket.into(),
-            key: key.into(),
-            id,
-        }
+        Upload { client: client.clone(), bucket: bucket.into(), key: key.into(), id }
     }
 
     /// A call on this upload.
     pub fn call(&self, method: &str) -> Call {
-        self.client
-            .object(method, &self.bucket, &self.key)
-            .query("uploadId", &self.id)
+        self.client.object(method, &self.bucket, &self.key).query("uploadId", &self.id)
     }
 
     /// The call that uploads a part.
@@ -82,9 +70,7 @@ impl Upload {
 pub fn complete_document(parts: &[(u32, String)]) -> String {
     let parts: String = parts
         .iter()
-        .map(|(number, etag)| {
-            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
-        })
+        .map(|(number, etag)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"))
         .collect();
     format!(
         r#"<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{parts}</CompleteMultipartUpload>"#

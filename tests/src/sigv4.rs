@@ -48,47 +48,26 @@ impl Signer {
     }
 
     /// A signer for any service, for requests that must be refused.
-    pub fn for_service(
-        credentials: &Credentials,
-        region: &str,
-        service: &str,
-        now: OffsetDateTime,
-    ) -> Signer {
+    pub fn for_service(credentials: &Credentials, region: &str, service: &str, now: OffsetDateTime) -> Signer {
         let timestamp = now
             .to_offset(time::UtcOffset::UTC)
-            .format(format_description!(
-                "[year][month][day]T[hour][minute][second]Z"
-            ))
+            .format(format_description!("[year][month][day]T[hour][minute][second]Z"))
             .expect("a UTC time has all of these components");
         let date = &timestamp[..8];
-        let mut key = hmac(
-            format!("AWS4{}", credentials.secret_key).as_bytes(),
-            date.as_bytes(),
-        );
+        let mut key = hmac(format!("AWS4{}", credentials.secret_key).as_bytes(), date.as_bytes());
         for part in [region, service, "aws4_request"] {
             key = hmac(&key, part.as_bytes());
         }
         let scope = format!("{date}/{region}/{service}/aws4_request");
-        Signer {
-            credentials: credentials.clone(),
-            timestamp,
-            scope,
-            key,
-        }
+        Signer { credentials: credentials.clone(), timestamp, scope, key }
     }
 
     /// Adds `x-amz-date`, `x-amz-content-sha256` and `Authorization`; returns the signature, which seeds the chunks'.
     pub fn sign_header(&self, head: &mut Head, payload_hash: &str) -> String {
-        if !head
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("x-amz-date"))
-        {
-            head.headers
-                .push(("x-amz-date".into(), self.timestamp.clone()));
+        if !head.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("x-amz-date")) {
+            head.headers.push(("x-amz-date".into(), self.timestamp.clone()));
         }
-        head.headers
-            .push(("x-amz-content-sha256".into(), payload_hash.into()));
+        head.headers.push(("x-amz-content-sha256".into(), payload_hash.into()));
         let (canonical, signed_names) = canonical_request(head, payload_hash);
         let signature = self.signature("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes()));
         let authorization = format!(
@@ -101,19 +80,12 @@ impl Signer {
 
     /// Adds the query parameters of a presigned URL.
     pub fn presign(&self, head: &mut Head, expires_seconds: i64) {
-        let mut names: Vec<String> = head
-            .headers
-            .iter()
-            .map(|(name, _)| name.to_ascii_lowercase())
-            .collect();
+        let mut names: Vec<String> = head.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         names.sort();
         names.dedup();
         for (name, value) in [
             ("X-Amz-Algorithm", "AWS4-HMAC-SHA256".to_owned()),
-            (
-                "X-Amz-Credential",
-                format!("{}/{}", self.credentials.access_key, self.scope),
-            ),
+            ("X-Amz-Credential", format!("{}/{}", self.credentials.access_key, self.scope)),
             ("X-Amz-Date", self.timestamp.clone()),
             ("X-Amz-Expires", expires_seconds.to_string()),
             ("X-Amz-SignedHeaders", names.join(";")),
@@ -133,14 +105,8 @@ impl Signer {
 
     /// The signature of the trailing headers, chained to the last chunk's.
     pub fn trailer_signature(&self, previous: &str, trailers: &[(String, String)]) -> String {
-        let lines: String = trailers
-            .iter()
-            .map(|(name, value)| format!("{name}:{value}\n"))
-            .collect();
-        self.signature(
-            "AWS4-HMAC-SHA256-TRAILER",
-            &format!("{previous}\n{}", sha256_hex(lines.as_bytes())),
-        )
+        let lines: String = trailers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        self.signature("AWS4-HMAC-SHA256-TRAILER", &format!("{previous}\n{}", sha256_hex(lines.as_bytes())))
     }
 
     fn signature(&self, algorithm: &str, rest: &str) -> String {
@@ -188,11 +154,7 @@ impl Chunking {
             }
             pieces.push(piece);
         }
-        let mut end: String = self
-            .trailers
-            .iter()
-            .map(|(name, value)| format!("{name}:{value}\r\n"))
-            .collect();
+        let mut end: String = self.trailers.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
         if self.signed && !self.trailers.is_empty() {
             let signature = signer.trailer_signature(&previous, &self.trailers);
             end.push_str(&format!("x-amz-trailer-signature:{signature}\r\n"));
@@ -204,16 +166,10 @@ impl Chunking {
 }
 
 fn canonical_request(head: &Head, payload_hash: &str) -> (String, String) {
-    let mut query: Vec<(String, String)> = head
-        .query
-        .iter()
-        .map(|(name, value)| (encode(name), encode(value)))
-        .collect();
+    let mut query: Vec<(String, String)> =
+        head.query.iter().map(|(name, value)| (encode(name), encode(value))).collect();
     query.sort();
-    let query: Vec<String> = query
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut headers: Vec<(String, String)> = Vec::new();
     for (name, value) in &head.headers {
         let value = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
@@ -226,16 +182,8 @@ fn canonical_request(head: &Head, payload_hash: &str) -> (String, String) {
     headers.sort();
     let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.join(";");
-    let lines: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect();
-    let canonical = format!(
-        "{}\n{}\n{}\n{lines}\n{names}\n{payload_hash}",
-        head.method,
-        head.path,
-        query.join("&")
-    );
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let canonical = format!("{}\n{}\n{}\n{lines}\n{names}\n{payload_hash}", head.method, head.path, query.join("&"));
     (canonical, names)
 }
 
@@ -269,9 +217,7 @@ pub fn form_decode(encoded: &str) -> String {
         rest = tail;
         match byte {
             b'%' => {
-                bytes.extend(
-                    hex::decode(&rest[..2]).expect("two hexadecimal digits follow a percent sign"),
-                );
+                bytes.extend(hex::decode(&rest[..2]).expect("two hexadecimal digits follow a percent sign"));
                 rest = &rest[2..];
             }
             b'+' => bytes.push(b' '),
@@ -308,11 +254,7 @@ mod tests {
             access_key: "AKIAIOSFODNN7EXAMPLE".into(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
         };
-        let signer = Signer::new(
-            &credentials,
-            "us-east-1",
-            time::macros::datetime!(2013-05-24 00:00:00 UTC),
-        );
+        let signer = Signer::new(&credentials, "us-east-1", time::macros::datetime!(2013-05-24 00:00:00 UTC));
         let mut head = Head {
             method: "GET".into(),
             path: "/test.txt".into(),
@@ -323,10 +265,7 @@ mod tests {
             ],
         };
         let signature = signer.sign_header(&mut head, &sha256_hex(b""));
-        assert_eq!(
-            signature,
-            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
-        );
+        assert_eq!(signature, "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
     }
 
     /// The example of Amazon's "Authenticating Requests: Using Query Parameters".
@@ -336,11 +275,7 @@ mod tests {
             access_key: "AKIAIOSFODNN7EXAMPLE".into(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
         };
-        let signer = Signer::new(
-            &credentials,
-            "us-east-1",
-            time::macros::datetime!(2013-05-24 00:00:00 UTC),
-        );
+        let signer = Signer::new(&credentials, "us-east-1", time::macros::datetime!(2013-05-24 00:00:00 UTC));
         let mut head = Head {
             method: "GET".into(),
             path: "/test.txt".into(),
@@ -349,9 +284,6 @@ mod tests {
         };
         signer.presign(&mut head, 86_400);
         let (_, signature) = &head.query[head.query.len() - 1];
-        assert_eq!(
-            signature,
-            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
-        );
+        assert_eq!(signature, "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404");
     }
 }

@@ -41,12 +41,7 @@ impl Tracer {
                 std::thread::sleep(Duration::from_millis(300));
                 return Ok(tracer);
             }
-            if tracer
-                .process
-                .try_wait()
-                .is_ok_and(|status| status.is_some())
-                || Instant::now() > deadline
-            {
+            if tracer.process.try_wait().is_ok_and(|status| status.is_some()) || Instant::now() > deadline {
                 return Err(format!("strace may not attach: {}", said.trim()));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -57,10 +52,7 @@ impl Tracer {
     pub fn finish(mut self) -> Vec<String> {
         self.detach();
         let text = fs::read(&self.output).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        text.unwrap_or_default()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     fn detach(&mut self) {

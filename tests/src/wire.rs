@@ -47,18 +47,13 @@ impl Wire {
     /// Sends the request over a connection of its own.
     pub async fn send(&self, address: SocketAddr) -> io::Result<Reply> {
         let mut connection = Connection::open(address).await?;
-        connection
-            .exchange(&self.method, &self.head_bytes(), &self.body)
-            .await
+        connection.exchange(&self.method, &self.head_bytes(), &self.body).await
     }
 }
 
 /// Sends raw bytes and reads one answer.
 pub async fn exchange_raw(address: SocketAddr, request: &[u8]) -> io::Result<Reply> {
-    Connection::open(address)
-        .await?
-        .exchange("RAW", request, b"")
-        .await
+    Connection::open(address).await?.exchange("RAW", request, b"").await
 }
 
 /// An answer.
@@ -77,10 +72,7 @@ pub struct Reply {
 impl Reply {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The ETag header, or the empty string.
@@ -118,11 +110,7 @@ impl Reply {
     /// Requires an S3 error.
     #[track_caller]
     pub fn expect_error(self, status: u16, code: &str) -> Reply {
-        assert_eq!(
-            (self.status, self.code().as_str()),
-            (status, code),
-            "unexpected answer: {self:?}"
-        );
+        assert_eq!((self.status, self.code().as_str()), (status, code), "unexpected answer: {self:?}");
         self
     }
 }
@@ -140,11 +128,7 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
-        Ok(Connection {
-            read,
-            write,
-            buffer: BytesMut::with_capacity(64 * 1024),
-        })
+        Ok(Connection { read, write, buffer: BytesMut::with_capacity(64 * 1024) })
     }
 
     /// Writes bytes without waiting for an answer.
@@ -171,11 +155,7 @@ impl Connection {
         body: &[u8],
         keep_body: bool,
     ) -> io::Result<Reply> {
-        let Connection {
-            read,
-            write,
-            buffer,
-        } = self;
+        let Connection { read, write, buffer } = self;
         let send = async {
             write.write_all(head).await?;
             write.write_all(body).await?;
@@ -194,17 +174,13 @@ impl Connection {
                 }
             }
         };
-        tokio::time::timeout(EXCHANGE_TIMEOUT, both)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        tokio::time::timeout(EXCHANGE_TIMEOUT, both).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
     /// Reads one answer.
     pub async fn read_reply(&mut self) -> io::Result<Reply> {
         let receive = read_reply(&mut self.read, &mut self.buffer, false, true);
-        tokio::time::timeout(EXCHANGE_TIMEOUT, receive)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        tokio::time::timeout(EXCHANGE_TIMEOUT, receive).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 }
 
@@ -219,26 +195,13 @@ async fn read_reply(
         if status < 200 {
             continue;
         }
-        let mut reply = Reply {
-            status,
-            headers,
-            body: Bytes::new(),
-            body_bytes: 0,
-        };
+        let mut reply = Reply { status, headers, body: Bytes::new(), body_bytes: 0 };
         if without_body || status == 204 || status == 304 {
             return Ok(reply);
         }
         let mut kept = BytesMut::new();
-        let mut body = BodyReader {
-            read,
-            buffer,
-            kept: keep_body.then_some(&mut kept),
-            received: 0,
-        };
-        if reply
-            .header("transfer-encoding")
-            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
-        {
+        let mut body = BodyReader { read, buffer, kept: keep_body.then_some(&mut kept), received: 0 };
+        if reply.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             body.chunked().await?;
         } else if let Some(length) = reply.header("content-length") {
             let length = length.parse().map_err(|_| invalid("content-length"))?;
@@ -261,16 +224,10 @@ async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()>
 }
 
 fn invalid(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the answer's {what} is malformed"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("the answer's {what} is malformed"))
 }
 
-async fn read_head(
-    read: &mut OwnedReadHalf,
-    buffer: &mut BytesMut,
-) -> io::Result<(u16, Vec<(String, String)>)> {
+async fn read_head(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<(u16, Vec<(String, String)>)> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
@@ -283,10 +240,7 @@ async fn read_head(
     let head = buffer.split_to(end + 4);
     let head = String::from_utf8_lossy(&head[..end]).into_owned();
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1))
-        .and_then(|status| status.parse().ok());
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
@@ -315,9 +269,7 @@ impl BodyReader<'_> {
             if self.buffer.is_empty() {
                 fill(self.read, self.buffer).await?;
             }
-            let available = usize::try_from(length)
-                .unwrap_or(usize::MAX)
-                .min(self.buffer.len());
+            let available = usize::try_from(length).unwrap_or(usize::MAX).min(self.buffer.len());
             self.consume(available);
             length -= available as u64;
         }

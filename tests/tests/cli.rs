@@ -9,11 +9,7 @@ use cairn_tests::random::body;
 use cairn_tests::{Cairn, Config};
 
 fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn append_to_config(cairn: &Cairn, line: &str) {
@@ -40,28 +36,13 @@ fn printed_configuration_hides_secrets_and_shows_origins() {
     let output = output.unwrap();
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
-    assert!(
-        !printed.contains(&cairn.client().credentials.secret_key),
-        "{printed}"
-    );
-    assert!(
-        printed.contains(&cairn.client().credentials.access_key),
-        "{printed}"
-    );
-    let region = printed
-        .lines()
-        .find(|line| line.starts_with("region"))
-        .unwrap_or_default();
-    assert!(
-        region.contains("eu-north-1") && region.contains("CAIRN_REGION"),
-        "{printed}"
-    );
+    assert!(!printed.contains(&cairn.client().credentials.secret_key), "{printed}");
+    assert!(printed.contains(&cairn.client().credentials.access_key), "{printed}");
+    let region = printed.lines().find(|line| line.starts_with("region")).unwrap_or_default();
+    assert!(region.contains("eu-north-1") && region.contains("CAIRN_REGION"), "{printed}");
     assert!(printed.contains("default"), "{printed}");
     toml::from_str::<toml::Table>(&String::from_utf8_lossy(&output.stdout)).unwrap();
-    assert!(
-        !cairn.data_dir().exists(),
-        "printing the configuration created data"
-    );
+    assert!(!cairn.data_dir().exists(), "printing the configuration created data");
 }
 
 #[test]
@@ -77,16 +58,12 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
             command.env("CAIRN_REGION", region);
         }
         let output = command.output().unwrap();
-        let printed: toml::Table =
-            toml::from_str(&String::from_utf8_lossy(&output.stdout)).unwrap();
+        let printed: toml::Table = toml::from_str(&String::from_utf8_lossy(&output.stdout)).unwrap();
         printed["region"].as_str().unwrap().to_owned()
     };
     assert_eq!(region(None, None), "us-east-1");
     assert_eq!(region(None, Some("from-environment")), "from-environment");
-    assert_eq!(
-        region(Some("from-flag"), Some("from-environment")),
-        "from-flag"
-    );
+    assert_eq!(region(Some("from-flag"), Some("from-environment")), "from-flag");
 }
 
 #[test]
@@ -94,10 +71,7 @@ fn an_unknown_setting_is_an_error_that_names_it() {
     let mut cairn = Cairn::prepare(Config::default());
     append_to_config(&cairn, "no_such_setting = 1");
     let error = cairn.launch().unwrap_err();
-    assert!(
-        error.status.is_some_and(|status| !status.success()),
-        "{error:?}"
-    );
+    assert!(error.status.is_some_and(|status| !status.success()), "{error:?}");
     assert!(error.log.contains("no_such_setting"), "{error:?}");
 }
 
@@ -106,26 +80,15 @@ fn settings_that_make_no_sense_are_errors_that_name_them() {
     for (old, new, named) in [
         ("region = \"us-east-1\"", "region = \"\"", "region"),
         ("listen = \"127.0.0.1", "listen = \"nowhere", "listen"),
-        (
-            "free_space_floor_bytes = ",
-            "free_space_floor_bytes = -",
-            "free_space_floor_bytes",
-        ),
-        (
-            "cairn-other-access",
-            "cairn-test-access",
-            "cairn-test-access",
-        ),
+        ("free_space_floor_bytes = ", "free_space_floor_bytes = -", "free_space_floor_bytes"),
+        ("cairn-other-access", "cairn-test-access", "cairn-test-access"),
     ] {
         let mut cairn = Cairn::prepare(Config::default());
         let config = fs::read_to_string(cairn.config_file()).unwrap();
         assert!(config.contains(old));
         fs::write(cairn.config_file(), config.replace(old, new)).unwrap();
         let error = cairn.launch().unwrap_err();
-        assert!(
-            error.status.is_some_and(|status| !status.success()),
-            "{new}: {error:?}"
-        );
+        assert!(error.status.is_some_and(|status| !status.success()), "{new}: {error:?}");
         assert!(error.log.contains(named), "{new}: {error:?}");
         assert!(!error.log.contains("panicked"), "{error:?}");
     }
@@ -136,48 +99,32 @@ async fn a_second_process_on_the_same_data_is_refused() {
     let cairn = Cairn::start(Config::default());
     let client = cairn.client();
     let bucket = client.fresh_bucket("locked").await;
-    let mut second = Cairn::prepare(Config {
-        data_dir: Some(cairn.data_dir()),
-        ..Config::default()
-    });
+    let mut second = Cairn::prepare(Config { data_dir: Some(cairn.data_dir()), ..Config::default() });
     let error = second.launch().unwrap_err();
-    assert!(
-        error.status.is_some_and(|status| !status.success()),
-        "{error:?}"
-    );
+    assert!(error.status.is_some_and(|status| !status.success()), "{error:?}");
     assert!(
         error.log.contains(cairn.data_dir().to_str().unwrap()),
         "the message does not name the directory: {error:?}"
     );
     let (status, _) = second.check();
     assert_eq!(status, Some(2), "a check beside a running server");
-    client
-        .put(&bucket, "key", "the first one still works")
-        .await;
+    client.put(&bucket, "key", "the first one still works").await;
 }
 
 #[tokio::test]
 async fn generated_credentials_are_shown_once_and_keep_working() {
-    let mut cairn = Cairn::start(Config {
-        accounts: false,
-        ..Config::default()
-    });
+    let mut cairn = Cairn::start(Config { accounts: false, ..Config::default() });
     let first = cairn.log();
     let (access_key, secret_key) = shown_credentials(&first);
     let client = cairn.client_with(&access_key, &secret_key);
     let bucket = client.fresh_bucket("generated").await;
     cairn.restart();
-    assert!(
-        !cairn.log()[first.len()..].contains(&secret_key),
-        "the secret is shown again"
-    );
+    assert!(!cairn.log()[first.len()..].contains(&secret_key), "the secret is shown again");
     client.put(&bucket, "key", "x").await;
     cairn.stop();
     for file in cairn_tests::harness::files_below(&cairn.data_dir()) {
         let bytes = fs::read(&file).unwrap();
-        let found = bytes
-            .windows(secret_key.len())
-            .any(|window| window == secret_key.as_bytes());
+        let found = bytes.windows(secret_key.len()).any(|window| window == secret_key.as_bytes());
         assert!(!found, "{} holds the secret in plain", file.display());
     }
 }
@@ -185,10 +132,7 @@ async fn generated_credentials_are_shown_once_and_keep_working() {
 /// The credentials in the `aws` example that the first start prints.
 fn shown_credentials(log: &str) -> (String, String) {
     let value = |name: &str| {
-        let start = log
-            .find(name)
-            .unwrap_or_else(|| panic!("{name} is not shown:\n{log}"))
-            + name.len();
+        let start = log.find(name).unwrap_or_else(|| panic!("{name} is not shown:\n{log}")) + name.len();
         let rest = log[start..].trim_start_matches(['=', ':', ' ', '"', '\'']);
         rest.split(|character: char| character.is_whitespace() || "\"'\\".contains(character))
             .next()
@@ -200,50 +144,27 @@ fn shown_credentials(log: &str) -> (String, String) {
 
 #[tokio::test]
 async fn there_are_no_default_credentials() {
-    let cairn = Cairn::start(Config {
-        accounts: false,
-        ..Config::default()
-    });
-    for (access_key, secret_key) in [
-        ("minioadmin", "minioadmin"),
-        ("admin", "admin"),
-        ("root", "root"),
-        ("cairn", "cairn"),
-        ("", ""),
-    ] {
-        let reply = cairn
-            .client_with(access_key, secret_key)
-            .call("GET", "/")
-            .send()
-            .await;
-        assert!(
-            [400, 403].contains(&reply.status),
-            "{access_key}: {reply:?}"
-        );
+    let cairn = Cairn::start(Config { accounts: false, ..Config::default() });
+    for (access_key, secret_key) in
+        [("minioadmin", "minioadmin"), ("admin", "admin"), ("root", "root"), ("cairn", "cairn"), ("", "")]
+    {
+        let reply = cairn.client_with(access_key, secret_key).call("GET", "/").send().await;
+        assert!([400, 403].contains(&reply.status), "{access_key}: {reply:?}");
     }
 }
 
 #[test]
 fn the_master_key_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
-    let cairn = Cairn::start(Config {
-        accounts: false,
-        ..Config::default()
-    });
-    let mode = fs::metadata(cairn.data_dir().join("master.key"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let cairn = Cairn::start(Config { accounts: false, ..Config::default() });
+    let mode = fs::metadata(cairn.data_dir().join("master.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
 fn a_master_key_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut cairn = Cairn::start(Config {
-        accounts: false,
-        ..Config::default()
-    });
+    let mut cairn = Cairn::start(Config { accounts: false, ..Config::default() });
     cairn.stop();
     let path = cairn.data_dir().join("master.key");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
@@ -269,9 +190,7 @@ async fn a_check_of_whole_data_is_clean() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("checked").await;
     for size in [0, 10, 100_000, 3_000_000] {
-        client
-            .put(&bucket, &format!("key-{size}"), body(1, size))
-            .await;
+        client.put(&bucket, &format!("key-{size}"), body(1, size)).await;
     }
     cairn.stop();
     let (status, output) = cairn.check();
@@ -291,10 +210,7 @@ async fn a_check_reports_a_missing_file() {
     fs::remove_file(&file).unwrap();
     let (status, output) = cairn.check();
     assert_eq!(status, Some(1), "{output}");
-    assert!(
-        output.contains(file.file_name().unwrap().to_str().unwrap()),
-        "{output}"
-    );
+    assert!(output.contains(file.file_name().unwrap().to_str().unwrap()), "{output}");
 }
 
 #[test]

@@ -22,10 +22,7 @@ struct FlippedBit {
 impl FlippedBit {
     fn at(path: &Path, offset: u64) -> FlippedBit {
         flip(path, offset);
-        FlippedBit {
-            path: path.into(),
-            offset,
-        }
+        FlippedBit { path: path.into(), offset }
     }
 }
 
@@ -49,10 +46,7 @@ fn length(path: &Path) -> u64 {
 
 fn index_files(cairn: &Cairn, extension: &str) -> Vec<PathBuf> {
     let files = files_below(&cairn.data_dir().join("index"));
-    files
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .collect()
+    files.into_iter().filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 
 async fn with_one_large_object(purpose: &str) -> (Cairn, Client, String, PathBuf) {
@@ -94,10 +88,7 @@ fn blob_offsets(file: &Path) -> Vec<(&'static str, u64)> {
 fn trailer_start(file: &Path) -> u64 {
     let bytes = fs::read(file).unwrap();
     let magic = b"CAIRNEND";
-    bytes
-        .windows(magic.len())
-        .rposition(|window| window == magic)
-        .unwrap() as u64
+    bytes.windows(magic.len()).rposition(|window| window == magic).unwrap() as u64
 }
 
 #[tokio::test]
@@ -108,10 +99,7 @@ async fn a_flipped_bit_in_a_blob_is_never_served() {
     for (structure, offset) in blob_offsets(&file) {
         let _flipped = FlippedBit::at(&file, offset);
         match client.object("GET", &bucket, "key").try_send().await {
-            Ok(reply) if reply.status == 200 => assert!(
-                reply.body == content,
-                "{structure}: wrong bytes were served"
-            ),
+            Ok(reply) if reply.status == 200 => assert!(reply.body == content, "{structure}: wrong bytes were served"),
             Ok(reply) => {
                 assert!(reply.status >= 500, "{structure}: {reply:?}");
                 noticed += 1;
@@ -129,21 +117,12 @@ async fn ranges_beside_a_damaged_chunk_are_served_and_others_are_not() {
     let (_cairn, client, bucket, file) = with_one_large_object("flipped-range").await;
     let content = body(1, LARGE_BYTES);
     let _flipped = FlippedBit::at(&file, 4_096 + 2 * 16 + 65_536 + 1_000);
-    let get = |range: &str| {
-        client
-            .object("GET", &bucket, "key")
-            .header("range", range)
-            .try_send()
-    };
+    let get = |range: &str| client.object("GET", &bucket, "key").header("range", range).try_send();
     let beside = get("bytes=0-65535").await.unwrap().expect(206);
     assert!(beside.body == content[..65_536]);
     for range in ["bytes=66536-66536", "bytes=131071-131071", "bytes=0-299999"] {
         if let Ok(reply) = get(range).await {
-            assert!(
-                reply.status >= 500,
-                "{range}: a damaged chunk was served with status {}",
-                reply.status
-            );
+            assert!(reply.status >= 500, "{range}: a damaged chunk was served with status {}", reply.status);
         }
     }
 }
@@ -157,10 +136,7 @@ async fn a_check_names_the_damaged_blob() {
         let _flipped = FlippedBit::at(&file, offset);
         let (status, report) = cairn.check();
         assert_eq!(status, Some(1), "{structure}: {report}");
-        assert!(
-            report.contains(&name),
-            "{structure}: the report does not name {name}: {report}"
-        );
+        assert!(report.contains(&name), "{structure}: the report does not name {name}: {report}");
     }
     assert_eq!(cairn.check().0, Some(0));
 }
@@ -187,11 +163,7 @@ async fn a_shortened_or_lengthened_blob_is_never_served_in_full() {
 async fn two_swapped_blobs_are_not_mistaken_for_each_other() {
     let (mut cairn, client, bucket, first) = with_one_large_object("swapped").await;
     client.put(&bucket, "second", body(2, LARGE_BYTES)).await;
-    let second = cairn
-        .blob_files()
-        .into_iter()
-        .find(|file| *file != first)
-        .unwrap();
+    let second = cairn.blob_files().into_iter().find(|file| *file != first).unwrap();
     cairn.stop();
     let (one, two) = (fs::read(&first).unwrap(), fs::read(&second).unwrap());
     fs::write(&first, two).unwrap();
@@ -213,10 +185,7 @@ async fn with_flushed_index(purpose: &str) -> (Cairn, Client, String, Vec<(Strin
     let bucket = client.fresh_bucket(purpose).await;
     let mut objects = Vec::new();
     for number in 0..60 {
-        let (key, content) = (
-            format!("key-{number:03}"),
-            body(number, 100 + 200 * number as usize),
-        );
+        let (key, content) = (format!("key-{number:03}"), body(number, 100 + 200 * number as usize));
         client.put(&bucket, &key, content.clone()).await;
         objects.push((key, content));
     }
@@ -242,10 +211,9 @@ async fn read_all(
     let mut errors = 0;
     for (key, content) in objects {
         match client.object("GET", bucket, key).try_send().await {
-            Ok(reply) if reply.status == 200 => assert!(
-                reply.body == content,
-                "{damage}: {key}: wrong bytes were served"
-            ),
+            Ok(reply) if reply.status == 200 => {
+                assert!(reply.body == content, "{damage}: {key}: wrong bytes were served")
+            }
             Ok(reply) => {
                 assert!(reply.status >= 500, "{damage}: {key}: {reply:?}");
                 errors += 1;
@@ -259,8 +227,7 @@ async fn read_all(
 
 /// Damages copies of one kind of index file at several places.
 async fn damaged_index_files_are_noticed(extension: &str) {
-    let (mut cairn, client, bucket, objects) =
-        with_flushed_index(&format!("flipped-{extension}")).await;
+    let (mut cairn, client, bucket, objects) = with_flushed_index(&format!("flipped-{extension}")).await;
     let files = index_files(&cairn, extension);
     assert!(
         !files.is_empty(),
@@ -280,29 +247,18 @@ async fn damaged_index_files_are_noticed(extension: &str) {
         let (status, report) = cairn.check();
         let errors = read_all(&mut cairn, &client, &bucket, &objects, &damage).await;
         if errors > 0 {
-            assert_ne!(
-                status,
-                Some(0),
-                "{damage}: {errors} errors, but the check is clean: {report}"
-            );
+            assert_ne!(status, Some(0), "{damage}: {errors} errors, but the check is clean: {report}");
         }
         noticed += usize::from(status != Some(0));
         fs::remove_dir_all(&data).unwrap();
         run_cp(&copy, &data);
     }
     assert!(noticed > 0, "no damage was noticed");
-    assert_eq!(
-        read_all(&mut cairn, &client, &bucket, &objects, "none").await,
-        0
-    );
+    assert_eq!(read_all(&mut cairn, &client, &bucket, &objects, "none").await, 0);
 }
 
 fn run_cp(from: &Path, to: &Path) {
-    let status = std::process::Command::new("cp")
-        .arg("-a")
-        .args([from, to])
-        .status()
-        .unwrap();
+    let status = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
     assert!(status.success());
 }
 
@@ -322,9 +278,7 @@ async fn a_flipped_bit_in_the_middle_of_the_log_stops_writing() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("flipped-log").await;
     for number in 0..300 {
-        client
-            .put(&bucket, &format!("key-{number:03}"), body(number, 2_000))
-            .await;
+        client.put(&bucket, &format!("key-{number:03}"), body(number, 2_000)).await;
         if number == 200 {
             // The watermark is renewed lazily; it bounds what can be lost unseen.
             tokio::time::sleep(Duration::from_secs(3)).await;
@@ -332,10 +286,7 @@ async fn a_flipped_bit_in_the_middle_of_the_log_stops_writing() {
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     cairn.kill9();
-    let log = index_files(&cairn, "log")
-        .into_iter()
-        .max_by_key(|path| length(path))
-        .unwrap();
+    let log = index_files(&cairn, "log").into_iter().max_by_key(|path| length(path)).unwrap();
     flip(&log, length(&log) / 2);
     match cairn.launch() {
         Err(error) => assert!(error.log.contains("watermark"), "{error:?}"),
@@ -343,16 +294,8 @@ async fn a_flipped_bit_in_the_middle_of_the_log_stops_writing() {
             let (ready, reason) = cairn.ops_get("/health/ready").unwrap();
             assert_eq!(ready, 503, "a loss in the middle of the log went unseen");
             assert!(reason.contains("watermark"), "{reason}");
-            client
-                .object("PUT", &bucket, "new")
-                .body("x")
-                .send()
-                .await
-                .expect(503);
-            assert_eq!(
-                client.get(&bucket, "key-000").await.expect(200).body,
-                body(0, 2_000)
-            );
+            client.object("PUT", &bucket, "new").body("x").send().await.expect(503);
+            assert_eq!(client.get(&bucket, "key-000").await.expect(200).body, body(0, 2_000));
         }
     }
     cairn.kill9();
@@ -382,12 +325,7 @@ async fn a_damaged_watermark_is_noticed_after_an_unclean_stop() {
         Err(error) => assert!(error.log.contains("watermark"), "{error:?}"),
         Ok(()) => {
             let (ready, reason) = cairn.ops_get("/health/ready").unwrap();
-            assert_eq!(
-                ready,
-                503,
-                "a damaged watermark was ignored: {}",
-                cairn.log()
-            );
+            assert_eq!(ready, 503, "a damaged watermark was ignored: {}", cairn.log());
             assert!(reason.contains("watermark"), "{reason}");
         }
     }

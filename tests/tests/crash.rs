@@ -16,11 +16,7 @@ const POWER_CUTS_SOAK: usize = 200;
 
 /// The first number, or the second with `CAIRN_SOAK=1`.
 fn cycles(usual: usize, soak: usize) -> usize {
-    if std::env::var("CAIRN_SOAK").is_ok_and(|value| value == "1") {
-        soak
-    } else {
-        usual
-    }
+    if std::env::var("CAIRN_SOAK").is_ok_and(|value| value == "1") { soak } else { usual }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,10 +33,7 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         tokio::time::sleep(Duration::from_millis(200 + random.below(600) as u64)).await;
         cairn.kill9();
         ledger.finish(load).await;
-        assert!(
-            ledger.acknowledgements() > before,
-            "cycle {cycle}: nothing was acknowledged"
-        );
+        assert!(ledger.acknowledgements() > before, "cycle {cycle}: nothing was acknowledged");
         cairn.start_again();
         ledger.verify(&client).await;
     }
@@ -71,19 +64,12 @@ async fn a_kill_during_start_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
     let directory = tempfile::tempdir().unwrap();
-    let mount = match Mount::ext4(
-        &directory.path().join("disk"),
-        &directory.path().join("image"),
-        2_048,
-    ) {
+    let mount = match Mount::ext4(&directory.path().join("disk"), &directory.path().join("image"), 2_048) {
         Ok(mount) => mount,
         Err(reason) => skip!("no loop-mounted ext4: {reason}"),
     };
     let data_dir = directory.path().join("disk/data");
-    let mut cairn = Cairn::start(Config {
-        data_dir: Some(data_dir),
-        ..Config::default()
-    });
+    let mut cairn = Cairn::start(Config { data_dir: Some(data_dir), ..Config::default() });
     let client = cairn.client();
     let bucket = client.fresh_bucket("power-cut").await;
     let mut ledger = Ledger::new(&bucket, 0xC07);
@@ -98,10 +84,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         cairn.kill9();
         ledger.finish(load).await;
-        assert!(
-            ledger.acknowledgements() > before,
-            "cycle {cycle}: nothing was acknowledged"
-        );
+        assert!(ledger.acknowledgements() > before, "cycle {cycle}: nothing was acknowledged");
         mount.remount().unwrap();
         cairn.start_again();
         ledger.verify(&client).await;

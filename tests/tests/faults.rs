@@ -18,43 +18,17 @@ async fn a_failed_sync_turns_the_store_read_only(call: &str, size: usize) -> Res
     client.put(&bucket, "small", small.clone()).await;
     client.put(&bucket, "large", large.clone()).await;
 
-    let tracer = Tracer::attach(
-        &cairn,
-        &[
-            "-e",
-            &format!("trace={call}"),
-            "-e",
-            &format!("inject={call}:error=EIO"),
-        ],
-    )?;
-    let failed = client
-        .object("PUT", &bucket, "failed")
-        .body(body(3, size))
-        .send()
-        .await;
-    assert!(
-        failed.status >= 500,
-        "a PUT whose {call} failed was answered: {failed:?}"
-    );
+    let tracer = Tracer::attach(&cairn, &["-e", &format!("trace={call}"), "-e", &format!("inject={call}:error=EIO")])?;
+    let failed = client.object("PUT", &bucket, "failed").body(body(3, size)).send().await;
+    assert!(failed.status >= 500, "a PUT whose {call} failed was answered: {failed:?}");
     drop(tracer);
 
-    let refused = client
-        .object("PUT", &bucket, "after")
-        .body("x")
-        .send()
-        .await;
+    let refused = client.object("PUT", &bucket, "after").body("x").send().await;
     assert_eq!(refused.status, 503, "{refused:?}");
-    client
-        .object("DELETE", &bucket, "small")
-        .send()
-        .await
-        .expect(503);
+    client.object("DELETE", &bucket, "small").send().await.expect(503);
     let (ready, reason) = cairn.ops_get("/health/ready").unwrap();
     assert_eq!(ready, 503, "{reason}");
-    assert!(
-        reason.contains("read-only"),
-        "the reason is not given: {reason}"
-    );
+    assert!(reason.contains("read-only"), "the reason is not given: {reason}");
     assert!(client.get(&bucket, "small").await.expect(200).body == small);
     assert!(client.get(&bucket, "large").await.expect(200).body == large);
 
@@ -63,11 +37,7 @@ async fn a_failed_sync_turns_the_store_read_only(call: &str, size: usize) -> Res
     assert!(client.get(&bucket, "small").await.expect(200).body == small);
     assert!(client.get(&bucket, "large").await.expect(200).body == large);
     let uncertain = client.get(&bucket, "failed").await;
-    assert!(
-        uncertain.status == 404 || uncertain.body == body(3, size),
-        "{}",
-        uncertain.status
-    );
+    assert!(uncertain.status == 404 || uncertain.body == body(3, size), "{}", uncertain.status);
     client.put(&bucket, "after", "x").await;
     cairn.stop();
     let (status, report) = cairn.check();
@@ -130,30 +100,17 @@ async fn a_full_disk_refuses_writes_and_recovers_without_a_restart() {
     };
     assert!(stored > 4, "the disk was full from the start: {refusal:?}");
     assert!([503, 507].contains(&refusal.status), "{refusal:?}");
-    assert!(
-        refusal.xml("Message").to_lowercase().contains("space"),
-        "{refusal:?}"
-    );
+    assert!(refusal.xml("Message").to_lowercase().contains("space"), "{refusal:?}");
     for number in 0..stored {
-        let got = client
-            .get(&bucket, &format!("key-{number}"))
-            .await
-            .expect(200);
-        assert!(
-            got.body == body(number as u64, OBJECT_BYTES),
-            "key-{number}: other bytes"
-        );
+        let got = client.get(&bucket, &format!("key-{number}")).await.expect(200);
+        assert!(got.body == body(number as u64, OBJECT_BYTES), "key-{number}: other bytes");
     }
     for number in 0..stored {
         client.delete(&bucket, &format!("key-{number}")).await;
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     while put(1_000).send().await.status != 200 {
-        assert!(
-            Instant::now() < deadline,
-            "no PUT succeeds although everything was deleted:\n{}",
-            cairn.log()
-        );
+        assert!(Instant::now() < deadline, "no PUT succeeds although everything was deleted:\n{}", cairn.log());
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     assert_eq!(cairn.ops_get("/health/ready").unwrap().0, 200);

@@ -47,10 +47,7 @@ struct Context {
 impl Drop for Context {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "the model failed with seed {} at step {}",
-                self.seed, self.step
-            );
+            eprintln!("the model failed with seed {} at step {}", self.seed, self.step);
         }
     }
 }
@@ -64,13 +61,7 @@ async fn random_operations_agree_with_the_model() {
         let client = cairn.client();
         let bucket = client.fresh_bucket("model").await;
         let (objects, uploads) = (BTreeMap::new(), Vec::new());
-        let mut model = Model {
-            random: Random::new(seed),
-            client,
-            bucket,
-            objects,
-            uploads,
-        };
+        let mut model = Model { random: Random::new(seed), client, bucket, objects, uploads };
         let mut context = Context { seed, step: 0 };
         for step in 0..STEPS {
             context.step = step;
@@ -110,10 +101,8 @@ impl Model {
     }
 
     fn key(&mut self) -> String {
-        let words = [
-            "a", "b", "a/", "a/b", "a/b/c", "dir/x", "dir/y", "dir//z", "é", "sp ace", "p%+",
-            "日/本", "\u{1}x",
-        ];
+        let words =
+            ["a", "b", "a/", "a/b", "a/b/c", "dir/x", "dir/y", "dir//z", "é", "sp ace", "p%+", "日/本", "\u{1}x"];
         let word = *self.random.pick(&words);
         match self.random.below(3) {
             0 => format!("{word}{}", self.random.below(4)),
@@ -133,9 +122,7 @@ impl Model {
     }
 
     fn colour(&mut self) -> Option<String> {
-        self.random
-            .one_in(2)
-            .then(|| format!("colour-{}", self.random.below(100)))
+        self.random.one_in(2).then(|| format!("colour-{}", self.random.below(100)))
     }
 
     fn call(&self, method: &str, key: &str) -> Call {
@@ -154,10 +141,7 @@ impl Model {
             }
             1 => {
                 let matching = self.random.one_in(2);
-                let etag = existing
-                    .clone()
-                    .filter(|_| matching)
-                    .unwrap_or_else(|| digest::etag(b"other"));
+                let etag = existing.clone().filter(|_| matching).unwrap_or_else(|| digest::etag(b"other"));
                 call = call.header("if-match", &etag);
                 expected = match &existing {
                     None => 404,
@@ -168,10 +152,7 @@ impl Model {
             2 => call = call.header("content-md5", &content_md5(&bytes)),
             3 => {
                 let algorithm = *self.random.pick(&digest::CHECKSUM_ALGORITHMS);
-                call = call.header(
-                    &digest::checksum_header(algorithm),
-                    &digest::checksum(algorithm, &bytes),
-                );
+                call = call.header(&digest::checksum_header(algorithm), &digest::checksum(algorithm, &bytes));
             }
             _ => {}
         }
@@ -179,15 +160,7 @@ impl Model {
         if expected == 200 {
             let etag = digest::etag(&bytes);
             assert_eq!(reply.etag(), etag);
-            self.objects.insert(
-                key,
-                Object {
-                    bytes,
-                    etag,
-                    colour,
-                    parts: None,
-                },
-            );
+            self.objects.insert(key, Object { bytes, etag, colour, parts: None });
         }
     }
 
@@ -203,37 +176,18 @@ impl Model {
             0 if !object.bytes.is_empty() => {
                 let first = self.random.below(object.bytes.len());
                 let last = first + self.random.below(object.bytes.len());
-                let reply = call
-                    .header("range", &format!("bytes={first}-{last}"))
-                    .send()
-                    .await
-                    .expect(206);
+                let reply = call.header("range", &format!("bytes={first}-{last}")).send().await.expect(206);
                 let last = last.min(object.bytes.len() - 1);
                 check_object(&reply, method, &object, &object.bytes[first..=last]);
             }
-            1 => drop(
-                call.header("if-none-match", &object.etag)
-                    .send()
-                    .await
-                    .expect(304),
-            ),
-            2 => drop(
-                call.header("if-match", &digest::etag(b"other"))
-                    .send()
-                    .await
-                    .expect(412),
-            ),
+            1 => drop(call.header("if-none-match", &object.etag).send().await.expect(304)),
+            2 => drop(call.header("if-match", &digest::etag(b"other")).send().await.expect(412)),
             3 => {
                 let reply = call.query("partNumber", "1").send().await.expect(206);
                 let parts = object.parts.map(|parts| parts.to_string());
                 assert_eq!(reply.header("x-amz-mp-parts-count"), parts.as_deref());
             }
-            _ => check_object(
-                &call.send().await.expect(200),
-                method,
-                &object,
-                &object.bytes,
-            ),
+            _ => check_object(&call.send().await.expect(200), method, &object, &object.bytes),
         }
     }
 
@@ -245,18 +199,12 @@ impl Model {
 
     async fn delete_many(&mut self) {
         let keys: BTreeSet<String> = (0..5).map(|_| self.key()).collect();
-        let objects: String = keys
-            .iter()
-            .map(|key| format!("<Object><Key>{}</Key></Object>", xml::escape(key)))
-            .collect();
+        let objects: String =
+            keys.iter().map(|key| format!("<Object><Key>{}</Key></Object>", xml::escape(key))).collect();
         let document = format!("<Delete>{objects}</Delete>");
         let call = self.client.bucket("POST", &self.bucket).query("delete", "");
-        let reply = call
-            .header("content-md5", &content_md5(document.as_bytes()))
-            .body(document)
-            .send()
-            .await
-            .expect(200);
+        let reply =
+            call.header("content-md5", &content_md5(document.as_bytes())).body(document).send().await.expect(200);
         assert!(!reply.text().contains("<Error>"), "{reply:?}");
         for key in keys {
             self.objects.remove(&key);
@@ -284,15 +232,7 @@ impl Model {
         // A copy is one piece, whatever its source was.
         assert_eq!(etag, digest::etag(&object.bytes));
         let colour = replaced.unwrap_or(object.colour);
-        self.objects.insert(
-            to,
-            Object {
-                bytes: object.bytes,
-                etag,
-                colour,
-                parts: None,
-            },
-        );
+        self.objects.insert(to, Object { bytes: object.bytes, etag, colour, parts: None });
     }
 
     async fn list(&mut self) {
@@ -301,38 +241,20 @@ impl Model {
         let page_size = *self.random.pick(&[1, 2, 5, 1_000]);
         let expected = self.expected_listing(prefix, delimiter);
         let v2 = self.random.one_in(2);
-        let call = self
-            .client
-            .bucket("GET", &self.bucket)
-            .query("encoding-type", "url")
-            .query("prefix", prefix);
-        let call = call
-            .query("delimiter", delimiter)
-            .query("max-keys", &page_size.to_string());
+        let call = self.client.bucket("GET", &self.bucket).query("encoding-type", "url").query("prefix", prefix);
+        let call = call.query("delimiter", delimiter).query("max-keys", &page_size.to_string());
         let mut listed = Vec::new();
         let mut marker = String::new();
         loop {
-            let mut call = if v2 {
-                call.clone().query("list-type", "2")
-            } else {
-                call.clone()
-            };
+            let mut call = if v2 { call.clone().query("list-type", "2") } else { call.clone() };
             if !marker.is_empty() {
                 call = call.query(if v2 { "continuation-token" } else { "marker" }, &marker);
             }
             let page = call.send().await.expect(200);
-            let mut entries: Vec<String> = page
-                .xml_all("Key")
-                .iter()
-                .map(|key| form_decode(key))
-                .collect();
+            let mut entries: Vec<String> = page.xml_all("Key").iter().map(|key| form_decode(key)).collect();
             let text = page.text();
             let folded = xml::sections(&text, "CommonPrefixes").into_iter();
-            entries.extend(
-                folded
-                    .filter_map(|inner| xml::text(inner, "Prefix"))
-                    .map(|prefix| form_decode(&prefix)),
-            );
+            entries.extend(folded.filter_map(|inner| xml::text(inner, "Prefix")).map(|prefix| form_decode(&prefix)));
             entries.sort();
             listed.extend(entries);
             if page.xml("IsTruncated") != "true" {
@@ -344,18 +266,13 @@ impl Model {
                 (false, next) => form_decode(&next),
             };
         }
-        assert_eq!(
-            listed, expected,
-            "prefix {prefix:?} delimiter {delimiter:?} page size {page_size} v2 {v2}"
-        );
+        assert_eq!(listed, expected, "prefix {prefix:?} delimiter {delimiter:?} page size {page_size} v2 {v2}");
     }
 
     fn expected_listing(&self, prefix: &str, delimiter: &str) -> Vec<String> {
         let mut entries = BTreeSet::new();
         for key in self.objects.keys().filter(|key| key.starts_with(prefix)) {
-            let position = key[prefix.len()..]
-                .find(delimiter)
-                .filter(|_| !delimiter.is_empty());
+            let position = key[prefix.len()..].find(delimiter).filter(|_| !delimiter.is_empty());
             entries.insert(match position {
                 Some(position) => key[..prefix.len() + position + delimiter.len()].to_owned(),
                 None => key.clone(),
@@ -366,16 +283,9 @@ impl Model {
 
     async fn create_upload(&mut self) {
         let (key, colour) = (self.key(), self.colour());
-        let upload = multipart::Upload::create_with(&self.client, &self.bucket, &key, |call| {
-            with_colour(call, &colour)
-        })
-        .await;
-        self.uploads.push(Upload {
-            key,
-            id: upload.id,
-            colour,
-            parts: BTreeMap::new(),
-        });
+        let upload =
+            multipart::Upload::create_with(&self.client, &self.bucket, &key, |call| with_colour(call, &colour)).await;
+        self.uploads.push(Upload { key, id: upload.id, colour, parts: BTreeMap::new() });
     }
 
     async fn upload_part(&mut self) {
@@ -393,10 +303,7 @@ impl Model {
         };
         let upload = &mut self.uploads[at];
         let call = self.client.object("PUT", &self.bucket, &upload.key);
-        let call = call
-            .query("partNumber", &number.to_string())
-            .query("uploadId", &upload.id)
-            .body(bytes.clone());
+        let call = call.query("partNumber", &number.to_string()).query("uploadId", &upload.id).body(bytes.clone());
         assert_eq!(call.send().await.expect(200).etag(), digest::etag(&bytes));
         upload.parts.insert(number, bytes);
     }
@@ -407,41 +314,24 @@ impl Model {
         }
         let at = self.random.below(self.uploads.len());
         let upload = self.uploads[at].clone();
-        let leave_out = self
-            .random
-            .one_in(3)
-            .then(|| self.random.below(4) as u32 + 1);
-        let chosen: Vec<(&u32, &Vec<u8>)> = upload
-            .parts
-            .iter()
-            .filter(|(number, _)| Some(**number) != leave_out)
-            .collect();
-        let parts: Vec<(u32, String)> = chosen
-            .iter()
-            .map(|(number, bytes)| (**number, digest::etag(bytes)))
-            .collect();
+        let leave_out = self.random.one_in(3).then(|| self.random.below(4) as u32 + 1);
+        let chosen: Vec<(&u32, &Vec<u8>)> =
+            upload.parts.iter().filter(|(number, _)| Some(**number) != leave_out).collect();
+        let parts: Vec<(u32, String)> = chosen.iter().map(|(number, bytes)| (**number, digest::etag(bytes))).collect();
         let call = self.call("POST", &upload.key).query("uploadId", &upload.id);
         let reply = call.body(multipart::complete_document(&parts)).send().await;
         let Some((_, before_last)) = chosen.split_last() else {
             reply.expect_error(400, "MalformedXML");
             return;
         };
-        if before_last
-            .iter()
-            .any(|(_, bytes)| bytes.len() < PART_BYTES_MIN)
-        {
+        if before_last.iter().any(|(_, bytes)| bytes.len() < PART_BYTES_MIN) {
             reply.expect_error(400, "EntityTooSmall");
             return;
         }
         let slices: Vec<&[u8]> = chosen.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         let etag = digest::multipart_etag(&slices);
         assert_eq!(reply.expect(200).xml("ETag"), etag);
-        let object = Object {
-            bytes: slices.concat(),
-            etag,
-            colour: upload.colour,
-            parts: Some(slices.len()),
-        };
+        let object = Object { bytes: slices.concat(), etag, colour: upload.colour, parts: Some(slices.len()) };
         self.objects.insert(upload.key, object);
         self.uploads.remove(at);
     }
@@ -452,9 +342,7 @@ impl Model {
         }
         let at = self.random.below(self.uploads.len());
         let upload = self.uploads.remove(at);
-        let call = self
-            .call("DELETE", &upload.key)
-            .query("uploadId", &upload.id);
+        let call = self.call("DELETE", &upload.key).query("uploadId", &upload.id);
         call.clone().send().await.expect(204);
         call.send().await.expect_error(404, "NoSuchUpload");
     }
@@ -464,62 +352,30 @@ impl Model {
             return;
         }
         let upload = self.uploads[self.random.below(self.uploads.len())].clone();
-        let reply = self
-            .call("GET", &upload.key)
-            .query("uploadId", &upload.id)
-            .send()
-            .await
-            .expect(200);
+        let reply = self.call("GET", &upload.key).query("uploadId", &upload.id).send().await.expect(200);
         let numbers: Vec<String> = upload.parts.keys().map(u32::to_string).collect();
-        let etags: Vec<String> = upload
-            .parts
-            .values()
-            .map(|bytes| digest::etag(bytes))
-            .collect();
-        assert_eq!(
-            (reply.xml_all("PartNumber"), reply.xml_all("ETag")),
-            (numbers, etags)
-        );
+        let etags: Vec<String> = upload.parts.values().map(|bytes| digest::etag(bytes)).collect();
+        assert_eq!((reply.xml_all("PartNumber"), reply.xml_all("ETag")), (numbers, etags));
     }
 
     async fn list_uploads(&mut self) {
-        let call = self
-            .client
-            .bucket("GET", &self.bucket)
-            .query("uploads", "")
-            .query("encoding-type", "url");
+        let call = self.client.bucket("GET", &self.bucket).query("uploads", "").query("encoding-type", "url");
         let reply = call.send().await.expect(200);
-        let keys = reply
-            .xml_all("Key")
-            .into_iter()
-            .map(|key| form_decode(&key));
+        let keys = reply.xml_all("Key").into_iter().map(|key| form_decode(&key));
         let listed: BTreeSet<(String, String)> = keys.zip(reply.xml_all("UploadId")).collect();
-        let expected = self
-            .uploads
-            .iter()
-            .map(|upload| (upload.key.clone(), upload.id.clone()))
-            .collect();
+        let expected = self.uploads.iter().map(|upload| (upload.key.clone(), upload.id.clone())).collect();
         assert_eq!(listed, expected);
     }
 
     async fn delete_bucket_that_is_not_empty(&mut self) {
         if !self.objects.is_empty() {
-            self.client
-                .bucket("DELETE", &self.bucket)
-                .send()
-                .await
-                .expect_error(409, "BucketNotEmpty");
+            self.client.bucket("DELETE", &self.bucket).send().await.expect_error(409, "BucketNotEmpty");
         }
     }
 
     async fn compare_everything(&mut self) {
         for (key, object) in &self.objects {
-            check_object(
-                &self.client.get(&self.bucket, key).await.expect(200),
-                "GET",
-                object,
-                &object.bytes,
-            );
+            check_object(&self.client.get(&self.bucket, key).await.expect(200), "GET", object, &object.bytes);
         }
         self.list().await;
         self.list_uploads().await;
@@ -536,10 +392,7 @@ fn with_colour(call: Call, colour: &Option<String>) -> Call {
 fn check_object(reply: &Reply, method: &str, object: &Object, bytes: &[u8]) {
     assert_eq!(reply.etag(), object.etag);
     assert_eq!(reply.header("x-amz-meta-colour"), object.colour.as_deref());
-    assert_eq!(
-        reply.header("content-length"),
-        Some(bytes.len().to_string().as_str())
-    );
+    assert_eq!(reply.header("content-length"), Some(bytes.len().to_string().as_str()));
     if method == "GET" {
         assert!(reply.body == bytes, "other bytes came back");
     }

@@ -57,9 +57,7 @@ async fn every_promised_kind_of_metric_is_there() {
         .filter_map(|line| line.split(['{', ' ']).next())
         .collect();
     for words in promised {
-        let found = names
-            .iter()
-            .any(|name| words.iter().all(|word| name.contains(word)));
+        let found = names.iter().any(|name| words.iter().all(|word| name.contains(word)));
         assert!(found, "no metric is named with {words:?}:\n{metrics}");
     }
 }
@@ -83,17 +81,9 @@ async fn metrics_and_logs_hold_no_secret_and_no_key() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("canary").await;
-    let call = client
-        .object("PUT", &bucket, "key")
-        .header("x-amz-meta-a", "canary-in-metadata")
-        .body("canary-in-body");
+    let call = client.object("PUT", &bucket, "key").header("x-amz-meta-a", "canary-in-metadata").body("canary-in-body");
     call.send().await.expect(200);
-    client
-        .object("GET", &bucket, "key")
-        .presigned(60)
-        .send()
-        .await
-        .expect(200);
+    client.object("GET", &bucket, "key").presigned(60).send().await.expect(200);
     client.get(&bucket, "missing").await.expect(404);
     let metrics = cairn.ops_get("/metrics").unwrap().1;
     let log = cairn.log();
@@ -120,8 +110,5 @@ async fn a_request_leaves_one_log_line_with_its_id() {
     let log = cairn.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(id)).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(
-        lines[0].contains("PutObject") && lines[0].contains("200"),
-        "{lines:?}"
-    );
+    assert!(lines[0].contains("PutObject") && lines[0].contains("200"), "{lines:?}");
 }

@@ -20,24 +20,13 @@ async fn a_true_checksum_is_kept_and_shown_on_demand() {
     let content = body(1, 100_000);
     for algorithm in CHECKSUM_ALGORITHMS {
         let value = checksum(algorithm, &content);
-        let put = client
-            .object("PUT", &bucket, algorithm)
-            .header(&checksum_header(algorithm), &value);
+        let put = client.object("PUT", &bucket, algorithm).header(&checksum_header(algorithm), &value);
         let put = put.body(content.clone()).send().await.expect(200);
         assert_eq!(shown(&put, algorithm), Some(value.clone()));
         for method in ["GET", "HEAD"] {
             let call = client.object(method, &bucket, algorithm);
-            let asked = call
-                .clone()
-                .header("x-amz-checksum-mode", "ENABLED")
-                .send()
-                .await
-                .expect(200);
-            assert_eq!(
-                shown(&asked, algorithm),
-                Some(value.clone()),
-                "{method} {algorithm}"
-            );
+            let asked = call.clone().header("x-amz-checksum-mode", "ENABLED").send().await.expect(200);
+            assert_eq!(shown(&asked, algorithm), Some(value.clone()), "{method} {algorithm}");
             assert_eq!(asked.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
             let unasked = call.send().await.expect(200);
             assert_eq!(shown(&unasked, algorithm), None, "{method} {algorithm}");
@@ -53,13 +42,8 @@ async fn a_false_checksum_stores_nothing() {
     for size in [10, 300_000] {
         for algorithm in CHECKSUM_ALGORITHMS {
             let wrong = checksum(algorithm, b"something else");
-            let put = client
-                .object("PUT", &bucket, "key")
-                .header(&checksum_header(algorithm), &wrong);
-            put.body(body(1, size))
-                .send()
-                .await
-                .expect_error(400, "BadDigest");
+            let put = client.object("PUT", &bucket, "key").header(&checksum_header(algorithm), &wrong);
+            put.body(body(1, size)).send().await.expect_error(400, "BadDigest");
         }
     }
     assert!(client.keys(&bucket).await.is_empty());
@@ -71,15 +55,8 @@ async fn a_malformed_checksum_is_an_invalid_request() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("malformed").await;
     for algorithm in CHECKSUM_ALGORITHMS {
-        for value in [
-            "!!!!",
-            "YWI=",
-            "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5eg==",
-        ] {
-            let put = client
-                .object("PUT", &bucket, "key")
-                .header(&checksum_header(algorithm), value)
-                .body("content");
+        for value in ["!!!!", "YWI=", "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5eg=="] {
+            let put = client.object("PUT", &bucket, "key").header(&checksum_header(algorithm), value).body("content");
             put.send().await.expect_error(400, "InvalidRequest");
         }
     }
@@ -95,10 +72,7 @@ async fn two_checksums_are_an_invalid_request() {
         .object("PUT", &bucket, "key")
         .header("x-amz-checksum-crc32", &checksum("CRC32", b"content"))
         .header("x-amz-checksum-sha1", &checksum("SHA1", b"content"));
-    put.body("content")
-        .send()
-        .await
-        .expect_error(400, "InvalidRequest");
+    put.body("content").send().await.expect_error(400, "InvalidRequest");
     assert!(client.keys(&bucket).await.is_empty());
 }
 
@@ -118,27 +92,13 @@ async fn trailing_checksums_are_verified() {
                     trailers: vec![(checksum_header(algorithm), value)],
                 };
                 let put = client.object("PUT", &bucket, "key").body(content.clone());
-                put.clone()
-                    .chunked(chunking(value.clone()))
-                    .send()
-                    .await
-                    .expect(200);
-                let got = client
-                    .object("GET", &bucket, "key")
-                    .header("x-amz-checksum-mode", "ENABLED")
-                    .send()
-                    .await;
-                assert!(
-                    got.body == content,
-                    "{algorithm} signed={signed} size {size}: other bytes"
-                );
+                put.clone().chunked(chunking(value.clone())).send().await.expect(200);
+                let got = client.object("GET", &bucket, "key").header("x-amz-checksum-mode", "ENABLED").send().await;
+                assert!(got.body == content, "{algorithm} signed={signed} size {size}: other bytes");
                 assert_eq!(shown(&got, algorithm), Some(value));
                 client.delete(&bucket, "key").await;
                 let wrong = checksum(algorithm, b"something else");
-                put.chunked(chunking(wrong))
-                    .send()
-                    .await
-                    .expect_error(400, "BadDigest");
+                put.chunked(chunking(wrong)).send().await.expect_error(400, "BadDigest");
                 client.get(&bucket, "key").await.expect(404);
             }
         }
@@ -155,10 +115,7 @@ async fn a_declared_trailer_that_does_not_come_stores_nothing() {
         signed: false,
         trailers: vec![("x-amz-checksum-crc32".into(), "AAAAAA==".into())],
     };
-    let call = client
-        .object("PUT", &bucket, "key")
-        .body(body(3, 2_500))
-        .chunked(chunking);
+    let call = client.object("PUT", &bucket, "key").body(body(3, 2_500)).chunked(chunking);
     let (mut wire, mut pieces) = call.build_pieces();
     *pieces.last_mut().unwrap() = b"\r\n".to_vec();
     wire.body = pieces.concat().into();
@@ -174,32 +131,14 @@ async fn a_copy_keeps_the_checksum_or_computes_the_one_asked_for() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("copy").await;
     let content = body(4, 50_000);
-    let put = client
-        .object("PUT", &bucket, "source")
-        .header("x-amz-checksum-sha1", &checksum("SHA1", &content));
+    let put = client.object("PUT", &bucket, "source").header("x-amz-checksum-sha1", &checksum("SHA1", &content));
     put.body(content.clone()).send().await.expect(200);
-    let copy = |key: &str| {
-        client
-            .object("PUT", &bucket, key)
-            .header("x-amz-copy-source", &format!("{bucket}/source"))
-    };
+    let copy = |key: &str| client.object("PUT", &bucket, key).header("x-amz-copy-source", &format!("{bucket}/source"));
     copy("same").send().await.expect(200);
-    copy("other")
-        .header("x-amz-checksum-algorithm", "CRC32C")
-        .send()
-        .await
-        .expect(200);
+    copy("other").header("x-amz-checksum-algorithm", "CRC32C").send().await.expect(200);
     for (key, algorithm) in [("same", "SHA1"), ("other", "CRC32C")] {
-        let head = client
-            .object("HEAD", &bucket, key)
-            .header("x-amz-checksum-mode", "ENABLED")
-            .send()
-            .await;
-        assert_eq!(
-            shown(&head, algorithm),
-            Some(checksum(algorithm, &content)),
-            "{key}"
-        );
+        let head = client.object("HEAD", &bucket, key).header("x-amz-checksum-mode", "ENABLED").send().await;
+        assert_eq!(shown(&head, algorithm), Some(checksum(algorithm, &content)), "{key}");
     }
 }
 
@@ -211,29 +150,21 @@ async fn upload_with(
     parts: &[Vec<u8>],
 ) -> (Upload, String) {
     let upload = Upload::create_with(client, bucket, "key", |call| {
-        call.header("x-amz-checksum-algorithm", algorithm)
-            .header("x-amz-checksum-type", kind)
+        call.header("x-amz-checksum-algorithm", algorithm).header("x-amz-checksum-type", kind)
     })
     .await;
     let mut document = String::new();
     for (number, part) in (1..).zip(parts) {
         let value = checksum(algorithm, part);
-        let reply = upload
-            .part(number, part.clone())
-            .header(&checksum_header(algorithm), &value)
-            .send()
-            .await
-            .expect(200);
+        let reply =
+            upload.part(number, part.clone()).header(&checksum_header(algorithm), &value).send().await.expect(200);
         assert_eq!(shown(&reply, algorithm), Some(value.clone()));
         document.push_str(&format!(
             "<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag><Checksum{algorithm}>{value}</Checksum{algorithm}></Part>",
             reply.etag()
         ));
     }
-    (
-        upload,
-        format!("<CompleteMultipartUpload>{document}</CompleteMultipartUpload>"),
-    )
+    (upload, format!("<CompleteMultipartUpload>{document}</CompleteMultipartUpload>"))
 }
 
 #[tokio::test]
@@ -258,22 +189,10 @@ async fn multipart_checksums_are_composite_or_of_the_full_object() {
             _ => checksum(algorithm, &whole),
         };
         let complete = upload.call("POST").body(document).send().await.expect(200);
-        assert_eq!(
-            complete.xml(&format!("Checksum{algorithm}")),
-            expected,
-            "{algorithm} {kind}"
-        );
+        assert_eq!(complete.xml(&format!("Checksum{algorithm}")), expected, "{algorithm} {kind}");
         assert_eq!(complete.xml("ChecksumType"), kind);
-        let head = client
-            .object("HEAD", &bucket, "key")
-            .header("x-amz-checksum-mode", "ENABLED")
-            .send()
-            .await;
-        assert_eq!(
-            shown(&head, algorithm),
-            Some(expected),
-            "{algorithm} {kind}"
-        );
+        let head = client.object("HEAD", &bucket, "key").header("x-amz-checksum-mode", "ENABLED").send().await;
+        assert_eq!(shown(&head, algorithm), Some(expected), "{algorithm} {kind}");
         assert_eq!(head.header("x-amz-checksum-type"), Some(kind));
     }
 }
@@ -283,22 +202,13 @@ async fn combinations_that_s3_does_not_know_are_refused() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("combinations").await;
-    for (algorithm, kind) in [
-        ("SHA1", "FULL_OBJECT"),
-        ("SHA256", "FULL_OBJECT"),
-        ("CRC64NVME", "COMPOSITE"),
-    ] {
+    for (algorithm, kind) in [("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")] {
         let call = client.object("POST", &bucket, "key").query("uploads", "");
-        let call = call
-            .header("x-amz-checksum-algorithm", algorithm)
-            .header("x-amz-checksum-type", kind);
+        let call = call.header("x-amz-checksum-algorithm", algorithm).header("x-amz-checksum-type", kind);
         call.send().await.expect_error(400, "InvalidRequest");
     }
     let call = client.object("POST", &bucket, "key").query("uploads", "");
-    call.header("x-amz-checksum-algorithm", "CRC99")
-        .send()
-        .await
-        .expect_error(400, "InvalidRequest");
+    call.header("x-amz-checksum-algorithm", "CRC99").send().await.expect_error(400, "InvalidRequest");
 }
 
 #[tokio::test]
@@ -306,26 +216,11 @@ async fn a_part_with_a_false_checksum_is_refused() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("false-part").await;
-    let upload = Upload::create_with(&client, &bucket, "key", |call| {
-        call.header("x-amz-checksum-algorithm", "CRC32C")
-    })
-    .await;
+    let upload =
+        Upload::create_with(&client, &bucket, "key", |call| call.header("x-amz-checksum-algorithm", "CRC32C")).await;
     let wrong = checksum("CRC32C", b"something else");
-    upload
-        .part(1, "x")
-        .header("x-amz-checksum-crc32c", &wrong)
-        .send()
-        .await
-        .expect_error(400, "BadDigest");
-    assert!(
-        upload
-            .call("GET")
-            .send()
-            .await
-            .expect(200)
-            .xml_all("PartNumber")
-            .is_empty()
-    );
+    upload.part(1, "x").header("x-amz-checksum-crc32c", &wrong).send().await.expect_error(400, "BadDigest");
+    assert!(upload.call("GET").send().await.expect(200).xml_all("PartNumber").is_empty());
 }
 
 #[tokio::test]
@@ -336,10 +231,7 @@ async fn a_complete_with_a_false_checksum_is_refused() {
     let parts = [body(7, 1_000)];
     let (upload, document) = upload_with(&client, &bucket, "CRC32", "FULL_OBJECT", &parts).await;
     let wrong = checksum("CRC32", b"something else");
-    let complete = upload
-        .call("POST")
-        .body(document.clone())
-        .header("x-amz-checksum-crc32", &wrong);
+    let complete = upload.call("POST").body(document.clone()).header("x-amz-checksum-crc32", &wrong);
     complete.send().await.expect_error(400, "BadDigest");
     let altered = document.replace(&checksum("CRC32", &parts[0]), &wrong);
     upload.call("POST").body(altered).send().await.expect(400);
@@ -358,12 +250,8 @@ async fn an_upload_of_one_checksum_refuses_parts_of_another() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("mixed").await;
-    let upload = Upload::create_with(&client, &bucket, "key", |call| {
-        call.header("x-amz-checksum-algorithm", "SHA256")
-    })
-    .await;
-    let part = upload
-        .part(1, "x")
-        .header("x-amz-checksum-crc32", &checksum("CRC32", b"x"));
+    let upload =
+        Upload::create_with(&client, &bucket, "key", |call| call.header("x-amz-checksum-algorithm", "SHA256")).await;
+    let part = upload.part(1, "x").header("x-amz-checksum-crc32", &checksum("CRC32", b"x"));
     part.send().await.expect_error(400, "InvalidRequest");
 }

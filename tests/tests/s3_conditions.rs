@@ -11,10 +11,7 @@ async fn conditional_reads_answer_as_s3_answers() {
     let bucket = client.fresh_bucket("conditional").await;
     let quoted = client.put(&bucket, "key", "x").await.etag();
     let (etag, bare) = (quoted.as_str(), quoted.trim_matches('"'));
-    let (past, future) = (
-        "Mon, 01 Jan 2001 00:00:00 GMT",
-        "Fri, 01 Jan 2094 00:00:00 GMT",
-    );
+    let (past, future) = ("Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2094 00:00:00 GMT");
     let other = "\"00000000000000000000000000000000\"";
     let table: [(&[(&str, &str)], u16); 14] = [
         (&[("if-match", etag)], 200),
@@ -30,10 +27,7 @@ async fn conditional_reads_answer_as_s3_answers() {
         (&[("if-unmodified-since", future)], 200),
         (&[("if-match", etag), ("if-unmodified-since", past)], 200),
         (&[("if-none-match", etag), ("if-modified-since", past)], 304),
-        (
-            &[("if-none-match", other), ("if-modified-since", past)],
-            200,
-        ),
+        (&[("if-none-match", other), ("if-modified-since", past)], 200),
     ];
     for (headers, status) in table {
         for method in ["GET", "HEAD"] {
@@ -59,24 +53,9 @@ async fn if_modified_since_the_objects_own_time_is_304() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("own-time").await;
     client.put(&bucket, "key", "x").await;
-    let modified = client
-        .head(&bucket, "key")
-        .await
-        .header("last-modified")
-        .unwrap()
-        .to_owned();
-    client
-        .object("GET", &bucket, "key")
-        .header("if-modified-since", &modified)
-        .send()
-        .await
-        .expect(304);
-    client
-        .object("GET", &bucket, "key")
-        .header("if-unmodified-since", &modified)
-        .send()
-        .await
-        .expect(200);
+    let modified = client.head(&bucket, "key").await.header("last-modified").unwrap().to_owned();
+    client.object("GET", &bucket, "key").header("if-modified-since", &modified).send().await.expect(304);
+    client.object("GET", &bucket, "key").header("if-unmodified-since", &modified).send().await.expect(200);
 }
 
 #[tokio::test]
@@ -84,17 +63,9 @@ async fn a_put_if_none_match_star_creates_once() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("create-once").await;
-    let put = |content: &'static str| {
-        client
-            .object("PUT", &bucket, "key")
-            .header("if-none-match", "*")
-            .body(content)
-    };
+    let put = |content: &'static str| client.object("PUT", &bucket, "key").header("if-none-match", "*").body(content);
     put("first").send().await.expect(200);
-    put("second")
-        .send()
-        .await
-        .expect_error(412, "PreconditionFailed");
+    put("second").send().await.expect_error(412, "PreconditionFailed");
     assert_eq!(client.get(&bucket, "key").await.text(), "first");
 }
 
@@ -107,10 +78,8 @@ async fn racing_conditional_creations_have_one_winner() {
         let key = format!("key-{round}");
         let puts: Vec<_> = (0..8)
             .map(|number| {
-                let call = client
-                    .object("PUT", &bucket, &key)
-                    .header("if-none-match", "*")
-                    .body(format!("by {number}"));
+                let call =
+                    client.object("PUT", &bucket, &key).header("if-none-match", "*").body(format!("by {number}"));
                 tokio::spawn(call.send())
             })
             .collect();
@@ -123,11 +92,7 @@ async fn racing_conditional_creations_have_one_winner() {
                 _ => drop(reply.expect_error(412, "PreconditionFailed")),
             }
         }
-        assert_eq!(
-            winners,
-            [client.get(&bucket, &key).await.expect(200).text()],
-            "round {round}"
-        );
+        assert_eq!(winners, [client.get(&bucket, &key).await.expect(200).text()], "round {round}");
     }
 }
 
@@ -137,25 +102,11 @@ async fn a_put_if_match_replaces_only_that_object() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("put-if-match").await;
     let etag = client.put(&bucket, "key", "first").await.etag();
-    let put = |key: &str, etag: &str| {
-        client
-            .object("PUT", &bucket, key)
-            .header("if-match", etag)
-            .body("second")
-    };
-    put("missing", &etag)
-        .send()
-        .await
-        .expect_error(404, "NoSuchKey");
-    put("key", "\"0\"")
-        .send()
-        .await
-        .expect_error(412, "PreconditionFailed");
+    let put = |key: &str, etag: &str| client.object("PUT", &bucket, key).header("if-match", etag).body("second");
+    put("missing", &etag).send().await.expect_error(404, "NoSuchKey");
+    put("key", "\"0\"").send().await.expect_error(412, "PreconditionFailed");
     put("key", etag.trim_matches('"')).send().await.expect(200);
-    put("key", &etag)
-        .send()
-        .await
-        .expect_error(412, "PreconditionFailed");
+    put("key", &etag).send().await.expect_error(412, "PreconditionFailed");
     assert_eq!(client.get(&bucket, "key").await.text(), "second");
 }
 
@@ -165,15 +116,8 @@ async fn a_delete_if_match_deletes_only_that_object() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("delete-if-match").await;
     let etag = client.put(&bucket, "key", "first").await.etag();
-    let delete = |etag: &str| {
-        client
-            .object("DELETE", &bucket, "key")
-            .header("if-match", etag)
-    };
-    delete("\"0\"")
-        .send()
-        .await
-        .expect_error(412, "PreconditionFailed");
+    let delete = |etag: &str| client.object("DELETE", &bucket, "key").header("if-match", etag);
+    delete("\"0\"").send().await.expect_error(412, "PreconditionFailed");
     client.get(&bucket, "key").await.expect(200);
     delete(&etag).send().await.expect(204);
     client.get(&bucket, "key").await.expect(404);

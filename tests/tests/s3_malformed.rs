@@ -9,11 +9,7 @@ use cairn_tests::{Cairn, Call, Client, Config};
 async fn refuse(call: Call, status: u16, code: &str) {
     let described = format!("{call:?}");
     let reply = call.send().await;
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (status, code),
-        "{described}\n{reply:?}"
-    );
+    assert_eq!((reply.status, reply.code().as_str()), (status, code), "{described}\n{reply:?}");
 }
 
 #[tokio::test]
@@ -40,18 +36,11 @@ async fn malformed_documents_are_malformed_xml() {
         entities,
     ] {
         let md5 = content_md5(document.as_bytes());
-        let call = client
-            .bucket("POST", &bucket)
-            .query("delete", "")
-            .header("content-md5", &md5);
+        let call = client.bucket("POST", &bucket).query("delete", "").header("content-md5", &md5);
         let reply = call.body(document.to_owned()).send().await;
-        let expected = reply.status == 400
-            && ["MalformedXML", "MissingRequestBodyError"].contains(&reply.code().as_str());
-        assert!(
-            expected,
-            "{:?}: {reply:?}",
-            &document[..document.len().min(100)]
-        );
+        let expected =
+            reply.status == 400 && ["MalformedXML", "MissingRequestBodyError"].contains(&reply.code().as_str());
+        assert!(expected, "{:?}: {reply:?}", &document[..document.len().min(100)]);
     }
     assert_eq!(client.keys(&bucket).await, ["key"]);
 }
@@ -62,10 +51,7 @@ async fn a_document_that_is_not_utf8_is_malformed_xml() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("not-utf8").await;
     let document = b"<Delete><Object><Key>\xff\xfe</Key></Object></Delete>".to_vec();
-    let call = client
-        .bucket("POST", &bucket)
-        .query("delete", "")
-        .header("content-md5", &content_md5(&document));
+    let call = client.bucket("POST", &bucket).query("delete", "").header("content-md5", &content_md5(&document));
     refuse(call.body(document), 400, "MalformedXML").await;
 }
 
@@ -76,46 +62,13 @@ async fn malformed_parameters_are_invalid_arguments() {
     let bucket = client.fresh_bucket("parameters").await;
     client.put(&bucket, "key", "x").await;
     let list = || client.bucket("GET", &bucket).query("list-type", "2");
+    refuse(list().query("max-keys", "99999999999999999999"), 400, "InvalidArgument").await;
+    refuse(list().query("encoding-type", "utf-16"), 400, "InvalidArgument").await;
+    refuse(client.bucket("GET", &bucket).query("list-type", "3"), 400, "InvalidArgument").await;
+    refuse(client.bucket("GET", &bucket).query("uploads", "").query("max-uploads", "x"), 400, "InvalidArgument").await;
+    refuse(client.object("GET", &bucket, "key").query("partNumber", "x"), 400, "InvalidArgument").await;
     refuse(
-        list().query("max-keys", "99999999999999999999"),
-        400,
-        "InvalidArgument",
-    )
-    .await;
-    refuse(
-        list().query("encoding-type", "utf-16"),
-        400,
-        "InvalidArgument",
-    )
-    .await;
-    refuse(
-        client.bucket("GET", &bucket).query("list-type", "3"),
-        400,
-        "InvalidArgument",
-    )
-    .await;
-    refuse(
-        client
-            .bucket("GET", &bucket)
-            .query("uploads", "")
-            .query("max-uploads", "x"),
-        400,
-        "InvalidArgument",
-    )
-    .await;
-    refuse(
-        client
-            .object("GET", &bucket, "key")
-            .query("partNumber", "x"),
-        400,
-        "InvalidArgument",
-    )
-    .await;
-    refuse(
-        client
-            .object("PUT", &bucket, "key")
-            .query("partNumber", "x")
-            .query("uploadId", "y"),
+        client.object("PUT", &bucket, "key").query("partNumber", "x").query("uploadId", "y"),
         400,
         "InvalidArgument",
     )
@@ -127,32 +80,12 @@ async fn malformed_headers_are_refused_with_s3s_codes() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("headers").await;
-    let put = |name: &str, value: &str| {
-        client
-            .object("PUT", &bucket, "key")
-            .header(name, value)
-            .body("x")
-    };
+    let put = |name: &str, value: &str| client.object("PUT", &bucket, "key").header(name, value).body("x");
     refuse(put("content-md5", "====="), 400, "InvalidDigest").await;
-    refuse(
-        put("x-amz-storage-class", "NOPE"),
-        400,
-        "InvalidStorageClass",
-    )
-    .await;
-    refuse(
-        put("x-amz-sdk-checksum-algorithm", "NOPE"),
-        400,
-        "InvalidRequest",
-    )
-    .await;
+    refuse(put("x-amz-storage-class", "NOPE"), 400, "InvalidStorageClass").await;
+    refuse(put("x-amz-sdk-checksum-algorithm", "NOPE"), 400, "InvalidRequest").await;
     refuse(put("x-amz-copy-source", "%zz"), 400, "InvalidArgument").await;
-    refuse(
-        put("x-amz-metadata-directive", "MAYBE").header("x-amz-copy-source", "/a/b"),
-        400,
-        "InvalidArgument",
-    )
-    .await;
+    refuse(put("x-amz-metadata-directive", "MAYBE").header("x-amz-copy-source", "/a/b"), 400, "InvalidArgument").await;
     assert!(client.keys(&bucket).await.is_empty());
 }
 
@@ -163,10 +96,7 @@ async fn a_put_without_a_length_is_411() {
     let bucket = client.fresh_bucket("length").await;
     let mut wire = client.object("PUT", &bucket, "key").build();
     wire.content_length = None;
-    wire.send(client.address)
-        .await
-        .unwrap()
-        .expect_error(411, "MissingContentLength");
+    wire.send(client.address).await.unwrap().expect_error(411, "MissingContentLength");
     client.get(&bucket, "key").await.expect(404);
 }
 
@@ -175,15 +105,9 @@ async fn an_object_over_5_gib_is_refused_before_its_body() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("too-large").await;
-    let mut wire = client
-        .object("PUT", &bucket, "key")
-        .unsigned_payload()
-        .build();
+    let mut wire = client.object("PUT", &bucket, "key").unsigned_payload().build();
     wire.content_length = Some(5 * 1024 * 1024 * 1024 + 1);
-    wire.send(client.address)
-        .await
-        .unwrap()
-        .expect_error(400, "EntityTooLarge");
+    wire.send(client.address).await.unwrap().expect_error(400, "EntityTooLarge");
 }
 
 #[tokio::test]
@@ -191,17 +115,13 @@ async fn paths_that_are_not_utf8_or_escape_nothing_are_refused() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("paths").await;
-    for path in [
-        format!("/{bucket}/%ff%fe"),
-        format!("/{bucket}/%zz"),
-        format!("/{bucket}/%"),
-        format!("/{bucket}/a%0"),
-    ] {
+    for path in
+        [format!("/{bucket}/%ff%fe"), format!("/{bucket}/%zz"), format!("/{bucket}/%"), format!("/{bucket}/a%0")]
+    {
         let reply = client.call("PUT", &path).body("x").send().await;
         assert!((400..500).contains(&reply.status), "{path}: {reply:?}");
         assert!(
-            ["InvalidURI", "InvalidArgument", "SignatureDoesNotMatch"]
-                .contains(&reply.code().as_str()),
+            ["InvalidURI", "InvalidArgument", "SignatureDoesNotMatch"].contains(&reply.code().as_str()),
             "{path}: {reply:?}"
         );
     }
@@ -213,13 +133,7 @@ async fn dots_in_a_path_are_a_key_and_no_way_up() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("dots").await;
-    for key in [
-        "../../../../tmp/escaped",
-        "..",
-        ".",
-        "a/../../b",
-        "/etc/passwd",
-    ] {
+    for key in ["../../../../tmp/escaped", "..", ".", "a/../../b", "/etc/passwd"] {
         client.put(&bucket, key, key.to_owned()).await;
         assert_eq!(client.get(&bucket, key).await.expect(200).text(), key);
     }
@@ -238,65 +152,34 @@ fn raw_requests(client: &Client) -> Vec<Vec<u8>> {
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec(),
         text("GET / HTTP/1.1\r\n\r\n".into()),
         text(format!("GET /\u{0} HTTP/1.1\r\nhost: {host}\r\n\r\n")),
-        text(format!(
-            "GET / HTTP/1.1\r\nhost: {host}\r\nbad header\r\n\r\n"
-        )),
-        text(format!(
-            "GET / HTTP/1.1\r\nhost: {host}\r\nhost: other\r\n\r\n"
-        )),
-        text(format!(
-            "PUT /b/k HTTP/1.1\r\nhost: {host}\r\ncontent-length: -1\r\n\r\n"
-        )),
-        text(format!(
-            "PUT /b/k HTTP/1.1\r\nhost: {host}\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcdef"
-        )),
+        text(format!("GET / HTTP/1.1\r\nhost: {host}\r\nbad header\r\n\r\n")),
+        text(format!("GET / HTTP/1.1\r\nhost: {host}\r\nhost: other\r\n\r\n")),
+        text(format!("PUT /b/k HTTP/1.1\r\nhost: {host}\r\ncontent-length: -1\r\n\r\n")),
+        text(format!("PUT /b/k HTTP/1.1\r\nhost: {host}\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcdef")),
         text(format!(
             "PUT /b/k HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\nabc"
         )),
-        text(format!(
-            "PUT /b/k HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc\r\n"
-        )),
+        text(format!("PUT /b/k HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc\r\n")),
         text(format!("BREW /pot HTTP/1.1\r\nhost: {host}\r\n\r\n")),
-        text(format!(
-            "GET http://other.example/ HTTP/1.1\r\nhost: {host}\r\n\r\n"
-        )),
+        text(format!("GET http://other.example/ HTTP/1.1\r\nhost: {host}\r\n\r\n")),
         text(format!("OPTIONS * HTTP/1.1\r\nhost: {host}\r\n\r\n")),
         text(format!("CONNECT {host} HTTP/1.1\r\nhost: {host}\r\n\r\n")),
-        text(format!(
-            "GET /{} HTTP/1.1\r\nhost: {host}\r\n\r\n",
-            "a".repeat(100_000)
-        )),
+        text(format!("GET /{} HTTP/1.1\r\nhost: {host}\r\n\r\n", "a".repeat(100_000))),
     ]
 }
 
 #[tokio::test]
 async fn bytes_that_are_no_request_never_hang_or_break_the_server() {
-    let limits = vec![
-        ("header_read_timeout_seconds", 2),
-        ("body_progress_timeout_seconds", 2),
-    ];
-    let cairn = Cairn::start(Config {
-        limits,
-        ..Config::default()
-    });
+    let limits = vec![("header_read_timeout_seconds", 2), ("body_progress_timeout_seconds", 2)];
+    let cairn = Cairn::start(Config { limits, ..Config::default() });
     let client = cairn.client();
     for request in raw_requests(&client) {
         let shown = String::from_utf8_lossy(&request[..request.len().min(120)]).into_owned();
-        let answer = tokio::time::timeout(
-            std::time::Duration::from_secs(45),
-            exchange_raw(client.address, &request),
-        );
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(45), exchange_raw(client.address, &request));
         match answer.await {
             Err(_) => panic!("{shown:?}: the server neither answers nor closes"),
-            Ok(Ok(reply)) => assert!(
-                (400..500).contains(&reply.status) || reply.status == 501,
-                "{shown:?}: {reply:?}"
-            ),
-            Ok(Err(error)) => assert_ne!(
-                error.kind(),
-                std::io::ErrorKind::ConnectionRefused,
-                "{shown:?}"
-            ),
+            Ok(Ok(reply)) => assert!((400..500).contains(&reply.status) || reply.status == 501, "{shown:?}: {reply:?}"),
+            Ok(Err(error)) => assert_ne!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{shown:?}"),
         }
     }
     client.call("GET", "/").send().await.expect(200);
@@ -307,13 +190,8 @@ async fn a_repeated_query_parameter_is_no_server_error() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("repeated").await;
-    let reply = client
-        .bucket("GET", &bucket)
-        .query("list-type", "2")
-        .query("prefix", "a")
-        .query("prefix", "b")
-        .send()
-        .await;
+    let reply =
+        client.bucket("GET", &bucket).query("list-type", "2").query("prefix", "a").query("prefix", "b").send().await;
     assert!(reply.status < 500, "{reply:?}");
 }
 
@@ -322,25 +200,14 @@ async fn errors_keep_the_connection_usable_or_close_it() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("drain").await;
-    let wire: Wire = client
-        .object("PUT", &bucket, "key")
-        .declared_payload(&sigv4::sha256_hex(b""))
-        .body(vec![7; 300_000])
-        .build();
-    let mut connection = cairn_tests::wire::Connection::open(client.address)
-        .await
-        .unwrap();
-    let refused = connection
-        .exchange("PUT", &wire.head_bytes(), &wire.body)
-        .await
-        .unwrap();
+    let wire: Wire =
+        client.object("PUT", &bucket, "key").declared_payload(&sigv4::sha256_hex(b"")).body(vec![7; 300_000]).build();
+    let mut connection = cairn_tests::wire::Connection::open(client.address).await.unwrap();
+    let refused = connection.exchange("PUT", &wire.head_bytes(), &wire.body).await.unwrap();
     assert_eq!(refused.status, 400, "{refused:?}");
     let next = client.call("GET", "/").build();
     match connection.exchange("GET", &next.head_bytes(), b"").await {
-        Ok(reply) => assert_eq!(
-            reply.status, 200,
-            "the rest of a refused body was read as a request: {reply:?}"
-        ),
+        Ok(reply) => assert_eq!(reply.status, 200, "the rest of a refused body was read as a request: {reply:?}"),
         Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut),
     }
 }

@@ -88,20 +88,10 @@ enum Scope {
 
 /// All that a stray request could change.
 async fn state(client: &Client, bucket: &str) -> (Vec<String>, Vec<String>, String, Vec<String>) {
-    let buckets = client
-        .call("GET", "/")
-        .send()
-        .await
-        .expect(200)
-        .xml_all("Name");
+    let buckets = client.call("GET", "/").send().await.expect(200).xml_all("Name");
     let content = client.get(bucket, "key").await.expect(200);
     let uploads = client.upload_ids(bucket).await;
-    (
-        buckets,
-        client.keys(bucket).await,
-        format!("{} {}", content.etag(), content.text()),
-        uploads,
-    )
+    (buckets, client.keys(bucket).await, format!("{} {}", content.etag(), content.text()), uploads)
 }
 
 #[tokio::test]
@@ -109,10 +99,7 @@ async fn what_is_not_implemented_says_so_and_changes_nothing() {
     let cairn = Cairn::start(cairn_tests::Config::default());
     let client = cairn.client();
     // An empty bucket is the one that a stray DELETE could remove; a full one shows strays on objects.
-    let (full, empty) = (
-        client.fresh_bucket("walk").await,
-        client.fresh_bucket("walk-empty").await,
-    );
+    let (full, empty) = (client.fresh_bucket("walk").await, client.fresh_bucket("walk-empty").await);
     client.put(&full, "key", "content").await;
     Upload::create(&client, &full, "open").await;
     let before = state(&client, &full).await;
@@ -131,17 +118,8 @@ async fn what_is_not_implemented_says_so_and_changes_nothing() {
                     continue;
                 }
                 for value in ["", "1"] {
-                    let body = if matches!(method, "PUT" | "POST") {
-                        "stray"
-                    } else {
-                        ""
-                    };
-                    let reply = client
-                        .call(method, path)
-                        .query(sub_resource, value)
-                        .body(body)
-                        .send()
-                        .await;
+                    let body = if matches!(method, "PUT" | "POST") { "stray" } else { "" };
+                    let reply = client.call(method, path).query(sub_resource, value).body(body).send().await;
                     if ![405, 501].contains(&reply.status) {
                         wrong.push(format!(
                             "{method} {path}?{sub_resource}={value}: {} {}",
@@ -153,16 +131,8 @@ async fn what_is_not_implemented_says_so_and_changes_nothing() {
             }
         }
     }
-    assert_eq!(
-        state(&client, &full).await,
-        before,
-        "something changed; answers: {wrong:#?}"
-    );
-    assert!(
-        wrong.is_empty(),
-        "{} answers are neither 501 nor 405: {wrong:#?}",
-        wrong.len()
-    );
+    assert_eq!(state(&client, &full).await, before, "something changed; answers: {wrong:#?}");
+    assert!(wrong.is_empty(), "{} answers are neither 501 nor 405: {wrong:#?}", wrong.len());
 }
 
 #[tokio::test]
@@ -177,16 +147,8 @@ async fn two_sub_resources_at_once_are_refused() {
         ("DELETE", "uploads", "policy"),
         ("POST", "delete", "uploads"),
     ] {
-        let reply = client
-            .bucket(method, &bucket)
-            .query(first, "2")
-            .query(second, "")
-            .send()
-            .await;
-        assert!(
-            (400..600).contains(&reply.status) && reply.status != 500,
-            "{method} {first}&{second}: {reply:?}"
-        );
+        let reply = client.bucket(method, &bucket).query(first, "2").query(second, "").send().await;
+        assert!((400..600).contains(&reply.status) && reply.status != 500, "{method} {first}&{second}: {reply:?}");
     }
     assert_eq!(client.keys(&bucket).await, ["key"]);
 }
@@ -197,18 +159,9 @@ async fn the_sdks_operation_hint_selects_nothing() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("x-id").await;
     client.put(&bucket, "key", "content").await;
-    let got = client
-        .object("GET", &bucket, "key")
-        .query("x-id", "DeleteObject")
-        .send()
-        .await;
+    let got = client.object("GET", &bucket, "key").query("x-id", "DeleteObject").send().await;
     assert_eq!((got.status, got.text().as_str()), (200, "content"));
-    client
-        .object("GET", &bucket, "key")
-        .query("x-id", "GetObject")
-        .send()
-        .await
-        .expect(200);
+    client.object("GET", &bucket, "key").query("x-id", "GetObject").send().await.expect(200);
     assert_eq!(client.keys(&bucket).await, ["key"]);
 }
 
@@ -227,16 +180,8 @@ async fn headers_of_features_that_are_not_there_are_not_ignored() {
         ("x-amz-grant-read", "id=\"somebody\""),
         ("x-amz-write-offset-bytes", "0"),
     ] {
-        let reply = client
-            .object("PUT", &bucket, "key")
-            .header(name, value)
-            .body("x")
-            .send()
-            .await;
-        assert!(
-            [400, 403, 501].contains(&reply.status),
-            "{name}: {value}: {reply:?}"
-        );
+        let reply = client.object("PUT", &bucket, "key").header(name, value).body("x").send().await;
+        assert!([400, 403, 501].contains(&reply.status), "{name}: {value}: {reply:?}");
     }
     assert!(client.keys(&bucket).await.is_empty());
 }

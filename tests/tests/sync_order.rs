@@ -9,7 +9,8 @@ use cairn_tests::random::body;
 use cairn_tests::strace::Tracer;
 use cairn_tests::{Cairn, Call, Client, Config, skip};
 
-const TRACED: &str = "trace=fdatasync,fsync,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2";
+const TRACED: &str =
+    "trace=fdatasync,fsync,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2";
 
 /// What a traced call did, in order of completion.
 #[derive(Debug, PartialEq)]
@@ -30,10 +31,7 @@ fn events(lines: &[String]) -> Vec<Event> {
         let Some((pid, rest)) = line.split_once(' ') else {
             continue;
         };
-        let call = rest
-            .trim_start()
-            .split_once(' ')
-            .map_or("", |(_, call)| call);
+        let call = rest.trim_start().split_once(' ').map_or("", |(_, call)| call);
         if is_answer(call) {
             events.push(Event::AnswerWritten);
         }
@@ -42,11 +40,7 @@ fn events(lines: &[String]) -> Vec<Event> {
             continue;
         }
         let resumed = call.starts_with("<...");
-        let begun = if resumed {
-            unfinished.remove(pid).unwrap_or_default()
-        } else {
-            call
-        };
+        let begun = if resumed { unfinished.remove(pid).unwrap_or_default() } else { call };
         if !call.contains(" = -1 ") {
             events.extend(finished(begun, call));
         }
@@ -55,21 +49,14 @@ fn events(lines: &[String]) -> Vec<Event> {
 }
 
 fn is_answer(call: &str) -> bool {
-    let writes = ["write(", "writev(", "sendto(", "sendmsg("]
-        .iter()
-        .any(|name| call.starts_with(name));
+    let writes = ["write(", "writev(", "sendto(", "sendmsg("].iter().any(|name| call.starts_with(name));
     writes && (call.contains("HTTP/1.1 200") || call.contains("HTTP/1.1 204"))
 }
 
 /// What a finished call did; its beginning names the file, its end shows what a read returned.
 fn finished(begun: &str, ended: &str) -> Option<Event> {
-    if ["read(", "readv(", "recvfrom(", "recvmsg("]
-        .iter()
-        .any(|name| begun.starts_with(name))
-    {
-        let request = ["PUT /", "DELETE /", "POST /"]
-            .iter()
-            .any(|method| ended.contains(method));
+    if ["read(", "readv(", "recvfrom(", "recvmsg("].iter().any(|name| begun.starts_with(name)) {
+        let request = ["PUT /", "DELETE /", "POST /"].iter().any(|method| ended.contains(method));
         return request.then_some(Event::RequestRead);
     }
     if !begun.starts_with("fdatasync(") && !begun.starts_with("fsync(") {
@@ -80,11 +67,7 @@ fn finished(begun: &str, ended: &str) -> Option<Event> {
         return Some(Event::WalSynced);
     }
     let (_, below) = path.split_once("/blobs/")?;
-    Some(if below.contains('/') {
-        Event::BlobSynced
-    } else {
-        Event::BlobFolderSynced
-    })
+    Some(if below.contains('/') { Event::BlobSynced } else { Event::BlobFolderSynced })
 }
 
 /// Traces one call; `None` (after saying why) where tracing is not permitted.
@@ -94,11 +77,7 @@ async fn trace(cairn: &Cairn, call: Call) -> Result<Vec<Event>, String> {
     assert!(reply.status < 300, "{reply:?}");
     let lines = tracer.finish();
     let events = events(&lines);
-    assert!(
-        events.contains(&Event::RequestRead),
-        "the request is not in the trace:\n{}",
-        lines.join("\n")
-    );
+    assert!(events.contains(&Event::RequestRead), "the request is not in the trace:\n{}", lines.join("\n"));
     Ok(events)
 }
 
@@ -125,10 +104,7 @@ async fn prepared() -> (Cairn, Client, String) {
 async fn a_small_put_is_answered_after_the_log_is_synced() {
     let (cairn, client, bucket) = prepared().await;
     match trace(&cairn, client.object("PUT", &bucket, "small").body("small")).await {
-        Ok(events) => assert_order(
-            &events,
-            &[Event::RequestRead, Event::WalSynced, Event::AnswerWritten],
-        ),
+        Ok(events) => assert_order(&events, &[Event::RequestRead, Event::WalSynced, Event::AnswerWritten]),
         Err(reason) => skip!("{reason}"),
     }
 }
@@ -137,10 +113,7 @@ async fn a_small_put_is_answered_after_the_log_is_synced() {
 async fn a_delete_is_answered_after_the_log_is_synced() {
     let (cairn, client, bucket) = prepared().await;
     match trace(&cairn, client.object("DELETE", &bucket, "existing")).await {
-        Ok(events) => assert_order(
-            &events,
-            &[Event::RequestRead, Event::WalSynced, Event::AnswerWritten],
-        ),
+        Ok(events) => assert_order(&events, &[Event::RequestRead, Event::WalSynced, Event::AnswerWritten]),
         Err(reason) => skip!("{reason}"),
     }
 }
@@ -148,23 +121,10 @@ async fn a_delete_is_answered_after_the_log_is_synced() {
 #[tokio::test]
 async fn a_large_put_syncs_its_file_its_folder_and_the_log_in_this_order() {
     let (cairn, client, bucket) = prepared().await;
-    match trace(
-        &cairn,
-        client
-            .object("PUT", &bucket, "large")
-            .body(body(1, 1_000_000)),
-    )
-    .await
-    {
+    match trace(&cairn, client.object("PUT", &bucket, "large").body(body(1, 1_000_000))).await {
         Ok(events) => assert_order(
             &events,
-            &[
-                Event::RequestRead,
-                Event::BlobSynced,
-                Event::BlobFolderSynced,
-                Event::WalSynced,
-                Event::AnswerWritten,
-            ],
+            &[Event::RequestRead, Event::BlobSynced, Event::BlobFolderSynced, Event::WalSynced, Event::AnswerWritten],
         ),
         Err(reason) => skip!("{reason}"),
     }
@@ -174,10 +134,7 @@ async fn a_large_put_syncs_its_file_its_folder_and_the_log_in_this_order() {
 async fn creating_a_bucket_is_answered_after_the_log_is_synced() {
     let (cairn, client, _) = prepared().await;
     match trace(&cairn, client.bucket("PUT", "traced-bucket")).await {
-        Ok(events) => assert_order(
-            &events,
-            &[Event::RequestRead, Event::WalSynced, Event::AnswerWritten],
-        ),
+        Ok(events) => assert_order(&events, &[Event::RequestRead, Event::WalSynced, Event::AnswerWritten]),
         Err(reason) => skip!("{reason}"),
     }
 }
@@ -194,8 +151,5 @@ fn a_trace_is_read_by_completion() {
     ]
     .map(String::from)
     .into();
-    assert_eq!(
-        events(&lines),
-        [Event::RequestRead, Event::WalSynced, Event::AnswerWritten]
-    );
+    assert_eq!(events(&lines), [Event::RequestRead, Event::WalSynced, Event::AnswerWritten]);
 }

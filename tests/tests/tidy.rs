@@ -7,15 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_tests::harness::files_below;
 
-const CRATES: [&str; 7] = [
-    "crypto",
-    "iam",
-    "lifecycle",
-    "replication",
-    "server",
-    "storage",
-    "tests",
-];
+const CRATES: [&str; 7] = ["crypto", "iam", "lifecycle", "replication", "server", "storage", "tests"];
 
 /// The crates of ours that each crate may depend on.
 const ARROWS: [(&str, &[&str]); 6] = [
@@ -23,10 +15,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("iam", &[]),
     ("lifecycle", &["storage"]),
     ("replication", &["storage", "crypto"]),
-    (
-        "server",
-        &["replication", "lifecycle", "storage", "iam", "crypto"],
-    ),
+    ("server", &["replication", "lifecycle", "storage", "iam", "crypto"]),
     ("storage", &["crypto"]),
 ];
 
@@ -45,10 +34,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
 const LINES_MAX: usize = 700;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// All Rust sources, as paths below the root with their text.
@@ -60,12 +46,7 @@ fn sources() -> Vec<(String, String)> {
         .flat_map(|folder| files_below(&folder))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
             (name, fs::read_to_string(&path).unwrap())
         })
         .collect()
@@ -103,20 +84,14 @@ fn crates_depend_only_along_the_arrows() {
             let Some(table) = manifest.get(section).and_then(toml::Value::as_table) else {
                 continue;
             };
-            for dependency in table
-                .keys()
-                .filter_map(|dependency| dependency.strip_prefix("cairn-"))
-            {
+            for dependency in table.keys().filter_map(|dependency| dependency.strip_prefix("cairn-")) {
                 if !allowed.contains(&dependency) {
                     findings.push(format!("{name}/Cargo.toml: {section}: cairn-{dependency}"));
                 }
             }
         }
     }
-    report(
-        "a crate depends on one that its arrow does not point to",
-        findings,
-    );
+    report("a crate depends on one that its arrow does not point to", findings);
 }
 
 #[test]
@@ -140,9 +115,7 @@ fn names_crate(line: &str, crate_name: &str) -> bool {
     let path = format!("{crate_name}::");
     line.match_indices(&path).any(|(position, _)| {
         let before = line[..position].chars().next_back();
-        !before.is_some_and(|character| {
-            character.is_alphanumeric() || character == '_' || character == ':'
-        })
+        !before.is_some_and(|character| character.is_alphanumeric() || character == '_' || character == ':')
     }) || line.trim_start().starts_with(&format!("use {crate_name};"))
 }
 
@@ -151,9 +124,8 @@ fn only_the_disk_touches_files_in_storage() {
     let mut findings = Vec::new();
     for (name, text) in sources() {
         // The lock, the format file and the watermark are files of the data directory but not blobs.
-        let allowed = name.starts_with("storage/src/disk")
-            || name.starts_with("storage/src/index/rocks")
-            || is_test_code(&name);
+        let allowed =
+            name.starts_with("storage/src/disk") || name.starts_with("storage/src/index/rocks") || is_test_code(&name);
         if !name.starts_with("storage/src/blob")
             && !name.starts_with("storage/src/ops")
             && !name.starts_with("storage/src/jobs")
@@ -162,15 +134,9 @@ fn only_the_disk_touches_files_in_storage() {
             continue;
         }
         for (line_number, line) in code_lines(&text) {
-            if [
-                "std::fs",
-                "tokio::fs",
-                "rustix::fs",
-                "File::open",
-                "File::create",
-            ]
-            .iter()
-            .any(|path| line.contains(path))
+            if ["std::fs", "tokio::fs", "rustix::fs", "File::open", "File::create"]
+                .iter()
+                .any(|path| line.contains(path))
             {
                 findings.push(format!("{name}:{line_number}: {}", line.trim()));
             }
@@ -213,14 +179,9 @@ fn nothing_is_left_to_do_in_the_sources() {
 #[test]
 fn nothing_is_unwrapped_outside_tests() {
     let mut findings = Vec::new();
-    for (name, text) in sources()
-        .into_iter()
-        .filter(|(name, _)| !is_test_code(name))
-    {
+    for (name, text) in sources().into_iter().filter(|(name, _)| !is_test_code(name)) {
         for (line_number, line) in code_lines(&text) {
-            if line.contains(concat!(".unwrap", "()"))
-                || line.contains(concat!("allow(clippy::unwrap", "_used)"))
-            {
+            if line.contains(concat!(".unwrap", "()")) || line.contains(concat!("allow(clippy::unwrap", "_used)")) {
                 findings.push(format!("{name}:{line_number}: {}", line.trim()));
             }
         }
@@ -257,28 +218,15 @@ fn no_file_is_named_after_nothing() {
 fn clocks_and_randomness_are_passed_into_storage() {
     let mut findings = Vec::new();
     for (name, text) in sources() {
-        let implements_them = ["clock.rs", "entropy.rs", "time.rs"]
-            .iter()
-            .any(|file| name.ends_with(file));
+        let implements_them = ["clock.rs", "entropy.rs", "time.rs"].iter().any(|file| name.ends_with(file));
         if !name.starts_with("storage/src") || implements_them || is_test_code(&name) {
             continue;
         }
         for (line_number, line) in code_lines(&text) {
-            if [
-                "SystemTime::now",
-                "rand::rng",
-                "getrandom::fill",
-                "Uuid::now",
-            ]
-            .iter()
-            .any(|call| line.contains(call))
-            {
+            if ["SystemTime::now", "rand::rng", "getrandom::fill", "Uuid::now"].iter().any(|call| line.contains(call)) {
                 findings.push(format!("{name}:{line_number}: {}", line.trim()));
             }
         }
     }
-    report(
-        "storage reads a clock or draws randomness by itself",
-        findings,
-    );
+    report("storage reads a clock or draws randomness by itself", findings);
 }

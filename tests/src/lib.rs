@@ -14,6 +14,7 @@ pub mod random;
 pub mod sigv4;
 pub mod skip;
 pub mod strace;
+pub mod venv;
 pub mod wire;
 pub mod xml;
 

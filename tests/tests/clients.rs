@@ -1,0 +1,75 @@
+//! Real clients against the real binary: boto3, the `aws` command line and restic. The scenarios are Python scripts in
+//! `tests/clients`, one function each.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+use cairn_tests::{Cairn, skip, venv};
+
+/// Runs one scenario of a script; the error says why it cannot run here. A scenario that fails panics.
+fn run(script: &str, scenario: &str) -> Result<(), String> {
+    let environment = venv::directory()?;
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(environment.join("bin/python"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script))
+        .arg(scenario)
+        .arg(format!("http://{}", client.address))
+        .current_dir(scratch.path())
+        .env("PATH", format!("{}:{path}", environment.join("bin").display()))
+        .env("HOME", scratch.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("AWS_ACCESS_KEY_ID", &client.credentials.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", &client.credentials.secret_key)
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env_remove("AWS_PROFILE")
+        .output()
+        .map_err(|error| format!("python does not run: {error}"))?;
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script} {scenario} failed:\n{printed}\nserver:\n{}", cairn.log());
+    Ok(())
+}
+
+macro_rules! scenarios {
+    ($($test:ident: $script:literal $scenario:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            if let Err(reason) = run($script, $scenario) {
+                skip!("{reason}");
+            }
+        }
+    )*};
+}
+
+scenarios! {
+    aws_makes_and_removes_buckets: "aws_cli.py" "make_and_remove_buckets";
+    aws_copies_small_and_large_files_both_ways: "aws_cli.py" "copy_both_ways";
+    aws_syncs_a_tree_and_only_what_changed: "aws_cli.py" "sync";
+    aws_lists_moves_and_removes: "aws_cli.py" "list_move_remove";
+    aws_streams_through_pipes: "aws_cli.py" "stream";
+    boto3_puts_gets_heads_and_ranges: "boto3_sweep.py" "put_get_head_range";
+    boto3_copies: "boto3_sweep.py" "copy";
+    boto3_deletes_many: "boto3_sweep.py" "delete_objects";
+    boto3_uploads_in_parts: "boto3_sweep.py" "multipart";
+    boto3_pages_through_listings: "boto3_sweep.py" "paginate";
+    boto3_presigns: "boto3_sweep.py" "presigned";
+    boto3_checks_every_checksum: "boto3_sweep.py" "checksums";
+    boto3_keeps_metadata: "boto3_sweep.py" "metadata";
+    boto3_sees_typed_errors: "boto3_sweep.py" "errors";
+    boto3_writes_conditionally: "boto3_sweep.py" "conditional_writes";
+}
+
+#[test]
+fn restic_backs_up_checks_and_restores() {
+    if let Err(error) = Command::new("restic").arg("version").output() {
+        skip!("restic does not run: {error}");
+    }
+    if let Err(reason) = run("restic_backup.py", "backup_and_restore") {
+        skip!("{reason}");
+    }
+}

@@ -1,0 +1,99 @@
+//! `make bench`: drives the server over HTTP with SigV4 and prints what it does, beside the floor of the same machine in
+//! the same run. Nothing here is asserted: the numbers are for reading.
+//!
+//! The load generator shares the machine with the server, so compare the CPU columns and the ratios rather than the
+//! throughput.
+
+mod cells;
+mod floor;
+mod load;
+mod process;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cairn_tests::{Cairn, Config};
+
+const USAGE: &str = "bench [--seconds N] [--only put|get|list] [--size BYTES] [--connections N] [--list-keys N] [--data-dir DIR]\n\
+     \n\
+     --seconds      how long each cell runs (default 3)\n\
+     --only         one operation\n\
+     --size         one object size\n\
+     --connections  one number of connections\n\
+     --list-keys    how many keys the listing goes over (default 100000)\n\
+     --data-dir     where the server keeps its data (default: a temporary directory)";
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    seconds: u64,
+    only: Option<String>,
+    size: Option<usize>,
+    connections: Option<usize>,
+    list_keys: usize,
+    data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options =
+            Options { seconds: 3, only: None, size: None, connections: None, list_keys: 100_000, data_dir: None };
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or(format!("{name} needs a value"))?;
+            let number = || value.parse::<usize>().map_err(|_| format!("{name}: {value} is not a number"));
+            match name.as_str() {
+                "--seconds" => options.seconds = number()? as u64,
+                "--only" if ["put", "get", "list"].contains(&value.as_str()) => options.only = Some(value),
+                "--size" => options.size = Some(number()?),
+                "--connections" => options.connections = Some(number()?.max(1)),
+                "--list-keys" => options.list_keys = number()?,
+                "--data-dir" => options.data_dir = Some(value.into()),
+                _ => return Err(format!("{name} {value}: unknown")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    fn wants(&self, operation: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == operation)
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(floor::SERVER_FLAG) {
+        let directory = PathBuf::from(arguments.nth(1).unwrap_or_default());
+        floor::serve(&directory);
+        return std::process::ExitCode::SUCCESS;
+    }
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\n\n{USAGE}");
+            return std::process::ExitCode::from(2);
+        }
+    };
+    // One thread: the load must leave the other cores to the server.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(run(&options));
+    std::process::ExitCode::SUCCESS
+}
+
+async fn run(options: &Options) {
+    let cairn = Cairn::start(Config { data_dir: options.data_dir.clone(), ..Config::default() });
+    let floor = floor::Floor::start(cairn.scratch_dir());
+    println!("server: {}", cairn_tests::harness::binary().display());
+    println!("data:   {}", cairn.data_dir().display());
+    println!("cpus:   {}\n", std::thread::available_parallelism().map_or(1, usize::from));
+    cells::objects(options, &cairn, &floor).await;
+    if options.wants("list") {
+        cells::listing(options, &cairn).await;
+    }
+    if options.wants("put") {
+        floor::print_disk(options.duration(), &cairn.data_dir());
+    }
+}

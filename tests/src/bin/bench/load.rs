@@ -111,6 +111,9 @@ where
         assert!(reply.status < 300, "connection {number}, request {count}: status {}", reply.status);
         latencies.push(sent.elapsed());
         bytes += request.body.len() as u64 + reply.body_bytes;
+        if reply.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+            connection = Connection::open(address).await.expect("the server takes connections");
+        }
     }
     (latencies, bytes)
 }

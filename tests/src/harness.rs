@@ -312,7 +312,15 @@ pub fn binary() -> &'static Path {
         }
         let target_dir = profile_dir.parent().expect("a profile's directory is in the target directory");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--ignore-rust-version", "--package", "cairn-server", "--target-dir"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--ignore-rust-version",
+            "--package",
+            "cairn-server",
+            "--target-dir",
+        ]);
         cargo.arg(target_dir).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile_dir.ends_with("release") {
             cargo.arg("--release");

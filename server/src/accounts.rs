@@ -4,6 +4,7 @@
 //! fixed while the server runs. What a key may do is `authorize`'s business.
 
 pub mod own;
+pub mod record;
 
 use std::collections::HashMap;
 use std::sync::Arc;

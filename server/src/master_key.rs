@@ -1,7 +1,7 @@
 //! The master key's file: 64 hexadecimal digits and a line break, readable by its owner only.
 //!
 //! Whoever loses this file loses every secret that is sealed under it, and whoever reads it can open them all. So it is
-//! made only together with a new data directory, never beside sealed data that it could not open, and a file that others
+//! made only while nothing is sealed yet, never beside sealed data that it could not open, and a file that others
 //! may read is refused.
 
 use std::fs::{self, File, OpenOptions};
@@ -30,7 +30,7 @@ pub enum MasterKeyError {
         source: io::Error,
     },
     /// The file is not there, and making a new one would not open what the lost one sealed.
-    #[error("the master key file {path} is missing, and the data directory was made with it: put it back")]
+    #[error("the master key file {path} is missing, and the data directory holds what was sealed with it: put it back")]
     Missing {
         /// The file.
         path: PathBuf,
@@ -54,13 +54,13 @@ pub enum MasterKeyError {
     Entropy(#[from] EntropyError),
 }
 
-/// Reads the master key. If there is none and the data directory is new, makes one, which is durable on return.
-pub fn load_or_create(path: &Path, new_data_dir: bool) -> Result<MasterKey, MasterKeyError> {
+/// Reads the master key. If there is none and nothing was ever sealed, makes one, which is durable on return.
+pub fn load_or_create(path: &Path, nothing_sealed: bool) -> Result<MasterKey, MasterKeyError> {
     let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
     match File::open(path) {
         Ok(file) => read(path, file),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
-        Err(_) if !new_data_dir => Err(MasterKeyError::Missing { path: path.to_owned() }),
+        Err(_) if !nothing_sealed => Err(MasterKeyError::Missing { path: path.to_owned() }),
         Err(_) => {
             let key = MasterKey::generate()?;
             write(path, &key).map_err(io)?;

@@ -2,10 +2,11 @@
 //!
 //! Built once and passed by `Arc`. No label comes from a client, so the number of series is bounded: operations and queues
 //! are fixed names. Storage reports through its own `Observer`, which
-//! [`Metrics`] implements, and knows nothing of Prometheus; what is a state and not an event is sampled at each scrape.
+//! [`Metrics`] implements, and knows nothing of Prometheus; what is a state and not an event is sampled now and then.
 
 use std::time::Duration;
 
+use cairn_storage::jobs::JobStatus;
 use cairn_storage::observe::Observer;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -35,9 +36,8 @@ struct Sync {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobState {
+struct JobQueue {
     queue: &'static str,
-    state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,17 +48,6 @@ struct JobResult {
 
 /// The kind of the syncs that a commit group makes.
 const INDEX_SYNC: &str = "index";
-
-/// How many jobs of a queue are in which state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JobCounts {
-    /// Waiting for their time or for a free place.
-    pub queued: u64,
-    /// Being worked on.
-    pub running: u64,
-    /// Given up after their last attempt.
-    pub dead: u64,
-}
 
 /// Every metric of the server.
 #[derive(Debug)]
@@ -74,7 +63,8 @@ pub struct Metrics {
     commit_group_batches: Histogram,
     commit_group_bytes: Histogram,
     sync_duration: Family<Sync, Histogram, fn() -> Histogram>,
-    jobs: Family<JobState, Gauge>,
+    jobs_running: Family<JobQueue, Gauge>,
+    jobs_paused: Family<JobQueue, Gauge>,
     jobs_ended: Family<JobResult, Counter>,
     disk_total_bytes: Gauge,
     disk_available_bytes: Gauge,
@@ -112,7 +102,8 @@ impl Metrics {
             commit_group_batches: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             commit_group_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 8)),
             sync_duration: Family::new_with_constructor(sync_duration as fn() -> Histogram),
-            jobs: Family::default(),
+            jobs_running: Family::default(),
+            jobs_paused: Family::default(),
             jobs_ended: Family::default(),
             disk_total_bytes: Gauge::default(),
             disk_available_bytes: Gauge::default(),
@@ -152,8 +143,9 @@ impl Metrics {
         );
         r.register("commit_group_bytes", "Bytes of one write of the index", self.commit_group_bytes.clone());
         r.register("sync_duration_seconds", "Time to make data durable, by kind", self.sync_duration.clone());
-        r.register("jobs", "Jobs by queue and state", self.jobs.clone());
-        r.register("jobs_ended", "Attempts of jobs by queue and result", self.jobs_ended.clone());
+        r.register("jobs_running", "Jobs being worked on, by queue", self.jobs_running.clone());
+        r.register("jobs_paused", "1 for a queue that is paused", self.jobs_paused.clone());
+        r.register("jobs_ended", "Attempts of jobs, by queue and result (done, retry, dead)", self.jobs_ended.clone());
         r.register("disk_total_bytes", "Size of the data file system", self.disk_total_bytes.clone());
         r.register("disk_available_bytes", "Free space of the data file system", self.disk_available_bytes.clone());
         r.register("read_only", "1 when the store accepts no writes", self.read_only.clone());
@@ -185,11 +177,11 @@ impl Metrics {
         self.sent_bytes.inc_by(summary.sent_bytes);
     }
 
-    /// Records how many jobs of a queue are in which state.
-    pub fn sample_jobs(&self, queue: &'static str, counts: JobCounts) {
-        for (state, count) in [("queued", counts.queued), ("running", counts.running), ("dead", counts.dead)] {
-            self.jobs.get_or_create(&JobState { queue, state }).set(gauge_value(count));
-        }
+    /// Records what a queue is doing.
+    pub fn sample_jobs(&self, queue: &'static str, status: JobStatus) {
+        let queue = JobQueue { queue };
+        self.jobs_running.get_or_create(&queue).set(gauge_value(status.running));
+        self.jobs_paused.get_or_create(&queue).set(status.paused.into());
     }
 
     /// Records the space of the data directory's file system.
@@ -298,11 +290,11 @@ mod tests {
     fn samples_replace_what_was_sampled_before() {
         let metrics = Metrics::new();
         for read_only in [false, true] {
-            metrics.sample_jobs("collect", JobCounts { queued: 4, running: 1, dead: 2 });
+            metrics.sample_jobs("collect", JobStatus { running: 3, ..JobStatus::default() });
             metrics.sample_disk(100, 40);
             metrics.sample_read_only(read_only);
         }
-        has_line(&metrics, r#"cairn_jobs{queue="collect",state="dead"} 2"#);
+        has_line(&metrics, r#"cairn_jobs_running{queue="collect"} 3"#);
         has_line(&metrics, "cairn_disk_total_bytes 100");
         has_line(&metrics, "cairn_disk_available_bytes 40");
         has_line(&metrics, "cairn_read_only 1");

@@ -80,25 +80,15 @@ impl Readiness {
     }
 }
 
-/// Brings the metrics that are states up to date, before they are shown.
-pub type Sample = Arc<dyn Fn(&Metrics) + Send + Sync>;
-
 /// The service of the operations port, for [`crate::listener::Listener::serve`].
 pub fn service<B, C>(
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    sample: Sample,
 ) -> impl Fn(Request<B>, C) -> std::future::Ready<Response<Full<Bytes>>> + Clone {
-    move |request, _| std::future::ready(answer(request.method(), request.uri().path(), &metrics, &readiness, &sample))
+    move |request, _| std::future::ready(answer(request.method(), request.uri().path(), &metrics, &readiness))
 }
 
-fn answer(
-    method: &Method,
-    path: &str,
-    metrics: &Metrics,
-    readiness: &Readiness,
-    sample: &Sample,
-) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {
     let read = matches!(*method, Method::GET | Method::HEAD);
     match path {
         "/health/live" | "/health/ready" | "/metrics" if !read => {
@@ -111,16 +101,13 @@ fn answer(
             Ok(()) => text(StatusCode::OK, "ready"),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },
-        "/metrics" => {
-            sample(metrics);
-            match metrics.encode() {
-                Ok(encoded) => with_type(StatusCode::OK, OPEN_METRICS, encoded),
-                Err(error) => {
-                    tracing::error!(%error, "cannot encode the metrics");
-                    text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded")
-                }
+        "/metrics" => match metrics.encode() {
+            Ok(encoded) => with_type(StatusCode::OK, OPEN_METRICS, encoded),
+            Err(error) => {
+                tracing::error!(%error, "cannot encode the metrics");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded")
             }
-        }
+        },
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
 }
@@ -144,12 +131,8 @@ mod tests {
 
     use super::*;
 
-    fn sample() -> Sample {
-        Arc::new(|metrics| metrics.sample_disk(1_000, 17))
-    }
-
     async fn ask(method: Method, path: &str, readiness: &Readiness) -> (StatusCode, String) {
-        let answer = answer(&method, path, &Metrics::new(), readiness, &sample());
+        let answer = answer(&method, path, &Metrics::new(), readiness);
         let status = answer.status();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -175,10 +158,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_sampled_and_shown_as_open_metrics_text() {
+    async fn metrics_are_open_metrics_text() {
         let (status, text) = ask(Method::GET, "/metrics", &Readiness::new()).await;
         assert_eq!(status, StatusCode::OK);
-        assert!(text.contains("cairn_disk_available_bytes 17\n"), "{text}");
         assert!(text.contains("# TYPE cairn_received_bytes counter") && text.ends_with("# EOF\n"), "{text}");
     }
 

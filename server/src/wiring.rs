@@ -1,40 +1,36 @@
 //! Constructs everything and runs it: the one place that knows all parts.
 //!
-//! Order of a start: operations port (so that a supervisor can watch the rest), data directory and master key, store,
-//! accounts, S3 endpoint. Order of a stop: not ready, no new connections, requests in flight, store.
+//! Order of a start: both ports are bound (so that a port in use is found out before anything is made), the operations port
+//! answers (so that a supervisor can watch the rest), the store, the accounts, the S3 endpoint. Order of a stop: not ready,
+//! no new connections, requests in flight, store, operations port.
 
+mod store;
+
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cairn_crypto::wrap::MasterKeyWrap;
+use cairn_storage::StorageError;
+use cairn_storage::ops::Store;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::own::NewKey;
+use crate::accounts::Accounts;
+use crate::accounts::own::{self, NewKey, OwnAccountError, SealedRecord};
+use crate::accounts::record::IndexRecord;
 use crate::config::{Config, Limits};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, RequestBody, Stopped};
+use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
-use crate::ops_port::{self, Readiness, Sample};
-
-/// Why the server could not start or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The process cannot be told to stop.
-    #[error("cannot wait for signals: {0}")]
-    Signals(io::Error),
-}
+use crate::ops_port::{self, Readiness};
+pub use store::OpenError;
+use store::OpenStore;
 
 /// The status of a process that was told twice to stop.
 const EXIT_ENDED: i32 = 1;
@@ -42,31 +38,90 @@ const EXIT_ENDED: i32 = 1;
 /// How long the last scrape and health question may take at a stop.
 const OPS_GRACE: Duration = Duration::from_secs(1);
 
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The process cannot be told to stop.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// There is no master key.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// There is no account.
+    #[error(transparent)]
+    Account(#[from] OwnAccountError),
+    /// The accounts cannot be read.
+    #[error("the accounts cannot be read")]
+    Accounts(#[from] StorageError),
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Runs the server until a signal asks it to stop. `show_new_key` is called if root credentials were generated, with the
 /// S3 endpoint and the region.
-pub async fn serve(config: Config, show_new_key: impl FnOnce(&NewKey, SocketAddr, &str)) -> Result<(), ServeError> {
+pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, SocketAddr, &str)) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::new());
-    let stop = stop_on_signals(Arc::clone(&readiness)).map_err(ServeError::Signals)?;
-
+    let stop = stop_on_signals(readiness.clone()).map_err(ServeError::Signals)?;
     let ops = listen(config.ops.listen, ops_port::CONNECTION_LIMITS, ConnectionMetrics::default())?;
+    let s3 = listen(config.s3.listen, connection_limits(&config.limits), metrics.connections())?;
+    let address = s3.address().map_err(|source| ServeError::Listen { address: config.s3.listen, source })?;
+
     let stop_ops = CancellationToken::new();
-    let sample: Sample = Arc::new(|_| {});
-    let ops_service = ops_port::service(Arc::clone(&metrics), Arc::clone(&readiness), sample);
+    let ops_service = ops_port::service(metrics.clone(), readiness.clone());
     let ops = tokio::spawn(ops.serve(ops_service, stop_ops.clone(), OPS_GRACE));
 
-    let s3 = listen(config.s3.listen, connection_limits(&config.limits), metrics.connections())?;
-    let _ = show_new_key;
-    match s3.serve(unavailable, stop, config.limits.shutdown_grace).await {
-        Stopped::Drained => tracing::info!("every request was answered"),
-        Stopped::Aborted(connections) => tracing::warn!(connections, "the grace period ended before the requests did"),
-    }
+    let open = OpenStore::open(&config, metrics.clone()).await?;
+    let started = start(&mut config, open.store()).await;
+    let drained = match started {
+        Ok((_accounts, new_key)) => {
+            if let Some(key) = &new_key {
+                show_new_key(key, address, config.region.as_str());
+            }
+            readiness.serving(open.store().health().clone());
+            tracing::info!(%address, ops = %config.ops.listen, "serving");
+            let stopped = s3.serve(unavailable, stop, config.limits.shutdown_grace).await;
+            if let Stopped::Aborted(connections) = stopped {
+                tracing::warn!(connections, "the grace period ended before the requests did");
+            }
+            Ok(stopped == Stopped::Drained)
+        }
+        Err(error) => Err(error),
+    };
+    open.close(*drained.as_ref().unwrap_or(&true)).await;
 
     stop_ops.cancel();
     if let Err(error) = ops.await {
         tracing::error!(%error, "the operations port failed");
     }
-    Ok(())
+    drained.map(|_| ())
+}
+
+/// The accounts, and a root key if one was made just now.
+async fn start(config: &mut Config, store: &Store) -> Result<(Accounts, Option<NewKey>), ServeError> {
+    if !config.accounts.is_empty() {
+        return Ok((Accounts::from_config(std::mem::take(&mut config.accounts)), None));
+    }
+    let record = IndexRecord::new(store.index().clone());
+    let nothing_sealed = record.load().await?.is_none();
+    let master_key = master_key::load_or_create(&config.master_key_file(), nothing_sealed)?;
+    let master_key = MasterKeyWrap::new(&master_key);
+    Ok(own::load_or_create(config.root_key.take(), &record, &master_key, store.entropy().as_ref()).await?)
 }
 
 /// What the S3 endpoint answers as long as there is no gate.

@@ -17,5 +17,6 @@ pub mod object;
 pub mod observe;
 pub mod ops;
 pub mod record;
+pub mod space;
 
 pub use error::StorageError;

@@ -22,7 +22,7 @@ pub(super) fn run_serve(loaded: Loaded) -> ExitCode {
     match runtime.block_on(wiring::serve(loaded.config, show_new_key)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the server stopped");
+            tracing::error!(error = wiring::chain(&error), "the server cannot run");
             ExitCode::FAILURE
         }
     }

@@ -143,13 +143,13 @@ pub enum RecreateOwn {
 }
 
 /// `[storage]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Storage {
     /// Contents up to this size live in the index.
     #[serde(deserialize_with = "values::bounded::<_, _, 0, { 1 << 20 }>")]
-    pub inline_threshold_bytes: u64,
+    pub inline_threshold_bytes: usize,
     /// Uploads are refused while less disk space than this is left.
     #[serde(deserialize_with = "values::bounded::<_, _, 0, { 1 << 50 }>")]
     pub free_space_floor_bytes: u64,
@@ -158,10 +158,10 @@ pub struct Storage {
     pub ballast_bytes: u64,
     /// Memory for blocks of the index.
     #[serde(deserialize_with = "values::bounded::<_, _, { 8 << 20 }, { 1 << 40 }>")]
-    pub block_cache_bytes: u64,
+    pub block_cache_bytes: usize,
     /// Memory for index rows that are not yet in a sorted file.
     #[serde(deserialize_with = "values::bounded::<_, _, { 4 << 20 }, { 1 << 36 }>")]
-    pub write_buffer_bytes: u64,
+    pub write_buffer_bytes: usize,
 }
 
 /// `[limits]`

@@ -1,0 +1,192 @@
+//! Opening and closing the store with everything that runs beside it.
+//!
+//! Order of opening: the directory's lock, the index (which may find itself damaged and read-only), the blobs, unfinished
+//! bucket sagas, runners of jobs, and, if the last run did not end in order, the scan for orphans. Closing is the
+//! reverse, and leaves the mark of a clean stop only if nothing was cut short.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_storage::StorageError;
+use cairn_storage::blob::{BlobStore, Offload};
+use cairn_storage::clock::{SystemClock, SystemEntropy};
+use cairn_storage::datadir::{DataDir, DataDirError};
+use cairn_storage::disk::{Disk, RealDisk};
+use cairn_storage::health::Health;
+use cairn_storage::index::rocks::{RocksIndex, RocksOptions};
+use cairn_storage::index::IndexError;
+use cairn_storage::jobs::collect::Collector;
+use cairn_storage::jobs::forget_upload::ForgetUpload;
+use cairn_storage::jobs::scan::{self, ScanOptions};
+use cairn_storage::jobs::{self, Handler, JobHandle, RunnerOptions};
+use cairn_storage::observe::Observer;
+use cairn_storage::ops::planner::NoPlan;
+use cairn_storage::ops::{Limits, Store, StoreParts};
+use cairn_storage::space::SpaceKeeper;
+use tokio::task::JoinHandle;
+
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+
+/// The pause between two measurements. What can be written in it must be well below the floor of free space.
+const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The index cannot be used.
+    #[error("the index cannot be opened")]
+    Index(#[from] IndexError),
+    /// The data directory's file system cannot be used.
+    #[error("the disk cannot be used")]
+    Disk(#[from] io::Error),
+    /// What the last run left unfinished cannot be finished.
+    #[error("what the last run left unfinished cannot be finished")]
+    Recovery(#[from] StorageError),
+}
+
+/// The store, and what runs beside it.
+pub(super) struct OpenStore {
+    store: Store,
+    data_dir: DataDir,
+    index: Arc<RocksIndex>,
+    runners: Arc<Vec<JobHandle>>,
+    monitor: JoinHandle<()>,
+    scan: Option<JoinHandle<()>>,
+}
+
+/// What is opened by blocking calls.
+struct Opened {
+    data_dir: DataDir,
+    index: Arc<RocksIndex>,
+    disk: Arc<dyn Disk>,
+    keeper: SpaceKeeper,
+    health: Health,
+}
+
+impl OpenStore {
+    pub(super) async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let observer: Arc<dyn Observer> = metrics.clone();
+        let (path, settings, for_index) = (config.data_dir.clone(), config.storage, observer.clone());
+        let opened = tokio::task::spawn_blocking(move || open_blocking(path, settings, for_index));
+        let Opened { data_dir, index, disk, keeper, health } = opened.await.map_err(io::Error::other)??;
+        let store = Store::new(StoreParts {
+            index: index.clone(),
+            blobs: BlobStore::new(disk, health.clone(), observer.clone(), Offload::Pool),
+            health: health.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            planner: Arc::new(NoPlan),
+            limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
+        });
+        // A damaged index is for reading what is left, and for nothing else.
+        let (runners, scan) = match health.read_only() {
+            Some(_) => (Vec::new(), None),
+            None => {
+                store.recover().await?;
+                (run_jobs(&store, &observer), start_scan(&store, data_dir.was_clean()).await?)
+            }
+        };
+        let runners = Arc::new(runners);
+        let monitor = tokio::spawn(monitor(keeper, health, metrics, runners.clone()));
+        Ok(Self { store, data_dir, index, runners, monitor, scan })
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Stops what runs and closes the index. `drained`: no request was cut short, so that no file can be left over.
+    pub(super) async fn close(self, drained: bool) {
+        if let Some(scan) = &self.scan {
+            scan.abort();
+        }
+        self.monitor.abort();
+        // Its end is awaited, because it shares the runners.
+        let _ = self.monitor.await;
+        for runner in Arc::into_inner(self.runners).into_iter().flatten() {
+            runner.stop().await;
+        }
+        let scanned = self.scan.is_none_or(|scan| scan.is_finished());
+        let closed = tokio::task::spawn_blocking(move || {
+            self.index.close()?;
+            if drained && scanned {
+                self.data_dir.mark_clean()?;
+            }
+            Ok::<_, OpenError>(())
+        });
+        match closed.await {
+            Ok(Ok(())) => tracing::info!("the store is closed"),
+            Ok(Err(error)) => tracing::error!(error = super::chain(&error), "the store is not closed in order"),
+            Err(error) => tracing::error!(%error, "the store is not closed in order"),
+        }
+    }
+}
+
+fn open_blocking(path: PathBuf, settings: config::Storage, observer: Arc<dyn Observer>) -> Result<Opened, OpenError> {
+    let data_dir = DataDir::open(path, &SystemEntropy)?;
+    let health = Health::default();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data_dir.path())?);
+    let keeper =
+        SpaceKeeper::new(disk.clone(), health.clone(), settings.free_space_floor_bytes, settings.ballast_bytes)?;
+    keeper.measure()?;
+    let options = RocksOptions {
+        block_cache_bytes: settings.block_cache_bytes,
+        write_buffer_bytes: settings.write_buffer_bytes,
+        ..RocksOptions::new(data_dir.index_path(), data_dir.watermark_path())
+    };
+    let index = Arc::new(RocksIndex::open(&options, health.clone(), observer)?);
+    Ok(Opened { data_dir, index, disk, keeper, health })
+}
+
+fn run_jobs(store: &Store, observer: &Arc<dyn Observer>) -> Vec<JobHandle> {
+    let handlers: [Arc<dyn Handler>; 2] = [Arc::new(Collector), Arc::new(ForgetUpload)];
+    handlers
+        .into_iter()
+        .map(|handler| jobs::spawn(store.clone(), handler, observer.clone(), RunnerOptions::default()))
+        .collect()
+}
+
+/// Looks for files that no commit names, if the last run may have left some.
+async fn start_scan(store: &Store, was_clean: bool) -> Result<Option<JoinHandle<()>>, StorageError> {
+    let Some(floor) = scan::begin_run(store, was_clean).await? else { return Ok(None) };
+    let store = store.clone();
+    Ok(Some(tokio::spawn(async move {
+        match scan::quarantine_orphans(&store, floor, ScanOptions::default()).await {
+            Ok(files) => tracing::info!(files, "the scan for orphans has ended"),
+            Err(error) => tracing::error!(%error, "the scan for orphans failed; the next start scans again"),
+        }
+    })))
+}
+
+/// Keeps the measured space and the metrics that are states up to date.
+async fn monitor(keeper: SpaceKeeper, health: Health, metrics: Arc<Metrics>, runners: Arc<Vec<JobHandle>>) {
+    let keeper = Arc::new(keeper);
+    let mut failing = false;
+    loop {
+        let measuring = keeper.clone();
+        let measured = tokio::task::spawn_blocking(move || measuring.measure()).await;
+        match measured.map_err(io::Error::other).flatten() {
+            Ok(space) => {
+                failing = false;
+                metrics.sample_disk(space.total_bytes, space.available_bytes);
+            }
+            // Said once, not ten times a second.
+            Err(_) if failing => {}
+            Err(error) => {
+                failing = true;
+                tracing::error!(%error, "the free space cannot be measured");
+            }
+        }
+        metrics.sample_read_only(health.read_only().is_some());
+        for runner in runners.iter() {
+            metrics.sample_jobs(runner.queue().name(), runner.status());
+        }
+        tokio::time::sleep(MEASURE_INTERVAL).await;
+    }
+}

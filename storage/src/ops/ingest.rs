@@ -35,7 +35,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
 /// Asked once after the stream's end for the checksum that came in the trailer; None: it did not come, or is malformed.
-pub type TrailerSource = Box<dyn FnOnce() -> Option<Checksum> + Send>;
+pub type TrailerSource = Box<dyn FnOnce() -> Option<Checksum> + Send + Sync>;
 
 /// What the client says the body's checksum is.
 pub enum DeclaredChecksum {

@@ -4,11 +4,15 @@
 //! [`config`] and nowhere else; everything is constructed in [`wiring`]; nothing here is global.
 
 pub mod accounts;
+pub mod auth;
+pub mod authorize;
 pub mod cli;
 pub mod config;
+pub mod gate;
 pub mod listener;
 pub mod log;
 pub mod master_key;
 pub mod metrics;
 pub mod ops_port;
+pub mod s3;
 pub mod wiring;

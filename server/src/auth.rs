@@ -1,0 +1,311 @@
+//! Authentication: who signed a request.
+//!
+//! `s3s` verifies signatures: of headers, of presigned URLs and of each chunk of a chunked body. This module gives it the
+//! secrets, and checks before it what it does not: that a request has one signature and not two, that it is of this
+//! region and of S3, that the host is signed, that a presigned URL lives for at most a week, and that no session token
+//! comes along, because there are none.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_storage::clock::Timestamp;
+use http::header::{AUTHORIZATION, DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::{S3ErrorCode, S3Result};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::accounts::Accounts;
+use crate::s3::error::Failure;
+use crate::s3::headers;
+use crate::s3::request::Query;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// How long a presigned URL may live (user guide, "Sharing objects with presigned URLs").
+const PRESIGNED_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// The parameters of a presigned URL, all of which it must have.
+const PRESIGNED_PARAMETERS: [&str; 6] =
+    ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature", "X-Amz-SignedHeaders"];
+
+/// Gives `s3s` the secret of an access key.
+#[derive(Debug)]
+pub struct Secrets(pub Arc<Accounts>);
+
+#[async_trait]
+impl S3Auth for Secrets {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.0.by_access_key(access_key) {
+            Some((_, secret)) => Ok(SecretKey::from(secret.expose())),
+            None => Err(S3ErrorCode::InvalidAccessKeyId.into()),
+        }
+    }
+}
+
+/// Checks everything about a request's signature but the signature.
+///
+/// # Errors
+/// The code that S3 gives each fault. A request without any signature passes: it is anonymous.
+pub fn check(headers: &HeaderMap, query: &Query, region: &str) -> Result<(), Failure> {
+    if headers.contains_key(SECURITY_TOKEN) || query.has("X-Amz-Security-Token") {
+        return Err(S3ErrorCode::InvalidToken.into());
+    }
+    let in_header = headers.contains_key(AUTHORIZATION);
+    let version_4 = PRESIGNED_PARAMETERS.iter().any(|name| query.has(name));
+    let version_2 = query.has("Signature") || query.has("AWSAccessKeyId");
+    if usize::from(in_header) + usize::from(version_4) + usize::from(version_2) > 1 {
+        return Err(Failure::with_message(
+            S3ErrorCode::InvalidArgument,
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+             parameter or the Authorization header should be specified",
+        ));
+    }
+    if version_2 {
+        return Err(signature_version_2());
+    }
+    if version_4 {
+        return check_presigned(query, region);
+    }
+    if in_header {
+        return check_header(headers, region);
+    }
+    Ok(())
+}
+
+fn signature_version_2() -> Failure {
+    Failure::invalid_request(
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+    )
+}
+
+fn check_header(headers: &HeaderMap, region: &str) -> Result<(), Failure> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let text = values.next().map(headers::text_of).unwrap_or_default();
+    if values.next().is_some() {
+        return Err(Failure::invalid_request("The Authorization header is repeated."));
+    }
+    if text.trim().is_empty() {
+        return Err(S3ErrorCode::AccessDenied.into());
+    }
+    let (algorithm, fields) = text.split_once(' ').unwrap_or((&text, ""));
+    if algorithm == "AWS" {
+        return Err(signature_version_2());
+    }
+    if algorithm != ALGORITHM {
+        return Err(Failure::invalid_argument("Authorization", algorithm, "Unsupported Authorization Type"));
+    }
+    let field = |name: &str| {
+        fields.split(',').filter_map(|field| field.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+    };
+    let (Some(credential), Some(signed_headers), Some(_)) =
+        (field("Credential"), field("SignedHeaders"), field("Signature"))
+    else {
+        return Err(header_malformed("the Credential, SignedHeaders and Signature fields are required"));
+    };
+    match check_scope(credential, region) {
+        Ok(()) => check_host_is_signed(signed_headers),
+        Err(ScopeError::Region) => {
+            Err(header_malformed(&format!("the region is wrong; expecting '{region}'")).field("Region", region))
+        }
+        Err(ScopeError::Other(fault)) => Err(header_malformed(fault)),
+    }
+}
+
+fn header_malformed(fault: &str) -> Failure {
+    Failure::with_message(
+        S3ErrorCode::AuthorizationHeaderMalformed,
+        format!("The authorization header is malformed; {fault}."),
+    )
+}
+
+fn check_presigned(query: &Query, region: &str) -> Result<(), Failure> {
+    let once = |name: &str| query.iter().filter(|(key, _)| *key == name).count() == 1;
+    if !PRESIGNED_PARAMETERS.iter().all(|name| once(name)) {
+        return Err(query_malformed(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
+             X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
+        ));
+    }
+    let parameter = |name: &str| query.get(name).unwrap_or_default();
+    if parameter("X-Amz-Algorithm") != ALGORITHM {
+        return Err(query_malformed("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+    }
+    match parameter("X-Amz-Expires").parse::<u32>() {
+        Ok(1..=PRESIGNED_SECONDS_MAX) => {}
+        _ => {
+            return Err(
+                query_malformed("X-Amz-Expires must be between 1 and 604800 seconds").status(StatusCode::FORBIDDEN)
+            );
+        }
+    }
+    match check_scope(parameter("X-Amz-Credential"), region) {
+        Ok(()) => check_host_is_signed(parameter("X-Amz-SignedHeaders")),
+        Err(ScopeError::Region) => Err(query_malformed(format!(
+            "Error parsing the X-Amz-Credential parameter; the region is wrong; expecting '{region}'"
+        ))
+        .field("Region", region)),
+        Err(ScopeError::Other(fault)) => {
+            Err(query_malformed(format!("Error parsing the X-Amz-Credential parameter; {fault}")))
+        }
+    }
+}
+
+fn query_malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
+    Failure::with_message(S3ErrorCode::AuthorizationQueryParametersError, message)
+}
+
+/// What is wrong with a credential's scope.
+enum ScopeError {
+    Region,
+    Other(&'static str),
+}
+
+/// A credential is `access key/date/region/service/aws4_request`; an access key has no slash.
+fn check_scope(credential: &str, region: &str) -> Result<(), ScopeError> {
+    let parts: Vec<&str> = credential.split('/').collect();
+    let [_, _, named_region, service, terminator] = parts[..] else {
+        return Err(ScopeError::Other(
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
+        ));
+    };
+    if service != "s3" {
+        return Err(ScopeError::Other("incorrect service; this endpoint belongs to \"s3\""));
+    }
+    if terminator != "aws4_request" {
+        return Err(ScopeError::Other("incorrect terminal; this endpoint uses \"aws4_request\""));
+    }
+    if named_region == region { Ok(()) } else { Err(ScopeError::Region) }
+}
+
+/// A signature that leaves the host out is good for another server, or another bucket.
+fn check_host_is_signed(signed_headers: &str) -> Result<(), Failure> {
+    if signed_headers.split(';').any(|name| name.eq_ignore_ascii_case("host")) {
+        return Ok(());
+    }
+    Err(Failure::with_message(
+        S3ErrorCode::AccessDenied,
+        "There were headers present in the request which were not signed",
+    )
+    .field("HeadersNotSigned", "host"))
+}
+
+/// Adds `x-amz-date` to a request that is dated by `Date` alone. The signature covers the date itself, whichever header
+/// it comes in.
+pub fn complete_date(headers: &mut HeaderMap) {
+    if headers.contains_key(headers::DATE) || !headers.contains_key(AUTHORIZATION) {
+        return;
+    }
+    let Some(date) = headers::text(headers, &DATE).and_then(|text| headers::parse_http_date(&text)) else { return };
+    if let Some(value) = signature_date(date) {
+        headers.insert(headers::DATE, value);
+    }
+}
+
+fn signature_date(date: Timestamp) -> Option<HeaderValue> {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let date = OffsetDateTime::from_unix_timestamp(date.0.div_euclid(1_000)).ok()?;
+    HeaderValue::try_from(date.format(format).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const SCOPE: &str = "AK/20260101/us-east-1/s3/aws4_request";
+
+    fn code(authorization: &[&str], query: &str) -> String {
+        let mut headers = HeaderMap::new();
+        for value in authorization {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        match check(&headers, &Query::parse(Some(query)).unwrap(), "us-east-1") {
+            Ok(()) => "ok".to_owned(),
+            Err(failure) => failure.code().to_owned(),
+        }
+    }
+
+    fn header(credential: &str, signed: &str) -> String {
+        format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature=00")
+    }
+
+    #[test]
+    fn a_header_must_be_whole_and_for_this_endpoint() {
+        assert_eq!(code(&[], ""), "ok");
+        assert_eq!(code(&[&header(SCOPE, "host;x-amz-date")], ""), "ok");
+        for (text, expected) in [
+            ("", "AccessDenied"),
+            ("AWS AK:sig", "InvalidRequest"),
+            ("Bearer x", "InvalidArgument"),
+            ("AWS4-HMAC-SHA256", "AuthorizationHeaderMalformed"),
+            ("AWS4-HMAC-SHA256 Credential=x", "AuthorizationHeaderMalformed"),
+            (&header("AK/20260101/us-east-1/s3", "host"), "AuthorizationHeaderMalformed"),
+            (&header("AK/20260101/eu-west-1/s3/aws4_request", "host"), "AuthorizationHeaderMalformed"),
+            (&header("AK/20260101/us-east-1/iam/aws4_request", "host"), "AuthorizationHeaderMalformed"),
+            (&header("AK/20260101/us-east-1/s3/aws5_request", "host"), "AuthorizationHeaderMalformed"),
+            (&header(SCOPE, "x-amz-date"), "AccessDenied"),
+        ] {
+            assert_eq!(code(&[text], ""), expected, "{text}");
+        }
+        let good = header(SCOPE, "host");
+        assert_eq!(code(&[&good, &good], ""), "InvalidRequest");
+    }
+
+    fn presigned(replace: &str, with: &str) -> String {
+        format!(
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={SCOPE}&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60\
+             &X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+        )
+        .replace(replace, with)
+    }
+
+    #[test]
+    fn a_presigned_url_must_be_whole_and_short_lived() {
+        let invalid = "AuthorizationQueryParametersError";
+        assert_eq!(code(&[], &presigned("", "")), "ok");
+        assert_eq!(code(&[], &presigned("Expires=60", "Expires=604800")), "ok");
+        for (replace, with, expected) in [
+            ("Expires=60", "Expires=0", invalid),
+            ("Expires=60", "Expires=-1", invalid),
+            ("Expires=60", "Expires=604801", invalid),
+            ("Expires=60", "Expires=x", invalid),
+            ("&X-Amz-Expires=60", "", invalid),
+            ("&X-Amz-Signature=00", "", invalid),
+            ("&X-Amz-Expires=60", "&X-Amz-Expires=60&X-Amz-Expires=61", invalid),
+            ("us-east-1", "eu-west-1", invalid),
+            ("/s3/", "/sts/", invalid),
+            ("HMAC-SHA256", "HMAC-MD5", invalid),
+            ("Headers=host", "Headers=range", "AccessDenied"),
+        ] {
+            assert_eq!(code(&[], &presigned(replace, with)), expected, "{replace} -> {with}");
+        }
+    }
+
+    #[test]
+    fn only_one_signature_is_allowed_and_none_of_version_2() {
+        assert_eq!(code(&[&header(SCOPE, "host")], &presigned("", "")), "InvalidArgument");
+        assert_eq!(code(&[], "AWSAccessKeyId=AK&Expires=1&Signature=x"), "InvalidRequest");
+    }
+
+    #[test]
+    fn session_tokens_are_refused_wherever_they_are() {
+        assert_eq!(code(&[], "X-Amz-Security-Token=t"), "InvalidToken");
+        let mut headers = HeaderMap::new();
+        headers.insert(SECURITY_TOKEN, HeaderValue::from_static("t"));
+        assert_eq!(check(&headers, &Query::default(), "us-east-1").unwrap_err().code(), "InvalidToken");
+    }
+
+    #[test]
+    fn a_request_dated_by_date_alone_gets_the_date_of_signatures() {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("x"));
+        headers.insert(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 -0000"));
+        complete_date(&mut headers);
+        assert_eq!(headers[headers::DATE], "19941106T084937Z");
+    }
+}

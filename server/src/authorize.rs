@@ -1,0 +1,249 @@
+//! Authorization: whether who signed a request may do what it asks for.
+//!
+//! Invariant: an [`Authorized`] can be made only here, and every operation takes one by value; so a route that forgets
+//! to ask does not compile. Everything is decided before a byte of the body is read.
+//!
+//! The rule, until policies land: an account's root may use the account's own buckets and create buckets, and nobody else
+//! anything.
+
+use std::sync::Arc;
+
+use cairn_storage::id::AccountId;
+use cairn_storage::object::ObjectKey;
+use cairn_storage::ops::{Bucket, BucketName, Store};
+use http::{HeaderMap, HeaderName};
+use s3s::S3ErrorCode;
+
+use crate::accounts::{Account, Accounts};
+use crate::s3::copy_source::NamedSource;
+use crate::s3::error::Failure;
+use crate::s3::headers::{self, EXPECTED_BUCKET_OWNER, SOURCE_EXPECTED_BUCKET_OWNER};
+
+/// What somebody wants to do: the actions of S3's policy language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are S3's
+pub enum Action {
+    AbortMultipartUpload,
+    CreateBucket,
+    DeleteBucket,
+    DeleteObject,
+    GetBucketLocation,
+    GetBucketVersioning,
+    GetObject,
+    ListAllMyBuckets,
+    ListBucket,
+    ListBucketMultipartUploads,
+    ListMultipartUploadParts,
+    PutObject,
+}
+
+/// Permission to act on one resource.
+#[derive(Debug)]
+pub struct Authorized<Resource> {
+    account: Arc<Account>,
+    resource: Resource,
+}
+
+/// The account's list of buckets.
+#[derive(Debug)]
+pub struct OnService(());
+
+/// A bucket that is to be created.
+#[derive(Debug)]
+pub struct OnNewBucket(BucketName);
+
+/// A bucket.
+#[derive(Debug)]
+pub struct OnBucket(Bucket);
+
+/// A key in a bucket.
+#[derive(Debug)]
+pub struct OnObject {
+    bucket: Bucket,
+    key: ObjectKey,
+}
+
+/// A key in a bucket, and what is copied to it.
+#[derive(Debug)]
+pub struct OnCopy {
+    target: OnObject,
+    source_bucket: Bucket,
+    source: NamedSource,
+}
+
+impl<Resource> Authorized<Resource> {
+    /// The account that acts.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+}
+
+impl Authorized<OnNewBucket> {
+    /// The name of the bucket.
+    pub fn name(&self) -> &BucketName {
+        &self.resource.0
+    }
+}
+
+impl Authorized<OnBucket> {
+    /// The bucket.
+    pub fn bucket(&self) -> &Bucket {
+        &self.resource.0
+    }
+}
+
+impl Authorized<OnObject> {
+    /// The bucket.
+    pub fn bucket(&self) -> &Bucket {
+        &self.resource.bucket
+    }
+
+    /// The key.
+    pub fn key(&self) -> &ObjectKey {
+        &self.resource.key
+    }
+}
+
+impl Authorized<OnCopy> {
+    /// The bucket that is copied to.
+    pub fn bucket(&self) -> &Bucket {
+        &self.resource.target.bucket
+    }
+
+    /// The key that is copied to.
+    pub fn key(&self) -> &ObjectKey {
+        &self.resource.target.key
+    }
+
+    /// The bucket that is copied from.
+    pub fn source_bucket(&self) -> &Bucket {
+        &self.resource.source_bucket
+    }
+
+    /// What is copied.
+    pub fn source(&self) -> &NamedSource {
+        &self.resource.source
+    }
+}
+
+/// Decides for one request.
+#[derive(Debug)]
+pub struct Authorizer<'r> {
+    store: &'r Store,
+    /// None: the request is anonymous.
+    account: Option<Arc<Account>>,
+    headers: &'r HeaderMap,
+}
+
+impl<'r> Authorizer<'r> {
+    /// For a request whose signature by this access key was verified (None: it has none).
+    pub fn new(store: &'r Store, accounts: &Accounts, access_key: Option<&str>, headers: &'r HeaderMap) -> Self {
+        let account = access_key.and_then(|key| accounts.by_access_key(key)).map(|(account, _)| Arc::clone(account));
+        Self { store, account, headers }
+    }
+
+    /// On the account's buckets as a whole.
+    pub fn service(&self, action: Action) -> Result<Authorized<OnService>, Failure> {
+        Ok(Authorized { account: self.permitted(action, None)?, resource: OnService(()) })
+    }
+
+    /// On a bucket that need not exist.
+    pub fn new_bucket(&self, action: Action, name: &str) -> Result<Authorized<OnNewBucket>, Failure> {
+        let account = self.permitted(action, None)?;
+        Ok(Authorized { account, resource: OnNewBucket(bucket_name(name)?) })
+    }
+
+    /// On a bucket.
+    pub async fn bucket(&self, action: Action, name: &str) -> Result<Authorized<OnBucket>, Failure> {
+        let bucket = self.find(name, &EXPECTED_BUCKET_OWNER).await?;
+        Ok(Authorized { account: self.permitted(action, Some(&bucket))?, resource: OnBucket(bucket) })
+    }
+
+    /// On a key in a bucket.
+    pub async fn object(&self, action: Action, bucket: &str, key: &ObjectKey) -> Result<Authorized<OnObject>, Failure> {
+        let bucket = self.find(bucket, &EXPECTED_BUCKET_OWNER).await?;
+        let account = self.permitted(action, Some(&bucket))?;
+        Ok(Authorized { account, resource: OnObject { bucket, key: key.clone() } })
+    }
+
+    /// On a key in a bucket, and to read what is copied to it.
+    pub async fn copy(
+        &self,
+        action: Action,
+        bucket: &str,
+        key: &ObjectKey,
+        source: NamedSource,
+    ) -> Result<Authorized<OnCopy>, Failure> {
+        let target = self.object(action, bucket, key).await?;
+        let source_bucket = self.find(&source.bucket, &SOURCE_EXPECTED_BUCKET_OWNER).await?;
+        self.permitted(Action::GetObject, Some(&source_bucket))?;
+        Ok(Authorized { account: target.account, resource: OnCopy { target: target.resource, source_bucket, source } })
+    }
+
+    /// The bucket; as in S3, everybody may learn that a bucket does not exist.
+    async fn find(&self, name: &str, expected_owner: &HeaderName) -> Result<Bucket, Failure> {
+        let name = bucket_name(name)?;
+        let no_such_bucket = |failure: Failure| match failure.code() {
+            "NoSuchBucket" => failure.field("BucketName", name.as_str()),
+            _ => failure,
+        };
+        let bucket = self.store.bucket(&name).await.map_err(|error| no_such_bucket(error.into()))?;
+        match headers::text(self.headers, expected_owner) {
+            Some(expected) if expected.parse::<AccountId>() != Ok(bucket.owner) => {
+                Err(S3ErrorCode::AccessDenied.into())
+            }
+            _ => Ok(bucket),
+        }
+    }
+
+    /// The account, if it may do this; on no bucket in particular, or on this one.
+    fn permitted(&self, action: Action, bucket: Option<&Bucket>) -> Result<Arc<Account>, Failure> {
+        let account = self.account.as_ref().ok_or(S3ErrorCode::AccessDenied)?;
+        if decide(action, account.id, bucket.map(|bucket| bucket.owner)) {
+            Ok(Arc::clone(account))
+        } else {
+            Err(S3ErrorCode::AccessDenied.into())
+        }
+    }
+}
+
+/// Whether an account's root may do this. `owner` is the owner of the bucket that the action is on.
+fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool {
+    match action {
+        Action::CreateBucket | Action::ListAllMyBuckets => owner.is_none(),
+        Action::AbortMultipartUpload
+        | Action::DeleteBucket
+        | Action::DeleteObject
+        | Action::GetBucketLocation
+        | Action::GetBucketVersioning
+        | Action::GetObject
+        | Action::ListBucket
+        | Action::ListBucketMultipartUploads
+        | Action::ListMultipartUploadParts
+        | Action::PutObject => owner == Some(account),
+    }
+}
+
+fn bucket_name(name: &str) -> Result<BucketName, Failure> {
+    BucketName::new(name).ok_or_else(|| Failure::new(S3ErrorCode::InvalidBucketName).field("BucketName", name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_root_may_use_its_own_buckets_and_no_others() {
+        let me: AccountId = "000000000001".parse().unwrap();
+        let other: AccountId = "000000000002".parse().unwrap();
+        for action in [Action::GetObject, Action::PutObject, Action::DeleteBucket, Action::ListBucket] {
+            assert!(decide(action, me, Some(me)));
+            assert!(!decide(action, me, Some(other)));
+            assert!(!decide(action, me, None));
+        }
+        assert!(decide(Action::CreateBucket, me, None));
+        assert!(decide(Action::ListAllMyBuckets, me, None));
+    }
+}

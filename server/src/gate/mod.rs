@@ -1,0 +1,228 @@
+//! The gate: every request to the S3 endpoint passes here first.
+//!
+//! In order: an id, a place among the requests in flight (or 503 at once: nothing waits), the bucket and key that path and
+//! host name, the operation on the allow-list, the headers that cannot be honoured, what of the signature `s3s` does not
+//! check. Then `s3s` verifies the signature and calls the operation. On the way out: errors become documents, an unread
+//! body is dealt with, and the answer gets its ids and, when it has been sent, its line in the log.
+
+pub mod answer;
+pub mod body;
+pub mod ids;
+pub mod refused_headers;
+pub mod routes;
+pub mod target;
+
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_storage::clock::Entropy;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::BodyExt as _;
+use s3s::S3ErrorCode;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::sync::Semaphore;
+
+use crate::auth::{self, Secrets};
+use crate::metrics::Metrics;
+use crate::s3::error::{Failure, slow_down};
+use crate::s3::headers::{self, COPY_SOURCE};
+use crate::s3::request::{Query, Target};
+use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
+
+use answer::{About, AnswerBody, Record};
+use ids::RequestIds;
+use routes::Operation;
+
+/// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
+const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
+
+/// How far a request's date may be from ours.
+const CLOCK_SKEW_SECONDS_MAX: u32 = 15 * 60;
+
+/// What the gate found out about a request, for the operation.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// What it asks for.
+    pub operation: Operation,
+    /// What it names.
+    pub target: Target,
+    /// Its query.
+    pub query: Query,
+}
+
+/// What the gate is told.
+#[derive(Clone, Debug)]
+pub struct GateSettings {
+    /// `BUCKET.<domain>` addresses a bucket.
+    pub domains: Vec<String>,
+    /// Requests being worked on at the same time.
+    pub requests_in_flight_max: usize,
+}
+
+/// Answers the requests to the S3 endpoint. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    service: S3Service,
+    region: String,
+    domains: Vec<String>,
+    in_flight: Arc<Semaphore>,
+    ids: RequestIds,
+    metrics: Arc<Metrics>,
+}
+
+/// The region is none that a signature could name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is no region")]
+pub struct InvalidRegion(String);
+
+impl Gate {
+    /// A gate before these operations.
+    ///
+    /// # Errors
+    /// If the operations' region is no region.
+    pub fn new(
+        edge: Edge,
+        settings: GateSettings,
+        metrics: Arc<Metrics>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, InvalidRegion> {
+        let region = edge.region.clone();
+        let mut config = S3Config::default();
+        config.expected_region = Some(region.parse().map_err(|_| InvalidRegion(region.clone()))?);
+        config.sig_v4_allowed_services = vec!["s3".to_owned()];
+        config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS_MAX;
+        config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
+        // Bodies are bounded where their length is known to the operation.
+        config.custom_route_max_body_size = None;
+        // Otherwise a parameter could turn a signed request into another operation.
+        config.operation_id_routing = false;
+        // The date is part of what is signed, whether its header is or not.
+        config.unsigned_amz_header_allowlist = vec![headers::DATE.as_str().to_owned()];
+        let mut builder = S3ServiceBuilder::new(NoTypedOperations);
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        builder.set_auth(Secrets(Arc::clone(&edge.accounts)));
+        builder.set_route(edge);
+        Ok(Self(Arc::new(Inner {
+            service: builder.build(),
+            region,
+            domains: settings.domains,
+            in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
+            ids: RequestIds::new(entropy),
+            metrics,
+        })))
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response<AnswerBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let gate = &self.0;
+        let mut record = Record::begin(gate.ids.next(), remote, &gate.metrics);
+        let (mut parts, body) = request.into_parts();
+        let (shared, handle) = body::share(body, &parts.headers);
+        let method = parts.method.clone();
+        let path = parts.uri.path().to_owned();
+        let admitted = gate.admit(&mut parts, &mut record);
+        let routed = admitted.as_ref().ok().cloned();
+        let outcome = match admitted {
+            Ok(routed) => {
+                record.operation = routed.operation.name();
+                parts.extensions.insert(routed);
+                gate.call(Request::from_parts(parts, s3s::Body::http_body(shared))).await
+            }
+            Err(failure) => Err(Arc::new(failure)),
+        };
+        let reusable = handle.finish().await;
+        record.received_bytes = handle.received_bytes();
+        let about = About {
+            method: &method,
+            path: &path,
+            target: routed.as_ref().map(|routed| &routed.target),
+            query: routed.as_ref().map(|routed| &routed.query),
+        };
+        let response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
+        answer::finish(response, record, reusable)
+    }
+}
+
+impl Inner {
+    /// Everything that is checked before the signature.
+    fn admit(&self, parts: &mut Parts, record: &mut Record) -> Result<Routed, Failure> {
+        let permit = Arc::clone(&self.in_flight).try_acquire_owned();
+        record.permit = Some(permit.map_err(|_| {
+            self.metrics.request_refused();
+            slow_down("Please reduce your request rate.")
+        })?);
+        let query = Query::parse(parts.uri.query())?;
+        let host = headers::text(&parts.headers, &HOST).unwrap_or_default();
+        let target = target::of_path(parts.uri.path(), target::bucket_of_host(&host, &self.domains))?;
+        refuse_form(&parts.method, &parts.headers)?;
+        let is_copy = parts.headers.contains_key(COPY_SOURCE);
+        let operation = routes::route(&parts.method, &target, &query, is_copy)?;
+        refused_headers::check(&parts.headers)?;
+        auth::check(&parts.headers, &query, &self.region)?;
+        auth::complete_date(&mut parts.headers);
+        Ok(Routed { operation, target, query })
+    }
+
+    /// Has the signature verified and the operation done.
+    async fn call(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, Arc<Failure>> {
+        let mut response = match self.service.call(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(Arc::new(Failure::internal(error))),
+        };
+        if let Some(Failed(failure)) = response.extensions_mut().remove() {
+            return Err(failure);
+        }
+        if response.extensions().get::<Answered>().is_some() {
+            return Ok(response);
+        }
+        Err(Arc::new(refused_by_s3s(response).await))
+    }
+}
+
+/// A form has its signature in its body, where `s3s` would look for it before anything else is known of the request.
+fn refuse_form(method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
+    let form = headers::text(headers, &CONTENT_TYPE)
+        .is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
+    if *method == Method::POST && form {
+        return Err(Failure::with_message(S3ErrorCode::NotImplemented, "POST with a form is not implemented."));
+    }
+    Ok(())
+}
+
+/// What `s3s` found wrong with the signature, from the document that it wrote.
+async fn refused_by_s3s(response: Response<s3s::Body>) -> Failure {
+    let (parts, body) = response.into_parts();
+    let document = match body.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) => return Failure::internal(error),
+    };
+    let text = String::from_utf8_lossy(&document);
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        let (content, _) = rest.split_once(&format!("</{name}>"))?;
+        quick_xml::escape::unescape(content).ok().map(std::borrow::Cow::into_owned)
+    };
+    let Some(code) = element("Code") else {
+        return Failure::internal(format!("s3s answered {} without a code", parts.status));
+    };
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    if code == S3ErrorCode::InternalError {
+        return Failure::internal(element("Message").unwrap_or_default());
+    }
+    match element("Message") {
+        Some(message) => Failure::with_message(code, message),
+        None => Failure::new(code),
+    }
+    .status(parts.status)
+}

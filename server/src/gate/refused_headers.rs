@@ -1,0 +1,132 @@
+//! Headers that would change what a request means and are not implemented: refused rather than ignored, because a client
+//! that asked for encryption, a lock or a grant must not believe that it got it.
+
+use http::{HeaderMap, StatusCode};
+use s3s::S3ErrorCode;
+
+use crate::s3::error::Failure;
+use crate::s3::headers;
+
+/// Which values of a header are as good as its absence.
+#[derive(Clone, Copy, Debug)]
+enum Harmless {
+    /// None is.
+    Nothing,
+    /// These are.
+    Values(&'static [&'static str]),
+}
+
+/// A header's name, or how it begins.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    Exactly(&'static str),
+    Beginning(&'static str),
+}
+
+const REFUSED: &[(Named, Harmless)] = &[
+    (Named::Beginning("x-amz-server-side-encryption"), Harmless::Nothing),
+    (Named::Beginning("x-amz-copy-source-server-side-encryption"), Harmless::Nothing),
+    (Named::Exactly("x-amz-tagging"), Harmless::Nothing),
+    (Named::Exactly("x-amz-tagging-directive"), Harmless::Values(&["COPY"])),
+    (Named::Exactly("x-amz-annotation-directive"), Harmless::Values(&["COPY"])),
+    // What they ask for is so in every bucket whose objects belong to its owner.
+    (Named::Exactly("x-amz-acl"), Harmless::Values(&["private", "bucket-owner-full-control"])),
+    (Named::Exactly("x-amz-object-ownership"), Harmless::Values(&["BucketOwnerEnforced"])),
+    (Named::Beginning("x-amz-grant-"), Harmless::Nothing),
+    (Named::Beginning("x-amz-object-lock-"), Harmless::Nothing),
+    (Named::Exactly("x-amz-bucket-object-lock-enabled"), Harmless::Values(&["false", "False"])),
+    (Named::Exactly("x-amz-bucket-object-lock-token"), Harmless::Nothing),
+    (Named::Exactly("x-amz-bucket-namespace"), Harmless::Values(&["global"])),
+    (Named::Exactly("x-amz-write-offset-bytes"), Harmless::Nothing),
+    (Named::Beginning("x-amz-if-match-"), Harmless::Nothing),
+    (Named::Beginning("x-amz-rename-source"), Harmless::Nothing),
+    (Named::Exactly("x-amz-request-route"), Harmless::Nothing),
+    (Named::Exactly("x-amz-request-token"), Harmless::Nothing),
+];
+
+/// Refuses a request with a header that cannot be honoured.
+///
+/// # Errors
+/// `NotImplemented`, naming the header.
+pub fn check(headers: &HeaderMap) -> Result<(), Failure> {
+    for (name, value) in headers {
+        let name = name.as_str();
+        if !name.starts_with("x-amz-") {
+            continue;
+        }
+        let Some((_, harmless)) = REFUSED.iter().find(|(named, _)| named.matches(name)) else { continue };
+        let is_harmless = match harmless {
+            Harmless::Nothing => false,
+            Harmless::Values(values) => values.contains(&headers::text_of(value).as_str()),
+        };
+        if !is_harmless {
+            return Err(Failure::with_message(
+                S3ErrorCode::NotImplemented,
+                "A header you provided implies functionality that is not implemented.",
+            )
+            .status(StatusCode::NOT_IMPLEMENTED)
+            .field("Header", name));
+        }
+    }
+    Ok(())
+}
+
+impl Named {
+    fn matches(self, name: &str) -> bool {
+        match self {
+            Self::Exactly(exact) => name == exact,
+            Self::Beginning(prefix) => name.starts_with(prefix),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn check_one(name: &str, value: &'static str) -> Result<(), Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_static(value));
+        check(&headers)
+    }
+
+    #[test]
+    fn every_header_on_the_list_is_refused_with_501() {
+        for (named, _) in REFUSED {
+            let name = match named {
+                Named::Exactly(name) => (*name).to_owned(),
+                Named::Beginning(prefix) => format!("{prefix}x"),
+            };
+            let failure = check_one(&name, "something").unwrap_err();
+            assert_eq!((failure.code(), failure.status_code().as_u16()), ("NotImplemented", 501), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_that_ask_for_what_is_so_anyway_pass() {
+        for (name, value) in [
+            ("x-amz-acl", "private"),
+            ("x-amz-acl", "bucket-owner-full-control"),
+            ("x-amz-object-ownership", "BucketOwnerEnforced"),
+            ("x-amz-bucket-object-lock-enabled", "false"),
+            ("x-amz-date", "20260101T000000Z"),
+            ("x-amz-meta-acl", "public-read"),
+            ("x-amz-storage-class", "STANDARD_IA"),
+        ] {
+            assert!(check_one(name, value).is_ok(), "{name}: {value}");
+        }
+        assert!(check_one("x-amz-acl", "public-read").is_err());
+    }
+
+    #[test]
+    fn a_harmless_value_does_not_hide_a_second_one() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-amz-acl", HeaderValue::from_static("private"));
+        headers.append("x-amz-acl", HeaderValue::from_static("public-read"));
+        assert!(check(&headers).is_err());
+    }
+}

@@ -1,0 +1,366 @@
+//! The allow-list: which operation a method, a target and the query's sub-resources ask for.
+//!
+//! Invariant: a request with a sub-resource that is not implemented never reaches the plain operation on the same bucket
+//! or key. A known sub-resource is refused by name; a parameter without a value that nobody knows is taken for one.
+
+use http::Method;
+use s3s::S3ErrorCode;
+
+use crate::s3::error::Failure;
+use crate::s3::request::{Query, Target};
+
+/// The operations that are implemented. The names are S3's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Operation {
+    AbortMultipartUpload,
+    CompleteMultipartUpload,
+    CopyObject,
+    CreateBucket,
+    CreateMultipartUpload,
+    DeleteBucket,
+    DeleteObject,
+    DeleteObjects,
+    GetBucketLocation,
+    GetBucketVersioning,
+    GetObject,
+    HeadBucket,
+    HeadObject,
+    ListBuckets,
+    ListMultipartUploads,
+    ListObjects,
+    ListObjectsV2,
+    ListParts,
+    PutObject,
+    UploadPart,
+    UploadPartCopy,
+}
+
+impl Operation {
+    /// S3's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AbortMultipartUpload => "AbortMultipartUpload",
+            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
+            Self::CopyObject => "CopyObject",
+            Self::CreateBucket => "CreateBucket",
+            Self::CreateMultipartUpload => "CreateMultipartUpload",
+            Self::DeleteBucket => "DeleteBucket",
+            Self::DeleteObject => "DeleteObject",
+            Self::DeleteObjects => "DeleteObjects",
+            Self::GetBucketLocation => "GetBucketLocation",
+            Self::GetBucketVersioning => "GetBucketVersioning",
+            Self::GetObject => "GetObject",
+            Self::HeadBucket => "HeadBucket",
+            Self::HeadObject => "HeadObject",
+            Self::ListBuckets => "ListBuckets",
+            Self::ListMultipartUploads => "ListMultipartUploads",
+            Self::ListObjects => "ListObjects",
+            Self::ListObjectsV2 => "ListObjectsV2",
+            Self::ListParts => "ListParts",
+            Self::PutObject => "PutObject",
+            Self::UploadPart => "UploadPart",
+            Self::UploadPartCopy => "UploadPartCopy",
+        }
+    }
+}
+
+/// Every query parameter that chooses another operation in S3's API, whether it is implemented or not.
+const SUB_RESOURCES: &[&str] = &[
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "annotation",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "select-type",
+    "session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+];
+
+/// Parameters without a value that choose nothing: SDKs and tools send some of them empty.
+const PLAIN_PARAMETERS: &[&str] = &[
+    "bucket-region",
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "key-marker",
+    "list-type",
+    "marker",
+    "max-buckets",
+    "max-keys",
+    "max-parts",
+    "max-uploads",
+    "part-number-marker",
+    "prefix",
+    "start-after",
+    "upload-id-marker",
+    "version-id-marker",
+    "x-id",
+];
+
+/// The operation that a request asks for.
+///
+/// # Errors
+/// `NotImplemented` for what S3 knows and this server does not, `MethodNotAllowed` for what nobody knows.
+pub fn route(method: &Method, target: &Target, query: &Query, is_copy: bool) -> Result<Operation, Failure> {
+    if *method == Method::OPTIONS {
+        return Err(no_cors());
+    }
+    let sub_resources = sub_resources(query);
+    let names: Vec<&str> = sub_resources.iter().map(String::as_str).collect();
+    let operation = match target {
+        Target::Service => of_service(method, &names),
+        Target::Bucket(_) => of_bucket(method, &names, query)?,
+        Target::Object { .. } => of_object(method, &names, is_copy)?,
+    };
+    operation.ok_or_else(|| refusal(method, target, &names))
+}
+
+fn of_service(method: &Method, names: &[&str]) -> Option<Operation> {
+    match (method.as_str(), names) {
+        ("GET", []) => Some(Operation::ListBuckets),
+        _ => None,
+    }
+}
+
+fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Operation>, Failure> {
+    Ok(Some(match (method.as_str(), names) {
+        ("GET", []) => match query.non_empty("list-type") {
+            None | Some("1") => Operation::ListObjects,
+            Some("2") => Operation::ListObjectsV2,
+            Some(other) => {
+                return Err(Failure::invalid_argument("list-type", other, "Invalid List Type specified in Request"));
+            }
+        },
+        ("GET", ["location"]) => Operation::GetBucketLocation,
+        ("GET", ["uploads"]) => Operation::ListMultipartUploads,
+        ("GET", ["versioning"]) => Operation::GetBucketVersioning,
+        ("HEAD", []) => Operation::HeadBucket,
+        ("PUT", []) => Operation::CreateBucket,
+        ("DELETE", []) => Operation::DeleteBucket,
+        ("POST", ["delete"]) => Operation::DeleteObjects,
+        _ => return Ok(None),
+    }))
+}
+
+fn of_object(method: &Method, names: &[&str], is_copy: bool) -> Result<Option<Operation>, Failure> {
+    Ok(Some(match (method.as_str(), names) {
+        ("GET", [] | ["partNumber"] | ["versionId"] | ["partNumber", "versionId"]) => Operation::GetObject,
+        ("HEAD", [] | ["partNumber"] | ["versionId"] | ["partNumber", "versionId"]) => Operation::HeadObject,
+        ("GET", ["uploadId"]) => Operation::ListParts,
+        ("PUT", []) if is_copy => Operation::CopyObject,
+        ("PUT", []) => Operation::PutObject,
+        ("PUT", ["partNumber", "uploadId"]) if is_copy => Operation::UploadPartCopy,
+        ("PUT", ["partNumber", "uploadId"]) => Operation::UploadPart,
+        ("PUT", ["partNumber"] | ["uploadId"]) => {
+            return Err(Failure::invalid_request("A part is uploaded with both partNumber and uploadId."));
+        }
+        ("PUT" | "POST", ["versionId"]) => {
+            return Err(Failure::invalid_argument("versionId", "", "This operation does not accept a version-id."));
+        }
+        ("POST", ["uploads"]) => Operation::CreateMultipartUpload,
+        ("POST", ["uploadId"]) => Operation::CompleteMultipartUpload,
+        ("DELETE", [] | ["versionId"]) => Operation::DeleteObject,
+        ("DELETE", ["uploadId"]) => Operation::AbortMultipartUpload,
+        _ => return Ok(None),
+    }))
+}
+
+/// The names in the query that choose an operation, sorted and without repetition.
+fn sub_resources(query: &Query) -> Vec<String> {
+    let mut names: Vec<String> =
+        query.iter().filter(|(name, value)| chooses(name, value)).map(|(name, _)| name.to_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn chooses(name: &str, value: &str) -> bool {
+    if SUB_RESOURCES.contains(&name) {
+        return true;
+    }
+    let known_plain = PLAIN_PARAMETERS.contains(&name) || name.starts_with("response-") || is_of_signature(name);
+    value.is_empty() && !known_plain
+}
+
+fn is_of_signature(name: &str) -> bool {
+    name.get(..6).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-amz-"))
+        || ["AWSAccessKeyId", "Expires", "Signature"].contains(&name)
+}
+
+fn refusal(method: &Method, target: &Target, names: &[&str]) -> Failure {
+    if let Some(name) = names.first() {
+        return Failure::with_message(
+            S3ErrorCode::NotImplemented,
+            format!("The sub-resource {} is not implemented for this method.", printable(name)),
+        )
+        .field("Resource-Name", printable(name));
+    }
+    let resource_type = match target {
+        Target::Service => "SERVICE",
+        Target::Bucket(_) => "BUCKET",
+        Target::Object { .. } => "OBJECT",
+    };
+    Failure::new(S3ErrorCode::MethodNotAllowed).field("Method", method.as_str()).field("ResourceType", resource_type)
+}
+
+/// A name from the client, short enough to repeat in a message.
+fn printable(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+/// No bucket has a CORS configuration yet, and this is what S3 answers then.
+fn no_cors() -> Failure {
+    Failure::custom(
+        "AccessForbidden",
+        http::StatusCode::FORBIDDEN,
+        "CORSResponse: CORS is not enabled for this bucket.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashMap;
+
+    use cairn_storage::object::ObjectKey;
+
+    use super::*;
+
+    fn targets() -> [Target; 3] {
+        let key = ObjectKey::new("k").unwrap();
+        [Target::Service, Target::Bucket("b".into()), Target::Object { bucket: "b".into(), key }]
+    }
+
+    fn level(target: &Target) -> &'static str {
+        match target {
+            Target::Service => "service",
+            Target::Bucket(_) => "bucket",
+            Target::Object { .. } => "object",
+        }
+    }
+
+    fn routed(method: &str, target: &Target, query: &str) -> Result<Operation, Failure> {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        route(&method, target, &Query::parse(Some(query)).unwrap(), false)
+    }
+
+    #[test]
+    fn every_method_with_every_sub_resource_is_an_operation_on_the_list_or_refused() {
+        let allowed: HashMap<(&str, &str, &str), Operation> = [
+            (("GET", "service", ""), Operation::ListBuckets),
+            (("GET", "bucket", ""), Operation::ListObjects),
+            (("GET", "bucket", "location"), Operation::GetBucketLocation),
+            (("GET", "bucket", "uploads"), Operation::ListMultipartUploads),
+            (("GET", "bucket", "versioning"), Operation::GetBucketVersioning),
+            (("HEAD", "bucket", ""), Operation::HeadBucket),
+            (("PUT", "bucket", ""), Operation::CreateBucket),
+            (("DELETE", "bucket", ""), Operation::DeleteBucket),
+            (("POST", "bucket", "delete"), Operation::DeleteObjects),
+            (("GET", "object", ""), Operation::GetObject),
+            (("GET", "object", "partNumber"), Operation::GetObject),
+            (("GET", "object", "versionId"), Operation::GetObject),
+            (("GET", "object", "uploadId"), Operation::ListParts),
+            (("HEAD", "object", ""), Operation::HeadObject),
+            (("HEAD", "object", "partNumber"), Operation::HeadObject),
+            (("HEAD", "object", "versionId"), Operation::HeadObject),
+            (("PUT", "object", ""), Operation::PutObject),
+            (("POST", "object", "uploads"), Operation::CreateMultipartUpload),
+            (("POST", "object", "uploadId"), Operation::CompleteMultipartUpload),
+            (("DELETE", "object", ""), Operation::DeleteObject),
+            (("DELETE", "object", "versionId"), Operation::DeleteObject),
+            (("DELETE", "object", "uploadId"), Operation::AbortMultipartUpload),
+        ]
+        .into();
+        for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "TRACE", "OPTIONS", "QUERY"] {
+            for target in targets() {
+                for name in ["", "unheard-of"].iter().chain(SUB_RESOURCES) {
+                    let expected = allowed.get(&(method, level(&target), *name));
+                    for query in [(*name).to_owned(), format!("{name}=x"), format!("x-id=PutObject&{name}")] {
+                        // A parameter that nobody knows is ignored when it has a value, as S3 does.
+                        if query == "unheard-of=x" || query == "=x" {
+                            continue;
+                        }
+                        let routed = routed(method, &target, &query);
+                        assert_eq!(routed.as_ref().ok(), expected, "{method} {} ?{query}", level(&target));
+                        if let Err(failure) = routed {
+                            assert!((400..600).contains(&failure.status_code().as_u16()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_sub_resources_are_no_operation_unless_they_belong_together() {
+        let [_, bucket, object] = targets();
+        assert!(routed("GET", &bucket, "location&uploads").is_err());
+        assert!(routed("DELETE", &object, "uploadId=1&tagging").is_err());
+        assert_eq!(routed("GET", &object, "versionId=x&partNumber=1").unwrap(), Operation::GetObject);
+        assert_eq!(routed("PUT", &object, "uploadId=x&partNumber=1").unwrap(), Operation::UploadPart);
+    }
+
+    #[test]
+    fn a_part_needs_both_its_number_and_its_upload() {
+        let [_, _, object] = targets();
+        for query in ["partNumber=1", "uploadId=x"] {
+            assert_eq!(routed("PUT", &object, query).unwrap_err().code(), "InvalidRequest");
+        }
+    }
+
+    #[test]
+    fn parameters_that_choose_nothing_are_ignored() {
+        let [service, bucket, object] = targets();
+        assert_eq!(routed("GET", &service, "x-id=ListBuckets&prefix=").unwrap(), Operation::ListBuckets);
+        assert_eq!(routed("GET", &bucket, "list-type=2&delimiter=&x=y").unwrap(), Operation::ListObjectsV2);
+        assert_eq!(routed("GET", &object, "X-Amz-Signature=s&response-content-type=").unwrap(), Operation::GetObject);
+        assert_eq!(routed("DELETE", &bucket, "unknown").unwrap_err().code(), "NotImplemented");
+    }
+
+    #[test]
+    fn a_copy_is_told_by_its_header() {
+        let [_, _, object] = targets();
+        let copy = |query| route(&Method::PUT, &object, &Query::parse(Some(query)).unwrap(), true).unwrap();
+        assert_eq!(copy(""), Operation::CopyObject);
+        assert_eq!(copy("partNumber=1&uploadId=x"), Operation::UploadPartCopy);
+    }
+}

@@ -1,0 +1,133 @@
+//! Which bucket and key a request names: in its path, or in its path and host.
+//!
+//! A host `BUCKET.<domain>` with a configured domain addresses a bucket; every other host, also an unknown one, is path
+//! style, so that a server behind any name works.
+
+use cairn_storage::object::{KEY_BYTES_MAX, ObjectKey};
+use s3s::S3ErrorCode;
+
+use crate::s3::encoding::decode;
+use crate::s3::error::Failure;
+use crate::s3::request::Target;
+
+/// The bucket that a `Host` header names, if its end is one of the domains.
+pub fn bucket_of_host(host: &str, domains: &[String]) -> Option<String> {
+    let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+    // The longest domain wins, so that one may be below another.
+    let domain = domains.iter().filter(|domain| is_below(&host, domain)).max_by_key(|domain| domain.len())?;
+    Some(host[..host.len() - domain.len() - 1].to_owned())
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// What the path names, in the bucket of the host if that names one.
+///
+/// # Errors
+/// `InvalidURI` for a malformed path, `KeyTooLongError`.
+pub fn of_path(path: &str, host_bucket: Option<String>) -> Result<Target, Failure> {
+    let path = decode(path).ok_or(S3ErrorCode::InvalidURI)?;
+    let path = path.strip_prefix('/').ok_or(S3ErrorCode::InvalidURI)?;
+    let (bucket, key) = match host_bucket {
+        Some(bucket) => (bucket, path),
+        None if path.is_empty() => return Ok(Target::Service),
+        None => {
+            let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+            (bucket.to_owned(), key)
+        }
+    };
+    if bucket.is_empty() {
+        return Err(S3ErrorCode::InvalidURI.into());
+    }
+    if key.is_empty() {
+        return Ok(Target::Bucket(bucket));
+    }
+    let key = ObjectKey::new(key).ok_or_else(|| {
+        Failure::new(S3ErrorCode::KeyTooLongError)
+            .field("Size", key.len().to_string())
+            .field("MaxSizeAllowed", KEY_BYTES_MAX.to_string())
+    })?;
+    Ok(Target::Object { bucket, key })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn bucket(host: &str) -> Option<String> {
+        bucket_of_host(host, &["s3.localhost".to_owned(), "eu.s3.localhost".to_owned()])
+    }
+
+    #[test]
+    fn a_host_below_a_domain_names_a_bucket() {
+        assert_eq!(bucket("photos.s3.localhost").as_deref(), Some("photos"));
+        assert_eq!(bucket("photos.s3.localhost:9000").as_deref(), Some("photos"));
+        assert_eq!(bucket("Photos.S3.LocalHost.").as_deref(), Some("photos"));
+        assert_eq!(bucket("my.photos.s3.localhost").as_deref(), Some("my.photos"));
+        assert_eq!(bucket("photos.eu.s3.localhost").as_deref(), Some("photos"));
+    }
+
+    #[test]
+    fn every_other_host_is_path_style() {
+        for host in [
+            "s3.localhost",
+            "s3.localhost:9000",
+            ".s3.localhost",
+            "xs3.localhost",
+            "localhost:9000",
+            "127.0.0.1:9000",
+            "[::1]:9000",
+            "storage.example.com",
+            "",
+        ] {
+            assert_eq!(bucket(host), None, "{host}");
+        }
+    }
+
+    fn object(bucket: &str, key: &str) -> Target {
+        Target::Object { bucket: bucket.to_owned(), key: ObjectKey::new(key).unwrap() }
+    }
+
+    #[test]
+    fn a_path_names_bucket_and_key() {
+        for (path, target) in [
+            ("/", Target::Service),
+            ("/b", Target::Bucket("b".into())),
+            ("/b/", Target::Bucket("b".into())),
+            ("/b/k", object("b", "k")),
+            ("/b//k", object("b", "/k")),
+            ("/b/a/", object("b", "a/")),
+            ("/b/../x", object("b", "../x")),
+            ("/b/a%20b%2Fc+d%00", object("b", "a b/c+d\0")),
+        ] {
+            assert_eq!(of_path(path, None).unwrap(), target, "{path}");
+        }
+    }
+
+    #[test]
+    fn with_a_bucket_in_the_host_the_path_is_the_key() {
+        let host = || Some("b".to_owned());
+        assert_eq!(of_path("/", host()).unwrap(), Target::Bucket("b".into()));
+        assert_eq!(of_path("/k/l", host()).unwrap(), object("b", "k/l"));
+        assert_eq!(of_path("//", host()).unwrap(), object("b", "/"));
+    }
+
+    #[test]
+    fn malformed_paths_are_refused() {
+        for path in ["", "*", "//k", "/b/%ff", "/b/%4"] {
+            assert_eq!(of_path(path, None).unwrap_err().code(), "InvalidURI", "{path}");
+        }
+        let long = format!("/b/{}", "k".repeat(1025));
+        assert_eq!(of_path(&long, None).unwrap_err().code(), "KeyTooLongError");
+    }
+}

@@ -1,0 +1,83 @@
+//! CopyObject.
+
+use cairn_storage::StorageError;
+use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::object::ObjectAttributes;
+use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX, ReturnedVersion};
+use http::HeaderMap;
+
+use crate::authorize::{Authorized, OnCopy};
+
+use super::error::Failure;
+use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
+use super::put_object::version_into_headers;
+use super::request::{Answer, Request};
+use super::xml::Document;
+use super::{Edge, attributes, checksum, conditions, version_header};
+
+pub(super) async fn copy_object(
+    edge: &Edge,
+    authorized: Authorized<OnCopy>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let headers = &request.headers;
+    let copy = CopyObject {
+        attributes: replaced_attributes(headers)?,
+        storage_class: attributes::storage_class(headers)?,
+        owner: authorized.account().id,
+        checksum: checksum::requested_algorithm(headers)?,
+        conditions: conditions::of_write(headers),
+    };
+    let source = source(&authorized, headers);
+    let copied = edge.store.copy_object(source, authorized.bucket(), authorized.key(), copy).await;
+    let copied = copied.map_err(|error| match error {
+        StorageError::TooLarge { .. } => Failure::invalid_request(format!(
+            "The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES_MAX}"
+        )),
+        error => error.into(),
+    })?;
+    let mut document = Document::new("CopyObjectResult");
+    document.text("ETag", &quoted_text(&copied.object.etag));
+    document.text("LastModified", &document_time(copied.object.created));
+    if let Some(checksum) = &copied.object.checksum {
+        checksum::into_document(checksum, copied.object.etag.parts_count, &mut document);
+    }
+    let mut answer = Answer::document(document);
+    version_into_headers(authorized.bucket(), &copied.object, &mut answer.headers);
+    source_version_into_headers(authorized.source_bucket(), &copied.source, &mut answer.headers);
+    Ok(answer)
+}
+
+/// What is copied, and under which conditions.
+pub(super) fn source<'a>(authorized: &'a Authorized<OnCopy>, headers: &HeaderMap) -> CopySource<'a> {
+    let named = authorized.source();
+    CopySource {
+        bucket: authorized.source_bucket(),
+        key: &named.key,
+        version: named.version,
+        conditions: conditions::of_copy_source(headers),
+    }
+}
+
+/// The copied version's id, if its bucket shows any.
+pub(super) fn source_version_into_headers(
+    bucket: &Bucket,
+    source: &cairn_storage::object::ObjectVersion,
+    headers: &mut HeaderMap,
+) {
+    if bucket.versioning != Versioning::Unversioned {
+        let version = ReturnedVersion::of(source.is_null, source.version_id);
+        headers.insert(COPY_SOURCE_VERSION_ID, version_header(version));
+    }
+}
+
+/// The request's own headers and metadata if it replaces the source's.
+fn replaced_attributes(headers: &HeaderMap) -> Result<Option<ObjectAttributes>, Failure> {
+    match text(headers, &METADATA_DIRECTIVE).as_deref() {
+        None | Some("COPY") => Ok(None),
+        Some("REPLACE") => attributes::from_headers(headers).map(Some),
+        Some(directive) => {
+            Err(Failure::invalid_argument(METADATA_DIRECTIVE.as_str(), directive, "Unknown metadata directive."))
+        }
+    }
+}

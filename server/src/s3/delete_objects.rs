@@ -1,0 +1,96 @@
+//! DeleteObjects.
+
+use cairn_storage::object::ObjectKey;
+use cairn_storage::ops::{DeleteOutcome, EtagCondition, VersionSelector, WriteConditions};
+use futures::StreamExt as _;
+use s3s::S3ErrorCode;
+use s3s::dto::{Delete, ObjectIdentifier};
+
+use crate::authorize::{Authorized, OnBucket};
+
+use super::error::Failure;
+use super::request::{Answer, Request, parse_version};
+use super::xml::Document;
+use super::{Edge, checksum, version_text, xml};
+
+/// Keys in one request (API reference, DeleteObjects).
+const KEYS_MAX: usize = 1_000;
+
+/// Deletes at the same time, so that they share commits.
+const CONCURRENCY: usize = 32;
+
+pub(super) async fn delete_objects(
+    edge: &Edge,
+    authorized: Authorized<OnBucket>,
+    mut request: Request,
+) -> Result<Answer, Failure> {
+    let document = request.document().await?;
+    if !checksum::verify(&request.headers, &document)? {
+        return Err(Failure::invalid_request(
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        ));
+    }
+    let delete: Delete = xml::parse(&document)?;
+    if delete.objects.is_empty() || delete.objects.len() > KEYS_MAX {
+        return Err(S3ErrorCode::MalformedXML.into());
+    }
+    let quiet = delete.quiet.unwrap_or(false);
+    let deletes: Vec<_> = delete.objects.iter().map(|object| delete_one(edge, &authorized, object)).collect();
+    let results: Vec<_> = futures::stream::iter(deletes).buffered(CONCURRENCY).collect().await;
+    let mut document = Document::new("DeleteResult");
+    for (object, result) in delete.objects.iter().zip(&results) {
+        match result {
+            Ok(_) if quiet => {}
+            Ok(outcome) => document.element("Deleted", |element| write_deleted(object, outcome, element)),
+            Err(failure) => document.element("Error", |element| write_error(object, failure, element)),
+        }
+    }
+    Ok(Answer::document(document))
+}
+
+async fn delete_one(
+    edge: &Edge,
+    authorized: &Authorized<OnBucket>,
+    object: &ObjectIdentifier,
+) -> Result<DeleteOutcome, Failure> {
+    if object.last_modified_time.is_some() || object.size.is_some() {
+        return Err(S3ErrorCode::NotImplemented.into());
+    }
+    let key = match (ObjectKey::new(&object.key), object.key.is_empty()) {
+        (Some(key), _) => key,
+        (None, true) => return Err(S3ErrorCode::UserKeyMustBeSpecified.into()),
+        (None, false) => return Err(S3ErrorCode::KeyTooLongError.into()),
+    };
+    let version = object.version_id.as_deref().filter(|version| !version.is_empty());
+    let version = version.map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
+    let if_match = object.e_tag.as_ref().map(|etag| match etag.value() {
+        "*" => EtagCondition::Any,
+        etag => EtagCondition::OneOf(vec![etag.to_owned()]),
+    });
+    let conditions = WriteConditions { if_match, if_none_match: None };
+    let account = authorized.account().id;
+    let outcome = edge.store.delete_object(authorized.bucket(), &key, version, &conditions, account).await;
+    outcome.map_err(|error| {
+        let failure = Failure::from(error);
+        if let Some(cause) = failure.cause() {
+            tracing::error!(cause, "a delete among several failed");
+        }
+        failure
+    })
+}
+
+fn write_deleted(object: &ObjectIdentifier, outcome: &DeleteOutcome, element: &mut Document) {
+    element.text("Key", &object.key);
+    element.optional("VersionId", object.version_id.as_deref().filter(|version| !version.is_empty()));
+    if outcome.delete_marker {
+        element.text("DeleteMarker", "true");
+        element.optional("DeleteMarkerVersionId", outcome.version.map(version_text).as_deref());
+    }
+}
+
+fn write_error(object: &ObjectIdentifier, failure: &Failure, element: &mut Document) {
+    element.text("Key", &object.key);
+    element.optional("VersionId", object.version_id.as_deref());
+    element.text("Code", failure.code());
+    element.text("Message", failure.message());
+}

@@ -1,0 +1,327 @@
+//! What a request is answered with when it fails: S3's code, message and extra elements, and how storage's facts map to
+//! them.
+//!
+//! Invariants: the match over [`StorageError`] is exhaustive; an answer never shows the cause of a failure of ours, which
+//! goes to the log instead.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use cairn_storage::StorageError;
+use http::header::{ALLOW, CONTENT_RANGE, ETAG, LAST_MODIFIED, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
+use s3s::stream::upload_stream::UploadStreamError;
+use s3s::{S3Error, S3ErrorCode};
+
+use crate::gate::body::UnterminatedChunks;
+use crate::listener::BodyError;
+
+use super::headers::{DELETE_MARKER, VERSION_ID, http_date, quoted};
+
+/// A failed request. Boxed, because it is rare and results should be small.
+#[derive(Debug)]
+pub struct Failure(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    code: S3ErrorCode,
+    status: StatusCode,
+    message: Cow<'static, str>,
+    fields: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+    cause: Option<String>,
+}
+
+impl Failure {
+    /// A failure with the status and message that S3 gives this code.
+    pub fn new(code: S3ErrorCode) -> Self {
+        let status = code.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = S3Error::new(code.clone()).message().unwrap_or_default().to_owned();
+        Self(Box::new(Parts {
+            code,
+            status,
+            message: message.into(),
+            fields: Vec::new(),
+            headers: HeaderMap::new(),
+            cause: None,
+        }))
+    }
+
+    /// A failure with a message of its own.
+    pub fn with_message(code: S3ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut failure = Self::new(code);
+        failure.0.message = message.into();
+        failure
+    }
+
+    /// A failure whose code `s3s` does not know.
+    pub fn custom(code: &'static str, status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::with_message(S3ErrorCode::Custom(code.into()), message).status(status)
+    }
+
+    /// `InvalidArgument`, naming the argument.
+    pub fn invalid_argument(name: &str, value: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::with_message(S3ErrorCode::InvalidArgument, message)
+            .field("ArgumentName", name)
+            .field("ArgumentValue", value)
+    }
+
+    /// `InvalidRequest` with this message.
+    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::with_message(S3ErrorCode::InvalidRequest, message)
+    }
+
+    /// A failure of ours: `InternalError`; the cause is logged and not shown.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        let mut failure = Self::new(S3ErrorCode::InternalError);
+        failure.0.cause = Some(cause.to_string());
+        failure
+    }
+
+    /// With another status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// With one more element in the body.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.fields.push((name, value.into()));
+        self
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// S3's name of the failure.
+    pub fn code(&self) -> &str {
+        self.0.code.as_str()
+    }
+
+    /// The answer's status.
+    pub fn status_code(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The message for people.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Elements of the body besides those that every error has.
+    pub fn fields(&self) -> &[(&'static str, String)] {
+        &self.0.fields
+    }
+
+    /// Headers besides those that every answer has.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// What went wrong in the server, for the log.
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+}
+
+impl From<S3ErrorCode> for Failure {
+    fn from(code: S3ErrorCode) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NoSuchBucket => Self::new(S3ErrorCode::NoSuchBucket),
+            StorageError::BucketExists { .. } => Self::new(S3ErrorCode::BucketAlreadyExists),
+            StorageError::BucketNotEmpty => Self::new(S3ErrorCode::BucketNotEmpty),
+            StorageError::BucketBusy => Self::new(S3ErrorCode::OperationAborted),
+            StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
+            StorageError::NoSuchVersion => Self::new(S3ErrorCode::NoSuchVersion),
+            StorageError::IsDeleteMarker(version) => is_delete_marker(&version.to_string()),
+            StorageError::NoSuchUpload => Self::new(S3ErrorCode::NoSuchUpload),
+            StorageError::InvalidPart { part_number } => {
+                Self::new(S3ErrorCode::InvalidPart).field("PartNumber", part_number.to_string())
+            }
+            StorageError::InvalidPartOrder => Self::new(S3ErrorCode::InvalidPartOrder),
+            StorageError::PartTooSmall { part_number, size_bytes } => Self::new(S3ErrorCode::EntityTooSmall)
+                .field("ProposedSize", size_bytes.to_string())
+                .field("MinSizeAllowed", PART_SIZE_BYTES_MIN.to_string())
+                .field("PartNumber", part_number.to_string()),
+            StorageError::TooLarge { size_bytes, max_bytes } => too_large(size_bytes, max_bytes),
+            StorageError::RangeNotSatisfiable { size_bytes } => range_not_satisfiable(size_bytes),
+            StorageError::NoSuchPart { parts_count } => no_such_part(parts_count),
+            StorageError::PreconditionFailed { header } => {
+                Self::new(S3ErrorCode::PreconditionFailed).field("Condition", header)
+            }
+            StorageError::NotModified { object } => not_modified(&object),
+            StorageError::CopyChangesNothing => Self::invalid_request(
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes.",
+            ),
+            StorageError::MetadataTooLarge => Self::new(S3ErrorCode::MetadataTooLarge),
+            StorageError::Body(error) => of_body(error.as_ref()),
+            StorageError::BodyLength { .. } => Self::new(S3ErrorCode::IncompleteBody),
+            StorageError::BadDigest { what } => bad_digest(what),
+            StorageError::BadTrailer { what } => bad_trailer(what),
+            StorageError::ChecksumMismatchesUpload { what } => {
+                Self::invalid_request(format!("The checksum {what} does not fit the multipart upload."))
+            }
+            StorageError::Contention => slow_down("Concurrent requests keep changing this key."),
+            StorageError::Overloaded => slow_down("Please reduce your request rate."),
+            StorageError::DiskFull { .. } => disk_full(),
+            StorageError::ReadOnly { .. } => Self::with_message(
+                S3ErrorCode::ServiceUnavailable,
+                "The server accepts no changes until its operator has restarted it.",
+            ),
+            error @ (StorageError::OutcomeUnknown | StorageError::Corrupt { .. }) => Self::internal(error),
+            StorageError::Io { doing, source } => Self::internal(format!("{doing}: {source}")),
+        }
+    }
+}
+
+/// The smallest part but the last.
+const PART_SIZE_BYTES_MIN: u64 = 5 << 20;
+
+fn no_such_key(delete_marker: Option<String>) -> Failure {
+    let failure = Failure::new(S3ErrorCode::NoSuchKey);
+    match delete_marker.and_then(|version| HeaderValue::try_from(version).ok()) {
+        Some(version) => failure.header(DELETE_MARKER, HeaderValue::from_static("true")).header(VERSION_ID, version),
+        None => failure,
+    }
+}
+
+fn is_delete_marker(version: &str) -> Failure {
+    let failure = Failure::new(S3ErrorCode::MethodNotAllowed)
+        .field("ResourceType", "DeleteMarker")
+        .header(ALLOW, HeaderValue::from_static("DELETE"))
+        .header(DELETE_MARKER, HeaderValue::from_static("true"));
+    match HeaderValue::from_str(version) {
+        Ok(version) => failure.header(VERSION_ID, version),
+        Err(_) => failure,
+    }
+}
+
+/// `EntityTooLarge`.
+pub fn too_large(size_bytes: u64, max_bytes: u64) -> Failure {
+    Failure::new(S3ErrorCode::EntityTooLarge)
+        .field("ProposedSize", size_bytes.to_string())
+        .field("MaxSizeAllowed", max_bytes.to_string())
+}
+
+fn range_not_satisfiable(size_bytes: u64) -> Failure {
+    let failure = Failure::new(S3ErrorCode::InvalidRange).field("ActualObjectSize", size_bytes.to_string());
+    match HeaderValue::try_from(format!("bytes */{size_bytes}")) {
+        Ok(range) => failure.header(CONTENT_RANGE, range),
+        Err(_) => failure,
+    }
+}
+
+fn no_such_part(parts_count: u16) -> Failure {
+    Failure::custom(
+        "InvalidPartNumber",
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "The requested partnumber is not satisfiable",
+    )
+    .field("ActualPartCount", parts_count.to_string())
+}
+
+fn not_modified(object: &cairn_storage::object::ObjectVersion) -> Failure {
+    Failure::new(S3ErrorCode::NotModified)
+        .header(ETAG, quoted(&object.etag))
+        .header(LAST_MODIFIED, http_date(object.created))
+}
+
+fn bad_digest(what: &'static str) -> Failure {
+    let message = match what {
+        "Content-MD5" => "The Content-MD5 you specified did not match what we received.".into(),
+        checksum => format!("The {checksum} you specified did not match the calculated checksum."),
+    };
+    Failure::with_message(S3ErrorCode::BadDigest, message)
+}
+
+fn bad_trailer(what: &'static str) -> Failure {
+    Failure::custom(
+        "MalformedTrailerError",
+        StatusCode::BAD_REQUEST,
+        format!("The trailing checksum {what} that the request announced did not come, or is malformed."),
+    )
+}
+
+/// `SlowDown`: the client should come back a little later.
+pub fn slow_down(message: &'static str) -> Failure {
+    Failure::with_message(S3ErrorCode::SlowDown, message).header(RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+/// 507 rather than 503, which SDKs try again at once: only the operator can help here.
+fn disk_full() -> Failure {
+    Failure::custom("InsufficientCapacity", StatusCode::INSUFFICIENT_STORAGE, "The server's disk is full.")
+}
+
+/// Why a body could not be read to its end. Errors are nested: the verification wraps what the connection says.
+pub fn of_body(error: &(dyn StdError + Send + Sync + 'static)) -> Failure {
+    let mut link: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut innermost = None;
+    while let Some(error) = link {
+        if let Some(failure) = of_body_error(error) {
+            innermost = Some(failure);
+        }
+        link = error.source();
+    }
+    innermost.unwrap_or_else(|| Failure::internal(error))
+}
+
+/// The failure for one error of the chain; None for wrappers.
+fn of_body_error(error: &(dyn StdError + 'static)) -> Option<Failure> {
+    if let Some(error) = error.downcast_ref::<UploadStreamError>() {
+        return match error {
+            UploadStreamError::Underlying(_) => None,
+            UploadStreamError::Sha256Mismatch => Some(sha256_mismatch()),
+            UploadStreamError::LengthMismatch | UploadStreamError::Incomplete => {
+                Some(Failure::new(S3ErrorCode::IncompleteBody))
+            }
+        };
+    }
+    if let Some(error) = error.downcast_ref::<AwsChunkedStreamError>() {
+        return match error {
+            AwsChunkedStreamError::Underlying(_) => None,
+            AwsChunkedStreamError::ChunkDataTooLarge(_, _) => {
+                Some(Failure::invalid_request("A signed chunk is larger than this server buffers."))
+            }
+            error => match error.to_s3_error_code() {
+                S3ErrorCode::EntityTooLarge => Some(Failure::new(S3ErrorCode::IncompleteBody)),
+                code => Some(Failure::new(code)),
+            },
+        };
+    }
+    if let Some(error) = error.downcast_ref::<BodyError>() {
+        return Some(match error {
+            BodyError::Timeout { .. } => Failure::new(S3ErrorCode::RequestTimeout),
+            BodyError::Connection(_) => Failure::new(S3ErrorCode::IncompleteBody),
+        });
+    }
+    if error.is::<UnterminatedChunks>() {
+        return Some(Failure::new(S3ErrorCode::IncompleteBody));
+    }
+    if let Some(error) = error.downcast_ref::<s3s::BodySizeLimitExceeded>() {
+        return Some(too_large(error.size as u64, error.limit as u64));
+    }
+    None
+}
+
+/// The body is not what `x-amz-content-sha256` says.
+pub fn sha256_mismatch() -> Failure {
+    Failure::custom(
+        "XAmzContentSHA256Mismatch",
+        StatusCode::BAD_REQUEST,
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    )
+}

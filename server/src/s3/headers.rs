@@ -1,0 +1,130 @@
+//! S3's header names, and the values that several operations write in the same way.
+
+use cairn_storage::clock::Timestamp;
+use cairn_storage::object::Etag;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use time::macros::format_description;
+
+/// What S3 says of an object stored without a `Content-Type`.
+pub const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+macro_rules! names {
+    ($($name:ident = $text:literal;)*) => {
+        $(
+            #[doc = concat!("`", $text, "`")]
+            pub const $name: HeaderName = HeaderName::from_static($text);
+        )*
+    };
+}
+
+names! {
+    BUCKET_REGION = "x-amz-bucket-region";
+    CHECKSUM_ALGORITHM = "x-amz-checksum-algorithm";
+    CHECKSUM_MODE = "x-amz-checksum-mode";
+    CHECKSUM_TYPE = "x-amz-checksum-type";
+    CONTENT_MD5 = "content-md5";
+    CONTENT_SHA256 = "x-amz-content-sha256";
+    COPY_SOURCE = "x-amz-copy-source";
+    COPY_SOURCE_RANGE = "x-amz-copy-source-range";
+    COPY_SOURCE_VERSION_ID = "x-amz-copy-source-version-id";
+    DATE = "x-amz-date";
+    DECODED_CONTENT_LENGTH = "x-amz-decoded-content-length";
+    DELETE_MARKER = "x-amz-delete-marker";
+    EXPECTED_BUCKET_OWNER = "x-amz-expected-bucket-owner";
+    METADATA_DIRECTIVE = "x-amz-metadata-directive";
+    MP_OBJECT_SIZE = "x-amz-mp-object-size";
+    MP_PARTS_COUNT = "x-amz-mp-parts-count";
+    SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
+    SOURCE_EXPECTED_BUCKET_OWNER = "x-amz-source-expected-bucket-owner";
+    STORAGE_CLASS = "x-amz-storage-class";
+    TRAILER = "x-amz-trailer";
+    VERSION_ID = "x-amz-version-id";
+    WEBSITE_REDIRECT_LOCATION = "x-amz-website-redirect-location";
+}
+
+/// A header's text: UTF-8, or Latin-1 where it is not that, as HTTP libraries send either. None if absent or empty.
+pub fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?;
+    (!value.is_empty()).then(|| text_of(value))
+}
+
+/// The text of one value.
+pub fn text_of(value: &HeaderValue) -> String {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.to_owned(),
+        Err(_) => value.as_bytes().iter().map(|&byte| char::from(byte)).collect(),
+    }
+}
+
+/// An ETag as headers and documents carry it.
+pub fn quoted_text(etag: &Etag) -> String {
+    format!("\"{etag}\"")
+}
+
+/// An ETag as a header's value.
+pub fn quoted(etag: &Etag) -> HeaderValue {
+    value(&quoted_text(etag))
+}
+
+/// A text of ours as a header's value. Stored texts came from headers, so none of them can fail; one that does is left
+/// out of the answer rather than failing it.
+pub fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// A time as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(time: Timestamp) -> HeaderValue {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    value(&date_time(time).format(format).unwrap_or_default())
+}
+
+/// A time as S3's documents write it: `1994-11-06T08:49:37.000Z`. Whole seconds, as in `Last-Modified`: a client that
+/// compares the two finds them equal.
+pub fn document_time(time: Timestamp) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].000Z");
+    date_time(time).format(format).unwrap_or_default()
+}
+
+fn date_time(time: Timestamp) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Reads an HTTP date. None if it is none, which S3 treats as if the header were absent.
+pub fn parse_http_date(text: &str) -> Option<Timestamp> {
+    let date = OffsetDateTime::parse(text.trim(), &Rfc2822).ok()?;
+    date.unix_timestamp().checked_mul(1_000).map(Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_s3_writes_them() {
+        let time = Timestamp(784_111_777_999);
+        assert_eq!(http_date(time), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(document_time(time), "1994-11-06T08:49:37.000Z");
+    }
+
+    #[test]
+    fn dates_are_read_with_any_zone_that_means_gmt() {
+        for text in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 -0000", "Sun, 06 Nov 1994 09:49:37 +0100"]
+        {
+            assert_eq!(parse_http_date(text), Some(Timestamp(784_111_777_000)), "{text}");
+        }
+        assert_eq!(parse_http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf_8_is_read_as_latin_1() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        assert_eq!(text(&headers, &HeaderName::from_static("x")).unwrap(), "caf\u{e9}");
+    }
+}

@@ -1,0 +1,140 @@
+//! ListObjects and ListObjectsV2.
+
+use cairn_storage::object::{ObjectKey, ObjectSummary};
+use cairn_storage::ops::{ListObjects, Listed, ObjectsPage};
+
+use crate::authorize::{Authorized, OnBucket};
+
+use super::encoding::NameEncoding;
+use super::error::Failure;
+use super::headers::{document_time, quoted_text};
+use super::request::{Answer, Query, Request};
+use super::xml::Document;
+use super::{Edge, token};
+
+/// Entries in one page.
+const MAX_KEYS: usize = 1_000;
+
+/// What both versions of the operation have in common.
+struct Listing<'q> {
+    prefix: &'q str,
+    delimiter: Option<&'q str>,
+    max_keys: usize,
+    encoding: NameEncoding,
+}
+
+impl<'q> Listing<'q> {
+    fn of(query: &'q Query) -> Result<Self, Failure> {
+        Ok(Self {
+            prefix: query.get("prefix").unwrap_or_default(),
+            // An empty delimiter is none.
+            delimiter: query.non_empty("delimiter"),
+            max_keys: query.count("max-keys", MAX_KEYS)?,
+            encoding: NameEncoding::of(query)?,
+        })
+    }
+
+    async fn page(
+        &self,
+        edge: &Edge,
+        authorized: &Authorized<OnBucket>,
+        after: Option<String>,
+    ) -> Result<ObjectsPage, Failure> {
+        let list = ListObjects {
+            prefix: self.prefix.to_owned(),
+            delimiter: self.delimiter.map(str::to_owned),
+            after,
+            max_keys: self.max_keys,
+        };
+        Ok(edge.store.list_objects(authorized.bucket(), list).await?)
+    }
+
+    /// The elements before the entries.
+    fn write_head(&self, authorized: &Authorized<OnBucket>, truncated: bool, document: &mut Document) {
+        document.text("Name", authorized.bucket().name.as_str());
+        document.text("Prefix", &self.encoding.apply(self.prefix));
+        document.value("MaxKeys", self.max_keys);
+        document.optional("Delimiter", self.delimiter.map(|delimiter| self.encoding.apply(delimiter)).as_deref());
+        document.value("IsTruncated", truncated);
+        document.optional("EncodingType", self.encoding.element());
+    }
+
+    fn write_entries(&self, edge: &Edge, page: &ObjectsPage, with_owner: bool, document: &mut Document) {
+        for entry in &page.entries {
+            match entry {
+                Listed::Object(key, object) => document.element("Contents", |contents| {
+                    self.write_object(edge, key, object, with_owner, contents);
+                }),
+                Listed::Prefix(prefix) => document.element("CommonPrefixes", |prefixes| {
+                    prefixes.text("Prefix", &self.encoding.apply(prefix));
+                }),
+            }
+        }
+    }
+
+    fn write_object(
+        &self,
+        edge: &Edge,
+        key: &ObjectKey,
+        object: &ObjectSummary,
+        with_owner: bool,
+        contents: &mut Document,
+    ) {
+        contents.text("Key", &self.encoding.apply(key.as_str()));
+        contents.text("LastModified", &document_time(object.created));
+        contents.text("ETag", &quoted_text(&object.etag));
+        if let Some(checksum) = &object.checksum {
+            contents.text("ChecksumAlgorithm", checksum.value.algorithm().as_str());
+            contents.text("ChecksumType", checksum.checksum_type().as_str());
+        }
+        contents.value("Size", object.size_bytes);
+        contents.text("StorageClass", object.storage_class.name());
+        if with_owner {
+            edge.account_element("Owner", object.owner, contents);
+        }
+    }
+}
+
+pub(super) async fn list_objects(
+    edge: &Edge,
+    authorized: Authorized<OnBucket>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let listing = Listing::of(&request.query)?;
+    let marker = request.query.get("marker").unwrap_or_default();
+    let after = (!marker.is_empty()).then(|| marker.to_owned());
+    let page = listing.page(edge, &authorized, after).await?;
+    let mut document = Document::new("ListBucketResult");
+    listing.write_head(&authorized, page.next.is_some(), &mut document);
+    document.text("Marker", &listing.encoding.apply(marker));
+    // Without a delimiter the client goes on after the last key.
+    let next_marker = page.next.as_deref().filter(|_| listing.delimiter.is_some());
+    document.optional("NextMarker", next_marker.map(|marker| listing.encoding.apply(marker)).as_deref());
+    listing.write_entries(edge, &page, true, &mut document);
+    Ok(Answer::document(document))
+}
+
+pub(super) async fn list_objects_v2(
+    edge: &Edge,
+    authorized: Authorized<OnBucket>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let query = &request.query;
+    let listing = Listing::of(query)?;
+    let token = query.get("continuation-token");
+    let start_after = query.non_empty("start-after");
+    let after = match token {
+        Some(token) => Some(token::decode(token)?),
+        None => start_after.map(str::to_owned),
+    };
+    let with_owner = query.get("fetch-owner").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
+    let page = listing.page(edge, &authorized, after).await?;
+    let mut document = Document::new("ListBucketResult");
+    listing.write_head(&authorized, page.next.is_some(), &mut document);
+    document.value("KeyCount", page.entries.len());
+    document.optional("ContinuationToken", token);
+    document.optional("NextContinuationToken", page.next.as_deref().map(token::encode).as_deref());
+    document.optional("StartAfter", start_after.map(|start| listing.encoding.apply(start)).as_deref());
+    listing.write_entries(edge, &page, with_owner, &mut document);
+    Ok(Answer::document(document))
+}

@@ -1,0 +1,58 @@
+//! ListParts.
+
+use crate::authorize::{Authorized, OnObject};
+
+use super::error::Failure;
+use super::headers::{document_time, quoted_text};
+use super::request::{Answer, Request};
+use super::upload_part::upload_id;
+use super::xml::Document;
+use super::{Edge, checksum};
+
+/// Entries in one page.
+const MAX_PARTS: usize = 1_000;
+
+/// The greatest part number that a listing can go on after.
+const MARKER_MAX: usize = u16::MAX as usize;
+
+pub(super) async fn list_parts(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let query = &request.query;
+    let id = upload_id(query)?;
+    let max_parts = query.count("max-parts", MAX_PARTS)?;
+    let marker = match query.non_empty("part-number-marker") {
+        None => 0,
+        Some(_) => u16::try_from(query.count("part-number-marker", MARKER_MAX)?).unwrap_or(u16::MAX),
+    };
+    let page = edge.store.list_parts(authorized.bucket(), authorized.key(), id, marker, max_parts).await?;
+    let mut document = Document::new("ListPartsResult");
+    document.text("Bucket", authorized.bucket().name.as_str());
+    document.text("Key", authorized.key().as_str());
+    document.value("UploadId", id);
+    edge.account_element("Initiator", page.upload.owner, &mut document);
+    edge.account_element("Owner", page.upload.owner, &mut document);
+    document.text("StorageClass", page.upload.storage_class.name());
+    document.value("PartNumberMarker", marker);
+    document.value("NextPartNumberMarker", page.parts.last().map_or(0, |part| part.number));
+    document.value("MaxParts", max_parts);
+    document.value("IsTruncated", page.next.is_some());
+    if let Some((algorithm, checksum_type)) = page.upload.checksum {
+        document.text("ChecksumAlgorithm", algorithm.as_str());
+        document.text("ChecksumType", checksum_type.as_str());
+    }
+    for part in &page.parts {
+        document.element("Part", |element| {
+            element.value("PartNumber", part.number);
+            element.text("LastModified", &document_time(part.modified));
+            element.text("ETag", &quoted_text(&part.etag));
+            element.value("Size", part.size_bytes);
+            if let Some(checksum) = &part.checksum {
+                element.text(checksum::element(checksum.algorithm()), &checksum.to_base64());
+            }
+        });
+    }
+    Ok(Answer::document(document))
+}

@@ -1,0 +1,258 @@
+//! The S3 operations: one file each, from headers and documents to storage's types and back.
+//!
+//! `s3s` calls [`Edge`] once it has verified a request's signature and put the decoding of a chunked body in front of it;
+//! which operation it is, the gate decided before. All operations enter through `s3s`'s custom route rather than its trait
+//! of typed operations: the typed ones refuse what S3 accepts (a `Range` that is none, lists of ETags, repeated metadata),
+//! cannot answer a HEAD with 206, and cannot list keys with control characters.
+
+pub mod attributes;
+pub mod checksum;
+pub mod conditions;
+pub mod copy_source;
+pub mod encoding;
+pub mod error;
+pub mod headers;
+pub mod range;
+pub mod request;
+pub mod token;
+pub mod xml;
+
+mod abort_upload;
+mod complete_upload;
+mod copy_object;
+mod create_bucket;
+mod create_upload;
+mod delete_bucket;
+mod delete_object;
+mod delete_objects;
+mod get_bucket_location;
+mod get_bucket_versioning;
+mod head_bucket;
+mod list_buckets;
+mod list_objects;
+mod list_parts;
+mod list_uploads;
+mod put_object;
+mod read_object;
+mod upload_part;
+mod upload_part_copy;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_storage::id::AccountId;
+use cairn_storage::ops::{ReturnedVersion, Store};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
+use s3s::route::S3Route;
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use crate::accounts::Accounts;
+use crate::authorize::{Action, Authorizer};
+use crate::config::RecreateOwn;
+use crate::gate::Routed;
+use crate::gate::routes::Operation;
+
+use error::Failure;
+use request::{Answer, Request, Target};
+use xml::Document;
+
+/// What the operations work with.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// The objects.
+    pub store: Store,
+    /// Who owns them.
+    pub accounts: Arc<Accounts>,
+    /// The region that buckets are in.
+    pub region: String,
+    /// What creating a bucket that one already owns answers.
+    pub recreate_own: RecreateOwn,
+}
+
+/// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered;
+
+/// An operation's failure, on its way to the gate, which writes the answer.
+#[derive(Clone, Debug)]
+pub struct Failed(pub Arc<Failure>);
+
+#[async_trait]
+impl S3Route for Edge {
+    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
+        true
+    }
+
+    /// Nothing here: authorization is in `dispatch`, where the operation is known.
+    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
+        Ok(())
+    }
+
+    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
+        let answer = match self.dispatch(request).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let mut response = S3Response::with_status(s3s::Body::empty(), failure.status_code());
+                response.extensions.insert(Failed(Arc::new(failure)));
+                return Ok(response);
+            }
+        };
+        let mut response = S3Response::with_headers(answer.body, answer.headers);
+        response.status = Some(answer.status);
+        response.extensions.insert(Answered);
+        Ok(response)
+    }
+}
+
+/// Required by `s3s` and never asked, since every request takes the route.
+#[derive(Clone, Copy, Debug)]
+pub struct NoTypedOperations;
+
+impl S3 for NoTypedOperations {}
+
+impl Edge {
+    async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
+        let routed: Routed =
+            request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
+        let headers = request.headers.clone();
+        let access_key = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &headers);
+        let request = Request {
+            path: request.uri.path().to_owned(),
+            query: routed.query,
+            headers: request.headers,
+            body: request.input,
+            trailers: request.trailing_headers,
+        };
+        match routed.target {
+            Target::Service => self.on_service(&authorizer, request).await,
+            Target::Bucket(bucket) => self.on_bucket(routed.operation, &authorizer, &bucket, request).await,
+            Target::Object { bucket, key } => {
+                let target = (bucket.as_str(), &key);
+                match routed.operation {
+                    Operation::CopyObject | Operation::UploadPartCopy => {
+                        self.on_copy(routed.operation, &authorizer, target, request).await
+                    }
+                    operation => self.on_object(operation, &authorizer, target, request).await,
+                }
+            }
+        }
+    }
+
+    async fn on_service(&self, authorizer: &Authorizer<'_>, request: Request) -> Result<Answer, Failure> {
+        list_buckets::list_buckets(self, authorizer.service(Action::ListAllMyBuckets)?, request).await
+    }
+
+    async fn on_bucket(
+        &self,
+        operation: Operation,
+        authorizer: &Authorizer<'_>,
+        name: &str,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let on = |action| authorizer.bucket(action, name);
+        match operation {
+            Operation::CreateBucket => {
+                let authorized = authorizer.new_bucket(Action::CreateBucket, name)?;
+                create_bucket::create_bucket(self, authorized, request).await
+            }
+            Operation::DeleteBucket => delete_bucket::delete_bucket(self, on(Action::DeleteBucket).await?).await,
+            Operation::DeleteObjects => {
+                delete_objects::delete_objects(self, on(Action::DeleteObject).await?, request).await
+            }
+            Operation::GetBucketLocation => {
+                Ok(get_bucket_location::get_bucket_location(&on(Action::GetBucketLocation).await?))
+            }
+            Operation::GetBucketVersioning => {
+                Ok(get_bucket_versioning::get_bucket_versioning(&on(Action::GetBucketVersioning).await?))
+            }
+            Operation::HeadBucket => Ok(head_bucket::head_bucket(&on(Action::ListBucket).await?)),
+            Operation::ListMultipartUploads => {
+                list_uploads::list_uploads(self, on(Action::ListBucketMultipartUploads).await?, request).await
+            }
+            Operation::ListObjects => list_objects::list_objects(self, on(Action::ListBucket).await?, request).await,
+            Operation::ListObjectsV2 => {
+                list_objects::list_objects_v2(self, on(Action::ListBucket).await?, request).await
+            }
+            _ => Err(misrouted(operation)),
+        }
+    }
+
+    async fn on_object(
+        &self,
+        operation: Operation,
+        authorizer: &Authorizer<'_>,
+        (bucket, key): (&str, &cairn_storage::object::ObjectKey),
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let on = |action| authorizer.object(action, bucket, key);
+        match operation {
+            Operation::AbortMultipartUpload => {
+                abort_upload::abort_upload(self, on(Action::AbortMultipartUpload).await?, request).await
+            }
+            Operation::CompleteMultipartUpload => {
+                complete_upload::complete_upload(self, on(Action::PutObject).await?, request).await
+            }
+            Operation::CreateMultipartUpload => {
+                create_upload::create_upload(self, on(Action::PutObject).await?, request).await
+            }
+            Operation::DeleteObject => {
+                delete_object::delete_object(self, on(Action::DeleteObject).await?, request).await
+            }
+            Operation::GetObject => read_object::get_object(self, on(Action::GetObject).await?, request).await,
+            Operation::HeadObject => read_object::head_object(self, on(Action::GetObject).await?, request).await,
+            Operation::ListParts => {
+                list_parts::list_parts(self, on(Action::ListMultipartUploadParts).await?, request).await
+            }
+            Operation::PutObject => put_object::put_object(self, on(Action::PutObject).await?, request).await,
+            Operation::UploadPart => upload_part::upload_part(self, on(Action::PutObject).await?, request).await,
+            _ => Err(misrouted(operation)),
+        }
+    }
+
+    async fn on_copy(
+        &self,
+        operation: Operation,
+        authorizer: &Authorizer<'_>,
+        (bucket, key): (&str, &cairn_storage::object::ObjectKey),
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let source = copy_source::parse(&request.headers)?;
+        let authorized = authorizer.copy(Action::PutObject, bucket, key, source).await?;
+        if operation == Operation::CopyObject {
+            copy_object::copy_object(self, authorized, request).await
+        } else {
+            upload_part_copy::upload_part_copy(self, authorized, request).await
+        }
+    }
+
+    /// Writes an `Owner`, or another element that names an account.
+    fn account_element(&self, name: &str, id: AccountId, document: &mut Document) {
+        let account = self.accounts.by_id(id);
+        let number = id.to_string();
+        // The account may have left the configuration; its number still tells whose it is.
+        let canonical_id = account.map_or(number.as_str(), |account| account.canonical_id.as_str());
+        let display_name = account.map_or(number.as_str(), |account| account.display_name.as_str());
+        document.element(name, |element| {
+            element.text("ID", canonical_id);
+            element.text("DisplayName", display_name);
+        });
+    }
+}
+
+fn misrouted(operation: Operation) -> Failure {
+    Failure::internal(format!("{} was routed to the wrong kind of target", operation.name()))
+}
+
+/// A version id as headers and documents show it.
+fn version_text(version: ReturnedVersion) -> String {
+    match version {
+        ReturnedVersion::Null => "null".to_owned(),
+        ReturnedVersion::Id(id) => id.to_string(),
+    }
+}
+
+/// A version id as a header's value.
+fn version_header(version: ReturnedVersion) -> HeaderValue {
+    headers::value(&version_text(version))
+}

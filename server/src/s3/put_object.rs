@@ -1,0 +1,52 @@
+//! PutObject.
+
+use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::object::ObjectVersion;
+use cairn_storage::ops::{Body, Bucket, PutObject, ReturnedVersion};
+use http::header::ETAG;
+use http::{HeaderMap, StatusCode};
+
+use crate::authorize::{Authorized, OnObject};
+
+use super::error::Failure;
+use super::headers::{VERSION_ID, quoted};
+use super::request::{Answer, Request};
+use super::{Edge, attributes, checksum, conditions, version_header};
+
+pub(super) async fn put_object(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let put = PutObject {
+        attributes: attributes::from_headers(&request.headers)?,
+        storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
+        owner: authorized.account().id,
+        conditions: conditions::of_write(&request.headers),
+        body: body(request)?,
+    };
+    let object = edge.store.put_object(authorized.bucket(), authorized.key(), put).await?;
+    let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&object.etag));
+    if let Some(checksum) = &object.checksum {
+        checksum::into_headers(checksum, object.etag.parts_count, &mut answer.headers);
+    }
+    version_into_headers(authorized.bucket(), &object, &mut answer.headers);
+    Ok(answer)
+}
+
+/// The request's body for storage, with what the headers declare of it.
+pub(super) fn body(request: Request) -> Result<Body, Failure> {
+    Ok(Body {
+        length: Some(request.body_length()?),
+        content_md5: checksum::content_md5(&request.headers)?,
+        checksum: checksum::declared(&request.headers, request.trailers)?,
+        stream: Box::pin(request.body),
+    })
+}
+
+/// The version id, which only buckets that ever had versioning show.
+pub(super) fn version_into_headers(bucket: &Bucket, object: &ObjectVersion, headers: &mut HeaderMap) {
+    if bucket.versioning != Versioning::Unversioned {
+        headers.insert(VERSION_ID, version_header(ReturnedVersion::of(object.is_null, object.version_id)));
+    }
+}

@@ -1,0 +1,42 @@
+//! UploadPart.
+
+use cairn_storage::id::UploadId;
+use http::StatusCode;
+use http::header::ETAG;
+use s3s::S3ErrorCode;
+
+use crate::authorize::{Authorized, OnObject};
+
+use super::error::Failure;
+use super::headers::{quoted, value};
+use super::put_object::body;
+use super::read_object::part_number;
+use super::request::{Answer, Query, Request};
+use super::{Edge, checksum};
+
+pub(super) async fn upload_part(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let id = upload_id(&request.query)?;
+    let number = required_part_number(&request.query)?;
+    let body = body(request)?;
+    let part = edge.store.upload_part(authorized.bucket(), authorized.key(), id, number, body).await?;
+    let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&part.etag));
+    if let Some(checksum) = &part.checksum {
+        answer.headers.insert(checksum::header(checksum.algorithm()), value(&checksum.to_base64()));
+    }
+    Ok(answer)
+}
+
+/// The upload that `uploadId` names. What is no id of ours names none.
+pub(super) fn upload_id(query: &Query) -> Result<UploadId, Failure> {
+    let text = query.get("uploadId").unwrap_or_default();
+    text.parse().map_err(|_| S3ErrorCode::NoSuchUpload.into())
+}
+
+/// `partNumber`, which uploads of parts need.
+pub(super) fn required_part_number(query: &Query) -> Result<u16, Failure> {
+    part_number(query)?.ok_or_else(|| Failure::invalid_request("A part is uploaded with a partNumber."))
+}

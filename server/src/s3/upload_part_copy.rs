@@ -1,0 +1,33 @@
+//! UploadPartCopy.
+
+use crate::authorize::{Authorized, OnCopy};
+
+use super::copy_object::{source, source_version_into_headers};
+use super::error::Failure;
+use super::headers::{COPY_SOURCE_RANGE, document_time, quoted_text, text};
+use super::request::{Answer, Request};
+use super::upload_part::{required_part_number, upload_id};
+use super::xml::Document;
+use super::{Edge, checksum, range};
+
+pub(super) async fn upload_part_copy(
+    edge: &Edge,
+    authorized: Authorized<OnCopy>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let id = upload_id(&request.query)?;
+    let number = required_part_number(&request.query)?;
+    let range = text(&request.headers, &COPY_SOURCE_RANGE).map(|text| range::parse_copy_source(&text)).transpose()?;
+    let source = source(&authorized, &request.headers);
+    let (part, copied) =
+        edge.store.upload_part_copy(source, range, authorized.bucket(), authorized.key(), id, number).await?;
+    let mut document = Document::new("CopyPartResult");
+    document.text("ETag", &quoted_text(&part.etag));
+    document.text("LastModified", &document_time(part.modified));
+    if let Some(checksum) = &part.checksum {
+        document.text(checksum::element(checksum.algorithm()), &checksum.to_base64());
+    }
+    let mut answer = Answer::document(document);
+    source_version_into_headers(authorized.source_bucket(), &copied, &mut answer.headers);
+    Ok(answer)
+}

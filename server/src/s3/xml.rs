@@ -1,0 +1,181 @@
+//! XML: what answers are written with, and how documents in request bodies are read.
+//!
+//! Writing is ours, because S3 answers keys with control characters as numeric references, which a strict writer refuses.
+//! Reading is `s3s`'s, into its types.
+
+use http::HeaderValue;
+use s3s::S3ErrorCode;
+use s3s::xml::{Deserialize, Deserializer};
+
+use super::error::Failure;
+
+/// The namespace of S3's documents.
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// The media type of every XML answer.
+pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/xml");
+
+/// A document being written.
+#[derive(Debug)]
+pub struct Document {
+    text: String,
+    root: &'static str,
+}
+
+impl Document {
+    /// A document whose root is in S3's namespace.
+    pub fn new(root: &'static str) -> Self {
+        let mut document = Self::without_namespace(root);
+        document.text.pop();
+        document.text.push_str(" xmlns=\"");
+        document.text.push_str(NAMESPACE);
+        document.text.push_str("\">");
+        document
+    }
+
+    /// A document without a namespace, as errors are.
+    pub fn without_namespace(root: &'static str) -> Self {
+        let mut text = String::with_capacity(512);
+        text.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<");
+        text.push_str(root);
+        text.push('>');
+        Self { text, root }
+    }
+
+    /// An element with text.
+    pub fn text(&mut self, name: &str, text: &str) {
+        self.open(name);
+        escape(text, &mut self.text);
+        self.close(name);
+    }
+
+    /// An element with the text of a number, a flag or another value that needs no escape.
+    pub fn value(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.text(name, &value.to_string());
+    }
+
+    /// An element with text, if there is one.
+    pub fn optional(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    /// An element with elements, which `content` writes.
+    pub fn element(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
+        self.open(name);
+        content(self);
+        self.close(name);
+    }
+
+    /// Text in the root itself.
+    pub fn root_text(&mut self, text: &str) {
+        escape(text, &mut self.text);
+    }
+
+    /// The whole document.
+    pub fn finish(mut self) -> String {
+        self.close(self.root);
+        self.text
+    }
+
+    fn open(&mut self, name: &str) {
+        self.text.push('<');
+        self.text.push_str(name);
+        self.text.push('>');
+    }
+
+    fn close(&mut self, name: &str) {
+        self.text.push_str("</");
+        self.text.push_str(name);
+        self.text.push('>');
+    }
+}
+
+/// Appends `text`, escaped. Control characters become numeric references, as S3 writes them: a carriage return would
+/// otherwise reach the client as a line feed, and others not at all.
+fn escape(text: &str, into: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| matches!(c, '&' | '<' | '>' | '"') || c.is_ascii_control()) {
+        let (plain, special) = rest.split_at(at);
+        into.push_str(plain);
+        // `find` matched ASCII only, so the character is one byte.
+        match special.as_bytes()[0] {
+            b'&' => into.push_str("&amp;"),
+            b'<' => into.push_str("&lt;"),
+            b'>' => into.push_str("&gt;"),
+            b'"' => into.push_str("&quot;"),
+            control => into.push_str(&format!("&#x{control:x};")),
+        }
+        rest = &special[1..];
+    }
+    into.push_str(rest);
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// `MalformedXML`.
+pub fn parse<T>(bytes: &[u8]) -> Result<T, Failure>
+where
+    T: for<'xml> Deserialize<'xml>,
+{
+    // The reader skips CDATA sections: a key would silently be another one. No S3 client sends them.
+    if bytes.windows(CDATA.len()).any(|window| window == CDATA) {
+        return Err(Failure::new(S3ErrorCode::MalformedXML));
+    }
+    let mut deserializer = Deserializer::new(bytes);
+    T::deserialize(&mut deserializer)
+        .and_then(|value| deserializer.expect_eof().map(|()| value))
+        .map_err(|_| Failure::new(S3ErrorCode::MalformedXML))
+}
+
+const CDATA: &[u8] = b"<![CDATA[";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_and_control_characters_become_references() {
+        let mut document = Document::without_namespace("Root");
+        document.text("Key", "a<b>&\"c\"\u{1}\r\n\u{7f}é");
+        assert_eq!(
+            document.finish(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <Root><Key>a&lt;b&gt;&amp;&quot;c&quot;&#x1;&#xd;&#xa;&#x7f;é</Key></Root>"
+        );
+    }
+
+    #[test]
+    fn the_root_is_in_the_namespace_of_s3() {
+        let mut document = Document::new("Root");
+        document.element("Owner", |owner| owner.value("Age", 7));
+        assert!(
+            document.finish().ends_with(
+                "<Root xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Owner><Age>7</Age></Owner></Root>"
+            )
+        );
+    }
+
+    #[test]
+    fn a_document_with_a_cdata_section_is_refused_rather_than_misread() {
+        let text = b"<Delete><Object><Key>a<![CDATA[b]]></Key></Object></Delete>";
+        assert_eq!(parse::<s3s::dto::Delete>(text).unwrap_err().code(), "MalformedXML");
+    }
+
+    #[test]
+    fn blanks_in_a_key_are_kept() {
+        let text = b"<Delete><Object><Key> a&#13; </Key></Object></Delete>";
+        let delete = parse::<s3s::dto::Delete>(text).unwrap();
+        assert_eq!(delete.objects[0].key, " a\r ");
+    }
+
+    #[test]
+    fn what_follows_the_document_is_refused() {
+        let text = b"<Delete><Object><Key>a</Key></Object></Delete><Delete/>";
+        assert!(parse::<s3s::dto::Delete>(text).is_err());
+    }
+}

@@ -12,12 +12,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_storage::StorageError;
 use cairn_storage::ops::Store;
-use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -25,10 +22,12 @@ use crate::accounts::Accounts;
 use crate::accounts::own::{self, NewKey, OwnAccountError, SealedRecord};
 use crate::accounts::record::IndexRecord;
 use crate::config::{Config, Limits};
-use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, RequestBody, Stopped};
+use crate::gate::{Gate, GateSettings, InvalidRegion};
+use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
+use crate::s3::Edge;
 pub use store::OpenError;
 use store::OpenStore;
 
@@ -64,6 +63,9 @@ pub enum ServeError {
     /// The accounts cannot be read.
     #[error("the accounts cannot be read")]
     Accounts(#[from] StorageError),
+    /// No signature can name the region.
+    #[error(transparent)]
+    Region(#[from] InvalidRegion),
 }
 
 /// An error with its causes, in one line.
@@ -87,15 +89,19 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let ops = tokio::spawn(ops.serve(ops_service, stop_ops.clone(), OPS_GRACE));
 
     let open = OpenStore::open(&config, metrics.clone()).await?;
-    let started = start(&mut config, open.store()).await;
+    let started = start(&mut config, open.store(), &metrics).await;
     let drained = match started {
-        Ok((_accounts, new_key)) => {
+        Ok((gate, new_key)) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
             readiness.serving(open.store().health().clone());
             tracing::info!(%address, ops = %config.ops.listen, "serving");
-            let stopped = s3.serve(unavailable, stop, config.limits.shutdown_grace).await;
+            let service = move |request, connection: ConnectionInfo| {
+                let gate = gate.clone();
+                async move { gate.answer(request, connection.remote).await }
+            };
+            let stopped = s3.serve(service, stop, config.limits.shutdown_grace).await;
             if let Stopped::Aborted(connections) = stopped {
                 tracing::warn!(connections, "the grace period ended before the requests did");
             }
@@ -112,8 +118,29 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     drained.map(|_| ())
 }
 
+/// The gate before the store, and a root key if one was made just now.
+async fn start(
+    config: &mut Config,
+    store: &Store,
+    metrics: &Arc<Metrics>,
+) -> Result<(Gate, Option<NewKey>), ServeError> {
+    let (accounts, new_key) = accounts(config, store).await?;
+    let edge = Edge {
+        store: store.clone(),
+        accounts: Arc::new(accounts),
+        region: config.region.as_str().to_owned(),
+        recreate_own: config.new_buckets.recreate_own,
+    };
+    let settings = GateSettings {
+        domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+        requests_in_flight_max: config.limits.requests_in_flight_max,
+    };
+    let gate = Gate::new(edge, settings, metrics.clone(), store.entropy().clone())?;
+    Ok((gate, new_key))
+}
+
 /// The accounts, and a root key if one was made just now.
-async fn start(config: &mut Config, store: &Store) -> Result<(Accounts, Option<NewKey>), ServeError> {
+async fn accounts(config: &mut Config, store: &Store) -> Result<(Accounts, Option<NewKey>), ServeError> {
     if !config.accounts.is_empty() {
         return Ok((Accounts::from_config(std::mem::take(&mut config.accounts)), None));
     }
@@ -122,13 +149,6 @@ async fn start(config: &mut Config, store: &Store) -> Result<(Accounts, Option<N
     let master_key = master_key::load_or_create(&config.master_key_file(), nothing_sealed)?;
     let master_key = MasterKeyWrap::new(&master_key);
     Ok(own::load_or_create(config.root_key.take(), &record, &master_key, store.entropy().as_ref()).await?)
-}
-
-/// What the S3 endpoint answers as long as there is no gate.
-async fn unavailable(_: Request<RequestBody>, _: ConnectionInfo) -> Response<Empty<Bytes>> {
-    let mut answer = Response::new(Empty::new());
-    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    answer
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

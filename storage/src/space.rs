@@ -3,7 +3,7 @@
 //! RocksDB does not survive a full disk as well as a refused upload does. So the free space is measured all the time, and
 //! uploads are refused below the floor (`Health`). Work in progress and the index itself can still take space below it. If
 //! they take half of the floor, the ballast, a preallocated file, is given back, so that deletes and compactions go on; it
-//! is taken again when there is space for it.
+//! is taken again when there is space for it. A file system that cannot preallocate has none.
 
 use std::io;
 use std::path::Path;
@@ -27,21 +27,13 @@ pub struct SpaceKeeper {
 }
 
 impl SpaceKeeper {
-    /// A keeper that has not measured yet. Blocks.
+    /// A keeper that holds no ballast yet: that of the last run, whose size may be another, is given back. Blocks.
     ///
     /// # Errors
     /// The disk's.
     pub fn new(disk: Arc<dyn Disk>, health: Health, floor_bytes: u64, ballast_bytes: u64) -> io::Result<Self> {
-        let held = match disk.open(Path::new(BALLAST)) {
-            Ok(file) => file.length()? == ballast_bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        if !held {
-            // One of another size, or one that a crash left half made.
-            remove_if_there(disk.as_ref())?;
-        }
-        Ok(Self { disk, health, floor_bytes, ballast_bytes, held: Mutex::new(held) })
+        remove_if_there(disk.as_ref())?;
+        Ok(Self { disk, health, floor_bytes, ballast_bytes, held: Mutex::new(false) })
     }
 
     /// Measures the space, gives the ballast back or takes it, and tells `Health`. Blocks, shortly. To be called several
@@ -147,22 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn the_ballast_of_the_last_run_is_found() {
+    fn the_ballast_of_the_last_run_is_given_back() {
         let (disk, health) = (SimDisk::new(), Health::default());
         with_space(&disk, 9_000);
         keeper(&disk, &health).measure().unwrap();
         let next = keeper(&disk, &health);
-        with_space(&disk, FLOOR / 2 - 1);
-        next.measure().unwrap();
         assert!(!ballast(&disk));
-    }
-
-    #[test]
-    fn a_ballast_of_another_size_is_replaced() {
-        let (disk, health) = (SimDisk::new(), Health::default());
-        with_space(&disk, 9_000);
-        disk.create(Path::new(BALLAST)).unwrap().allocate(7).unwrap();
-        keeper(&disk, &health).measure().unwrap();
-        assert_eq!(disk.open(Path::new(BALLAST)).unwrap().length().unwrap(), BALLAST_BYTES);
+        next.measure().unwrap();
+        assert!(ballast(&disk));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It bounds what a client can hold without asking for anything: the number of connections, the size of a request's head,
 //! and the time to send a head ([`ConnectionLimits::header_read_timeout`], which also ends idle connections), to go on with a
-//! body ([`RequestBody`]) and to go on receiving an answer ([`stall`]). At a stop it accepts nothing more, lets the requests
+//! body ([`RequestBody`]) and to go on receiving an answer (`stall`). At a stop it accepts nothing more, lets the requests
 //! in flight finish for a grace period and aborts the rest.
 //!
 //! What a request means is the service's business; so are limits on requests and bodies. Connections are generic over the

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_storage::StorageError;
+use cairn_storage::check::{Progress, Report};
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -137,6 +138,15 @@ async fn start(
     };
     let gate = Gate::new(edge, settings, metrics.clone(), store.entropy().clone())?;
     Ok((gate, new_key))
+}
+
+/// Verifies the data directory of a server that is not running.
+///
+/// # Errors
+/// What kept the verification from being complete; what it found wrong is in the report.
+pub fn check(config: &Config, mut progress: impl FnMut(Progress) + Send) -> Result<Report, OpenError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(store::check(config, &mut progress))
 }
 
 /// The accounts, and a root key if one was made just now.

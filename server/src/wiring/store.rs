@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cairn_storage::StorageError;
 use cairn_storage::blob::{BlobStore, Offload};
+use cairn_storage::check::{self, Progress, Report};
 use cairn_storage::clock::{SystemClock, SystemEntropy};
 use cairn_storage::datadir::{DataDir, DataDirError};
 use cairn_storage::disk::{Disk, RealDisk};
@@ -21,7 +22,7 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::forget_upload::ForgetUpload;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::jobs::{self, Handler, JobHandle, RunnerOptions};
-use cairn_storage::observe::Observer;
+use cairn_storage::observe::{Observer, Silent};
 use cairn_storage::ops::planner::NoPlan;
 use cairn_storage::ops::{Limits, Store, StoreParts};
 use cairn_storage::space::SpaceKeeper;
@@ -48,6 +49,9 @@ pub enum OpenError {
     /// What the last run left unfinished cannot be finished.
     #[error("what the last run left unfinished cannot be finished")]
     Recovery(#[from] StorageError),
+    /// The verification could not be completed.
+    #[error("the verification could not be completed")]
+    Check(#[source] StorageError),
 }
 
 /// The store, and what runs beside it.
@@ -142,6 +146,39 @@ fn open_blocking(path: PathBuf, settings: config::Storage, observer: Arc<dyn Obs
     };
     let index = Arc::new(RocksIndex::open(&options, health.clone(), observer)?);
     Ok(Opened { data_dir, index, disk, keeper, health })
+}
+
+/// Verifies a data directory that no server is using. Nothing is changed in it.
+pub(super) async fn check(
+    config: &Config,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report, OpenError> {
+    if !config.data_dir.is_dir() {
+        return Err(OpenError::Disk(io::ErrorKind::NotFound.into()));
+    }
+    let data_dir = DataDir::open(&config.data_dir, &SystemEntropy)?;
+    let health = Health::default();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data_dir.path())?);
+    let options = RocksOptions::new(data_dir.index_path(), data_dir.watermark_path());
+    let store = Store::new(StoreParts {
+        index: Arc::new(RocksIndex::open_for_checking(&options, health.clone())?),
+        blobs: BlobStore::new(disk, health.clone(), Arc::new(Silent), Offload::Pool),
+        health: health.clone(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        planner: Arc::new(NoPlan),
+        limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
+    });
+    let was_clean = data_dir.was_clean();
+    let checked = check::check(&store, was_clean, progress).await;
+    if was_clean {
+        data_dir.mark_clean()?;
+    }
+    let mut report = checked.map_err(OpenError::Check)?;
+    if let Some(reason) = health.read_only() {
+        report.find(reason);
+    }
+    Ok(report)
 }
 
 fn run_jobs(store: &Store, observer: &Arc<dyn Observer>) -> Vec<JobHandle> {

@@ -64,7 +64,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn find(&mut self, finding: impl Into<String>) {
+    /// Adds a finding.
+    pub fn find(&mut self, finding: impl Into<String>) {
         self.findings_count += 1;
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding.into());

@@ -103,7 +103,7 @@ impl Setup {
              memtable_op_scan_flush_trigger={SCANNED_TOMBSTONES_MAX}"
         ))?;
         options.set_block_based_table_factory(&self.table);
-        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_compression_type(DBCompressionType::Zstd);
         options.set_write_buffer_size(self.family_write_buffer_bytes);
         // One memtable takes writes while others are flushed, so that a flush seldom stalls.
         options.set_max_write_buffer_number(4);

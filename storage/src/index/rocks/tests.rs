@@ -471,7 +471,7 @@ fn the_database_runs_with_the_settings_that_durability_and_memory_depend_on() {
         "memtable_protection_bytes_per_key=8",
         "block_protection_bytes_per_key=8",
         "memtable_op_scan_flush_trigger=2000",
-        "compression=kLZ4Compression",
+        "compression=kZSTD",
         "checksum=kXXH3",
         "cache_index_and_filter_blocks=true",
         "pin_l0_filter_and_index_blocks_in_cache=true",

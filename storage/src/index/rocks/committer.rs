@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
 use parking_lot::Mutex;
@@ -32,6 +32,12 @@ const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
 /// The most batches that one group holds.
 const GROUP_BATCHES_MAX: usize = QUEUE_BATCHES_MAX;
+
+/// How long a stalled engine is waited for before batches are refused as overload.
+const STALL_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How often a stalled engine is asked again.
+const STALL_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Takes batches from any task and has them committed.
 #[derive(Debug)]
@@ -79,7 +85,7 @@ impl Committer {
         observer: Arc<dyn Observer>,
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE_BATCHES_MAX);
-        let worker = Worker { engine, keeper, health: health.clone(), observer };
+        let worker = Worker { engine, keeper, health: health.clone(), observer, stalled_since: None };
         let thread = thread::Builder::new().name("index-committer".to_owned()).spawn(move || worker.run(&receiver))?;
         Ok(Self {
             queue: Mutex::new(Some(sender)),
@@ -142,10 +148,12 @@ struct Worker {
     keeper: WatermarkKeeper,
     health: Health,
     observer: Arc<dyn Observer>,
+    /// When the engine stopped taking writes, if it did.
+    stalled_since: Option<Instant>,
 }
 
 impl Worker {
-    fn run(self, queue: &Receiver<Request>) {
+    fn run(mut self, queue: &Receiver<Request>) {
         let mut left_over = None;
         while let Some(first) = left_over.take().or_else(|| queue.recv().ok()) {
             let mut bytes = first.reservation.bytes;
@@ -163,7 +171,7 @@ impl Worker {
         }
     }
 
-    fn commit(&self, mut requests: Vec<Request>, bytes: usize) {
+    fn commit(&mut self, mut requests: Vec<Request>, bytes: usize) {
         let outcomes = self.outcomes(&mut requests, bytes);
         for (request, outcome) in requests.into_iter().zip(outcomes) {
             // A caller that no longer waits does not mind.
@@ -173,16 +181,16 @@ impl Worker {
     }
 
     /// Commits the requests as one group. One outcome for each, in their order.
-    fn outcomes(&self, requests: &mut [Request], bytes: usize) -> Vec<Outcome> {
+    fn outcomes(&mut self, requests: &mut [Request], bytes: usize) -> Vec<Outcome> {
         if self.health.read_only().is_some() {
             return vec![Outcome::Refused(Refusal::ReadOnly); requests.len()];
         }
-        let mut group = Group::new(&self.engine);
+        let engine = self.engine.clone();
+        let mut group = Group::new(&engine);
         let mut outcomes: Vec<Outcome> =
             requests.iter_mut().map(|request| group.admit(request.partition, mem::take(&mut request.batch))).collect();
         let started = Instant::now();
-        let write = group.into_write().map_err(|error| WriteError::Failed(error.to_string()));
-        let failure = match write.and_then(|write| if write.is_empty() { Ok(()) } else { self.engine.write(write) }) {
+        let failure = match self.write(&group) {
             Ok(()) => {
                 self.observer.commit_group(requests.len(), bytes, started.elapsed());
                 return outcomes;
@@ -199,6 +207,26 @@ impl Worker {
             }
         }
         outcomes
+    }
+
+    /// Writes the group, waiting out a short stall. Once a stall has lasted too long, each group asks only once, so
+    /// that its callers hear of it soon.
+    fn write(&mut self, group: &Group<'_>) -> Result<(), WriteError> {
+        loop {
+            let write = group.to_write().map_err(|error| WriteError::Failed(error.to_string()))?;
+            if write.is_empty() {
+                return Ok(());
+            }
+            let result = self.engine.write(write);
+            if !matches!(result, Err(WriteError::Stalled)) {
+                self.stalled_since = None;
+                return result;
+            }
+            if self.stalled_since.get_or_insert_with(Instant::now).elapsed() > STALL_WAIT_MAX {
+                return result;
+            }
+            thread::sleep(STALL_POLL_INTERVAL);
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl<'e> Group<'e> {
     }
 
     /// The one write of the group; empty if no batch writes anything.
-    pub(super) fn into_write(self) -> Result<WriteBatch, IndexError> {
+    pub(super) fn to_write(&self) -> Result<WriteBatch, IndexError> {
         let mut write = WriteBatch::default();
         let mut physical_value = Vec::new();
         for (key, row) in &self.rows {

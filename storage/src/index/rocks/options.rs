@@ -44,6 +44,12 @@ impl RocksOptions {
 /// Log that recovery has to read at most; memtables that keep older log alive are flushed.
 const WAL_BYTES_MAX: u64 = 256 << 20;
 
+/// Files of level 0 in a family, each of which a read may have to look into, at which writes stop.
+const LEVEL0_FILES_MAX: i32 = 30;
+
+/// Bytes of a family that wait for compaction at which writes stop.
+const PENDING_COMPACTION_BYTES_MAX: usize = 256 << 30;
+
 /// Checksum bytes that each row carries in memory.
 const PROTECTION_BYTES: usize = 8;
 
@@ -79,8 +85,8 @@ impl Setup {
             database: database_options(options, &cache)?,
             table: table_options(&cache),
             cache,
-            // Two families may be written at full speed before the common bound flushes them.
-            family_write_buffer_bytes: options.write_buffer_bytes / 2,
+            // A family that is written at full speed is flushed while there is still room for what comes meanwhile.
+            family_write_buffer_bytes: options.write_buffer_bytes / 4,
         })
     }
 
@@ -105,8 +111,15 @@ impl Setup {
         options.set_block_based_table_factory(&self.table);
         options.set_compression_type(DBCompressionType::Zstd);
         options.set_write_buffer_size(self.family_write_buffer_bytes);
-        // One memtable takes writes while others are flushed, so that a flush seldom stalls.
-        options.set_max_write_buffer_number(4);
+        // The engine either takes a write or stops it until it has caught up; the committer waits out a short stop.
+        // Between the two it would slow writes down, on a schedule that every refused attempt postpones: under
+        // `no_slowdown`, callers that try again would never get through. So each slowdown limit is its stop limit,
+        // and of memtables there are as many as may be without a slowdown limit.
+        options.set_level_zero_slowdown_writes_trigger(LEVEL0_FILES_MAX);
+        options.set_level_zero_stop_writes_trigger(LEVEL0_FILES_MAX);
+        options.set_soft_pending_compaction_bytes_limit(PENDING_COMPACTION_BYTES_MAX);
+        options.set_hard_pending_compaction_bytes_limit(PENDING_COMPACTION_BYTES_MAX);
+        options.set_max_write_buffer_number(3);
         match family {
             // Rows that are scanned and deleted: a scan must not wade through tombstones.
             Family::Current | Family::Hidden | Family::Version | Family::Upload | Family::Job => {
@@ -164,9 +177,9 @@ fn database_options(options: &RocksOptions, cache: &Cache) -> Result<Options, In
     database.set_allow_mmap_writes(false);
 
     // --- bounds
-    // One bound for the memtables of all families, charged to the cache. Writers are not stalled by it: a flush is
-    // started earlier instead.
-    let may_stall = false;
+    // One bound for the memtables of all families, charged to the cache. At seven eighths of it a memtable is flushed;
+    // at the bound writes stop until one is.
+    let may_stall = true;
     database.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager_with_cache(
         options.write_buffer_bytes,
         may_stall,

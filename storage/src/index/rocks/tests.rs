@@ -254,30 +254,53 @@ async fn a_batch_whose_caller_went_away_is_committed() {
     assert_eq!(rows(&index, Family::Current).await, 1);
 }
 
+fn set(index: &RocksIndex, settings: &[(&str, &str)]) {
+    index.engine.database().set_options_cf(index.engine.family(Family::Current).unwrap(), settings).unwrap();
+}
+
+/// Makes the engine stop writes, with two rows in the index, until [`unstall`].
+async fn stall(index: &RocksIndex) {
+    set(index, &[("level0_file_num_compaction_trigger", "100"), ("level0_stop_writes_trigger", "2")]);
+    for key in [b"a", b"b"] {
+        committed(index, put(Family::Current, key, b"v")).await;
+        flush(index, Family::Current);
+    }
+}
+
+fn unstall(index: &RocksIndex) {
+    set(index, &[("level0_stop_writes_trigger", "100")]);
+}
+
 #[tokio::test]
-async fn a_stalled_engine_refuses_until_the_stall_ends() {
+async fn a_long_stall_refuses_until_it_ends() {
     let directory = tempfile::tempdir().unwrap();
     let health = Health::default();
     let index = open_with(directory.path(), &health);
-    let set = |settings: &[(&str, &str)]| {
-        index.engine.database().set_options_cf(index.engine.family(Family::Current).unwrap(), settings).unwrap();
-    };
-    set(&[
-        ("level0_file_num_compaction_trigger", "100"),
-        ("level0_slowdown_writes_trigger", "100"),
-        ("level0_stop_writes_trigger", "2"),
-    ]);
-    for key in [b"a", b"b"] {
-        committed(&index, put(Family::Current, key, b"v")).await;
-        flush(&index, Family::Current);
+    stall(&index).await;
+    for _ in 0..3 {
+        let outcome = index.commit(HOME, put(Family::Current, b"c", b"v")).await;
+        assert_eq!(outcome, Outcome::Refused(Refusal::Overloaded));
     }
-    let outcome = index.commit(HOME, put(Family::Current, b"c", b"v")).await;
-    assert_eq!(outcome, Outcome::Refused(Refusal::Overloaded));
     assert_eq!(health.read_only(), None);
     assert_eq!(rows(&index, Family::Current).await, 2);
-    set(&[("level0_stop_writes_trigger", "100")]);
+    unstall(&index);
     committed(&index, put(Family::Current, b"c", b"v")).await;
     assert_eq!(rows(&index, Family::Current).await, 3);
+}
+
+#[tokio::test]
+async fn a_short_stall_is_waited_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = Arc::new(open(directory.path()));
+    stall(&index).await;
+    let committing = tokio::spawn({
+        let index = index.clone();
+        async move { index.commit(HOME, put(Family::Current, b"c", b"v")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!committing.is_finished());
+    unstall(&index);
+    assert!(matches!(committing.await.unwrap(), Outcome::Committed(_)));
 }
 
 #[tokio::test]
@@ -471,6 +494,11 @@ fn the_database_runs_with_the_settings_that_durability_and_memory_depend_on() {
         "memtable_protection_bytes_per_key=8",
         "block_protection_bytes_per_key=8",
         "memtable_op_scan_flush_trigger=2000",
+        "max_write_buffer_number=3",
+        "level0_slowdown_writes_trigger=30",
+        "level0_stop_writes_trigger=30",
+        "soft_pending_compaction_bytes_limit=274877906944",
+        "hard_pending_compaction_bytes_limit=274877906944",
         "compression=kZSTD",
         "checksum=kXXH3",
         "cache_index_and_filter_blocks=true",

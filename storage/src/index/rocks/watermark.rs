@@ -28,7 +28,7 @@ const FORMAT: u16 = 1;
 const FILE_BYTES: usize = 32;
 const CHECKSUM_OFFSET: usize = 24;
 
-/// The least time between two renewals.
+/// The time between two looks at whether to renew it.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the file says.
@@ -114,7 +114,7 @@ pub(super) struct WatermarkKeeper {
 #[derive(Debug)]
 struct Shared {
     wanted: Mutex<Wanted>,
-    changed: Condvar,
+    closing: Condvar,
 }
 
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl WatermarkKeeper {
     pub(super) fn start(path: &Path, sequence: u64, health: Health) -> io::Result<Self> {
         write(path, sequence)?;
         let shared =
-            Arc::new(Shared { wanted: Mutex::new(Wanted { sequence, closing: false }), changed: Condvar::new() });
+            Arc::new(Shared { wanted: Mutex::new(Wanted { sequence, closing: false }), closing: Condvar::new() });
         let worker = Worker { path: path.to_owned(), shared: shared.clone(), written: sequence, health };
         let thread = thread::Builder::new().name("index-watermark".to_owned()).spawn(move || worker.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -137,14 +137,13 @@ impl WatermarkKeeper {
     /// Everything up to `sequence` is durable.
     pub(super) fn record(&self, sequence: u64) {
         self.shared.wanted.lock().sequence = sequence;
-        self.shared.changed.notify_one();
     }
 }
 
 impl Drop for WatermarkKeeper {
     fn drop(&mut self) {
         self.shared.wanted.lock().closing = true;
-        self.shared.changed.notify_one();
+        self.shared.closing.notify_one();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that renews the watermark died");
         }
@@ -163,11 +162,7 @@ impl Worker {
         let mut closing = false;
         while !closing {
             let mut wanted = self.shared.wanted.lock();
-            self.shared.changed.wait_while(&mut wanted, |wanted| wanted.sequence == self.written && !wanted.closing);
-            if !wanted.closing {
-                // The rest of the interval, unless the index closes.
-                let _ = self.shared.changed.wait_while_for(&mut wanted, |wanted| !wanted.closing, RENEWAL_INTERVAL);
-            }
+            let _ = self.shared.closing.wait_while_for(&mut wanted, |wanted| !wanted.closing, RENEWAL_INTERVAL);
             let sequence = wanted.sequence;
             closing = wanted.closing;
             drop(wanted);

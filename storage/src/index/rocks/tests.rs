@@ -203,6 +203,24 @@ async fn a_page_that_misses_the_caches_is_answered_from_the_pool() {
     assert_eq!(rows(&index, Family::Inline).await, 50);
 }
 
+#[tokio::test]
+async fn a_cursor_passes_many_deleted_rows_only_on_the_pool() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = open(directory.path());
+    let mut rows_put = Batch::new();
+    let mut rows_deleted = Batch::new();
+    for number in 0..10_000_u16 {
+        rows_put.put(Family::Current, number.to_be_bytes(), &b"v"[..]);
+        rows_deleted.delete(Family::Current, number.to_be_bytes());
+    }
+    rows_put.put(Family::Current, b"z", &b"v"[..]);
+    committed(&index, rows_put).await;
+    committed(&index, rows_deleted).await;
+    let scanned = probe(&index, Tier::Caches, |view| count_rows(view, Family::Current).map(|_| ()));
+    assert_eq!(scanned, Err(IndexError::Uncached));
+    assert_eq!(rows(&index, Family::Current).await, 1);
+}
+
 #[derive(Debug, Default)]
 struct Groups {
     groups: AtomicUsize,

@@ -1,7 +1,7 @@
 //! Pages over a snapshot of the database.
 //!
 //! A page runs first on the calling thread and sees only memory (memtables, block and blob cache), so that it cannot
-//! wait for the disk there; a block that is missing ends it as `Uncached`. An iterator that stops has either reached
+//! wait for the disk there; a block that is missing, or a long stretch of deleted rows, ends it as `Uncached`. An iterator that stops has either reached
 //! its end or failed: every move asks which.
 
 use bytes::Bytes;
@@ -9,6 +9,9 @@ use rocksdb::{DBRawIterator, ReadOptions, ReadTier, Snapshot};
 
 use super::engine::{Engine, physical_key, split_key, split_value};
 use crate::index::{Cursor, Family, IndexError, KeyRange, Page, Partition, Revision, Row, View};
+
+/// Deleted and overwritten rows that one move of a cursor passes on the calling thread.
+const SKIPPED_ROWS_MAX: u64 = 2_000;
 
 /// How far a page may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +37,13 @@ pub(super) fn run_page(
 
 fn read_options(tier: Tier) -> ReadOptions {
     let mut options = ReadOptions::default();
-    options.set_read_tier(match tier {
-        Tier::Caches => ReadTier::BlockCache,
-        Tier::Disk => ReadTier::All,
-    });
+    match tier {
+        Tier::Caches => {
+            options.set_read_tier(ReadTier::BlockCache);
+            options.set_max_skippable_internal_keys(SKIPPED_ROWS_MAX);
+        }
+        Tier::Disk => options.set_read_tier(ReadTier::All),
+    }
     options
 }
 

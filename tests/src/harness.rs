@@ -124,7 +124,7 @@ impl Cairn {
         self.process = Some(child);
     }
 
-    /// Starts the process and waits only until it is live: it may be read-only, or it may have ended.
+    /// Starts the process and waits only until its start is over: it may be read-only, or it may have ended.
     pub fn launch(&mut self) -> Result<(), StartError> {
         self.spawn();
         let deadline = Instant::now() + START_TIMEOUT;
@@ -133,7 +133,8 @@ impl Cairn {
                 self.process = None;
                 return Err(StartError { status: Some(status), log: self.log() });
             }
-            if self.ops_get("/health/live").is_ok_and(|(status, _)| status == 200) {
+            if self.ops_get("/health/ready").is_ok_and(|(status, reason)| status == 200 || reason.trim() != "starting")
+            {
                 return Ok(());
             }
             std::thread::sleep(POLL_INTERVAL);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use cairn_tests::multipart::Upload;
 use cairn_tests::sigv4::{self, content_md5};
 use cairn_tests::wire::{Wire, exchange_raw};
 use cairn_tests::{Cairn, Call, Client, Config};
@@ -61,6 +62,7 @@ async fn malformed_parameters_are_invalid_arguments() {
     let client = cairn.client();
     let bucket = client.fresh_bucket("parameters").await;
     client.put(&bucket, "key", "x").await;
+    let upload = Upload::create(&client, &bucket, "key").await;
     let list = || client.bucket("GET", &bucket).query("list-type", "2");
     refuse(list().query("max-keys", "99999999999999999999"), 400, "InvalidArgument").await;
     refuse(list().query("encoding-type", "utf-16"), 400, "InvalidArgument").await;
@@ -68,7 +70,7 @@ async fn malformed_parameters_are_invalid_arguments() {
     refuse(client.bucket("GET", &bucket).query("uploads", "").query("max-uploads", "x"), 400, "InvalidArgument").await;
     refuse(client.object("GET", &bucket, "key").query("partNumber", "x"), 400, "InvalidArgument").await;
     refuse(
-        client.object("PUT", &bucket, "key").query("partNumber", "x").query("uploadId", "y"),
+        client.object("PUT", &bucket, "key").query("partNumber", "x").query("uploadId", &upload.id),
         400,
         "InvalidArgument",
     )
@@ -85,7 +87,12 @@ async fn malformed_headers_are_refused_with_s3s_codes() {
     refuse(put("x-amz-storage-class", "NOPE"), 400, "InvalidStorageClass").await;
     refuse(put("x-amz-sdk-checksum-algorithm", "NOPE"), 400, "InvalidRequest").await;
     refuse(put("x-amz-copy-source", "%zz"), 400, "InvalidArgument").await;
-    refuse(put("x-amz-metadata-directive", "MAYBE").header("x-amz-copy-source", "/a/b"), 400, "InvalidArgument").await;
+    refuse(
+        put("x-amz-metadata-directive", "MAYBE").header("x-amz-copy-source", &format!("/{bucket}/b")),
+        400,
+        "InvalidArgument",
+    )
+    .await;
     assert!(client.keys(&bucket).await.is_empty());
 }
 

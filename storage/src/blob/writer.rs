@@ -177,15 +177,27 @@ impl BlobWriter {
         let index = self.chunks_count;
         let mut payload = self.pending.take(CHUNK_BYTES as usize);
         if let Some((_, sealer)) = &self.seal {
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES as usize + TAG_BYTES);
-            payload.iter().for_each(|piece| chunk.extend_from_slice(piece));
-            let sealing = |error| StorageError::Io { doing: "sealing a chunk", source: std::io::Error::other(error) };
-            sealer.seal(index, last, &mut chunk).map_err(sealing)?;
-            payload = vec![Bytes::from(chunk)];
+            payload = vec![self.sealed(sealer, index, last, &payload)?];
         }
         self.chunks_count += 1;
         Frame::new(self.content, index, last, payload)
             .ok_or(StorageError::TooLarge { size_bytes: self.plain_length, max_bytes: index * u64::from(CHUNK_BYTES) })
+    }
+
+    /// One chunk, sealed in a buffer of its own.
+    fn sealed(&self, sealer: &ChunkSealer, index: u64, last: bool, pieces: &[Bytes]) -> Result<Bytes, StorageError> {
+        let plain_bytes: usize = pieces.iter().map(Bytes::len).sum();
+        let mut buffer = self.store.0.buffers.take(plain_bytes + TAG_BYTES);
+        let (chunk, tag) = buffer.as_mut().split_at_mut(plain_bytes);
+        let mut rest = &mut *chunk;
+        for piece in pieces {
+            let (place, after) = rest.split_at_mut(piece.len());
+            place.copy_from_slice(piece);
+            rest = after;
+        }
+        let sealing = |error| StorageError::Io { doing: "sealing a chunk", source: std::io::Error::other(error) };
+        tag.copy_from_slice(&sealer.seal_detached(index, last, chunk).map_err(sealing)?);
+        Ok(Bytes::from_owner(buffer))
     }
 
     fn write(&mut self, frames: &[Frame], end: &[u8]) -> Result<(), StorageError> {

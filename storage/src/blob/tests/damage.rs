@@ -49,7 +49,7 @@ fn every_flipped_byte_of_a_file_is_noticed() {
 #[test]
 fn every_truncation_is_noticed() {
     let (bench, blob, body, file) = bench_with_file(None);
-    let near_chunk = |length: &usize| length % 97 == 0 || *length < 100 || *length + 700 > file.len();
+    let near_chunk = |length: &usize| length.is_multiple_of(97) || *length < 100 || *length + 700 > file.len();
     for length in (0..file.len()).filter(near_chunk) {
         bench.disk.set_contents(&path(content(1)), file[..length].to_vec());
         assert!(!assert_never_wrong(&bench, &blob, None, &body, &format!("cut at {length}")));

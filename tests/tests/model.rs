@@ -183,7 +183,9 @@ impl Model {
             1 => drop(call.header("if-none-match", &object.etag).send().await.expect(304)),
             2 => drop(call.header("if-match", &digest::etag(b"other")).send().await.expect(412)),
             3 => {
-                let reply = call.query("partNumber", "1").send().await.expect(206);
+                // An empty object has no range that a 206 could name.
+                let status = if object.bytes.is_empty() { 200 } else { 206 };
+                let reply = call.query("partNumber", "1").send().await.expect(status);
                 let parts = object.parts.map(|parts| parts.to_string());
                 assert_eq!(reply.header("x-amz-mp-parts-count"), parts.as_deref());
             }

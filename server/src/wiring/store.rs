@@ -149,10 +149,7 @@ fn open_blocking(path: PathBuf, settings: config::Storage, observer: Arc<dyn Obs
 }
 
 /// Verifies a data directory that no server is using. Nothing is changed in it.
-pub(super) async fn check(
-    config: &Config,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Report, OpenError> {
+pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report, OpenError> {
     if !config.data_dir.is_dir() {
         return Err(OpenError::Disk(io::ErrorKind::NotFound.into()));
     }

@@ -432,8 +432,11 @@ fn first_keys(view: &dyn View, family: Family) -> Result<Vec<Vec<u8>>, IndexErro
     Ok(keys)
 }
 
+/// The last row's key of a page of tasks, and those among them that collect.
+type TaskPage = (Vec<u8>, Vec<CollectTask>);
+
 /// The collect tasks of a bucket from `start` on, dead ones included, and the last one's key; None: there are no more.
-fn collect_tasks(view: &dyn View, start: Vec<u8>) -> Result<Option<(Vec<u8>, Vec<CollectTask>)>, IndexError> {
+fn collect_tasks(view: &dyn View, start: Vec<u8>) -> Result<Option<TaskPage>, IndexError> {
     let (mut last, mut tasks) = (None, Vec::new());
     let mut cursor = view.cursor(Family::Job, KeyRange { start, end: None })?;
     while let Some((key, _, value)) = cursor.row().filter(|_| tasks.len() < REMOVE_ROWS_MAX) {

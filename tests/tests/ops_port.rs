@@ -48,7 +48,7 @@ async fn every_promised_kind_of_metric_is_there() {
         "cairn_connections ",
         "cairn_commit_group_batches_bucket{",
         "cairn_sync_duration_seconds_bucket{",
-        "cairn_jobs{",
+        "cairn_jobs_running{",
         "cairn_disk_available_bytes ",
         "cairn_read_only ",
     ];

@@ -34,7 +34,6 @@ const CLEAN: &str = "clean";
 const WATERMARK: &str = "watermark";
 const INDEX: &str = "index";
 const BLOBS: &str = "blobs";
-const QUARANTINE: &str = "quarantine";
 
 /// Bytes that a format file has at most.
 const FORMAT_FILE_BYTES_MAX: u64 = 4_096;
@@ -98,8 +97,8 @@ impl DataDirError {
 }
 
 impl DataDir {
-    /// Locks the directory, creating it if there is none, and completes its layout. From here on it counts as not
-    /// cleanly stopped.
+    /// Locks the directory, creating it if there is none. The folders of blobs are the blob store's to create. From
+    /// here on the directory counts as not cleanly stopped.
     ///
     /// # Errors
     /// It is in use, has an unknown format, or the system refused something.
@@ -113,7 +112,7 @@ impl DataDir {
             Some(installation) => installation,
             None => create_format(&path, entropy)?,
         };
-        create_layout(&path)?;
+        create_folder(&path.join(INDEX))?;
         let was_clean = take_clean_mark(&path)?;
         Ok(Self { path, installation, was_clean, _lock: lock })
     }
@@ -215,17 +214,6 @@ fn create_format(path: &Path, entropy: &dyn Entropy) -> Result<Uuid, DataDirErro
     Ok(installation)
 }
 
-fn create_layout(path: &Path) -> Result<(), DataDirError> {
-    for name in [INDEX, BLOBS, QUARANTINE] {
-        create_folder(&path.join(name))?;
-    }
-    let blobs = path.join(BLOBS);
-    for byte in 0..=u8::MAX {
-        make_folder(&blobs.join(format!("{byte:02x}")))?;
-    }
-    sync_folder(&blobs)
-}
-
 fn take_clean_mark(path: &Path) -> Result<bool, DataDirError> {
     let clean_path = path.join(CLEAN);
     match fs::remove_file(&clean_path) {
@@ -286,13 +274,11 @@ mod tests {
     }
 
     #[test]
-    fn a_new_directory_gets_the_whole_layout() {
+    fn a_new_directory_gets_its_format_and_the_index_folder() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("deep/data");
         let data = open(&path).unwrap();
-        assert!(path.join("blobs/00").is_dir() && path.join("blobs/ff").is_dir());
-        assert_eq!(fs::read_dir(path.join("blobs")).unwrap().count(), 256);
-        assert!(path.join("quarantine").is_dir() && data.index_path().is_dir());
+        assert!(data.index_path().is_dir());
         let expected = format!("cairn-format 1\ninstallation {}\n", data.installation());
         assert_eq!(fs::read_to_string(path.join("format")).unwrap(), expected);
     }
@@ -330,9 +316,9 @@ mod tests {
         drop(open(parent.path()).unwrap());
         let text = "cairn-format 2\nwhatever comes then\n";
         fs::write(parent.path().join("format"), text).unwrap();
-        fs::remove_dir(parent.path().join("quarantine")).unwrap();
+        fs::remove_dir(parent.path().join("index")).unwrap();
         assert!(matches!(open(parent.path()), Err(DataDirError::NewerFormat { found: 2 })));
-        assert!(!parent.path().join("quarantine").exists());
+        assert!(!parent.path().join("index").exists());
         assert_eq!(fs::read_to_string(parent.path().join("format")).unwrap(), text);
     }
 
@@ -359,10 +345,9 @@ mod tests {
     fn a_start_that_was_cut_short_is_completed() {
         let parent = tempfile::tempdir().unwrap();
         drop(open(parent.path()).unwrap());
-        fs::remove_dir_all(parent.path().join("blobs/7f")).unwrap();
         fs::remove_dir_all(parent.path().join("index")).unwrap();
         drop(open(parent.path()).unwrap());
-        assert!(parent.path().join("blobs/7f").is_dir() && parent.path().join("index").is_dir());
+        assert!(parent.path().join("index").is_dir());
     }
 
     #[test]

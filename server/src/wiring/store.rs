@@ -46,6 +46,9 @@ pub enum OpenError {
     /// The data directory's file system cannot be used.
     #[error("the disk cannot be used")]
     Disk(#[from] io::Error),
+    /// The folders of blobs cannot be made.
+    #[error("the folders of blobs cannot be made")]
+    Folders(#[source] StorageError),
     /// What the last run left unfinished cannot be finished.
     #[error("what the last run left unfinished cannot be finished")]
     Recovery(#[from] StorageError),
@@ -136,6 +139,7 @@ fn open_blocking(path: PathBuf, settings: config::Storage, observer: Arc<dyn Obs
     let data_dir = DataDir::open(path, &SystemEntropy)?;
     let health = Health::default();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data_dir.path())?);
+    BlobStore::create_folders(disk.as_ref()).map_err(OpenError::Folders)?;
     let keeper =
         SpaceKeeper::new(disk.clone(), health.clone(), settings.free_space_floor_bytes, settings.ballast_bytes)?;
     keeper.measure()?;

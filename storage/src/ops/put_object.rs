@@ -41,8 +41,9 @@ impl Store {
     /// Puts an object. Atomic; durable when it returns.
     ///
     /// # Errors
-    /// What [`Store::ingest`] refuses about the body, `NoSuchBucket`, `PreconditionFailed`, `MetadataTooLarge`,
-    /// `DiskFull`, `ReadOnly`, `Overloaded`: nothing was stored. `OutcomeUnknown`: nobody knows.
+    /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer` about the body; `NoSuchBucket`, `PreconditionFailed`,
+    /// `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Overloaded`, `Io`: nothing was stored. `OutcomeUnknown`: nobody
+    /// knows.
     pub async fn put_object(
         &self,
         bucket: &Bucket,

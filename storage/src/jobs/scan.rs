@@ -5,6 +5,7 @@
 //! bucket has a `content` row for it and no writer pins it; what is still a candidate after a pause (in which any
 //! commit that was under way has ended) goes to quarantine, and is unlinked a day later if still nothing names it.
 
+use std::io;
 use std::time::Duration;
 
 use crate::StorageError;
@@ -91,7 +92,11 @@ async fn quarantine(store: &Store, id: ContentId) -> Result<bool, StorageError> 
     let purge = CollectTask::Quarantined(id).due_at(store.clock().now().plus_ms(QUARANTINE_MS));
     store.commit(Partition::SYSTEM, Batch::new(), vec![purge]).await?;
     let blobs = store.blobs().clone();
-    store.blobs().offload().run(move || blobs.quarantine_blocking(id)).await?;
+    match store.blobs().offload().run(move || blobs.quarantine_blocking(id)).await {
+        // The collector was faster: the file had a task that waited for its turn.
+        Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
+        moved => moved?,
+    }
     tracing::info!(content = %id, "a file that nothing names was moved to quarantine");
     Ok(true)
 }

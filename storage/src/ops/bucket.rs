@@ -23,6 +23,9 @@ use super::{ATTEMPTS_MAX, Store};
 /// How many rows one batch of a bucket's removal deletes.
 const REMOVE_ROWS_MAX: usize = 1_000;
 
+/// How many of a bucket's collect tasks one batch hands over.
+const HAND_OVER_TASKS_MAX: usize = 1_000;
+
 /// A bucket's name: 3 to 63 of `a-z 0-9 . -` (S3 user guide, "Bucket naming rules").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketName(Box<str>);
@@ -285,28 +288,30 @@ impl Store {
     /// An empty bucket may still have contents to collect. Its files' tasks move to the system partition, where they
     /// find no row and so free the file; the others, which need the bucket's rows, first become such tasks.
     async fn hand_over_collecting(&self, id: BucketId) -> Result<(), StorageError> {
-        let mut after: Vec<u8> = vec![Queue::Collect as u8];
         loop {
-            let start = after.clone();
-            let page = self.view(id, move |view| collect_tasks(view, start.clone())).await?;
-            let Some((last, tasks)) = page else { return Ok(()) };
-            let (mut files, mut others) = (Vec::new(), Vec::new());
-            for task in tasks {
+            // From the first task each time: those that are run here add others, which may sort before what was seen.
+            let page = self.view(id, collect_tasks).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let (mut files, mut handled) = (Vec::new(), Batch::new());
+            for (key, task) in page {
                 match task {
                     CollectTask::File(_) | CollectTask::Quarantined(_) => files.push(task.due_at(self.clock().now())),
-                    CollectTask::Composite(_) | CollectTask::Parts(_) => others.push(task),
+                    CollectTask::Composite(_) | CollectTask::Parts(_) => {
+                        // What a reader still holds keeps the bucket a little longer.
+                        if collect::run(self, id.into(), task).await? != Verdict::Done {
+                            return Err(StorageError::BucketBusy);
+                        }
+                    }
                 }
+                handled.delete(Family::Job, key);
             }
             if !files.is_empty() {
                 self.commit(Partition::SYSTEM, Batch::new(), files).await?;
             }
-            for task in others {
-                // What a reader still holds keeps the bucket a little longer.
-                if collect::run(self, id.into(), task).await? != Verdict::Done {
-                    return Err(StorageError::BucketBusy);
-                }
-            }
-            after = [last.as_slice(), b"\0"].concat();
+            // No guards: a runner that has one of the tasks in hand finds nothing left to do.
+            self.commit(id.into(), handled, Vec::new()).await?;
         }
     }
 
@@ -432,24 +437,22 @@ fn first_keys(view: &dyn View, family: Family) -> Result<Vec<Vec<u8>>, IndexErro
     Ok(keys)
 }
 
-/// The last row's key of a page of tasks, and those among them that collect.
-type TaskPage = (Vec<u8>, Vec<CollectTask>);
-
-/// The collect tasks of a bucket from `start` on, dead ones included, and the last one's key; None: there are no more.
-fn collect_tasks(view: &dyn View, start: Vec<u8>) -> Result<Option<TaskPage>, IndexError> {
-    let (mut last, mut tasks) = (None, Vec::new());
-    let mut cursor = view.cursor(Family::Job, KeyRange { start, end: None })?;
-    while let Some((key, _, value)) = cursor.row().filter(|_| tasks.len() < REMOVE_ROWS_MAX) {
-        last = Some(key.to_vec());
-        let record = JobRecord::from_value(value)?;
-        let queue = record.origin.unwrap_or_else(|| key.first().copied().unwrap_or_default());
-        if queue == Queue::Collect as u8 {
-            let task = minicbor::decode(&record.task);
-            tasks.push(task.map_err(|error| IndexError::Corrupt(format!("collect task: {error}")))?);
+/// The first collect tasks of a bucket and their keys, dead ones included.
+fn collect_tasks(view: &dyn View) -> Result<Vec<(Vec<u8>, CollectTask)>, IndexError> {
+    let mut tasks = Vec::new();
+    for queue in [Queue::Collect, Queue::Dead] {
+        let mut cursor = view.cursor(Family::Job, KeyRange::prefix(&[queue as u8]))?;
+        while let Some((key, _, value)) = cursor.row().filter(|_| tasks.len() < HAND_OVER_TASKS_MAX) {
+            let record = JobRecord::from_value(value)?;
+            if record.origin.unwrap_or(queue as u8) == Queue::Collect as u8 {
+                let task = minicbor::decode(&record.task)
+                    .map_err(|error| IndexError::Corrupt(format!("collect task: {error}")))?;
+                tasks.push((key.to_vec(), task));
+            }
+            cursor.advance()?;
         }
-        cursor.advance()?;
     }
-    Ok(last.map(|last| (last, tasks)))
+    Ok(tasks)
 }
 
 /// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the

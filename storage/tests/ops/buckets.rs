@@ -1,0 +1,297 @@
+//! Creating and deleting buckets, and finishing what a stop cut short.
+
+use cairn_storage::StorageError;
+use cairn_storage::blob::Pin;
+use cairn_storage::clock::Clock as _;
+use cairn_storage::id::BucketId;
+use cairn_storage::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
+use cairn_storage::index::family::directory::{DirectoryEntry, EntryState};
+use cairn_storage::index::family::job::Queue;
+use cairn_storage::index::{Batch, Family, Partition};
+use cairn_storage::object::Content;
+use cairn_storage::ops::{Bucket, ListBuckets};
+use cairn_storage::record::Record as _;
+
+use crate::rig::{FILE_BYTES, Rig, bytes, owner};
+
+/// Rewrites the bucket's directory row.
+async fn set_entry_state(rig: &Rig, bucket: &Bucket, state: EntryState) {
+    let entry = DirectoryEntry {
+        bucket: bucket.id,
+        owner: bucket.owner,
+        created: bucket.created,
+        state,
+        region: bucket.region.clone(),
+        object_lock: bucket.object_lock,
+    };
+    let mut batch = Batch::new();
+    batch.put(Family::Directory, bucket.name.as_str().as_bytes(), entry.to_value().unwrap());
+    rig.commit(Partition::SYSTEM, batch).await;
+}
+
+async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
+    let record = BucketRecord {
+        name: bucket.name.as_str().to_owned(),
+        owner: bucket.owner,
+        created: bucket.created,
+        region: bucket.region.clone(),
+        state,
+        versioning: bucket.versioning,
+        object_lock: bucket.object_lock,
+    };
+    let mut batch = Batch::new();
+    batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
+    rig.commit(bucket.id.into(), batch).await;
+}
+
+/// Rows of every family in the bucket's partition.
+async fn all_rows(rig: &Rig, bucket: &Bucket) -> usize {
+    let mut rows = 0;
+    for family in Family::ALL {
+        rows += rig.rows(bucket.id, family).await;
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_created_bucket_is_found() {
+    let rig = Rig::new();
+    let created = rig.create_bucket("bucket").await;
+    assert_eq!(rig.bucket("bucket").await.unwrap(), created);
+    assert_eq!(created.versioning, Versioning::Unversioned);
+    assert!(matches!(rig.bucket("other").await, Err(StorageError::NoSuchBucket)));
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once() {
+    let rig = Rig::new();
+    rig.create_bucket("bucket").await;
+    let again = rig.try_create_bucket("bucket").await;
+    assert!(matches!(again, Err(StorageError::BucketExists { owner: found }) if found == owner()));
+}
+
+#[tokio::test]
+async fn a_deleted_bucket_leaves_no_row_and_its_name_is_free() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    rig.put(&bucket, "key", b"x").await;
+    rig.delete(&bucket, "key").await;
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    assert_eq!(all_rows(&rig, &bucket).await, 0);
+    assert!(matches!(rig.bucket("bucket").await, Err(StorageError::NoSuchBucket)));
+    assert!(matches!(rig.store.delete_bucket(&bucket).await, Err(StorageError::NoSuchBucket)));
+    let anew = rig.create_bucket("bucket").await;
+    assert_ne!(anew.id, bucket.id);
+    assert!(matches!(rig.store.delete_bucket(&bucket).await, Err(StorageError::NoSuchBucket)), "the old one");
+    assert!(matches!(rig.try_put(&bucket, "key", b"x").await, Err(StorageError::NoSuchBucket)));
+    rig.put(&anew, "key", b"x").await;
+}
+
+#[tokio::test]
+async fn a_bucket_with_any_version_or_open_upload_is_not_deleted() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let check = async |what| {
+        let refused = rig.store.delete_bucket(&bucket).await;
+        assert!(matches!(refused, Err(StorageError::BucketNotEmpty)), "{what}: {refused:?}");
+    };
+    rig.put(&bucket, "key", b"x").await;
+    check("an object").await;
+    rig.delete(&bucket, "key").await;
+    let upload = rig.create_upload(&bucket, "key").await;
+    check("an upload").await;
+    rig.abort(&bucket, "key", upload).await.unwrap();
+    rig.set_versioning(&bucket, Versioning::Enabled).await;
+    rig.delete(&bucket, "key").await;
+    check("a delete marker").await;
+}
+
+#[tokio::test]
+async fn contents_that_wait_to_be_collected_outlive_their_bucket_no_longer_than_needed() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+    rig.delete(&bucket, "key").await;
+    // A finished multipart object with an unused part, an aborted upload.
+    let upload = rig.create_upload(&bucket, "parts").await;
+    let part = rig.upload_part(&bucket, "parts", upload, 1, &bytes(2, FILE_BYTES)).await.unwrap();
+    rig.upload_part(&bucket, "parts", upload, 2, &bytes(3, FILE_BYTES)).await.unwrap();
+    rig.complete(&bucket, "parts", upload, &[part]).await.unwrap();
+    rig.delete(&bucket, "parts").await;
+    let aborted = rig.create_upload(&bucket, "parts").await;
+    rig.upload_part(&bucket, "parts", aborted, 1, &bytes(4, FILE_BYTES)).await.unwrap();
+    rig.abort(&bucket, "parts", aborted).await.unwrap();
+
+    assert_eq!(rig.files().len(), 4);
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    assert_eq!(all_rows(&rig, &bucket).await, 0);
+    rig.collect_all().await;
+    assert!(rig.files().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_whose_collecting_was_put_off_does_not_hide_the_tasks_that_come_after() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let object = rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+    let Content::File(id) = object.content else { panic!() };
+    let pin: Pin = rig.store.pins().pin(id);
+    rig.delete(&bucket, "key").await;
+    assert_eq!(rig.run_due(&cairn_storage::jobs::collect::Collector).await, 1, "put off by the pin");
+    // The parts' tasks fall due before the one that was put off.
+    let upload = rig.create_upload(&bucket, "key").await;
+    rig.upload_part(&bucket, "key", upload, 1, &bytes(2, FILE_BYTES)).await.unwrap();
+    rig.abort(&bucket, "key", upload).await.unwrap();
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    drop(pin);
+    rig.collect_all().await;
+    assert!(rig.files().is_empty());
+}
+
+#[tokio::test]
+async fn a_multipart_object_that_is_still_read_keeps_the_bucket() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let upload = rig.create_upload(&bucket, "key").await;
+    let part = rig.upload_part(&bucket, "key", upload, 1, &bytes(2, FILE_BYTES)).await.unwrap();
+    rig.complete(&bucket, "key", upload, &[part]).await.unwrap();
+    let key = crate::rig::object_key("key");
+    let read = rig.store.get_object(&bucket, &key, Default::default()).await.unwrap();
+    rig.delete(&bucket, "key").await;
+    assert!(matches!(rig.store.delete_bucket(&bucket).await, Err(StorageError::BucketBusy)));
+    rig.put(&bucket, "key", b"usable").await;
+    rig.delete(&bucket, "key").await;
+    assert_eq!(crate::rig::drain(read.body).await.unwrap(), bytes(2, FILE_BYTES));
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    rig.collect_all().await;
+    assert!(rig.files().is_empty());
+}
+
+#[tokio::test]
+async fn dead_collect_tasks_are_handed_over_as_well() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+    rig.delete(&bucket, "key").await;
+    let (key, record) = rig.tasks(bucket.id.into(), Queue::Collect).await.remove(0);
+    let (due, id) = cairn_storage::index::family::job::parse_key(&key).unwrap();
+    let dead = cairn_storage::index::family::job::key(Queue::Dead, due, id);
+    let record = cairn_storage::index::family::job::JobRecord { origin: Some(Queue::Collect as u8), ..record };
+    let mut batch = Batch::new();
+    batch.delete(Family::Job, key);
+    batch.put(Family::Job, dead, record.to_value().unwrap());
+    rig.commit(bucket.id.into(), batch).await;
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    rig.collect_all().await;
+    assert!(rig.files().is_empty());
+}
+
+#[tokio::test]
+async fn recovery_completes_a_creation_with_and_without_its_bucket_row() {
+    for with_row in [false, true] {
+        let rig = Rig::new();
+        let entropy = cairn_storage::clock::SeededEntropy::new(9);
+        let id = BucketId::generate(rig.clock.as_ref(), &entropy);
+        let bucket = Bucket {
+            id,
+            name: crate::rig::bucket_name("bucket"),
+            owner: owner(),
+            created: rig.clock.now(),
+            region: "eu-west-1".to_owned(),
+            versioning: Versioning::Enabled,
+            object_lock: true,
+        };
+        set_entry_state(&rig, &bucket, EntryState::Creating).await;
+        if with_row {
+            set_bucket_state(&rig, &bucket, BucketState::Active).await;
+        }
+        assert!(matches!(rig.bucket("bucket").await, Err(StorageError::NoSuchBucket)));
+        assert!(matches!(rig.try_create_bucket("bucket").await, Err(StorageError::BucketBusy)));
+        let rig = rig.restart(2).await;
+        assert_eq!(rig.bucket("bucket").await.unwrap(), bucket);
+        rig.put(&bucket, "key", b"x").await;
+    }
+}
+
+#[tokio::test]
+async fn recovery_resumes_the_deletion_of_an_empty_bucket() {
+    for state in [Some(BucketState::Active), Some(BucketState::Deleting), None] {
+        let rig = Rig::new();
+        let bucket = rig.create_bucket("bucket").await;
+        rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+        rig.delete(&bucket, "key").await;
+        set_entry_state(&rig, &bucket, EntryState::Deleting).await;
+        match state {
+            Some(state) => set_bucket_state(&rig, &bucket, state).await,
+            None => {
+                // The last step but one: everything in the partition is gone, its tasks handed over.
+                rig.collect_all().await;
+                let mut batch = Batch::new();
+                for family in [Family::Bucket, Family::Usage] {
+                    for key in rig.keys(bucket.id.into(), family).await {
+                        batch.delete(family, key);
+                    }
+                }
+                rig.commit(bucket.id.into(), batch).await;
+            }
+        }
+        let rig = rig.restart(2).await;
+        assert!(matches!(rig.bucket("bucket").await, Err(StorageError::NoSuchBucket)));
+        assert_eq!(all_rows(&rig, &bucket).await, 0);
+        rig.collect_all().await;
+        assert!(rig.files().is_empty());
+        rig.create_bucket("bucket").await;
+    }
+}
+
+#[tokio::test]
+async fn recovery_gives_a_bucket_that_is_not_empty_back() {
+    for state in [BucketState::Active, BucketState::Deleting] {
+        let rig = Rig::new();
+        let bucket = rig.create_bucket("bucket").await;
+        rig.put(&bucket, "key", b"acknowledged").await;
+        set_entry_state(&rig, &bucket, EntryState::Deleting).await;
+        set_bucket_state(&rig, &bucket, state).await;
+        let rig = rig.restart(2).await;
+        assert_eq!(rig.bucket("bucket").await.unwrap(), bucket);
+        assert_eq!(rig.get(&bucket, "key").await.unwrap(), b"acknowledged");
+        rig.put(&bucket, "key", b"usable").await;
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_being_deleted_takes_no_write_of_any_kind() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    rig.put(&bucket, "key", b"x").await;
+    let upload = rig.create_upload(&bucket, "key").await;
+    set_bucket_state(&rig, &bucket, BucketState::Deleting).await;
+    let busy =
+        |result: Result<(), StorageError>| assert!(matches!(result, Err(StorageError::BucketBusy)), "{result:?}");
+    busy(rig.try_put(&bucket, "key", &bytes(1, FILE_BYTES)).await.map(drop));
+    busy(rig.delete_version(&bucket, "key", Default::default()).await.map(drop));
+    busy(rig.upload_part(&bucket, "key", upload, 1, b"x").await.map(drop));
+    busy(rig.abort(&bucket, "key", upload).await);
+    let key = crate::rig::object_key("key");
+    busy(rig.store.create_upload(&bucket, &key, crate::rig::upload_of(None)).await.map(drop));
+    assert!(rig.files().is_empty());
+}
+
+#[tokio::test]
+async fn buckets_are_listed_by_owner_prefix_and_page() {
+    let rig = Rig::new();
+    for name in ["abc", "abd", "b-one", "abe"] {
+        rig.create_bucket(name).await;
+    }
+    let list = async |prefix: &str, after: Option<&str>, max_buckets| {
+        let list = ListBuckets { prefix: prefix.to_owned(), after: after.map(str::to_owned), max_buckets };
+        let page = rig.store.list_buckets(owner(), list).await.unwrap();
+        (page.buckets.into_iter().map(|bucket| bucket.name).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(list("", None, 10).await.0, ["abc", "abd", "abe", "b-one"]);
+    assert_eq!(list("ab", None, 2).await, (vec!["abc".to_owned(), "abd".to_owned()], Some("abd".to_owned())));
+    assert_eq!(list("ab", Some("abd"), 2).await, (vec!["abe".to_owned()], None));
+    let stranger = "000000000002".parse().unwrap();
+    let everything = ListBuckets { prefix: String::new(), after: None, max_buckets: 10 };
+    assert!(rig.store.list_buckets(stranger, everything).await.unwrap().buckets.is_empty());
+}

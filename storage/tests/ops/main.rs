@@ -1,0 +1,18 @@
+//! The operations as their callers see them, over a simulated disk and an index in memory (or the real ones).
+//!
+//! One binary, because each links the database: `rig` builds stores, the others are the tests.
+
+#![allow(clippy::unwrap_used)]
+
+mod buckets;
+mod collecting;
+mod conditions;
+mod copies;
+mod digests;
+mod listing;
+mod multipart;
+mod objects;
+mod rig;
+mod runner;
+mod uploads_listing;
+mod versioning;

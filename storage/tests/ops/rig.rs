@@ -1,0 +1,385 @@
+//! A store over parts that tests control, and short ways to do to it what clients do.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_storage::StorageError;
+use cairn_storage::blob::{BlobStore, Offload};
+use cairn_storage::clock::{ManualClock, SeededEntropy, Timestamp};
+use cairn_storage::disk::Disk;
+use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::health::Health;
+use cairn_storage::id::{AccountId, ContentId, UploadId};
+use cairn_storage::index::family::bucket::{self, BucketRecord, Versioning};
+use cairn_storage::index::family::job::{self, JobRecord, Queue};
+use cairn_storage::index::family::usage::{self, Counter};
+use cairn_storage::index::memory::MemoryIndex;
+use cairn_storage::index::{Batch, Family, Index, KeyRange, Outcome, Partition};
+use cairn_storage::jobs::collect::Collector;
+use cairn_storage::jobs::forget_upload::ForgetUpload;
+use cairn_storage::jobs::{Handler, Verdict};
+use cairn_storage::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
+use cairn_storage::observe::Silent;
+use cairn_storage::ops::planner::NoPlan;
+use cairn_storage::ops::{
+    Body, Bucket, BucketName, CompleteUpload, CreateUpload, DeclaredChecksum, DeleteOutcome, GetObject, Limits,
+    NamedPart, NewBucket, ObjectBody, Part, PutObject, Store, StoreParts, VersionSelector, WriteConditions,
+};
+use cairn_storage::record::Record as _;
+use futures::StreamExt as _;
+
+/// Contents up to this size live in the index: small, so that files are cheap to make.
+pub const INLINE_BYTES_MAX: usize = 64;
+
+/// A content that becomes a file.
+pub const FILE_BYTES: usize = 300;
+
+/// When tests begin.
+pub const START: Timestamp = Timestamp(1_700_000_000_000);
+
+/// Rounds of the collector before a test gives up on it; each round lets all retries fall due.
+const ROUNDS_MAX: usize = 20;
+
+/// Longer than any task waits for a pin.
+const ROUND_MS: i64 = 10_000;
+
+pub struct Rig {
+    pub store: Store,
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<ManualClock>,
+    pub health: Health,
+}
+
+impl Rig {
+    /// An empty store over an index in memory and a simulated disk.
+    pub fn new() -> Self {
+        let disk = SimDisk::new();
+        BlobStore::create_folders(&disk).unwrap();
+        let health = Health::default();
+        let index = Arc::new(MemoryIndex::new(health.clone()));
+        Self::over(index, Arc::new(disk), Arc::new(ManualClock::new(START)), health, 1)
+    }
+
+    /// A store over these parts; `seed` must differ from one life of the same data to the next.
+    pub fn over(
+        index: Arc<dyn Index>,
+        disk: Arc<dyn Disk>,
+        clock: Arc<ManualClock>,
+        health: Health,
+        seed: u64,
+    ) -> Self {
+        let blobs = BlobStore::new(disk.clone(), health.clone(), Arc::new(Silent), Offload::Inline);
+        Self::with_blobs(index, blobs, disk, clock, health, seed)
+    }
+
+    /// As [`Rig::over`] with a blob store that the caller has made.
+    pub fn with_blobs(
+        index: Arc<dyn Index>,
+        blobs: BlobStore,
+        disk: Arc<dyn Disk>,
+        clock: Arc<ManualClock>,
+        health: Health,
+        seed: u64,
+    ) -> Self {
+        let parts = StoreParts {
+            index,
+            blobs,
+            health: health.clone(),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            planner: Arc::new(NoPlan),
+            limits: Limits { inline_threshold_bytes: INLINE_BYTES_MAX },
+        };
+        Self { store: Store::new(parts), disk, clock, health }
+    }
+
+    /// What the next process finds: the same index and disk, and nothing that was in memory.
+    pub async fn restart(self, seed: u64) -> Self {
+        let Self { store, disk, clock, .. } = self;
+        let rig = Self::over(store.index().clone(), disk, clock, Health::default(), seed);
+        rig.store.recover().await.unwrap();
+        rig
+    }
+
+    pub async fn create_bucket(&self, name: &str) -> Bucket {
+        self.try_create_bucket(name).await.unwrap()
+    }
+
+    pub async fn try_create_bucket(&self, name: &str) -> Result<Bucket, StorageError> {
+        let region = "us-east-1".to_owned();
+        self.store
+            .create_bucket(NewBucket { name: bucket_name(name), owner: owner(), region, object_lock: false })
+            .await
+    }
+
+    pub async fn bucket(&self, name: &str) -> Result<Bucket, StorageError> {
+        self.store.bucket(&bucket_name(name)).await
+    }
+
+    /// Sets the versioning as the API will: by a guarded change of the bucket's row.
+    pub async fn set_versioning(&self, bucket: &Bucket, versioning: Versioning) -> Bucket {
+        let index = self.store.index();
+        let row = index.view(bucket.id.into(), |view| view.get(Family::Bucket, bucket::KEY)).await.unwrap().unwrap();
+        let record = BucketRecord { versioning, ..BucketRecord::from_value(&row.value).unwrap() };
+        let mut batch = Batch::new();
+        batch.guard(Family::Bucket, bucket::KEY, Some(row.revision));
+        batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
+        self.commit(bucket.id.into(), batch).await;
+        self.store.bucket(&bucket.name).await.unwrap()
+    }
+
+    pub async fn put(&self, bucket: &Bucket, key: &str, bytes: &[u8]) -> ObjectVersion {
+        self.try_put(bucket, key, bytes).await.unwrap()
+    }
+
+    pub async fn try_put(&self, bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<ObjectVersion, StorageError> {
+        self.store.put_object(bucket, &object_key(key), put_of(body(bytes))).await
+    }
+
+    pub async fn try_put_body(&self, bucket: &Bucket, key: &str, body: Body) -> Result<ObjectVersion, StorageError> {
+        self.store.put_object(bucket, &object_key(key), put_of(body)).await
+    }
+
+    pub async fn get(&self, bucket: &Bucket, key: &str) -> Result<Vec<u8>, StorageError> {
+        self.get_with(bucket, key, GetObject::default()).await
+    }
+
+    pub async fn get_version(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: VersionSelector,
+    ) -> Result<Vec<u8>, StorageError> {
+        self.get_with(bucket, key, GetObject { version, ..GetObject::default() }).await
+    }
+
+    pub async fn get_with(&self, bucket: &Bucket, key: &str, get: GetObject) -> Result<Vec<u8>, StorageError> {
+        let read = self.store.get_object(bucket, &object_key(key), get).await?;
+        drain(read.body).await
+    }
+
+    pub async fn delete(&self, bucket: &Bucket, key: &str) -> DeleteOutcome {
+        self.delete_version(bucket, key, VersionSelector::Newest).await.unwrap()
+    }
+
+    pub async fn delete_version(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: VersionSelector,
+    ) -> Result<DeleteOutcome, StorageError> {
+        self.store.delete_object(bucket, &object_key(key), version, &WriteConditions::default(), owner()).await
+    }
+
+    pub async fn create_upload(&self, bucket: &Bucket, key: &str) -> UploadId {
+        self.store.create_upload(bucket, &object_key(key), upload_of(None)).await.unwrap().id
+    }
+
+    pub async fn upload_part(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        upload: UploadId,
+        number: u16,
+        bytes: &[u8],
+    ) -> Result<Part, StorageError> {
+        self.store.upload_part(bucket, &object_key(key), upload, number, body(bytes)).await
+    }
+
+    pub async fn complete(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        upload: UploadId,
+        parts: &[Part],
+    ) -> Result<ObjectVersion, StorageError> {
+        self.store.complete_upload(bucket, &object_key(key), upload, complete_of(parts)).await
+    }
+
+    pub async fn abort(&self, bucket: &Bucket, key: &str, upload: UploadId) -> Result<(), StorageError> {
+        self.store.abort_upload(bucket, &object_key(key), upload).await
+    }
+
+    /// The bucket's counters of STANDARD: objects, versions, bytes.
+    pub async fn usage(&self, bucket: &Bucket) -> [i64; 3] {
+        self.usage_of(bucket, StorageClass::Standard).await
+    }
+
+    pub async fn usage_of(&self, bucket: &Bucket, class: StorageClass) -> [i64; 3] {
+        let read = move |view: &dyn cairn_storage::index::View| {
+            let mut counts = [0; 3];
+            for (count, counter) in counts.iter_mut().zip(Counter::ALL) {
+                *count = usage::read(view, class, counter)?;
+            }
+            Ok(counts)
+        };
+        self.store.index().view(bucket.id.into(), read).await.unwrap()
+    }
+
+    /// How many rows of a family a partition has.
+    pub async fn rows(&self, partition: impl Into<Partition>, family: Family) -> usize {
+        self.keys(partition.into(), family).await.len()
+    }
+
+    pub async fn keys(&self, partition: Partition, family: Family) -> Vec<Vec<u8>> {
+        let read = move |view: &dyn cairn_storage::index::View| {
+            let mut keys = Vec::new();
+            let mut cursor = view.cursor(family, KeyRange::all())?;
+            while let Some((key, _, _)) = cursor.row() {
+                keys.push(key.to_vec());
+                cursor.advance()?;
+            }
+            Ok(keys)
+        };
+        self.store.index().view(partition, read).await.unwrap()
+    }
+
+    /// The rows that hold an object's or a part's bytes, and the rows of versions: all of them zero means that the
+    /// bucket holds nothing.
+    pub async fn content_rows(&self, bucket: &Bucket) -> usize {
+        let mut rows = 0;
+        for family in [Family::Inline, Family::Content, Family::Layout, Family::Part] {
+            rows += self.rows(bucket.id, family).await;
+        }
+        rows
+    }
+
+    /// The chunk files, sorted.
+    pub fn files(&self) -> Vec<ContentId> {
+        let folders = (0..=u8::MAX).map(|folder| self.store.blobs().list_blocking(folder).unwrap());
+        let mut files: Vec<ContentId> = folders.flat_map(|listing| listing.contents).collect();
+        files.sort();
+        files
+    }
+
+    pub async fn commit(&self, partition: Partition, batch: Batch) {
+        let outcome = self.store.index().commit(partition, batch).await;
+        assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+    }
+
+    /// Runs collect tasks until none is left, letting time pass for those that wait.
+    pub async fn collect_all(&self) {
+        for _ in 0..ROUNDS_MAX {
+            if self.run_due(&Collector).await == 0 {
+                return;
+            }
+            self.clock.advance_ms(ROUND_MS);
+        }
+        panic!("the collector does not come to an end");
+    }
+
+    pub async fn forget_uploads(&self) {
+        self.clock.advance_ms(25 * 60 * 60 * 1_000);
+        assert_eq!(self.run_due(&ForgetUpload).await, 0);
+    }
+
+    /// Runs what is due in the handler's queue once, and returns how many tasks the queue then holds.
+    pub async fn run_due(&self, handler: &dyn Handler) -> usize {
+        let mut partitions = vec![Partition::SYSTEM];
+        partitions.extend(
+            self.store.all_buckets().await.unwrap().into_iter().map(|(_, entry)| Partition::from(entry.bucket)),
+        );
+        for partition in &partitions {
+            for (key, record) in self.tasks(*partition, handler.queue()).await {
+                self.run_task(handler, *partition, key, record).await;
+            }
+        }
+        let mut left = 0;
+        for partition in partitions {
+            left += self.tasks(partition, handler.queue()).await.len();
+        }
+        left
+    }
+
+    async fn run_task(&self, handler: &dyn Handler, partition: Partition, key: Vec<u8>, record: JobRecord) {
+        use cairn_storage::clock::Clock as _;
+        let (due, id) = job::parse_key(&key).unwrap();
+        if due > self.clock.now() {
+            return;
+        }
+        let verdict = handler.run(&self.store, partition, &record.task).await;
+        let mut batch = Batch::new();
+        batch.delete(Family::Job, key);
+        match verdict {
+            Verdict::Done => {}
+            Verdict::Later(ms) => {
+                let again = job::key(handler.queue(), self.clock.now().plus_ms(ms), id);
+                batch.put(Family::Job, again, record.to_value().unwrap());
+            }
+            Verdict::Failed(error) => panic!("a task failed: {error}"),
+        }
+        self.commit(partition, batch).await;
+    }
+
+    /// A queue's tasks, due or not.
+    pub async fn tasks(&self, partition: Partition, queue: Queue) -> Vec<(Vec<u8>, JobRecord)> {
+        let read = move |view: &dyn cairn_storage::index::View| {
+            let mut tasks = Vec::new();
+            let mut cursor = view.cursor(Family::Job, KeyRange::prefix(&[queue as u8]))?;
+            while let Some((key, _, value)) = cursor.row() {
+                tasks.push((key.to_vec(), JobRecord::from_value(value)?));
+                cursor.advance()?;
+            }
+            Ok(tasks)
+        };
+        self.store.index().view(partition, read).await.unwrap()
+    }
+}
+
+pub fn owner() -> AccountId {
+    "000000000001".parse().unwrap()
+}
+
+pub fn bucket_name(name: &str) -> BucketName {
+    BucketName::new(name).unwrap()
+}
+
+pub fn object_key(key: &str) -> ObjectKey {
+    ObjectKey::new(key).unwrap()
+}
+
+/// Bytes that differ with the seed and do not repeat with the chunk size.
+pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed.wrapping_mul(131)) as u8).collect()
+}
+
+/// A body that declares its length and no digest.
+pub fn body(bytes: &[u8]) -> Body {
+    body_of(vec![Bytes::copy_from_slice(bytes)], Some(bytes.len() as u64))
+}
+
+pub fn body_of(pieces: Vec<Bytes>, length: Option<u64>) -> Body {
+    let stream = Box::pin(futures::stream::iter(pieces.into_iter().map(Ok)));
+    Body { stream, length, content_md5: None, checksum: DeclaredChecksum::None }
+}
+
+pub fn put_of(body: Body) -> PutObject {
+    PutObject {
+        attributes: ObjectAttributes::default(),
+        storage_class: StorageClass::Standard,
+        owner: owner(),
+        body,
+        conditions: WriteConditions::default(),
+    }
+}
+
+pub fn upload_of(
+    checksum: Option<(cairn_crypto::checksum::ChecksumAlgorithm, cairn_crypto::checksum::ChecksumType)>,
+) -> CreateUpload {
+    let attributes = ObjectAttributes { content_type: Some("text/upload".to_owned()), ..ObjectAttributes::default() };
+    CreateUpload { attributes, storage_class: StorageClass::Standard, owner: owner(), checksum }
+}
+
+pub fn complete_of(parts: &[Part]) -> CompleteUpload {
+    let name = |part: &Part| NamedPart { number: part.number, etag: part.etag.to_string(), checksum: None };
+    CompleteUpload { parts: parts.iter().map(name).collect(), ..CompleteUpload::default() }
+}
+
+/// Reads a body to its end.
+pub async fn drain(mut body: ObjectBody) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        bytes.extend_from_slice(&piece?);
+    }
+    Ok(bytes)
+}

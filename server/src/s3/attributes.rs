@@ -35,15 +35,13 @@ pub fn from_headers(headers: &HeaderMap) -> Result<ObjectAttributes, Failure> {
     })
 }
 
-/// The object's own encodings, without the one of the transfer.
+/// The object's own encodings as they were sent, without the one of the transfer.
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let text = headers::text(headers, &CONTENT_ENCODING)?;
-    let own: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(AWS_CHUNKED))
-        .collect();
-    (!own.is_empty()).then(|| own.join(","))
+    let of_transfer = |encoding: &str| encoding.trim().eq_ignore_ascii_case(AWS_CHUNKED);
+    let own: Vec<&str> = text.split(',').filter(|encoding| !of_transfer(encoding)).collect();
+    let own = own.join(",").trim().to_owned();
+    (!own.is_empty()).then_some(own)
 }
 
 fn redirect_location(headers: &HeaderMap) -> Result<Option<String>, Failure> {
@@ -146,6 +144,7 @@ mod tests {
             ("aws-chunked", None),
             ("aws-chunked,gzip", Some("gzip")),
             ("gzip, aws-chunked", Some("gzip")),
+            ("aws-chunked, deflate, gzip", Some("deflate, gzip")),
             ("gzip", Some("gzip")),
         ] {
             let attributes = from_headers(&headers(&[("content-encoding", sent)])).unwrap();

@@ -1,7 +1,11 @@
 //! DeleteObject.
 
+use cairn_storage::StorageError;
+use cairn_storage::object::ObjectKey;
+use cairn_storage::ops::{Bucket, DeleteOutcome, VersionSelector, WriteConditions};
 use http::{HeaderValue, StatusCode};
 
+use crate::accounts::Account;
 use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
@@ -16,9 +20,8 @@ pub(super) async fn delete_object(
 ) -> Result<Answer, Failure> {
     let conditions = conditions::of_write(&request.headers);
     let version = request.version()?;
-    let account = authorized.account().id;
     let outcome =
-        edge.store.delete_object(authorized.bucket(), authorized.key(), version, &conditions, account).await?;
+        delete(edge, authorized.account(), authorized.bucket(), authorized.key(), version, &conditions).await?;
     let mut answer = Answer::empty(StatusCode::NO_CONTENT);
     if outcome.delete_marker {
         answer.headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
@@ -27,4 +30,20 @@ pub(super) async fn delete_object(
         answer.headers.insert(VERSION_ID, version_header(version));
     }
     Ok(answer)
+}
+
+/// Deletes one key or version. What is not there counts as deleted, also under a condition (API reference, DeleteObject:
+/// "if the ETag matches or if the object doesn't exist").
+pub(super) async fn delete(
+    edge: &Edge,
+    account: &Account,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    version: VersionSelector,
+    conditions: &WriteConditions,
+) -> Result<DeleteOutcome, StorageError> {
+    match edge.store.delete_object(bucket, key, version, conditions, account.id).await {
+        Err(StorageError::NoSuchKey { .. }) => Ok(DeleteOutcome::default()),
+        outcome => outcome,
+    }
 }

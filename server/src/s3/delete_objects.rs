@@ -8,6 +8,7 @@ use s3s::dto::{Delete, ObjectIdentifier};
 
 use crate::authorize::{Authorized, OnBucket};
 
+use super::delete_object::delete;
 use super::error::Failure;
 use super::request::{Answer, Request, parse_version};
 use super::xml::Document;
@@ -68,8 +69,7 @@ async fn delete_one(
         etag => EtagCondition::OneOf(vec![etag.to_owned()]),
     });
     let conditions = WriteConditions { if_match, if_none_match: None };
-    let account = authorized.account().id;
-    let outcome = edge.store.delete_object(authorized.bucket(), &key, version, &conditions, account).await;
+    let outcome = delete(edge, authorized.account(), authorized.bucket(), &key, version, &conditions).await;
     outcome.map_err(|error| {
         let failure = Failure::from(error);
         if let Some(cause) = failure.cause() {

@@ -124,8 +124,9 @@ pub(super) async fn list_objects_v2(
     let token = query.get("continuation-token");
     let start_after = query.non_empty("start-after");
     let after = match token {
+        // An empty token is the beginning.
+        None | Some("") => start_after.map(str::to_owned),
         Some(token) => Some(token::decode(token)?),
-        None => start_after.map(str::to_owned),
     };
     let with_owner = query.get("fetch-owner").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     let page = listing.page(edge, &authorized, after).await?;

@@ -35,8 +35,9 @@ impl BucketName {
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let bytes = name.as_bytes();
-        let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        // Each part is a label of a host name, which neither is empty nor begins or ends with a dash.
+        let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
         let reserved = name.starts_with("xn--")
             || name.starts_with("sthree-")
             || name.starts_with("amzn-s3-demo-")
@@ -46,10 +47,8 @@ impl BucketName {
             || name.ends_with("--x-s3")
             || name.ends_with("--table-s3");
         let valid = (3..=63).contains(&bytes.len())
-            && edge(bytes.first())
-            && edge(bytes.last())
             && bytes.iter().all(inner)
-            && !name.contains("..")
+            && name.split('.').all(label)
             && name.parse::<std::net::Ipv4Addr>().is_err()
             && !reserved;
         valid.then(|| Self(name.into()))
@@ -484,6 +483,8 @@ mod tests {
         }
         let long = "x".repeat(64);
         for name in [
+            "foo.-bar",
+            "foo-.bar",
             "",
             "ab",
             &long,
@@ -494,6 +495,8 @@ mod tests {
             ".ab",
             "ab.",
             "a..b",
+            "a.-b",
+            "a-.b",
             "192.168.1.1",
             "xn--abc",
             "abc-s3alias",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cairn_storage::id::AccountId;
 use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{Bucket, BucketName, Store};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
 use crate::accounts::{Account, Accounts};
@@ -132,14 +132,28 @@ pub struct Authorizer<'r> {
     store: &'r Store,
     /// None: the request is anonymous.
     account: Option<Arc<Account>>,
-    headers: &'r HeaderMap,
+    expected_owner: Option<AccountId>,
+    expected_source_owner: Option<AccountId>,
 }
 
 impl<'r> Authorizer<'r> {
     /// For a request whose signature by this access key was verified (None: it has none).
-    pub fn new(store: &'r Store, accounts: &Accounts, access_key: Option<&str>, headers: &'r HeaderMap) -> Self {
+    ///
+    /// # Errors
+    /// `InvalidBucketOwnerAWSAccountID` if the owner that it expects is no account's number.
+    pub fn new(
+        store: &'r Store,
+        accounts: &Accounts,
+        access_key: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Failure> {
         let account = access_key.and_then(|key| accounts.by_access_key(key)).map(|(account, _)| Arc::clone(account));
-        Self { store, account, headers }
+        Ok(Self {
+            store,
+            account,
+            expected_owner: expected_owner(headers, &EXPECTED_BUCKET_OWNER)?,
+            expected_source_owner: expected_owner(headers, &SOURCE_EXPECTED_BUCKET_OWNER)?,
+        })
     }
 
     /// On the account's buckets as a whole.
@@ -155,13 +169,13 @@ impl<'r> Authorizer<'r> {
 
     /// On a bucket.
     pub async fn bucket(&self, action: Action, name: &str) -> Result<Authorized<OnBucket>, Failure> {
-        let bucket = self.find(name, &EXPECTED_BUCKET_OWNER).await?;
+        let bucket = self.find(name, self.expected_owner).await?;
         Ok(Authorized { account: self.permitted(action, Some(&bucket))?, resource: OnBucket(bucket) })
     }
 
     /// On a key in a bucket.
     pub async fn object(&self, action: Action, bucket: &str, key: &ObjectKey) -> Result<Authorized<OnObject>, Failure> {
-        let bucket = self.find(bucket, &EXPECTED_BUCKET_OWNER).await?;
+        let bucket = self.find(bucket, self.expected_owner).await?;
         let account = self.permitted(action, Some(&bucket))?;
         Ok(Authorized { account, resource: OnObject { bucket, key: key.clone() } })
     }
@@ -175,25 +189,23 @@ impl<'r> Authorizer<'r> {
         source: NamedSource,
     ) -> Result<Authorized<OnCopy>, Failure> {
         let target = self.object(action, bucket, key).await?;
-        let source_bucket = self.find(&source.bucket, &SOURCE_EXPECTED_BUCKET_OWNER).await?;
+        let source_bucket = self.find(&source.bucket, self.expected_source_owner).await?;
         self.permitted(Action::GetObject, Some(&source_bucket))?;
         Ok(Authorized { account: target.account, resource: OnCopy { target: target.resource, source_bucket, source } })
     }
 
     /// The bucket; as in S3, everybody may learn that a bucket does not exist.
-    async fn find(&self, name: &str, expected_owner: &HeaderName) -> Result<Bucket, Failure> {
+    async fn find(&self, name: &str, expected_owner: Option<AccountId>) -> Result<Bucket, Failure> {
         let name = bucket_name(name)?;
         let no_such_bucket = |failure: Failure| match failure.code() {
             "NoSuchBucket" => failure.field("BucketName", name.as_str()),
             _ => failure,
         };
         let bucket = self.store.bucket(&name).await.map_err(|error| no_such_bucket(error.into()))?;
-        match headers::text(self.headers, expected_owner) {
-            Some(expected) if expected.parse::<AccountId>() != Ok(bucket.owner) => {
-                Err(S3ErrorCode::AccessDenied.into())
-            }
-            _ => Ok(bucket),
+        if expected_owner.is_some_and(|expected| expected != bucket.owner) {
+            return Err(S3ErrorCode::AccessDenied.into());
         }
+        Ok(bucket)
     }
 
     /// The account, if it may do this; on no bucket in particular, or on this one.
@@ -224,6 +236,18 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
     }
 }
 
+/// The account that the client believes to own the bucket.
+fn expected_owner(headers: &HeaderMap, name: &HeaderName) -> Result<Option<AccountId>, Failure> {
+    let Some(text) = headers::text(headers, name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Failure::custom(
+            "InvalidBucketOwnerAWSAccountID",
+            StatusCode::BAD_REQUEST,
+            "The value of the expected bucket owner parameter must be an AWS account ID.",
+        )
+    })
+}
+
 fn bucket_name(name: &str) -> Result<BucketName, Failure> {
     BucketName::new(name).ok_or_else(|| Failure::new(S3ErrorCode::InvalidBucketName).field("BucketName", name))
 }
@@ -233,6 +257,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn an_expected_owner_is_an_accounts_number() {
+        let read = |text: &'static str| {
+            let headers = [(EXPECTED_BUCKET_OWNER, http::HeaderValue::from_static(text))].into_iter().collect();
+            expected_owner(&headers, &EXPECTED_BUCKET_OWNER)
+        };
+        assert_eq!(read("000000000042").unwrap(), Some("000000000042".parse().unwrap()));
+        assert_eq!(read("42").unwrap_err().code(), "InvalidBucketOwnerAWSAccountID");
+    }
 
     #[test]
     fn a_root_may_use_its_own_buckets_and_no_others() {

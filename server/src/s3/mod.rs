@@ -114,9 +114,8 @@ impl Edge {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let routed: Routed =
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
-        let headers = request.headers.clone();
         let access_key = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &headers);
+        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers)?;
         let request = Request {
             path: request.uri.path().to_owned(),
             query: routed.query,

@@ -226,3 +226,44 @@ async fn refused_by_s3s(response: Response<s3s::Body>) -> Failure {
     }
     .status(parts.status)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::StatusCode;
+
+    use super::*;
+
+    async fn translated(status: u16, document: &'static str) -> Failure {
+        let mut response = Response::new(s3s::Body::from(document.to_owned()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        refused_by_s3s(response).await
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_signature_keeps_its_code_status_and_message() {
+        let failure =
+            translated(403, "<Error><Code>SignatureDoesNotMatch</Code><Message>no &amp; no</Message></Error>").await;
+        assert_eq!((failure.code(), failure.status_code().as_u16()), ("SignatureDoesNotMatch", 403));
+        assert_eq!(failure.message(), "no & no");
+        assert_eq!(failure.cause(), None);
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_s3s_is_logged_and_not_shown() {
+        let failure = translated(500, "<Error><Code>InternalError</Code><Message>secret</Message></Error>").await;
+        assert_eq!((failure.code(), failure.status_code().as_u16()), ("InternalError", 500));
+        assert!(!failure.message().contains("secret"));
+        assert_eq!(failure.cause(), Some("secret"));
+        assert_eq!(translated(418, "").await.code(), "InternalError");
+    }
+
+    #[test]
+    fn a_form_is_refused_before_its_signature_is_looked_for() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("Multipart/Form-Data; boundary=x"));
+        assert_eq!(refuse_form(&Method::POST, &headers).unwrap_err().code(), "NotImplemented");
+        assert!(refuse_form(&Method::PUT, &headers).is_ok());
+    }
+}

@@ -12,7 +12,7 @@ use crate::config::RecreateOwn;
 
 use super::error::Failure;
 use super::request::{Answer, Request};
-use super::{Edge, checksum, headers, xml};
+use super::{Edge, checksum, headers, to_its_end, xml};
 
 /// The region that S3 takes for granted, and that its API does not name.
 const US_EAST_1: &str = "us-east-1";
@@ -30,7 +30,8 @@ pub(super) async fn create_bucket(
     let name = authorized.name();
     let account = authorized.account().id;
     let new = NewBucket { name: name.clone(), owner: account, region: edge.region.clone(), object_lock: false };
-    match edge.store.create_bucket(new).await {
+    let store = edge.store.clone();
+    match to_its_end(async move { store.create_bucket(new).await }).await? {
         Ok(_) => {}
         Err(StorageError::BucketExists { owner }) if owner == account => match edge.recreate_own {
             RecreateOwn::Ok => {}

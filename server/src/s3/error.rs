@@ -325,3 +325,53 @@ pub fn sha256_mismatch() -> Failure {
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_of(error: impl StdError + Send + Sync + 'static) -> (String, u16) {
+        let failure = Failure::from(StorageError::Body(Box::new(error)));
+        (failure.code().to_owned(), failure.status_code().as_u16())
+    }
+
+    fn timeout() -> BodyError {
+        BodyError::Timeout { after: std::time::Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn a_body_that_fails_is_the_clients_fault_however_deep_the_error() {
+        let expected = |code: &str, status| (code.to_owned(), status);
+        assert_eq!(code_of(timeout()), expected("RequestTimeout", 400));
+        assert_eq!(
+            code_of(AwsChunkedStreamError::Underlying(Box::new(UploadStreamError::Underlying(Box::new(timeout()))))),
+            expected("RequestTimeout", 400)
+        );
+        assert_eq!(code_of(UploadStreamError::Sha256Mismatch), expected("XAmzContentSHA256Mismatch", 400));
+        assert_eq!(code_of(UploadStreamError::Incomplete), expected("IncompleteBody", 400));
+        assert_eq!(code_of(AwsChunkedStreamError::SignatureMismatch), expected("SignatureDoesNotMatch", 403));
+        assert_eq!(code_of(AwsChunkedStreamError::Incomplete), expected("IncompleteBody", 400));
+        assert_eq!(code_of(AwsChunkedStreamError::ChunkMetaTooLarge(2, 1)), expected("IncompleteBody", 400));
+        assert_eq!(code_of(AwsChunkedStreamError::ChunkDataTooLarge(2, 1)), expected("InvalidRequest", 400));
+        assert_eq!(code_of(UnterminatedChunks), expected("IncompleteBody", 400));
+    }
+
+    #[test]
+    fn an_unknown_failure_of_a_body_is_ours() {
+        let failure = Failure::from(StorageError::Body("a disk on fire".into()));
+        assert_eq!((failure.code(), failure.cause()), ("InternalError", Some("a disk on fire")));
+        assert!(!failure.message().contains("fire"));
+    }
+
+    #[test]
+    fn what_the_server_cannot_take_tells_whether_to_try_again() {
+        let overloaded = Failure::from(StorageError::Overloaded);
+        assert_eq!((overloaded.code(), overloaded.status_code().as_u16()), ("SlowDown", 503));
+        assert_eq!(overloaded.headers()[RETRY_AFTER], "1");
+        let full = Failure::from(StorageError::DiskFull { available_bytes: 1, floor_bytes: 2 });
+        assert_eq!((full.code(), full.status_code().as_u16()), ("InsufficientCapacity", 507));
+        let read_only = Failure::from(StorageError::ReadOnly { reason: "fsync of /secret/path failed".to_owned() });
+        assert_eq!((read_only.code(), read_only.status_code().as_u16()), ("ServiceUnavailable", 503));
+        assert!(!read_only.message().contains("/secret"));
+    }
+}

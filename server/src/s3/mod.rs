@@ -37,9 +37,11 @@ mod read_object;
 mod upload_part;
 mod upload_part_copy;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::ops::{ReturnedVersion, Store};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
@@ -237,6 +239,14 @@ impl Edge {
             element.text("DisplayName", display_name);
         });
     }
+}
+
+/// Runs what takes several commits to its end, also when the client leaves meanwhile: a bucket that is neither there nor
+/// gone would be in everybody's way until the next start.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+) -> Result<Result<T, StorageError>, Failure> {
+    tokio::spawn(work).await.map_err(Failure::internal)
 }
 
 fn misrouted(operation: Operation) -> Failure {

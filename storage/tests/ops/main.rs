@@ -10,6 +10,7 @@ mod conditions;
 mod copies;
 mod digests;
 mod listing;
+mod model;
 mod multipart;
 mod objects;
 mod rig;

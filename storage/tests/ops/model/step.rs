@@ -1,0 +1,259 @@
+//! One random step: an operation on the store and on the model, and the comparison of their answers.
+
+use cairn_storage::StorageError;
+use cairn_storage::id::{UploadId, VersionId};
+use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::jobs::collect::Collector;
+use cairn_storage::object::ObjectVersion;
+use cairn_storage::ops::multipart::PART_BYTES_MIN;
+use cairn_storage::ops::{
+    CopyObject, CopySource, DeleteOutcome, GetObject, Part, ReadConditions, ReturnedVersion, VersionSelector,
+    WriteConditions,
+};
+
+use super::check;
+use super::state::{BUCKETS, ModelBucket, ModelContent, ModelUpload, ModelVersion, World};
+use crate::rig::{drain, object_key, owner, upload_of};
+
+/// How many bodies may wait to be read.
+const READERS_MAX: usize = 4;
+
+pub async fn take(world: &mut World) {
+    let bucket = world.below(BUCKETS.len());
+    let key = world.pick_key();
+    match world.below(100) {
+        0..24 => put(world, bucket, &key).await,
+        24..34 => copy(world, bucket, &key).await,
+        34..44 => delete(world, bucket, &key).await,
+        44..56 => delete_version(world, bucket, &key).await,
+        56..58 => change_versioning(world, bucket).await,
+        58..63 => create_upload(world, bucket, &key).await,
+        63..75 => upload_part(world, bucket).await,
+        75..82 => complete(world, bucket).await,
+        82..85 => abort(world, bucket).await,
+        85..90 => open_reader(world, bucket, &key).await,
+        90..94 => drain_readers(world).await,
+        94..97 => {
+            world.rig.run_due(&Collector).await;
+        }
+        97 => {
+            let ms = [-50_000, 1, 1_000, 3_600_000][world.below(4)];
+            world.rig.clock.advance_ms(ms);
+        }
+        _ => delete_bucket(world, bucket).await,
+    }
+    check::key(world, bucket, &key).await;
+}
+
+fn added(object: &ObjectVersion, content: ModelContent) -> ModelVersion {
+    ModelVersion { id: object.version_id, is_null: object.is_null, content }
+}
+
+async fn put(world: &mut World, bucket: usize, key: &str) {
+    let bytes = world.new_content();
+    let handle = world.handle(bucket).await;
+    let object = world.rig.put(&handle, key, &bytes).await;
+    assert_eq!(object.is_null, world.buckets[bucket].versioning != Versioning::Enabled);
+    world.buckets[bucket].add(key, added(&object, ModelContent::Whole(bytes)));
+}
+
+async fn copy(world: &mut World, bucket: usize, key: &str) {
+    let (from, from_key) = (world.below(BUCKETS.len()), world.pick_key());
+    let (source_bucket, target) = (world.handle(from).await, world.handle(bucket).await);
+    let source_key = object_key(&from_key);
+    let conditions = ReadConditions::default();
+    let source = CopySource { bucket: &source_bucket, key: &source_key, version: VersionSelector::Newest, conditions };
+    let copy = CopyObject {
+        attributes: Some(Default::default()),
+        storage_class: None,
+        owner: owner(),
+        checksum: None,
+        conditions: WriteConditions::default(),
+    };
+    let copied = world.rig.store.copy_object(source, &target, &object_key(key), copy).await;
+    let expected = world.buckets[from].newest(&from_key).and_then(|version| version.content.bytes());
+    match (copied, expected) {
+        (Ok(copied), Some(bytes)) => {
+            world.buckets[bucket].add(key, added(&copied.object, ModelContent::Whole(bytes)));
+        }
+        (Err(StorageError::NoSuchKey { .. }), None) => {}
+        (copied, expected) => panic!("copied {copied:?}, expected {:?}", expected.map(|bytes| bytes.len())),
+    }
+}
+
+async fn delete(world: &mut World, bucket: usize, key: &str) {
+    let handle = world.handle(bucket).await;
+    let outcome = world.rig.delete(&handle, key).await;
+    let model = &mut world.buckets[bucket];
+    match model.versioning {
+        Versioning::Unversioned => {
+            assert_eq!(outcome, DeleteOutcome::default());
+            model.keys.remove(key);
+        }
+        versioning => {
+            assert!(outcome.delete_marker);
+            let is_null = versioning == Versioning::Suspended;
+            assert_eq!(is_null, outcome.version == Some(ReturnedVersion::Null));
+            // The id of a null marker is not told; the next read does.
+            let hidden = world.rig.get(&handle, key).await;
+            let Err(StorageError::NoSuchKey { delete_marker: Some(id) }) = hidden else { panic!("{hidden:?}") };
+            model.add(key, ModelVersion { id, is_null, content: ModelContent::Marker });
+        }
+    }
+}
+
+async fn delete_version(world: &mut World, bucket: usize, key: &str) {
+    let handle = world.handle(bucket).await;
+    let count = world.buckets[bucket].versions(key).len();
+    let nth = world.below(count + 2);
+    let model = &world.buckets[bucket];
+    let (selector, target) = match model.versions(key).get(nth) {
+        Some(version) => (VersionSelector::Id(version.id), Some(version.clone())),
+        None if nth == count => (VersionSelector::Null, model.find(key, |version| version.is_null)),
+        None => (VersionSelector::Id(VersionId::from_bytes([9; 16])), None),
+    };
+    let outcome = world.rig.delete_version(&handle, key, selector).await.unwrap();
+    let model = &mut world.buckets[bucket];
+    let shown = match (&target, selector) {
+        _ if model.versioning == Versioning::Unversioned => None,
+        (Some(version), _) => Some(ReturnedVersion::of(version.is_null, version.id)),
+        (None, VersionSelector::Id(id)) => Some(ReturnedVersion::Id(id)),
+        (None, _) => Some(ReturnedVersion::Null),
+    };
+    let delete_marker = matches!(&target, Some(ModelVersion { content: ModelContent::Marker, .. }));
+    assert_eq!(outcome, DeleteOutcome { version: shown, delete_marker });
+    if let Some(target) = target {
+        model.remove(key, target.id);
+    }
+}
+
+async fn change_versioning(world: &mut World, bucket: usize) {
+    let versioning = if world.chance(2) { Versioning::Enabled } else { Versioning::Suspended };
+    let handle = world.handle(bucket).await;
+    world.rig.set_versioning(&handle, versioning).await;
+    world.buckets[bucket].versioning = versioning;
+}
+
+async fn create_upload(world: &mut World, bucket: usize, key: &str) {
+    let handle = world.handle(bucket).await;
+    let upload = world.rig.store.create_upload(&handle, &object_key(key), upload_of(None)).await.unwrap();
+    let model = ModelUpload { key: key.to_owned(), parts: Default::default(), completed: None };
+    world.buckets[bucket].uploads.insert(upload.id, model);
+}
+
+/// One of the bucket's uploads, open or completed.
+fn pick_upload(world: &mut World, bucket: usize) -> Option<(UploadId, ModelUpload)> {
+    let count = world.buckets[bucket].uploads.len();
+    let nth = world.below(count.max(1));
+    world.buckets[bucket].uploads.iter().nth(nth).map(|(id, upload)| (*id, upload.clone()))
+}
+
+async fn upload_part(world: &mut World, bucket: usize) {
+    let Some((id, upload)) = pick_upload(world, bucket) else { return };
+    let handle = world.handle(bucket).await;
+    let number = 1 + world.below(4) as u16;
+    let bytes = if world.chance(30) { world.content_of(PART_BYTES_MIN as usize) } else { world.new_content() };
+    let part = world.rig.upload_part(&handle, &upload.key, id, number, &bytes).await;
+    match (part, upload.completed) {
+        (Ok(part), None) => {
+            let upload = world.buckets[bucket].uploads.get_mut(&id).unwrap();
+            upload.parts.insert(number, (part, bytes));
+        }
+        (Err(StorageError::NoSuchUpload), Some(_)) => {}
+        (part, _) => panic!("{part:?}"),
+    }
+}
+
+async fn complete(world: &mut World, bucket: usize) {
+    let Some((id, upload)) = pick_upload(world, bucket) else { return };
+    let handle = world.handle(bucket).await;
+    if let Some((named, answer)) = &upload.completed {
+        let again = world.rig.complete(&handle, &upload.key, id, named).await.unwrap();
+        assert_eq!(&again, answer);
+        return;
+    }
+    // One part, or all of them from some number on.
+    let first = 1 + world.below(4) as u16;
+    let only = world.chance(2);
+    let named: Vec<(Part, Vec<u8>)> =
+        upload.parts.range(first..).take(if only { 1 } else { usize::MAX }).map(|(_, part)| part.clone()).collect();
+    let parts: Vec<Part> = named.iter().map(|(part, _)| part.clone()).collect();
+    let completed = world.rig.complete(&handle, &upload.key, id, &parts).await;
+    let small = parts.iter().rev().skip(1).any(|part| part.size_bytes < PART_BYTES_MIN);
+    match completed {
+        Err(StorageError::InvalidPart { .. }) if parts.is_empty() => {}
+        Err(StorageError::PartTooSmall { .. }) if small => {}
+        Ok(object) if !parts.is_empty() && !small => {
+            let content = ModelContent::Parts(named.into_iter().map(|(_, bytes)| bytes).collect());
+            let model = &mut world.buckets[bucket];
+            model.add(&upload.key, added(&object, content));
+            model.uploads.get_mut(&id).unwrap().completed = Some((parts, object));
+        }
+        completed => panic!("{completed:?}"),
+    }
+}
+
+async fn abort(world: &mut World, bucket: usize) {
+    let Some((id, upload)) = pick_upload(world, bucket) else { return };
+    let handle = world.handle(bucket).await;
+    match (world.rig.abort(&handle, &upload.key, id).await, upload.completed) {
+        (Ok(()), None) => {
+            world.buckets[bucket].uploads.remove(&id);
+        }
+        (Err(StorageError::NoSuchUpload), Some(_)) => {}
+        (aborted, _) => panic!("{aborted:?}"),
+    }
+}
+
+/// Opens a version and leaves it unread, whatever becomes of it.
+async fn open_reader(world: &mut World, bucket: usize, key: &str) {
+    let Some(version) = world.buckets[bucket].newest(key).cloned() else { return };
+    let Some(bytes) = version.content.bytes() else { return };
+    let handle = world.handle(bucket).await;
+    let get = GetObject { version: VersionSelector::Id(version.id), ..GetObject::default() };
+    let read = world.rig.store.get_object(&handle, &object_key(key), get).await.unwrap();
+    if world.readers.len() == READERS_MAX {
+        world.readers.remove(0);
+    }
+    world.readers.push((read.body, bytes));
+}
+
+pub async fn drain_readers(world: &mut World) {
+    for (body, bytes) in std::mem::take(&mut world.readers) {
+        assert!(drain(body).await.unwrap() == bytes, "a reader got other bytes");
+    }
+}
+
+async fn delete_bucket(world: &mut World, bucket: usize) {
+    // Now and then the bucket is emptied first; otherwise it hardly ever would be.
+    if world.chance(3) {
+        empty(world, bucket).await;
+    }
+    let handle = world.handle(bucket).await;
+    let empty = world.buckets[bucket].is_empty();
+    match world.rig.store.delete_bucket(&handle).await {
+        Ok(()) if empty => {
+            let gone = world.rig.bucket(BUCKETS[bucket]).await;
+            assert!(matches!(gone, Err(StorageError::NoSuchBucket)));
+            world.buckets[bucket] = ModelBucket::new(world.rig.create_bucket(BUCKETS[bucket]).await);
+        }
+        Err(StorageError::BucketNotEmpty) if !empty => {}
+        Err(StorageError::BucketBusy) if empty && !world.readers.is_empty() => {}
+        deleted => panic!("{deleted:?}, empty: {empty}"),
+    }
+}
+
+async fn empty(world: &mut World, bucket: usize) {
+    let handle = world.handle(bucket).await;
+    let model = &mut world.buckets[bucket];
+    for (key, versions) in std::mem::take(&mut model.keys) {
+        for version in versions {
+            world.rig.delete_version(&handle, &key, VersionSelector::Id(version.id)).await.unwrap();
+        }
+    }
+    let open: Vec<(UploadId, String)> = model.open_uploads().map(|(id, upload)| (*id, upload.key.clone())).collect();
+    for (id, key) in open {
+        world.rig.abort(&handle, &key, id).await.unwrap();
+        model.uploads.remove(&id);
+    }
+}

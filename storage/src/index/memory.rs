@@ -32,6 +32,14 @@ pub struct MemoryIndex {
 #[derive(Clone, Debug, Default)]
 pub struct MemorySnapshot(Rows);
 
+impl MemorySnapshot {
+    /// The newest revision, which is also how many commits were made.
+    #[must_use]
+    pub fn last_revision(&self) -> u64 {
+        self.0.last_revision
+    }
+}
+
 /// What an injected failure does to the commit that meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

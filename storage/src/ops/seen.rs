@@ -71,7 +71,8 @@ impl SeenKey {
         self.head.head.as_ref().map(|head| head.version.id())
     }
 
-    fn read(
+    /// Reads what a mutation of `key` needs; `selector` is the version that it is about.
+    pub(super) fn read(
         view: &dyn View,
         key: &ObjectKey,
         selector: VersionSelector,

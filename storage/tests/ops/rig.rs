@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_storage::StorageError;
 use cairn_storage::blob::{BlobStore, Offload};
-use cairn_storage::clock::{ManualClock, SeededEntropy, Timestamp};
+use cairn_storage::clock::{Clock as _, ManualClock, SeededEntropy, Timestamp};
 use cairn_storage::disk::Disk;
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
@@ -116,16 +116,25 @@ impl Rig {
         self.store.bucket(&bucket_name(name)).await
     }
 
-    /// Sets the versioning as the API will: by a guarded change of the bucket's row.
     pub async fn set_versioning(&self, bucket: &Bucket, versioning: Versioning) -> Bucket {
-        let index = self.store.index();
-        let row = index.view(bucket.id.into(), |view| view.get(Family::Bucket, bucket::KEY)).await.unwrap().unwrap();
-        let record = BucketRecord { versioning, ..BucketRecord::from_value(&row.value).unwrap() };
-        let mut batch = Batch::new();
-        batch.guard(Family::Bucket, bucket::KEY, Some(row.revision));
-        batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
-        self.commit(bucket.id.into(), batch).await;
+        self.try_set_versioning(bucket, versioning).await.unwrap();
         self.store.bucket(&bucket.name).await.unwrap()
+    }
+
+    /// Sets the versioning as the API will: by a guarded change of the bucket's row.
+    pub async fn try_set_versioning(&self, bucket: &Bucket, versioning: Versioning) -> Result<(), StorageError> {
+        let index = self.store.index();
+        loop {
+            let row = index.view(bucket.id.into(), |view| view.get(Family::Bucket, bucket::KEY)).await?;
+            let row = row.ok_or(StorageError::NoSuchBucket)?;
+            let record = BucketRecord { versioning, ..BucketRecord::from_value(&row.value)? };
+            let mut batch = Batch::new();
+            batch.guard(Family::Bucket, bucket::KEY, Some(row.revision));
+            batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
+            if let Outcome::Committed(_) = index.commit(bucket.id.into(), batch).await {
+                return Ok(());
+            }
+        }
     }
 
     pub async fn put(&self, bucket: &Bucket, key: &str, bytes: &[u8]) -> ObjectVersion {
@@ -275,27 +284,42 @@ impl Rig {
 
     /// Runs what is due in the handler's queue once, and returns how many tasks the queue then holds.
     pub async fn run_due(&self, handler: &dyn Handler) -> usize {
+        self.try_run_due(handler).await.unwrap()
+    }
+
+    /// As [`Rig::run_due`]; ends at the first task that fails, or at a commit that does.
+    pub async fn try_run_due(&self, handler: &dyn Handler) -> Result<usize, String> {
+        let buckets = self.store.all_buckets().await.map_err(|error| error.to_string())?;
         let mut partitions = vec![Partition::SYSTEM];
-        partitions.extend(
-            self.store.all_buckets().await.unwrap().into_iter().map(|(_, entry)| Partition::from(entry.bucket)),
-        );
+        partitions.extend(buckets.into_iter().map(|(_, entry)| Partition::from(entry.bucket)));
         for partition in &partitions {
-            for (key, record) in self.tasks(*partition, handler.queue()).await {
-                self.run_task(handler, *partition, key, record).await;
-            }
+            self.run_partition(handler, *partition).await?;
         }
         let mut left = 0;
         for partition in partitions {
             left += self.tasks(partition, handler.queue()).await.len();
         }
-        left
+        Ok(left)
     }
 
-    async fn run_task(&self, handler: &dyn Handler, partition: Partition, key: Vec<u8>, record: JobRecord) {
-        use cairn_storage::clock::Clock as _;
+    /// Runs what is due in one partition, which the directory may not name any more.
+    pub async fn run_partition(&self, handler: &dyn Handler, partition: Partition) -> Result<(), String> {
+        for (key, record) in self.tasks(partition, handler.queue()).await {
+            self.run_task(handler, partition, key, record).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_task(
+        &self,
+        handler: &dyn Handler,
+        partition: Partition,
+        key: Vec<u8>,
+        record: JobRecord,
+    ) -> Result<(), String> {
         let (due, id) = job::parse_key(&key).unwrap();
         if due > self.clock.now() {
-            return;
+            return Ok(());
         }
         let verdict = handler.run(&self.store, partition, &record.task).await;
         let mut batch = Batch::new();
@@ -306,9 +330,12 @@ impl Rig {
                 let again = job::key(handler.queue(), self.clock.now().plus_ms(ms), id);
                 batch.put(Family::Job, again, record.to_value().unwrap());
             }
-            Verdict::Failed(error) => panic!("a task failed: {error}"),
+            Verdict::Failed(error) => return Err(error),
         }
-        self.commit(partition, batch).await;
+        match self.store.index().commit(partition, batch).await {
+            Outcome::Committed(_) => Ok(()),
+            outcome => Err(format!("{outcome:?}")),
+        }
     }
 
     /// A queue's tasks, due or not.

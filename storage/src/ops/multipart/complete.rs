@@ -8,6 +8,7 @@ use cairn_crypto::digest::Digests;
 use crate::StorageError;
 use crate::id::{ContentId, UploadId};
 use crate::index::family::content::{self, ContentKind, ContentRecord};
+use crate::index::family::document::DocumentKind;
 use crate::index::family::layout::{self, LayoutPage, LayoutPart};
 use crate::index::family::part::{self, PartRecord};
 use crate::index::family::upload::{self, UploadRecord, UploadState};
@@ -18,6 +19,7 @@ use crate::jobs::forget_upload::ForgetUploadTask;
 use crate::object::{Content, Etag, ObjectChecksum, ObjectKey, ObjectVersion};
 use crate::ops::placement;
 use crate::ops::put_object::NewObject;
+use crate::ops::seen::SeenKey;
 use crate::ops::{ATTEMPTS_MAX, Bucket, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
 use crate::record::Record;
 
@@ -55,10 +57,12 @@ pub struct CompleteUpload {
 /// One uploaded part, with the seal id of its file.
 type UploadedPart = (u16, PartRecord, Option<[u8; 16]>);
 
-/// The upload and all its parts as one view saw them.
+/// The upload, all its parts and the key as one view saw them. One view: in two, a Complete of the same upload could
+/// fall between them, and its own object would fail the conditions of the second.
 struct SeenParts {
     upload: SeenUpload,
     parts: Vec<UploadedPart>,
+    key: SeenKey,
 }
 
 /// The finished object, before it has a version id.
@@ -91,7 +95,7 @@ impl Store {
                 return if answered == named_parts { Ok(object) } else { Err(StorageError::NoSuchUpload) };
             }
             let assembled = assemble(&seen, &complete)?;
-            if let Some(object) = self.try_complete(bucket, key, id, &complete, seen.upload, assembled).await? {
+            if let Some(object) = self.try_complete(bucket, key, id, &complete, seen, assembled).await? {
                 return Ok(object);
             }
         }
@@ -105,10 +109,10 @@ impl Store {
         key: &ObjectKey,
         id: UploadId,
         complete: &CompleteUpload,
-        upload: SeenUpload,
+        seen: SeenParts,
         assembled: Assembled,
     ) -> Result<Option<ObjectVersion>, StorageError> {
-        let seen_key = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
+        let SeenParts { upload, key: seen_key, .. } = seen;
         complete.conditions.check(seen_key.newest_object())?;
         let composite = upload.record.content;
         let new = NewObject {
@@ -138,11 +142,17 @@ impl Store {
 
     async fn see_parts(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) -> Result<SeenParts, StorageError> {
         let key = key.clone();
-        self.view(bucket.id, move |view| read_parts(view, &key, id)).await?
+        let kinds = self.planner().kinds().to_vec();
+        self.view(bucket.id, move |view| read_parts(view, &key, id, &kinds)).await?
     }
 }
 
-fn read_parts(view: &dyn View, key: &ObjectKey, id: UploadId) -> Result<Result<SeenParts, StorageError>, IndexError> {
+fn read_parts(
+    view: &dyn View,
+    key: &ObjectKey,
+    id: UploadId,
+    kinds: &[DocumentKind],
+) -> Result<Result<SeenParts, StorageError>, IndexError> {
     let upload = match SeenUpload::read(view, key, id)? {
         Ok(upload) => upload,
         Err(error) => return Ok(Err(error)),
@@ -160,7 +170,7 @@ fn read_parts(view: &dyn View, key: &ObjectKey, id: UploadId) -> Result<Result<S
         parts.push((number, record, seal));
         cursor.advance()?;
     }
-    Ok(Ok(SeenParts { upload, parts }))
+    Ok(SeenKey::read(view, key, VersionSelector::Newest, kinds)?.map(|key| SeenParts { upload, parts, key }))
 }
 
 fn seal_of(view: &dyn View, id: ContentId) -> Result<Option<[u8; 16]>, IndexError> {

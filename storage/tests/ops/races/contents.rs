@@ -1,0 +1,106 @@
+//! Readers and writers of contents against the collector and the scan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_storage::StorageError;
+use cairn_storage::clock::Timestamp;
+use cairn_storage::jobs::scan::{self, ScanOptions};
+use cairn_storage::ops::{Bucket, GetObject};
+
+use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
+use crate::rig::{FILE_BYTES, Rig, bytes, drain, object_key};
+
+/// Opens the key and reads it to its end, with steps of others in between. It must get all of one version.
+fn reader(rig: &Arc<Rig>, bucket: &Bucket, candidates: Vec<Vec<u8>>) -> Racer<()> {
+    racer(rig, bucket, |rig, bucket| async move {
+        let read = match rig.store.get_object(&bucket, &object_key("key"), GetObject::default()).await {
+            Ok(read) => read,
+            Err(StorageError::NoSuchKey { .. }) => return,
+            Err(error) => panic!("{error}"),
+        };
+        // The body has not opened its file yet.
+        for _ in 0..3 {
+            shuttle::future::yield_now().await;
+        }
+        let got = drain(read.body).await.unwrap();
+        assert!(candidates.contains(&got), "bytes that nobody put");
+    })
+}
+
+fn collector(rig: &Arc<Rig>, bucket: &Bucket, rounds: usize) -> Racer<()> {
+    racer(rig, bucket, move |rig, _| async move { collect(&rig, rounds).await })
+}
+
+fn put(rig: &Arc<Rig>, bucket: &Bucket, seed: u64) -> Racer<()> {
+    racer(rig, bucket, move |rig, bucket| async move {
+        rig.put(&bucket, "key", &bytes(seed, FILE_BYTES)).await;
+    })
+}
+
+#[test]
+fn a_reader_gets_every_byte_of_what_is_overwritten_and_collected_meanwhile() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+        let candidates = vec![bytes(1, FILE_BYTES), bytes(2, FILE_BYTES)];
+        let reader = reader(&rig, &bucket, candidates);
+        all(vec![reader, put(&rig, &bucket, 2), collector(&rig, &bucket, 2)]).await;
+        check_holds(&rig, &bucket, "key", Some(&bytes(2, FILE_BYTES))).await;
+    });
+}
+
+#[test]
+fn a_reader_of_a_multipart_object_gets_every_byte_of_what_is_deleted_and_collected_meanwhile() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        let upload = rig.create_upload(&bucket, "key").await;
+        let part = rig.upload_part(&bucket, "key", upload, 1, &bytes(1, FILE_BYTES)).await.unwrap();
+        rig.complete(&bucket, "key", upload, &[part]).await.unwrap();
+        let reader = reader(&rig, &bucket, vec![bytes(1, FILE_BYTES)]);
+        let delete = racer(&rig, &bucket, |rig, bucket| async move {
+            rig.delete(&bucket, "key").await;
+        });
+        all(vec![reader, delete, collector(&rig, &bucket, 4)]).await;
+        check_holds(&rig, &bucket, "key", None).await;
+    });
+}
+
+#[test]
+fn a_reader_gets_every_byte_of_an_object_of_a_bucket_that_is_deleted_meanwhile() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+        let reader = racer(&rig, &bucket, |rig, bucket| async move {
+            match rig.get(&bucket, "key").await {
+                Ok(got) => assert!(got == bytes(1, FILE_BYTES)),
+                Err(StorageError::NoSuchKey { .. } | StorageError::NoSuchBucket) => {}
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let delete = racer(&rig, &bucket, |rig, bucket| async move {
+            rig.delete(&bucket, "key").await;
+            rig.store.delete_bucket(&bucket).await.unwrap();
+            collect(&rig, 2).await;
+        });
+        all(vec![reader, delete]).await;
+        rig.collect_all().await;
+        assert!(rig.files().is_empty());
+    });
+}
+
+/// The file is complete long before its commit; only the writer's pin tells it from an orphan.
+#[test]
+fn a_scan_leaves_a_writer_s_file_alone() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        let put = put(&rig, &bucket, 1);
+        let scan = racer(&rig, &bucket, |rig, _| async move {
+            let options = ScanOptions { pause: Duration::ZERO };
+            let moved = scan::quarantine_orphans(&rig.store, Timestamp(0), options).await;
+            assert_eq!(moved.unwrap(), 0);
+        });
+        all(vec![put, scan]).await;
+        check_holds(&rig, &bucket, "key", Some(&bytes(1, FILE_BYTES))).await;
+    });
+}

@@ -64,6 +64,7 @@ pub struct Metrics {
     commit_group_bytes: Histogram,
     sync_duration: Family<Sync, Histogram, fn() -> Histogram>,
     jobs_running: Family<JobQueue, Gauge>,
+    jobs_overdue_ms: Family<JobQueue, Gauge>,
     jobs_paused: Family<JobQueue, Gauge>,
     jobs_ended: Family<JobResult, Counter>,
     disk_total_bytes: Gauge,
@@ -103,6 +104,7 @@ impl Metrics {
             commit_group_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 8)),
             sync_duration: Family::new_with_constructor(sync_duration as fn() -> Histogram),
             jobs_running: Family::default(),
+            jobs_overdue_ms: Family::default(),
             jobs_paused: Family::default(),
             jobs_ended: Family::default(),
             disk_total_bytes: Gauge::default(),
@@ -144,6 +146,11 @@ impl Metrics {
         r.register("commit_group_bytes", "Bytes of one write of the index", self.commit_group_bytes.clone());
         r.register("sync_duration_seconds", "Time to make data durable, by kind", self.sync_duration.clone());
         r.register("jobs_running", "Jobs being worked on, by queue", self.jobs_running.clone());
+        r.register(
+            "jobs_overdue_milliseconds",
+            "How long a queue's first waiting job has been due",
+            self.jobs_overdue_ms.clone(),
+        );
         r.register("jobs_paused", "1 for a queue that is paused", self.jobs_paused.clone());
         r.register("jobs_ended", "Attempts of jobs, by queue and result (done, retry, dead)", self.jobs_ended.clone());
         r.register("disk_total_bytes", "Size of the data file system", self.disk_total_bytes.clone());
@@ -181,6 +188,7 @@ impl Metrics {
     pub fn sample_jobs(&self, queue: &'static str, status: JobStatus) {
         let queue = JobQueue { queue };
         self.jobs_running.get_or_create(&queue).set(gauge_value(status.running));
+        self.jobs_overdue_ms.get_or_create(&queue).set(gauge_value(status.overdue_ms));
         self.jobs_paused.get_or_create(&queue).set(status.paused.into());
     }
 

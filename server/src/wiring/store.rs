@@ -110,6 +110,8 @@ impl OpenStore {
 
     /// Stops what runs and closes the index. `drained`: no request was cut short, so that no file can be left over.
     pub(super) async fn close(self, drained: bool) {
+        // Asked before the abort, which also finishes it.
+        let scanned = self.scan.as_ref().is_none_or(|scan| scan.is_finished());
         if let Some(scan) = &self.scan {
             scan.abort();
         }
@@ -119,7 +121,6 @@ impl OpenStore {
         for runner in Arc::into_inner(self.runners).into_iter().flatten() {
             runner.stop().await;
         }
-        let scanned = self.scan.is_none_or(|scan| scan.is_finished());
         let closed = tokio::task::spawn_blocking(move || {
             self.index.close()?;
             if drained && scanned {

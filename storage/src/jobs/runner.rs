@@ -58,6 +58,8 @@ pub struct JobStatus {
     pub paused: bool,
     /// Tasks running now.
     pub running: u64,
+    /// How long the queue's first waiting task has been due, in milliseconds.
+    pub overdue_ms: u64,
     /// Tasks done since the start.
     pub done: u64,
     /// Runs that failed and will be tried again.
@@ -106,8 +108,11 @@ impl JobHandle {
     /// What it has done and is doing.
     #[must_use]
     pub fn status(&self) -> JobStatus {
+        let now = self.store.clock().now();
+        let due = self.store.schedule().next_due(self.queue).unwrap_or(now);
         JobStatus {
             paused: self.paused.load(Ordering::Relaxed),
+            overdue_ms: Timestamp(now.0 - due.0).unsigned_ms(),
             running: self.counters.running.load(Ordering::Relaxed),
             done: self.counters.done.load(Ordering::Relaxed),
             retried: self.counters.retried.load(Ordering::Relaxed),

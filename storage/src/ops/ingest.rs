@@ -370,8 +370,10 @@ impl Store {
         let size_bytes = batches.got_bytes;
         let (md5, checksum) = expected.verify(size_bytes, digests)?;
         let trailer = destination.trailer(created, md5, checksum);
-        let blob = offload.run(move || writer.finish(trailer)).await?;
-        let file = StagedFile { blob, blobs: self.blobs().clone(), _pin: pin, visible: false };
+        let blobs = self.blobs().clone();
+        // Made where the work is done: if nobody waits for it any more, its end drops the file, which removes it.
+        let finish = move || writer.finish(trailer).map(|blob| StagedFile { blob, blobs, _pin: pin, visible: false });
+        let file = offload.run(finish).await?;
         Ok(Ingested { size_bytes, md5, checksum, stored: Stored::File(file) })
     }
 }

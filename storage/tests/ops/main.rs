@@ -10,6 +10,7 @@ mod conditions;
 mod copies;
 mod crash;
 mod digests;
+mod dropping;
 mod listing;
 mod model;
 mod multipart;

@@ -390,6 +390,44 @@ fn acknowledged_operations_survive_every_power_cut_and_others_happen_whole_or_no
     assert!(states_count >= STATES_COUNT_MIN, "only {states_count} states");
 }
 
+/// Commits of a recovery after which the power goes again, at most.
+const RECOVERY_COMMITS_MAX: u64 = 40;
+
+/// Cuts the power during the recovery from every commit's cut, and recovers again.
+async fn explore_recovery(cut: Cut) -> usize {
+    let first = wreck(cut, None).await;
+    let mut states_count = 0;
+    for point in 0..RECOVERY_COMMITS_MAX {
+        for fault in [Fault::UnknownWritten, Fault::UnknownLost] {
+            let health = Health::default();
+            let index = Arc::new(MemoryIndex::from_snapshot(first.index.clone(), health.clone()));
+            index.fail_after(point, fault);
+            let disk = first.disk.crash_state(0).disk;
+            let clock = Arc::new(ManualClock::new(START));
+            let rig = Rig::over(index.clone(), Arc::new(disk.clone()), clock, health, 3);
+            if rig.store.recover().await.is_ok() {
+                return states_count;
+            }
+            let log = Log { acknowledged: first.log.acknowledged.clone(), possible: first.log.possible.clone() };
+            let second = Wreck { disk: disk.clone(), index: index.snapshot(), log };
+            violation(disk, &second).await.unwrap_or_else(|what| panic!("{cut:?}, then {point} {fault:?}: {what}"));
+            states_count += 1;
+        }
+    }
+    panic!("the recovery from {cut:?} does not end");
+}
+
+#[tokio::test]
+async fn a_recovery_that_is_cut_short_is_resumed() {
+    let commits_count = wreck(Cut::Never, None).await.index.last_revision();
+    let mut states_count = 0;
+    for point in 0..commits_count {
+        states_count += explore_recovery(Cut::Commit(point, Fault::UnknownWritten)).await;
+    }
+    println!("{states_count} states");
+    assert!(states_count > 20, "the workload has sagas to resume");
+}
+
 #[test]
 fn a_missing_sync_of_a_file_is_noticed() {
     println!("{}", explore(Some(Call::SyncData)).unwrap_err());

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
+use cairn_storage::id::ContentId;
+use cairn_storage::index::family::content::{self, ContentRecord};
+use cairn_storage::index::{Batch, Family, Outcome};
 use cairn_storage::jobs::scan::{self, ScanOptions};
+use cairn_storage::object::Content;
 use cairn_storage::ops::{Bucket, GetObject};
+use cairn_storage::record::Record as _;
 
 use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
 use crate::rig::{FILE_BYTES, Rig, bytes, drain, object_key};
@@ -103,4 +108,66 @@ fn a_scan_leaves_a_writer_s_file_alone() {
         all(vec![put, scan]).await;
         check_holds(&rig, &bucket, "key", Some(&bytes(1, FILE_BYTES))).await;
     });
+}
+
+/// Adds a reference to a content, as a copy that shares it will do; false: the content is gone.
+async fn share(rig: &Rig, bucket: &Bucket, id: ContentId) -> bool {
+    let index = rig.store.index();
+    loop {
+        let row = index.view(bucket.id.into(), move |view| content::read(view, id)).await.unwrap();
+        let Some((row, record)) = row else { return false };
+        let mut batch = Batch::new();
+        batch.guard(Family::Content, id.as_bytes().as_slice(), Some(row.revision));
+        let shared = ContentRecord { references: record.references + 1, ..record };
+        batch.put(Family::Content, id.as_bytes().as_slice(), shared.to_value().unwrap());
+        if let Outcome::Committed(_) = index.commit(bucket.id.into(), batch).await {
+            return true;
+        }
+    }
+}
+
+/// A content that was shared in time has one reference left and its file; otherwise neither is there.
+async fn check_shared(rig: &Rig, bucket: &Bucket, id: ContentId, shared: bool) {
+    rig.collect_all().await;
+    let row = rig.store.index().view(bucket.id.into(), move |view| content::read(view, id)).await.unwrap();
+    assert_eq!(row.map(|(_, record)| record.references), shared.then_some(1));
+    assert_eq!(rig.files().contains(&id), shared);
+}
+
+#[test]
+fn a_reference_added_while_its_object_is_deleted_is_not_lost() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        let object = rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+        let Content::File(id) = object.content else { panic!() };
+        let sharer = racer(&rig, &bucket, move |rig, bucket| async move { share(&rig, &bucket, id).await });
+        let delete = racer(&rig, &bucket, |rig, bucket| async move {
+            rig.delete(&bucket, "key").await;
+            false
+        });
+        let shared = all(vec![sharer, delete, racer(&rig, &bucket, collecting)]).await[0];
+        check_shared(&rig, &bucket, id, shared).await;
+    });
+}
+
+#[test]
+fn a_reference_added_while_its_part_is_replaced_is_not_lost() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        let upload = rig.create_upload(&bucket, "key").await;
+        rig.upload_part(&bucket, "key", upload, 1, &bytes(1, FILE_BYTES)).await.unwrap();
+        let id = rig.files()[0];
+        let sharer = racer(&rig, &bucket, move |rig, bucket| async move { share(&rig, &bucket, id).await });
+        let replace = racer(&rig, &bucket, move |rig, bucket| async move {
+            rig.upload_part(&bucket, "key", upload, 1, b"x").await.unwrap();
+            false
+        });
+        let shared = all(vec![sharer, replace, racer(&rig, &bucket, collecting)]).await[0];
+        check_shared(&rig, &bucket, id, shared).await;
+    });
+}
+
+async fn collecting(rig: Arc<Rig>, _bucket: Bucket) -> bool {
+    collect(&rig, 2).await;
+    false
 }

@@ -23,6 +23,9 @@ use super::{ATTEMPTS_MAX, Store};
 /// How many rows one batch of a bucket's removal deletes.
 const REMOVE_ROWS_MAX: usize = 1_000;
 
+/// How many ended uploads one page of the look for open ones passes.
+const LOOK_ROWS_MAX: usize = 1_000;
+
 /// How many of a bucket's collect tasks one batch hands over.
 const HAND_OVER_TASKS_MAX: usize = 1_000;
 
@@ -216,7 +219,7 @@ impl Store {
     /// `NoSuchBucket`, `BucketNotEmpty`, `BucketBusy`, `ReadOnly`.
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StorageError> {
         // A look before the saga, so that deleting a bucket that is in use disturbs nobody.
-        if !self.view(bucket.id, is_empty).await? {
+        if !self.is_empty(bucket.id).await? {
             return Err(StorageError::BucketNotEmpty);
         }
         let name = bucket.name.as_str();
@@ -241,7 +244,7 @@ impl Store {
     async fn complete_deletion(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
         let exists = self.set_bucket_state(entry.bucket, BucketState::Deleting).await?;
         if exists {
-            let obstacle = if self.view(entry.bucket, is_empty).await? {
+            let obstacle = if self.is_empty(entry.bucket).await? {
                 self.hand_over_collecting(entry.bucket).await.err()
             } else {
                 Some(StorageError::BucketNotEmpty)
@@ -267,6 +270,23 @@ impl Store {
         // Stops: two recoveries; nobody else changes a `Deleting` entry.
         self.put_entry(name, Some(revision), &active).await?;
         Ok(())
+    }
+
+    /// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the
+    /// bucket, as a version does.) Several views: what they say together holds once the bucket takes no mutations.
+    async fn is_empty(&self, id: BucketId) -> Result<bool, StorageError> {
+        if self.view(id, has_version).await? {
+            return Ok(false);
+        }
+        let mut start = Vec::new();
+        loop {
+            let from = start.clone();
+            match self.view(id, move |view| next_uploads(view, &from)).await? {
+                Uploads::Open => return Ok(false),
+                Uploads::NoMore => return Ok(true),
+                Uploads::Ended(last) => start = [last.as_slice(), b"\0"].concat(),
+            }
+        }
     }
 
     /// Sets the bucket row's state; false if there is no row any more.
@@ -454,22 +474,37 @@ fn collect_tasks(view: &dyn View) -> Result<Vec<(Vec<u8>, CollectTask)>, IndexEr
     Ok(tasks)
 }
 
-/// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the
-/// bucket, as a version does.)
-fn is_empty(view: &dyn View) -> Result<bool, IndexError> {
+fn has_version(view: &dyn View) -> Result<bool, IndexError> {
     for family in [Family::Current, Family::Hidden, Family::Version] {
         if view.cursor(family, KeyRange::all())?.row().is_some() {
-            return Ok(false);
+            return Ok(true);
         }
     }
-    let mut cursor = view.cursor(Family::Upload, KeyRange::all())?;
-    while let Some((_, _, value)) = cursor.row() {
+    Ok(false)
+}
+
+/// What one page of a bucket's uploads shows.
+enum Uploads {
+    /// One of them is open.
+    Open,
+    /// None of them is; there may be more after this key.
+    Ended(Vec<u8>),
+    /// There are no more.
+    NoMore,
+}
+
+fn next_uploads(view: &dyn View, start: &[u8]) -> Result<Uploads, IndexError> {
+    let mut cursor = view.cursor(Family::Upload, KeyRange { start: start.to_vec(), end: None })?;
+    let mut last = None;
+    for _ in 0..LOOK_ROWS_MAX {
+        let Some((key, _, value)) = cursor.row() else { return Ok(Uploads::NoMore) };
         if super::multipart::is_open(value)? {
-            return Ok(false);
+            return Ok(Uploads::Open);
         }
+        last = Some(key.to_vec());
         cursor.advance()?;
     }
-    Ok(true)
+    Ok(last.map_or(Uploads::NoMore, Uploads::Ended))
 }
 
 #[cfg(test)]

@@ -107,6 +107,24 @@ async fn a_bucket_with_any_version_or_open_upload_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn an_open_upload_behind_thousands_that_ended_keeps_the_bucket() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    for number in 0..2_100 {
+        let key = format!("ended-{number}");
+        let upload = rig.create_upload(&bucket, &key).await;
+        let part = rig.upload_part(&bucket, &key, upload, 1, b"").await.unwrap();
+        rig.complete(&bucket, &key, upload, &[part]).await.unwrap();
+        rig.delete(&bucket, &key).await;
+    }
+    let open = rig.create_upload(&bucket, "open").await;
+    assert!(matches!(rig.store.delete_bucket(&bucket).await, Err(StorageError::BucketNotEmpty)));
+    rig.abort(&bucket, "open", open).await.unwrap();
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    assert_eq!(all_rows(&rig, &bucket).await, 0);
+}
+
+#[tokio::test]
 async fn contents_that_wait_to_be_collected_outlive_their_bucket_no_longer_than_needed() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;

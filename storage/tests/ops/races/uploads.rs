@@ -164,7 +164,7 @@ fn of_two_first_uploads_of_one_part_one_stays() {
 fn an_object_deleted_while_its_upload_is_tidied_up_is_freed_whole() {
     explore(|| async {
         let scene = Scene::new().await;
-        scene.rig.complete(&scene.bucket, "key", scene.upload, &[scene.part.clone()]).await.unwrap();
+        scene.rig.complete(&scene.bucket, "key", scene.upload, std::slice::from_ref(&scene.part)).await.unwrap();
         let delete = racer(&scene.rig, &scene.bucket, |rig, bucket| async move {
             rig.delete(&bucket, "key").await;
             Ok(None)

@@ -108,12 +108,8 @@ async fn collect_file(store: &Store, partition: Partition, id: ContentId) -> Res
     Ok(Verdict::Done)
 }
 
-/// Turns the composite, page by page, into tasks for its files.
+/// Turns the composite, page by page, into tasks for its files. Nobody is waited for: a reader has pinned the files.
 async fn collect_composite(store: &Store, partition: Partition, id: ContentId) -> Result<Verdict, StorageError> {
-    store.pins().quiesce().await;
-    if store.pins().is_pinned(id) {
-        return Ok(Verdict::Later(PINNED_RETRY_MS));
-    }
     loop {
         let page = store.index().view(partition, move |view| {
             if view.get(Family::Content, id.as_bytes())?.is_some() {

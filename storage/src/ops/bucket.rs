@@ -13,7 +13,6 @@ use crate::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
 use crate::index::family::job::{JobRecord, Queue};
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
-use crate::jobs::Verdict;
 use crate::jobs::collect::{self, CollectTask};
 use crate::record::Record;
 
@@ -318,10 +317,8 @@ impl Store {
                 match task {
                     CollectTask::File(_) | CollectTask::Quarantined(_) => files.push(task.due_at(self.clock().now())),
                     CollectTask::Composite(_) | CollectTask::Parts(_) => {
-                        // What a reader still holds keeps the bucket a little longer.
-                        if collect::run(self, id.into(), task).await? != Verdict::Done {
-                            return Err(StorageError::BucketBusy);
-                        }
+                        // These wait for nobody, so they are done.
+                        collect::run(self, id.into(), task).await?;
                     }
                 }
                 handled.delete(Family::Job, key);

@@ -132,6 +132,16 @@ pub(super) struct Piece {
     pub(super) range: Range<u64>,
 }
 
+impl Piece {
+    /// The file that it is read from. (An inline row was read with the view.)
+    fn file(&self) -> Option<ContentId> {
+        match self.source {
+            Source::File { id, .. } => Some(id),
+            Source::Inline { .. } => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     /// The inline row's value, verified when it is read.
@@ -179,7 +189,7 @@ impl Store {
         Ok(ObjectHead { object: found.object, range: found.range, parts_count: found.parts_count })
     }
 
-    /// Finds a version and pins its content before anybody can have collected it.
+    /// Finds a version and pins the files to read before anybody can have collected them.
     pub(super) async fn open_object(
         &self,
         bucket: &Bucket,
@@ -188,18 +198,14 @@ impl Store {
     ) -> Result<(Found, ObjectBody), StorageError> {
         let entered = self.pins().enter();
         let mut found = self.find_object(bucket, key, get, true).await?;
-        // A composite's parts go only after the composite, so one pin holds them all.
-        let pin = match found.object.content {
-            Content::File(id) | Content::Composite(id) => Some(self.pins().pin(id)),
-            Content::Empty | Content::Inline(_) => None,
-        };
+        let pins = found.pieces.iter().filter_map(Piece::file).map(|id| self.pins().pin(id)).collect();
         drop(entered);
         let body = ObjectBody {
             blobs: self.blobs().clone(),
             pieces: std::mem::take(&mut found.pieces).into(),
             state: BodyState::Next,
             remaining_bytes: found.range.end - found.range.start,
-            _pin: pin,
+            _pins: pins,
         };
         Ok((found, body))
     }
@@ -369,8 +375,8 @@ pub struct ObjectBody {
     pieces: VecDeque<Piece>,
     state: BodyState,
     remaining_bytes: u64,
-    /// Keeps the collector away until the body ends.
-    _pin: Option<blob::Pin>,
+    /// Keep the collector away from the files until the body ends.
+    _pins: Vec<blob::Pin>,
 }
 
 impl ObjectBody {

@@ -238,7 +238,6 @@ async fn delete_bucket(world: &mut World, bucket: usize) {
             world.buckets[bucket] = ModelBucket::new(world.rig.create_bucket(BUCKETS[bucket]).await);
         }
         Err(StorageError::BucketNotEmpty) if !empty => {}
-        Err(StorageError::BucketBusy) if empty && !world.readers.is_empty() => {}
         deleted => panic!("{deleted:?}, empty: {empty}"),
     }
 }

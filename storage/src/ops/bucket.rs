@@ -2,7 +2,8 @@
 //!
 //! A bucket has a row in the directory (which owns the name) and one in its own partition (which mutations guard).
 //! Nothing commits across partitions, so the directory row carries the intent, and [`Store::recover`] finishes what a
-//! crash cut short: `Creating` is completed, `Deleting` is resumed. Neither was acknowledged, so both are allowed.
+//! crash cut short: `Creating` is completed, `Deleting` is resumed. Neither was acknowledged, so both are allowed. While
+//! the process runs, what a client left halfway is taken over by the next creation or deletion of the same name.
 
 use std::fmt;
 
@@ -147,12 +148,7 @@ impl Store {
     pub async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, StorageError> {
         self.health().check_space_for(0)?;
         let name = new.name.as_str();
-        if let Some((_, entry)) = self.directory_entry(name).await? {
-            return Err(match entry.state {
-                EntryState::Active => StorageError::BucketExists { owner: entry.owner },
-                EntryState::Creating | EntryState::Deleting => StorageError::BucketBusy,
-            });
-        }
+        let taken = self.take_name(name).await?;
         let entry = DirectoryEntry {
             bucket: BucketId::generate(self.clock().as_ref(), self.entropy().as_ref()),
             owner: new.owner,
@@ -162,11 +158,28 @@ impl Store {
             object_lock: new.object_lock,
         };
         // Stops: create x create of the same name.
-        if !self.put_entry(name, None, &entry).await? {
+        if !self.put_entry(name, taken, &entry).await? {
             return Err(StorageError::BucketBusy);
         }
         self.complete_creation(name, entry).await?;
         self.bucket(&new.name).await
+    }
+
+    /// The revision of the directory row that a creation may replace; None: there is none. What a client who went away
+    /// left halfway is replaced (a creation, of which nobody has heard) or finished (a deletion without a bucket row).
+    async fn take_name(&self, name: &str) -> Result<Option<Revision>, StorageError> {
+        let Some((revision, entry)) = self.directory_entry(name).await? else { return Ok(None) };
+        match entry.state {
+            EntryState::Active => Err(StorageError::BucketExists { owner: entry.owner }),
+            EntryState::Creating => Ok(Some(revision)),
+            EntryState::Deleting if self.view(entry.bucket, SeenBucket::read).await?.is_some() => {
+                Err(StorageError::BucketBusy)
+            }
+            EntryState::Deleting => {
+                self.complete_deletion(name, entry.bucket).await?;
+                Ok(None)
+            }
+        }
     }
 
     /// The second and third step of a creation; also what recovery does with a `Creating` entry.
@@ -185,9 +198,12 @@ impl Store {
         batch.guard(Family::Bucket, bucket::KEY, None);
         batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
         self.commit(entry.bucket.into(), batch, Vec::new()).await?;
-        let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
+        let (revision, now) = self.directory_entry(name).await?.ok_or(StorageError::BucketBusy)?;
+        if now.bucket != entry.bucket {
+            return Err(StorageError::BucketBusy);
+        }
         let active = DirectoryEntry { state: EntryState::Active, ..entry };
-        // Stops: two recoveries; nobody else changes a `Creating` entry.
+        // Stops: this x another creation that takes the name.
         if self.put_entry(name, Some(revision), &active).await? { Ok(()) } else { Err(StorageError::BucketBusy) }
     }
 
@@ -226,49 +242,83 @@ impl Store {
         if entry.bucket != bucket.id {
             return Err(StorageError::NoSuchBucket);
         }
-        if entry.state != EntryState::Active {
-            return Err(StorageError::BucketBusy);
+        match entry.state {
+            EntryState::Creating => return Err(StorageError::BucketBusy),
+            // Another deletion goes on, or its client went away: this one goes on with it.
+            EntryState::Deleting => {}
+            EntryState::Active => {
+                let deleting = DirectoryEntry { state: EntryState::Deleting, ..entry };
+                // Stops: delete x delete, delete x (delete and create anew).
+                if !self.put_entry(name, Some(revision), &deleting).await? {
+                    return Err(StorageError::BucketBusy);
+                }
+            }
         }
-        // Stops: delete x delete, delete x (delete and create anew).
-        if !self
-            .put_entry(name, Some(revision), &DirectoryEntry { state: EntryState::Deleting, ..entry.clone() })
-            .await?
-        {
-            return Err(StorageError::BucketBusy);
-        }
-        self.complete_deletion(name, entry).await
+        self.complete_deletion(name, bucket.id).await
     }
 
-    /// The rest of a deletion; also what recovery does with a `Deleting` entry.
-    async fn complete_deletion(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
-        let exists = self.set_bucket_state(entry.bucket, BucketState::Deleting).await?;
-        if exists {
-            let obstacle = if self.is_empty(entry.bucket).await? {
-                self.hand_over_collecting(entry.bucket).await.err()
+    /// The rest of a deletion, from wherever it stands. Several may run at once: the last to mark the bucket row owns the
+    /// deletion, and the others neither remove rows nor give the bucket back.
+    async fn complete_deletion(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
+        let marked = self.mark_deleting(id).await?;
+        if let Some(revision) = marked {
+            let obstacle = if self.is_empty(id).await? {
+                self.hand_over_collecting(id).await.err()
             } else {
                 Some(StorageError::BucketNotEmpty)
             };
             if let Some(error) = obstacle {
-                return self.revert_deletion(name, entry).await.and(Err(error));
+                return self.revert_deletion(name, id, revision).await.and(Err(error));
             }
         }
-        self.remove_rows(entry.bucket).await?;
-        let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
-        let mut batch = Batch::new();
-        // Stops: two recoveries of which one also saw the name taken anew.
-        batch.guard(Family::Directory, name.as_bytes(), Some(revision));
-        batch.delete(Family::Directory, name.as_bytes());
-        self.commit(Partition::SYSTEM, batch, Vec::new()).await?;
+        self.remove_rows(id, marked).await?;
+        self.remove_entry(name, id).await
+    }
+
+    /// Marks the bucket row, from which on no mutation commits; returns the mark's revision, or None if there is no row.
+    async fn mark_deleting(&self, id: BucketId) -> Result<Option<Revision>, StorageError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(seen) = self.view(id, SeenBucket::read).await? else { return Ok(None) };
+            // Also if it is marked already: the older mark's owner must not remove or revert what this one decides on.
+            let marked = self.set_bucket_state(id, seen, BucketState::Deleting).await?;
+            if marked.is_some() {
+                return Ok(marked);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    async fn revert_deletion(&self, name: &str, id: BucketId, marked: Revision) -> Result<(), StorageError> {
+        let seen = self.view(id, SeenBucket::read).await?.filter(|seen| seen.revision == marked);
+        let Some(seen) = seen else { return Ok(()) };
+        if self.set_bucket_state(id, seen, BucketState::Active).await?.is_none() {
+            return Ok(());
+        }
+        match self.directory_entry(name).await? {
+            Some((revision, entry)) if entry.bucket == id => {
+                let active = DirectoryEntry { state: EntryState::Active, ..entry };
+                // Stops: this x another deletion that has come further.
+                self.put_entry(name, Some(revision), &active).await?;
+            }
+            _ => {}
+        }
         Ok(())
     }
 
-    async fn revert_deletion(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
-        self.set_bucket_state(entry.bucket, BucketState::Active).await?;
-        let (revision, _) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
-        let active = DirectoryEntry { state: EntryState::Active, ..entry };
-        // Stops: two recoveries; nobody else changes a `Deleting` entry.
-        self.put_entry(name, Some(revision), &active).await?;
-        Ok(())
+    /// Frees the name of a bucket whose rows are gone, unless somebody else has.
+    async fn remove_entry(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.directory_entry(name).await?.filter(|(_, entry)| entry.bucket == id);
+            let Some((revision, _)) = seen else { return Ok(()) };
+            let mut batch = Batch::new();
+            // Stops: this x (another deletion's end and a creation anew), whose row would go.
+            batch.guard(Family::Directory, name.as_bytes(), Some(revision));
+            batch.delete(Family::Directory, name.as_bytes());
+            if self.commit(Partition::SYSTEM, batch, Vec::new()).await? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Contention)
     }
 
     /// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the
@@ -288,19 +338,18 @@ impl Store {
         }
     }
 
-    /// Sets the bucket row's state; false if there is no row any more.
-    async fn set_bucket_state(&self, id: BucketId, state: BucketState) -> Result<bool, StorageError> {
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(seen) = self.view(id, SeenBucket::read).await? else { return Ok(false) };
-            let mut batch = Batch::new();
-            // Stops: the state x a change of the bucket's versioning.
-            batch.guard(Family::Bucket, bucket::KEY, Some(seen.revision));
-            batch.put(Family::Bucket, bucket::KEY, BucketRecord { state, ..seen.record }.to_value()?);
-            if self.commit(id.into(), batch, Vec::new()).await? {
-                return Ok(true);
-            }
-        }
-        Err(StorageError::Contention)
+    /// Sets the bucket row's state and returns its revision; None if the row has changed.
+    async fn set_bucket_state(
+        &self,
+        id: BucketId,
+        seen: SeenBucket,
+        state: BucketState,
+    ) -> Result<Option<Revision>, StorageError> {
+        let mut batch = Batch::new();
+        // Stops: the state x a change of the bucket's versioning, and the state x another deletion.
+        batch.guard(Family::Bucket, bucket::KEY, Some(seen.revision));
+        batch.put(Family::Bucket, bucket::KEY, BucketRecord { state, ..seen.record }.to_value()?);
+        self.commit_revision(id.into(), batch, Vec::new()).await
     }
 
     /// An empty bucket may still have contents to collect. Its files' tasks move to the system partition, where they
@@ -332,8 +381,8 @@ impl Store {
     }
 
     /// Removes what an empty bucket's partition still holds: documents, counters, completed uploads, tasks; the bucket
-    /// row last.
-    async fn remove_rows(&self, id: BucketId) -> Result<(), StorageError> {
+    /// row last. `marked` is that row's revision.
+    async fn remove_rows(&self, id: BucketId, marked: Option<Revision>) -> Result<(), StorageError> {
         let rest = Family::ALL.into_iter().filter(|family| *family != Family::Bucket).chain([Family::Bucket]);
         for family in rest {
             loop {
@@ -342,10 +391,14 @@ impl Store {
                     break;
                 }
                 let mut batch = Batch::new();
+                // Stops: removal x a write after another deletion of the bucket was given up.
+                batch.guard(Family::Bucket, bucket::KEY, marked);
                 for key in keys {
                     batch.delete(family, key);
                 }
-                self.commit(id.into(), batch, Vec::new()).await?;
+                if !self.commit(id.into(), batch, Vec::new()).await? {
+                    return Err(StorageError::BucketBusy);
+                }
             }
         }
         Ok(())
@@ -414,7 +467,7 @@ impl Store {
             match entry.state {
                 EntryState::Active => {}
                 EntryState::Creating => self.complete_creation(&name, entry).await?,
-                EntryState::Deleting => match self.complete_deletion(&name, entry).await {
+                EntryState::Deleting => match self.complete_deletion(&name, entry.bucket).await {
                     Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
                     Err(error) => return Err(error),
                 },

@@ -8,7 +8,7 @@ use crate::blob::{BlobStore, Pins};
 use crate::clock::{Clock, Entropy};
 use crate::health::Health;
 use crate::id::BucketId;
-use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, View};
+use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, Revision, View};
 use crate::jobs::{NewTask, Schedule};
 
 use super::planner::Planner;
@@ -128,21 +128,31 @@ impl Store {
     pub(crate) async fn commit(
         &self,
         partition: Partition,
-        mut batch: Batch,
+        batch: Batch,
         tasks: Vec<NewTask>,
     ) -> Result<bool, StorageError> {
+        Ok(self.commit_revision(partition, batch, tasks).await?.is_some())
+    }
+
+    /// As [`Store::commit`], for those who guard what they have written: its revision. None: a guard did not hold.
+    pub(crate) async fn commit_revision(
+        &self,
+        partition: Partition,
+        mut batch: Batch,
+        tasks: Vec<NewTask>,
+    ) -> Result<Option<Revision>, StorageError> {
         let due: Vec<_> = tasks.iter().map(|task| (task.queue, task.due)).collect();
         for task in tasks {
             task.join(&mut batch, self.entropy().as_ref())?;
         }
         match self.0.parts.index.commit(partition, batch).await {
-            Outcome::Committed(_) => {
+            Outcome::Committed(revision) => {
                 for (queue, due) in due {
                     self.0.schedule.add(queue, partition, due);
                 }
-                Ok(true)
+                Ok(Some(revision))
             }
-            Outcome::Conflict => Ok(false),
+            Outcome::Conflict => Ok(None),
             Outcome::Refused(Refusal::Overloaded) => Err(StorageError::Overloaded),
             Outcome::Refused(Refusal::ReadOnly) => {
                 let reason = self.health().read_only().unwrap_or("the index refuses commits").to_owned();

@@ -1,5 +1,7 @@
 //! Creating and deleting buckets, and finishing what a stop cut short.
 
+use std::future::Future;
+
 use cairn_storage::StorageError;
 use cairn_storage::blob::Pin;
 use cairn_storage::clock::Clock as _;
@@ -222,7 +224,6 @@ async fn recovery_completes_a_creation_with_and_without_its_bucket_row() {
             set_bucket_state(&rig, &bucket, BucketState::Active).await;
         }
         assert!(matches!(rig.bucket("bucket").await, Err(StorageError::NoSuchBucket)));
-        assert!(matches!(rig.try_create_bucket("bucket").await, Err(StorageError::BucketBusy)));
         let rig = rig.restart(2).await;
         assert_eq!(rig.bucket("bucket").await.unwrap(), bucket);
         rig.put(&bucket, "key", b"x").await;
@@ -258,6 +259,63 @@ async fn recovery_resumes_the_deletion_of_an_empty_bucket() {
         assert!(rig.files().is_empty());
         rig.create_bucket("bucket").await;
     }
+}
+
+/// Drops the operation after some steps, as when its client goes away; true once it came to its end.
+async fn drop_after<T>(steps: usize, operation: impl Future<Output = T>) -> bool {
+    let mut operation = std::pin::pin!(operation);
+    for _ in 0..steps {
+        if futures::poll!(operation.as_mut()).is_ready() {
+            return true;
+        }
+    }
+    false
+}
+
+/// More steps than any saga has.
+const STEPS_MAX: usize = 200;
+
+#[tokio::test]
+async fn a_creation_dropped_anywhere_does_not_keep_the_name() {
+    for steps in 0..STEPS_MAX {
+        let rig = Rig::new();
+        let ended = drop_after(steps, rig.try_create_bucket("bucket")).await;
+        match rig.try_create_bucket("bucket").await {
+            Ok(_) | Err(StorageError::BucketExists { .. }) => {}
+            Err(error) => panic!("after {steps} steps: {error}"),
+        }
+        let bucket = rig.bucket("bucket").await.unwrap();
+        rig.put(&bucket, "key", b"x").await;
+        if ended {
+            return;
+        }
+    }
+    panic!("a creation does not end");
+}
+
+#[tokio::test]
+async fn a_deletion_dropped_anywhere_can_be_repeated_and_the_name_used_again() {
+    for steps in 0..STEPS_MAX {
+        let rig = Rig::new();
+        let bucket = rig.create_bucket("bucket").await;
+        rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+        rig.delete(&bucket, "key").await;
+        let ended = drop_after(steps, rig.store.delete_bucket(&bucket)).await;
+        match rig.bucket("bucket").await {
+            Ok(bucket) => rig.store.delete_bucket(&bucket).await.unwrap(),
+            Err(StorageError::NoSuchBucket) => {}
+            Err(error) => panic!("after {steps} steps: {error}"),
+        }
+        let anew = rig.create_bucket("bucket").await;
+        rig.put(&anew, "key", b"x").await;
+        rig.delete(&anew, "key").await;
+        rig.collect_all().await;
+        assert!(rig.files().is_empty(), "after {steps} steps");
+        if ended {
+            return;
+        }
+    }
+    panic!("a deletion does not end");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ use ids::RequestIds;
 use routes::Operation;
 
 /// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
-const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
+const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// How far a request's date may be from ours.
 const CLOCK_SKEW_SECONDS_MAX: u32 = 15 * 60;

@@ -1,4 +1,5 @@
-//! Buckets: creation and deletion as sagas over two partitions, lookup, and the list of an account's buckets.
+//! Buckets: creation as a saga over two partitions (deletion is the other one, `delete_bucket`), lookup, and the list of
+//! an account's buckets.
 //!
 //! A bucket has a row in the directory (which owns the name) and one in its own partition (which mutations guard).
 //! Nothing commits across partitions, so the directory row carries the intent, and [`Store::recover`] finishes what a
@@ -12,22 +13,14 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
 use crate::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
-use crate::index::family::job::{JobRecord, Queue};
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
-use crate::jobs::collect::{self, CollectTask};
 use crate::record::Record;
 
+use super::Store;
 use super::seen::SeenBucket;
-use super::{ATTEMPTS_MAX, Store};
 
-/// How many rows one batch of a bucket's removal deletes.
-const REMOVE_ROWS_MAX: usize = 1_000;
-
-/// How many ended uploads one page of the look for open ones passes.
-const LOOK_ROWS_MAX: usize = 1_000;
-
-/// How many of a bucket's collect tasks one batch hands over.
-const HAND_OVER_TASKS_MAX: usize = 1_000;
+/// How many directory rows one page holds.
+const PAGE_ENTRIES_MAX: usize = 1_000;
 
 /// A bucket's name: 3 to 63 of `a-z 0-9 . -` (S3 user guide, "Bucket naming rules").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +126,8 @@ pub struct BucketsPage {
     pub next: Option<String>,
 }
 
-type SeenEntry = Option<(Revision, DirectoryEntry)>;
+/// A directory row as one view saw it.
+pub(super) type SeenEntry = Option<(Revision, DirectoryEntry)>;
 
 fn read_entry(view: &dyn View, name: &str) -> Result<SeenEntry, IndexError> {
     let Some(row) = view.get(Family::Directory, name.as_bytes())? else { return Ok(None) };
@@ -228,182 +222,6 @@ impl Store {
         })
     }
 
-    /// Deletes an empty bucket. Durable when it returns; no write into the bucket that was acknowledged is lost.
-    ///
-    /// # Errors
-    /// `NoSuchBucket`, `BucketNotEmpty`, `BucketBusy`, `ReadOnly`.
-    pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StorageError> {
-        // A look before the saga, so that deleting a bucket that is in use disturbs nobody.
-        if !self.is_empty(bucket.id).await? {
-            return Err(StorageError::BucketNotEmpty);
-        }
-        let name = bucket.name.as_str();
-        let (revision, entry) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
-        if entry.bucket != bucket.id {
-            return Err(StorageError::NoSuchBucket);
-        }
-        match entry.state {
-            EntryState::Creating => return Err(StorageError::BucketBusy),
-            // Another deletion goes on, or its client went away: this one goes on with it.
-            EntryState::Deleting => {}
-            EntryState::Active => {
-                let deleting = DirectoryEntry { state: EntryState::Deleting, ..entry };
-                // Stops: delete x delete, delete x (delete and create anew).
-                if !self.put_entry(name, Some(revision), &deleting).await? {
-                    return Err(StorageError::BucketBusy);
-                }
-            }
-        }
-        self.complete_deletion(name, bucket.id).await
-    }
-
-    /// The rest of a deletion, from wherever it stands. Several may run at once: the last to mark the bucket row owns the
-    /// deletion, and the others neither remove rows nor give the bucket back.
-    async fn complete_deletion(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
-        let marked = self.mark_deleting(id).await?;
-        if let Some(revision) = marked {
-            let obstacle = if self.is_empty(id).await? {
-                self.hand_over_collecting(id).await.err()
-            } else {
-                Some(StorageError::BucketNotEmpty)
-            };
-            if let Some(error) = obstacle {
-                return self.revert_deletion(name, id, revision).await.and(Err(error));
-            }
-        }
-        self.remove_rows(id, marked).await?;
-        self.remove_entry(name, id).await
-    }
-
-    /// Marks the bucket row, from which on no mutation commits; returns the mark's revision, or None if there is no row.
-    async fn mark_deleting(&self, id: BucketId) -> Result<Option<Revision>, StorageError> {
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(seen) = self.view(id, SeenBucket::read).await? else { return Ok(None) };
-            // Also if it is marked already: the older mark's owner must not remove or revert what this one decides on.
-            let marked = self.set_bucket_state(id, seen, BucketState::Deleting).await?;
-            if marked.is_some() {
-                return Ok(marked);
-            }
-        }
-        Err(StorageError::Contention)
-    }
-
-    async fn revert_deletion(&self, name: &str, id: BucketId, marked: Revision) -> Result<(), StorageError> {
-        let seen = self.view(id, SeenBucket::read).await?.filter(|seen| seen.revision == marked);
-        let Some(seen) = seen else { return Ok(()) };
-        if self.set_bucket_state(id, seen, BucketState::Active).await?.is_none() {
-            return Ok(());
-        }
-        match self.directory_entry(name).await? {
-            Some((revision, entry)) if entry.bucket == id => {
-                let active = DirectoryEntry { state: EntryState::Active, ..entry };
-                // Stops: this x another deletion that has come further.
-                self.put_entry(name, Some(revision), &active).await?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Frees the name of a bucket whose rows are gone, unless somebody else has.
-    async fn remove_entry(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
-        for _ in 0..ATTEMPTS_MAX {
-            let seen = self.directory_entry(name).await?.filter(|(_, entry)| entry.bucket == id);
-            let Some((revision, _)) = seen else { return Ok(()) };
-            let mut batch = Batch::new();
-            // Stops: this x (another deletion's end and a creation anew), whose row would go.
-            batch.guard(Family::Directory, name.as_bytes(), Some(revision));
-            batch.delete(Family::Directory, name.as_bytes());
-            if self.commit(Partition::SYSTEM, batch, Vec::new()).await? {
-                return Ok(());
-            }
-        }
-        Err(StorageError::Contention)
-    }
-
-    /// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the
-    /// bucket, as a version does.) Several views: what they say together holds once the bucket takes no mutations.
-    async fn is_empty(&self, id: BucketId) -> Result<bool, StorageError> {
-        if self.view(id, has_version).await? {
-            return Ok(false);
-        }
-        let mut start = Vec::new();
-        loop {
-            let from = start.clone();
-            match self.view(id, move |view| next_uploads(view, &from)).await? {
-                Uploads::Open => return Ok(false),
-                Uploads::NoMore => return Ok(true),
-                Uploads::Ended(last) => start = [last.as_slice(), b"\0"].concat(),
-            }
-        }
-    }
-
-    /// Sets the bucket row's state and returns its revision; None if the row has changed.
-    async fn set_bucket_state(
-        &self,
-        id: BucketId,
-        seen: SeenBucket,
-        state: BucketState,
-    ) -> Result<Option<Revision>, StorageError> {
-        let mut batch = Batch::new();
-        // Stops: the state x a change of the bucket's versioning, and the state x another deletion.
-        batch.guard(Family::Bucket, bucket::KEY, Some(seen.revision));
-        batch.put(Family::Bucket, bucket::KEY, BucketRecord { state, ..seen.record }.to_value()?);
-        self.commit_revision(id.into(), batch, Vec::new()).await
-    }
-
-    /// An empty bucket may still have contents to collect. Its files' tasks move to the system partition, where they
-    /// find no row and so free the file; the others, which need the bucket's rows, first become such tasks.
-    async fn hand_over_collecting(&self, id: BucketId) -> Result<(), StorageError> {
-        loop {
-            // From the first task each time: those that are run here add others, which may sort before what was seen.
-            let page = self.view(id, collect_tasks).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            let (mut files, mut handled) = (Vec::new(), Batch::new());
-            for (key, task) in page {
-                match task {
-                    CollectTask::File(_) | CollectTask::Quarantined(_) => files.push(task.due_at(self.clock().now())),
-                    CollectTask::Composite(_) | CollectTask::Parts(_) => {
-                        // These wait for nobody, so they are done.
-                        collect::run(self, id.into(), task).await?;
-                    }
-                }
-                handled.delete(Family::Job, key);
-            }
-            if !files.is_empty() {
-                self.commit(Partition::SYSTEM, Batch::new(), files).await?;
-            }
-            // No guards: a runner that has one of the tasks in hand finds nothing left to do.
-            self.commit(id.into(), handled, Vec::new()).await?;
-        }
-    }
-
-    /// Removes what an empty bucket's partition still holds: documents, counters, completed uploads, tasks; the bucket
-    /// row last. `marked` is that row's revision.
-    async fn remove_rows(&self, id: BucketId, marked: Option<Revision>) -> Result<(), StorageError> {
-        let rest = Family::ALL.into_iter().filter(|family| *family != Family::Bucket).chain([Family::Bucket]);
-        for family in rest {
-            loop {
-                let keys = self.view(id, move |view| first_keys(view, family)).await?;
-                if keys.is_empty() {
-                    break;
-                }
-                let mut batch = Batch::new();
-                // Stops: removal x a write after another deletion of the bucket was given up.
-                batch.guard(Family::Bucket, bucket::KEY, marked);
-                for key in keys {
-                    batch.delete(family, key);
-                }
-                if !self.commit(id.into(), batch, Vec::new()).await? {
-                    return Err(StorageError::BucketBusy);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// One page of the account's buckets, in the order of their names.
     ///
     /// # Errors
@@ -444,7 +262,7 @@ impl Store {
             let page = self.index().view(Partition::SYSTEM, move |view| {
                 let mut page = Vec::new();
                 let mut cursor = view.cursor(Family::Directory, KeyRange { start: start.clone(), end: None })?;
-                while let Some((key, _, value)) = cursor.row().filter(|_| page.len() < REMOVE_ROWS_MAX) {
+                while let Some((key, _, value)) = cursor.row().filter(|_| page.len() < PAGE_ENTRIES_MAX) {
                     page.push((String::from_utf8_lossy(key).into_owned(), DirectoryEntry::from_value(value)?));
                     cursor.advance()?;
                 }
@@ -476,13 +294,13 @@ impl Store {
         Ok(())
     }
 
-    async fn directory_entry(&self, name: &str) -> Result<SeenEntry, StorageError> {
+    pub(super) async fn directory_entry(&self, name: &str) -> Result<SeenEntry, StorageError> {
         let name = name.to_owned();
         Ok(self.index().view(Partition::SYSTEM, move |view| read_entry(view, &name)).await?)
     }
 
     /// Puts a directory row whose revision must be `seen`. False: it has changed.
-    async fn put_entry(
+    pub(super) async fn put_entry(
         &self,
         name: &str,
         seen: Option<Revision>,
@@ -494,67 +312,6 @@ impl Store {
         batch.put(Family::Directory, name.as_bytes(), entry.to_value()?);
         self.commit(Partition::SYSTEM, batch, Vec::new()).await
     }
-}
-
-fn first_keys(view: &dyn View, family: Family) -> Result<Vec<Vec<u8>>, IndexError> {
-    let mut keys = Vec::new();
-    let mut cursor = view.cursor(family, KeyRange::all())?;
-    while let Some((key, _, _)) = cursor.row().filter(|_| keys.len() < REMOVE_ROWS_MAX) {
-        keys.push(key.to_vec());
-        cursor.advance()?;
-    }
-    Ok(keys)
-}
-
-/// The first collect tasks of a bucket and their keys, dead ones included.
-fn collect_tasks(view: &dyn View) -> Result<Vec<(Vec<u8>, CollectTask)>, IndexError> {
-    let mut tasks = Vec::new();
-    for queue in [Queue::Collect, Queue::Dead] {
-        let mut cursor = view.cursor(Family::Job, KeyRange::prefix(&[queue as u8]))?;
-        while let Some((key, _, value)) = cursor.row().filter(|_| tasks.len() < HAND_OVER_TASKS_MAX) {
-            let record = JobRecord::from_value(value)?;
-            if record.origin.unwrap_or(queue as u8) == Queue::Collect as u8 {
-                let task = minicbor::decode(&record.task)
-                    .map_err(|error| IndexError::Corrupt(format!("collect task: {error}")))?;
-                tasks.push((key.to_vec(), task));
-            }
-            cursor.advance()?;
-        }
-    }
-    Ok(tasks)
-}
-
-fn has_version(view: &dyn View) -> Result<bool, IndexError> {
-    for family in [Family::Current, Family::Hidden, Family::Version] {
-        if view.cursor(family, KeyRange::all())?.row().is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// What one page of a bucket's uploads shows.
-enum Uploads {
-    /// One of them is open.
-    Open,
-    /// None of them is; there may be more after this key.
-    Ended(Vec<u8>),
-    /// There are no more.
-    NoMore,
-}
-
-fn next_uploads(view: &dyn View, start: &[u8]) -> Result<Uploads, IndexError> {
-    let mut cursor = view.cursor(Family::Upload, KeyRange { start: start.to_vec(), end: None })?;
-    let mut last = None;
-    for _ in 0..LOOK_ROWS_MAX {
-        let Some((key, _, value)) = cursor.row() else { return Ok(Uploads::NoMore) };
-        if super::multipart::is_open(value)? {
-            return Ok(Uploads::Open);
-        }
-        last = Some(key.to_vec());
-        cursor.advance()?;
-    }
-    Ok(last.map_or(Uploads::NoMore, Uploads::Ended))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod bucket;
 pub mod conditions;
 pub mod copy_object;
+mod delete_bucket;
 pub mod delete_object;
 pub mod get_object;
 pub mod ingest;

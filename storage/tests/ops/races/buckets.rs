@@ -119,9 +119,8 @@ fn of_two_deletions_of_a_bucket_and_a_creation_anew_the_new_bucket_stays() {
     });
 }
 
-/// A multipart object that is deleted but still read makes deletions give the bucket back, at any time.
 #[test]
-fn a_put_between_deletions_that_are_given_up_is_never_removed_by_another_one() {
+fn a_put_beside_two_deletions_and_a_reader_is_kept_or_refused() {
     explore(|| async {
         let (rig, bucket) = new_rig().await;
         let upload = rig.create_upload(&bucket, "parts").await;

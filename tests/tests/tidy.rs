@@ -225,7 +225,8 @@ fn clocks_and_randomness_are_passed_into_storage() {
             continue;
         }
         for (line_number, line) in code_lines(&text) {
-            if ["SystemTime::now", "rand::rng(", "getrandom::fill", "Uuid::now"].iter().any(|call| line.contains(call)) {
+            if ["SystemTime::now", "rand::rng(", "getrandom::fill", "Uuid::now"].iter().any(|call| line.contains(call))
+            {
                 findings.push(format!("{name}:{line_number}: {}", line.trim()));
             }
         }

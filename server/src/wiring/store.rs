@@ -7,6 +7,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_storage::StorageError;
@@ -33,6 +34,12 @@ use crate::metrics::Metrics;
 
 /// The pause between two measurements. What can be written in it must be well below the floor of free space.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between two scans for orphans.
+const SCAN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Until a scan that failed is tried again.
+const SCAN_RETRY_DELAY: Duration = Duration::from_secs(10 * 60);
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +71,14 @@ pub(super) struct OpenStore {
     index: Arc<RocksIndex>,
     runners: Arc<Vec<JobHandle>>,
     monitor: JoinHandle<()>,
-    scan: Option<JoinHandle<()>>,
+    scans: Option<Scans>,
+}
+
+/// The scans for orphans.
+struct Scans {
+    task: JoinHandle<()>,
+    /// The last stop was unclean, and no scan has ended since.
+    owed: Arc<AtomicBool>,
 }
 
 /// What is opened by blocking calls.
@@ -92,16 +106,16 @@ impl OpenStore {
             limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
         });
         // A damaged index is for reading what is left, and for nothing else.
-        let (runners, scan) = match health.read_only() {
+        let (runners, scans) = match health.read_only() {
             Some(_) => (Vec::new(), None),
             None => {
                 store.recover().await?;
-                (run_jobs(&store, &observer), start_scan(&store, data_dir.was_clean()).await?)
+                (run_jobs(&store, &observer), Some(start_scans(&store, data_dir.was_clean())))
             }
         };
         let runners = Arc::new(runners);
         let monitor = tokio::spawn(monitor(keeper, health, metrics, runners.clone()));
-        Ok(Self { store, data_dir, index, runners, monitor, scan })
+        Ok(Self { store, data_dir, index, runners, monitor, scans })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -110,10 +124,9 @@ impl OpenStore {
 
     /// Stops what runs and closes the index. `drained`: no request was cut short, so that no file can be left over.
     pub(super) async fn close(self, drained: bool) {
-        // Asked before the abort, which also finishes it.
-        let scanned = self.scan.as_ref().is_none_or(|scan| scan.is_finished());
-        if let Some(scan) = &self.scan {
-            scan.abort();
+        let scan_is_owed = self.scans.as_ref().is_some_and(|scans| scans.owed.load(Ordering::Relaxed));
+        if let Some(scans) = &self.scans {
+            scans.task.abort();
         }
         self.monitor.abort();
         // Its end is awaited, because it shares the runners.
@@ -123,7 +136,7 @@ impl OpenStore {
         }
         let closed = tokio::task::spawn_blocking(move || {
             self.index.close()?;
-            if drained && scanned {
+            if drained && !scan_is_owed {
                 self.data_dir.mark_clean()?;
             }
             Ok::<_, OpenError>(())
@@ -191,16 +204,32 @@ fn run_jobs(store: &Store, observer: &Arc<dyn Observer>) -> Vec<JobHandle> {
         .collect()
 }
 
-/// Looks for files that no commit names, if the last run may have left some.
-async fn start_scan(store: &Store, was_clean: bool) -> Result<Option<JoinHandle<()>>, StorageError> {
-    let Some(floor) = scan::begin_run(store, was_clean).await? else { return Ok(None) };
-    let store = store.clone();
-    Ok(Some(tokio::spawn(async move {
-        match scan::quarantine_orphans(&store, floor, ScanOptions::default()).await {
-            Ok(files) => tracing::info!(files, "the scan for orphans has ended"),
-            Err(error) => tracing::error!(%error, "the scan for orphans failed; the next start scans again"),
+/// Looks for files that no commit names: at once if the last run did not end in order, and daily.
+fn start_scans(store: &Store, was_clean: bool) -> Scans {
+    let owed = Arc::new(AtomicBool::new(!was_clean));
+    let (store, of_task) = (store.clone(), owed.clone());
+    let task = tokio::spawn(async move {
+        loop {
+            if !of_task.load(Ordering::Relaxed) {
+                tokio::time::sleep(SCAN_INTERVAL).await;
+            }
+            match scan(&store).await {
+                Ok(files) => {
+                    of_task.store(false, Ordering::Relaxed);
+                    tracing::info!(files, "the scan for orphans has ended");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the scan for orphans failed; it will be tried again");
+                    tokio::time::sleep(SCAN_RETRY_DELAY).await;
+                }
+            }
         }
-    })))
+    });
+    Scans { task, owed }
+}
+
+async fn scan(store: &Store) -> Result<u64, StorageError> {
+    scan::quarantine_orphans(store, scan::floor(store).await?, ScanOptions::default()).await
 }
 
 /// Keeps the measured space and the metrics that are states up to date.

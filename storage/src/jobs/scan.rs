@@ -1,7 +1,8 @@
 //! The scan for files that no commit ever named: left by a crash between a file's sync and its commit, or in the middle
 //! of an upload.
 //!
-//! Only files of runs that did not end cleanly are looked at (content ids carry their time). A file is a candidate if no
+//! It runs after an unclean stop, and daily for what a request may have left that was dropped while its commit failed.
+//! Only files that no earlier scan saw are looked at (content ids carry their time). A file is a candidate if no
 //! bucket has a `content` row for it and no writer pins it; what is still a candidate after a pause (in which any
 //! commit that was under way has ended) goes to quarantine, and is unlinked a day later if still nothing names it.
 
@@ -22,8 +23,9 @@ use super::collect::CollectTask;
 /// How long a file stays in quarantine.
 const QUARANTINE_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// How far a clock may have been ahead when a content id was made.
-const CLOCK_MARGIN_MS: i64 = 60 * 60 * 1_000;
+/// How long before the last scan a file may have been begun that became an orphan after it: by a slow upload, or with a
+/// clock that was behind.
+const BEGUN_BEFORE_MS_MAX: i64 = 48 * 60 * 60 * 1_000;
 
 /// How the scan goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -38,25 +40,20 @@ impl Default for ScanOptions {
     }
 }
 
-/// Notes that a run begins. Returns from which time on files must be scanned, if the last run did not end cleanly.
+/// From which time on files must be scanned: what is older was looked at by a scan that ended.
 ///
 /// # Errors
 /// The index's.
-pub async fn begin_run(store: &Store, last_was_clean: bool) -> Result<Option<Timestamp>, StorageError> {
-    if last_was_clean {
-        put_floor(store, store.clock().now()).await?;
-        return Ok(None);
-    }
+pub async fn floor(store: &Store) -> Result<Timestamp, StorageError> {
     let key = DocumentKind::ScanFloor.key();
     let row = store.index().view(Partition::SYSTEM, move |view| view.get(Family::Document, &key)).await?;
-    let floor = row.and_then(|row| row.value.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes);
-    Ok(Some(Timestamp(floor)))
+    Ok(Timestamp(row.and_then(|row| row.value.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes)))
 }
 
 /// Scans the files made since `floor` and quarantines those that nothing names. Returns how many.
 ///
 /// # Errors
-/// The store's; then nothing more is moved, and the next start scans again.
+/// The store's; then nothing more is moved, and the next scan looks at the same files again.
 pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOptions) -> Result<u64, StorageError> {
     let started = store.clock().now();
     let mut candidates = Vec::new();
@@ -66,7 +63,7 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
         for name in listing.strangers {
             tracing::warn!(folder, name, "a file among the blobs is not Cairn's; it is left alone");
         }
-        let oldest = floor.plus_ms(-CLOCK_MARGIN_MS).unsigned_ms();
+        let oldest = floor.plus_ms(-BEGUN_BEFORE_MS_MAX).unsigned_ms();
         for id in listing.contents.into_iter().filter(|id| id.created_ms() >= oldest) {
             if is_orphan(store, id).await? {
                 candidates.push(id);

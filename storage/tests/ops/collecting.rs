@@ -148,7 +148,7 @@ async fn a_scan_leaves_older_files_alone() {
     let rig = Rig::new();
     rig.create_bucket("bucket").await;
     plant_orphan(&rig).await;
-    rig.clock.advance_ms(10 * 60 * 60 * 1_000);
+    rig.clock.advance_ms(100 * 60 * 60 * 1_000);
     assert_eq!(scan_from(&rig, rig.clock.now()).await, 0);
     assert_eq!(rig.files().len(), 1);
 }
@@ -173,16 +173,17 @@ async fn a_scan_goes_on_when_the_collector_takes_a_candidate_first() {
 }
 
 #[tokio::test]
-async fn after_a_clean_stop_only_files_of_later_runs_are_scanned() {
+async fn a_scan_begins_where_the_last_one_that_ended_began() {
     let rig = Rig::new();
     rig.create_bucket("bucket").await;
-    assert_eq!(scan::begin_run(&rig.store, false).await.unwrap(), Some(Timestamp(0)));
+    assert_eq!(scan::floor(&rig.store).await.unwrap(), Timestamp(0));
     rig.clock.advance_ms(5_000);
-    let clean_start = rig.clock.now();
-    assert_eq!(scan::begin_run(&rig.store, true).await.unwrap(), None);
+    let began = rig.clock.now();
+    let options = ScanOptions { pause: Duration::ZERO };
+    assert_eq!(scan::quarantine_orphans(&rig.store, Timestamp(0), options).await.unwrap(), 0);
     rig.clock.advance_ms(5_000);
-    assert_eq!(scan::begin_run(&rig.store, false).await.unwrap(), Some(clean_start));
+    assert_eq!(scan::floor(&rig.store).await.unwrap(), began);
     let rig = rig.restart(2).await;
-    assert_eq!(scan::begin_run(&rig.store, false).await.unwrap(), Some(clean_start));
+    assert_eq!(scan::floor(&rig.store).await.unwrap(), began);
     assert_eq!(rig.tasks(Partition::SYSTEM, Queue::Collect).await.len(), 0);
 }

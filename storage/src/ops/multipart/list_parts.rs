@@ -62,7 +62,7 @@ fn page(
     let mut cursor = view.cursor(Family::Part, range)?;
     while let Some((row_key, _, value)) = cursor.row() {
         if parts.len() == max_parts {
-            next = Some(parts.last().map_or(after, |last| last.number));
+            next = parts.last().map(|last| last.number);
             break;
         }
         let number =

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cairn_tests::Cairn;
+use cairn_tests::multipart::Upload;
+use cairn_tests::{Cairn, Call, Client, Reply, sigv4};
 
 #[tokio::test]
 async fn conditional_reads_answer_as_s3_answers() {
@@ -69,31 +70,82 @@ async fn a_put_if_none_match_star_creates_once() {
     assert_eq!(client.get(&bucket, "key").await.text(), "first");
 }
 
+/// Writers of one key at the same time.
+const WRITERS: usize = 64;
+
+/// Sends all the calls at once; exactly one must succeed and the others be told why not. Returns the winner's place.
+async fn one_winner(calls: Vec<Call>) -> usize {
+    let running: Vec<_> = calls.into_iter().map(|call| tokio::spawn(call.send())).collect();
+    let mut winners = Vec::new();
+    for (place, reply) in running.into_iter().enumerate() {
+        let reply: Reply = reply.await.unwrap();
+        match reply.status {
+            200 => winners.push(place),
+            409 => assert_eq!(reply.code(), "ConditionalRequestConflict"),
+            _ => drop(reply.expect_error(412, "PreconditionFailed")),
+        }
+    }
+    assert_eq!(winners.len(), 1, "{winners:?} succeeded");
+    winners[0]
+}
+
 #[tokio::test]
-async fn racing_conditional_creations_have_one_winner() {
+async fn of_many_conditional_creations_one_wins() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("create-race").await;
-    for round in 0..10 {
+    for round in 0..4 {
         let key = format!("key-{round}");
-        let puts: Vec<_> = (0..8)
-            .map(|number| {
-                let call =
-                    client.object("PUT", &bucket, &key).header("if-none-match", "*").body(format!("by {number}"));
-                tokio::spawn(call.send())
-            })
-            .collect();
-        let mut winners = Vec::new();
-        for (number, put) in puts.into_iter().enumerate() {
-            let reply = put.await.unwrap();
-            match reply.status {
-                200 => winners.push(format!("by {number}")),
-                409 => assert_eq!(reply.code(), "ConditionalRequestConflict"),
-                _ => drop(reply.expect_error(412, "PreconditionFailed")),
-            }
-        }
-        assert_eq!(winners, [client.get(&bucket, &key).await.expect(200).text()], "round {round}");
+        let put = |writer: usize| {
+            client.object("PUT", &bucket, &key).header("if-none-match", "*").body(format!("by {writer}"))
+        };
+        let winner = one_winner((0..WRITERS).map(put).collect()).await;
+        assert_eq!(client.get(&bucket, &key).await.expect(200).text(), format!("by {winner}"), "round {round}");
     }
+}
+
+#[tokio::test]
+async fn of_many_conditional_replacements_one_wins() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("replace-race").await;
+    let mut etag = client.put(&bucket, "key", "first").await.etag();
+    for round in 0..4 {
+        // Bodies beyond the inline threshold race as well: their files are written before the commit.
+        let body = |writer: usize| format!("by {writer} in {round} ").repeat(if writer % 8 == 0 { 5_000 } else { 1 });
+        let put = |writer| client.object("PUT", &bucket, "key").header("if-match", &etag).body(body(writer));
+        let winner = one_winner((0..WRITERS).map(put).collect()).await;
+        let got = client.get(&bucket, "key").await.expect(200);
+        assert_eq!(got.text(), body(winner), "round {round}");
+        etag = got.etag();
+    }
+}
+
+#[tokio::test]
+async fn of_many_conditional_puts_copies_and_completed_uploads_one_wins() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("mixed-race").await;
+    client.put(&bucket, "source", "by a copy").await;
+    let mut calls = Vec::new();
+    let mut contents = Vec::new();
+    for writer in 0..WRITERS {
+        let put = client.object("PUT", &bucket, "key");
+        let content = format!("by {writer}");
+        let (call, content) = match writer % 3 {
+            0 => (put.body(content.clone()), content),
+            1 => (put.header("x-amz-copy-source", &format!("{bucket}/source")), "by a copy".to_owned()),
+            _ => {
+                let upload = Upload::create(&client, &bucket, "key").await;
+                let etag = upload.upload(1, content.clone()).await;
+                (upload.complete(&[(1, etag)]), content)
+            }
+        };
+        calls.push(call.header("if-none-match", "*"));
+        contents.push(content);
+    }
+    let winner = one_winner(calls).await;
+    assert_eq!(client.get(&bucket, "key").await.expect(200).text(), contents[winner]);
 }
 
 #[tokio::test]
@@ -121,4 +173,62 @@ async fn a_delete_if_match_deletes_only_that_object() {
     client.get(&bucket, "key").await.expect(200);
     delete(&etag).send().await.expect(204);
     client.get(&bucket, "key").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_delete_by_size_and_time_deletes_only_that_object() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("delete-by-size").await;
+    client.put(&bucket, "key", "first").await;
+    let modified = client.head(&bucket, "key").await.header("last-modified").unwrap().to_owned();
+    let delete = |size: &str, time: &str| {
+        let call = client.object("DELETE", &bucket, "key").header("x-amz-if-match-size", size);
+        call.header("x-amz-if-match-last-modified-time", time).send()
+    };
+    delete("4", &modified).await.expect_error(412, "PreconditionFailed");
+    delete("5", "Mon, 01 Jan 2001 00:00:00 GMT").await.expect_error(412, "PreconditionFailed");
+    delete("five", &modified).await.expect_error(400, "InvalidArgument");
+    delete("5", "yesterday").await.expect_error(400, "InvalidArgument");
+    client.get(&bucket, "key").await.expect(200);
+    delete("5", &modified).await.expect(204);
+    client.get(&bucket, "key").await.expect(404);
+    delete("5", &modified).await.expect(204);
+    let put = client.object("PUT", &bucket, "key").header("x-amz-if-match-size", "5").body("x");
+    put.send().await.expect_error(501, "NotImplemented");
+}
+
+/// DeleteObjects with one condition for each key, as elements.
+async fn delete_all(client: &Client, bucket: &str, conditions: &[(&str, String)]) -> Reply {
+    let objects: String =
+        conditions.iter().map(|(key, condition)| format!("<Object><Key>{key}</Key>{condition}</Object>")).collect();
+    let document = format!("<Delete>{objects}</Delete>");
+    let md5 = sigv4::content_md5(document.as_bytes());
+    client.bucket("POST", bucket).query("delete", "").header("content-md5", &md5).body(document).send().await
+}
+
+#[tokio::test]
+async fn each_key_of_many_may_have_conditions_of_its_own() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("delete-many-if").await;
+    let etag = client.put(&bucket, "a", "content").await.etag();
+    for key in ["b", "c", "d", "e", "f"] {
+        client.put(&bucket, key, "content").await;
+    }
+    let modified = client.head(&bucket, "e").await.header("last-modified").unwrap().to_owned();
+    let conditions = [
+        ("a", format!("<ETag>{etag}</ETag>")),
+        ("b", "<ETag>\"0\"</ETag>".to_owned()),
+        ("c", "<Size>7</Size>".to_owned()),
+        ("d", "<Size>8</Size>".to_owned()),
+        ("e", format!("<LastModifiedTime>{modified}</LastModifiedTime><ETag>*</ETag>")),
+        ("f", "<LastModifiedTime>Mon, 01 Jan 2001 00:00:00 GMT</LastModifiedTime>".to_owned()),
+        ("missing", format!("<ETag>{etag}</ETag>")),
+    ];
+    let reply = delete_all(&client, &bucket, &conditions).await.expect(200);
+    assert_eq!(reply.xml_all("Key"), ["a", "b", "c", "d", "e", "f", "missing"]);
+    assert_eq!(reply.xml_all("Deleted").len(), 4, "{reply:?}");
+    assert_eq!(reply.xml_all("Code"), ["PreconditionFailed"; 3], "{reply:?}");
+    assert_eq!(client.keys(&bucket).await, ["b", "d", "f"]);
 }

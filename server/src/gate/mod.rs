@@ -168,7 +168,7 @@ impl Inner {
         refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
-        refused_headers::check(&parts.headers)?;
+        refused_headers::check(operation, &parts.headers)?;
         auth::check(&parts.headers, &query, &self.region)?;
         auth::complete_date(&mut parts.headers);
         Ok(Routed { operation, target, query })

@@ -1,11 +1,13 @@
 //! Headers that would change what a request means and are not implemented: refused rather than ignored, because a client
 //! that asked for encryption, a lock or a grant must not believe that it got it.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
 use crate::s3::error::Failure;
-use crate::s3::headers;
+use crate::s3::headers::{self, IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE};
+
+use super::routes::Operation;
 
 /// Which values of a header are as good as its absence.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +46,18 @@ const REFUSED: &[(Named, Harmless)] = &[
     (Named::Exactly("x-amz-request-token"), Harmless::Nothing),
 ];
 
+/// What a deletion honours and nothing else does.
+const OF_DELETE: [HeaderName; 2] = [IF_MATCH_SIZE, IF_MATCH_LAST_MODIFIED_TIME];
+
 /// Refuses a request with a header that cannot be honoured.
 ///
 /// # Errors
 /// `NotImplemented`, naming the header.
-pub fn check(headers: &HeaderMap) -> Result<(), Failure> {
+pub fn check(operation: Operation, headers: &HeaderMap) -> Result<(), Failure> {
     for (name, value) in headers {
+        if operation == Operation::DeleteObject && OF_DELETE.contains(name) {
+            continue;
+        }
         let name = name.as_str();
         if !name.starts_with("x-amz-") {
             continue;
@@ -84,14 +92,14 @@ impl Named {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
     fn check_one(name: &str, value: &'static str) -> Result<(), Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_static(value));
-        check(&headers)
+        check(Operation::PutObject, &headers)
     }
 
     #[test]
@@ -127,6 +135,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-amz-acl", HeaderValue::from_static("private"));
         headers.append("x-amz-acl", HeaderValue::from_static("public-read"));
-        assert!(check(&headers).is_err());
+        assert!(check(Operation::PutObject, &headers).is_err());
+    }
+
+    #[test]
+    fn conditions_on_size_and_time_are_for_deletions() {
+        for name in OF_DELETE {
+            let headers = [(name, HeaderValue::from_static("1"))].into_iter().collect();
+            assert!(check(Operation::DeleteObject, &headers).is_ok());
+            assert!(check(Operation::PutObject, &headers).is_err());
+        }
     }
 }

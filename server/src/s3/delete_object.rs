@@ -18,7 +18,7 @@ pub(super) async fn delete_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let conditions = conditions::of_write(&request.headers);
+    let conditions = conditions::of_delete(&request.headers)?;
     let version = request.version()?;
     let outcome =
         delete(edge, authorized.account(), authorized.bucket(), authorized.key(), version, &conditions).await?;

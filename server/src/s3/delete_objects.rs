@@ -1,10 +1,12 @@
 //! DeleteObjects.
 
+use cairn_storage::clock::Timestamp;
 use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{DeleteOutcome, EtagCondition, VersionSelector, WriteConditions};
 use futures::StreamExt as _;
 use s3s::S3ErrorCode;
 use s3s::dto::{Delete, ObjectIdentifier};
+use time::OffsetDateTime;
 
 use crate::authorize::{Authorized, OnBucket};
 
@@ -54,9 +56,6 @@ async fn delete_one(
     authorized: &Authorized<OnBucket>,
     object: &ObjectIdentifier,
 ) -> Result<DeleteOutcome, Failure> {
-    if object.last_modified_time.is_some() || object.size.is_some() {
-        return Err(S3ErrorCode::NotImplemented.into());
-    }
     let key = match (ObjectKey::new(&object.key), object.key.is_empty()) {
         (Some(key), _) => key,
         (None, true) => return Err(S3ErrorCode::UserKeyMustBeSpecified.into()),
@@ -64,11 +63,7 @@ async fn delete_one(
     };
     let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let version = version.map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
-    let if_match = object.e_tag.as_ref().map(|etag| match etag.value() {
-        "*" => EtagCondition::Any,
-        etag => EtagCondition::OneOf(vec![etag.to_owned()]),
-    });
-    let conditions = WriteConditions { if_match, if_none_match: None };
+    let conditions = conditions(object)?;
     let outcome = delete(edge, authorized.account(), authorized.bucket(), &key, version, &conditions).await;
     outcome.map_err(|error| {
         let failure = Failure::from(error);
@@ -76,6 +71,24 @@ async fn delete_one(
             tracing::error!(cause, "a delete among several failed");
         }
         failure
+    })
+}
+
+/// What the document says that the object must be.
+fn conditions(object: &ObjectIdentifier) -> Result<WriteConditions, Failure> {
+    let if_match = object.e_tag.as_ref().map(|etag| match etag.value() {
+        "*" => EtagCondition::Any,
+        etag => EtagCondition::OneOf(vec![etag.to_owned()]),
+    });
+    let size = |size: i64| u64::try_from(size).map_err(|_| S3ErrorCode::MalformedXML);
+    Ok(WriteConditions {
+        if_match,
+        if_none_match: None,
+        if_size_bytes: object.size.map(size).transpose()?,
+        if_modified_at: object.last_modified_time.as_ref().map(|time| {
+            let time = OffsetDateTime::from(time.clone());
+            Timestamp(time.unix_timestamp().saturating_mul(1_000))
+        }),
     })
 }
 

@@ -33,9 +33,14 @@ names! {
     DECODED_CONTENT_LENGTH = "x-amz-decoded-content-length";
     DELETE_MARKER = "x-amz-delete-marker";
     EXPECTED_BUCKET_OWNER = "x-amz-expected-bucket-owner";
+    IF_MATCH_LAST_MODIFIED_TIME = "x-amz-if-match-last-modified-time";
+    IF_MATCH_SIZE = "x-amz-if-match-size";
+    MAX_PARTS = "x-amz-max-parts";
     METADATA_DIRECTIVE = "x-amz-metadata-directive";
     MP_OBJECT_SIZE = "x-amz-mp-object-size";
     MP_PARTS_COUNT = "x-amz-mp-parts-count";
+    OBJECT_ATTRIBUTES = "x-amz-object-attributes";
+    PART_NUMBER_MARKER = "x-amz-part-number-marker";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
     SOURCE_EXPECTED_BUCKET_OWNER = "x-amz-source-expected-bucket-owner";
     STORAGE_CLASS = "x-amz-storage-class";

@@ -33,29 +33,45 @@ pub struct WriteConditions {
     pub if_match: Option<EtagCondition>,
     /// The newest version must not be an object with such an ETag.
     pub if_none_match: Option<EtagCondition>,
+    /// The newest version must be an object of so many bytes.
+    pub if_size_bytes: Option<u64>,
+    /// The newest version must be an object created then, to the second.
+    pub if_modified_at: Option<Timestamp>,
 }
 
 impl WriteConditions {
     /// Ok if they hold for the object that is the key's newest version (None: there is none).
     ///
     /// # Errors
-    /// `NoSuchKey` for If-Match on nothing, otherwise `PreconditionFailed`.
+    /// `NoSuchKey` for a condition on something that is not there, otherwise `PreconditionFailed`.
     pub fn check(&self, newest: Option<&ObjectVersion>) -> Result<(), StorageError> {
-        if let Some(condition) = &self.if_match {
-            match newest {
-                None => return Err(StorageError::NoSuchKey { delete_marker: None }),
-                Some(object) if !condition.holds_for(object.etag) => {
-                    return Err(StorageError::PreconditionFailed { header: "If-Match" });
-                }
-                Some(_) => {}
-            }
+        match newest {
+            None if self.need_an_object() => Err(StorageError::NoSuchKey { delete_marker: None }),
+            None => Ok(()),
+            Some(object) => match self.broken_by(object) {
+                Some(header) => Err(StorageError::PreconditionFailed { header }),
+                None => Ok(()),
+            },
         }
-        match (&self.if_none_match, newest) {
-            (Some(condition), Some(object)) if condition.holds_for(object.etag) => {
-                Err(StorageError::PreconditionFailed { header: "If-None-Match" })
-            }
-            _ => Ok(()),
-        }
+    }
+
+    fn need_an_object(&self) -> bool {
+        self.if_match.is_some() || self.if_size_bytes.is_some() || self.if_modified_at.is_some()
+    }
+
+    /// The header of the first condition that does not hold for `object`.
+    fn broken_by(&self, object: &ObjectVersion) -> Option<&'static str> {
+        let created_s = object.created.0.div_euclid(1_000);
+        let broken = [
+            ("If-Match", self.if_match.as_ref().is_some_and(|condition| !condition.holds_for(object.etag))),
+            ("x-amz-if-match-size", self.if_size_bytes.is_some_and(|size| size != object.size_bytes)),
+            (
+                "x-amz-if-match-last-modified-time",
+                self.if_modified_at.is_some_and(|time| time.0.div_euclid(1_000) != created_s),
+            ),
+            ("If-None-Match", self.if_none_match.as_ref().is_some_and(|condition| condition.holds_for(object.etag))),
+        ];
+        broken.into_iter().find_map(|(header, is_broken)| is_broken.then_some(header))
     }
 }
 
@@ -122,7 +138,7 @@ mod tests {
         let object = sample_object();
         let etag = object.etag.to_string();
         let check = |if_match, if_none_match, newest, expected| {
-            let conditions = WriteConditions { if_match, if_none_match };
+            let conditions = WriteConditions { if_match, if_none_match, ..WriteConditions::default() };
             assert_eq!(outcome(&conditions.check(newest)), expected, "{conditions:?}");
         };
         check(None, None, None, "ok");
@@ -133,6 +149,23 @@ mod tests {
         check(None, Some(EtagCondition::Any), Some(&object), "If-None-Match");
         check(None, Some(EtagCondition::Any), None, "ok");
         check(None, one_of("x"), Some(&object), "ok");
+    }
+
+    #[test]
+    fn writes_check_size_and_time_of_what_they_replace() {
+        let object = sample_object();
+        let (size, time) = (Some(object.size_bytes), Some(object.created));
+        let check = |if_size_bytes, if_modified_at, newest, expected| {
+            let conditions = WriteConditions { if_size_bytes, if_modified_at, ..WriteConditions::default() };
+            assert_eq!(outcome(&conditions.check(newest)), expected, "{conditions:?}");
+        };
+        check(size, time, Some(&object), "ok");
+        check(Some(0), time, Some(&object), "x-amz-if-match-size");
+        check(size, Some(object.created.plus_ms(2_000)), Some(&object), "x-amz-if-match-last-modified-time");
+        let whole_second = object.created.plus_ms(-object.created.0.rem_euclid(1_000));
+        check(None, Some(whole_second), Some(&object), "ok");
+        check(size, None, None, "no such key");
+        check(None, time, None, "no such key");
     }
 
     #[test]

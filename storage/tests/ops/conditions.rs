@@ -56,6 +56,25 @@ async fn a_delete_if_match_removes_only_the_named_etag() {
 }
 
 #[tokio::test]
+async fn a_delete_by_size_and_time_removes_only_that_object() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let object = rig.put(&bucket, "key", b"old").await;
+    let delete = async |if_size_bytes, if_modified_at| {
+        let conditions = WriteConditions { if_size_bytes, if_modified_at, ..WriteConditions::default() };
+        let key = object_key("key");
+        rig.store.delete_object(&bucket, &key, VersionSelector::Newest, &conditions, owner()).await
+    };
+    let (size, time) = (Some(object.size_bytes), Some(object.created));
+    assert!(matches!(delete(Some(4), time).await, Err(StorageError::PreconditionFailed { .. })));
+    let later = Some(object.created.plus_ms(1_000));
+    assert!(matches!(delete(size, later).await, Err(StorageError::PreconditionFailed { .. })));
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), b"old");
+    delete(size, time).await.unwrap();
+    assert!(matches!(delete(size, time).await, Err(StorageError::NoSuchKey { .. })));
+}
+
+#[tokio::test]
 async fn a_conditional_read_tells_not_modified_from_failed() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;

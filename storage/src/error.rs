@@ -129,6 +129,15 @@ pub enum StorageError {
         what: &'static str,
     },
 
+    /// The size declared for the whole multipart object is not that of its parts.
+    #[error("the parts have {got_bytes} bytes, {declared_bytes} were declared")]
+    SizeMismatchesUpload {
+        /// The declared size.
+        declared_bytes: u64,
+        /// The sum of the parts.
+        got_bytes: u64,
+    },
+
     // --- our side
     /// Concurrent mutations kept changing the key; the caller may try again.
     #[error("concurrent changes of the same key prevented the operation")]

@@ -84,6 +84,21 @@ async fn an_object_in_one_piece_has_one_part() {
 }
 
 #[tokio::test]
+async fn a_declared_size_that_is_not_that_of_the_parts_completes_nothing() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("declared-size").await;
+    let upload = Upload::create(&client, &bucket, "key").await;
+    let parts = [(1, upload.upload(1, "seventeen  bytes.").await)];
+    for size in ["16", "-17", "many"] {
+        let complete = upload.complete(&parts).header("x-amz-mp-object-size", size);
+        complete.send().await.expect_error(400, "InvalidRequest");
+    }
+    client.get(&bucket, "key").await.expect(404);
+    upload.complete(&parts).header("x-amz-mp-object-size", "17").send().await.expect(200);
+}
+
+#[tokio::test]
 async fn metadata_is_that_of_the_creation() {
     let cairn = Cairn::shared();
     let client = cairn.client();

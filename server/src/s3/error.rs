@@ -175,6 +175,9 @@ impl From<StorageError> for Failure {
             StorageError::ChecksumMismatchesUpload { what } => {
                 Self::invalid_request(format!("The checksum {what} does not fit the multipart upload."))
             }
+            StorageError::SizeMismatchesUpload { declared_bytes, got_bytes } => Self::invalid_request(format!(
+                "The x-amz-mp-object-size header says {declared_bytes} bytes, the parts have {got_bytes}."
+            )),
             StorageError::Contention => slow_down("Concurrent requests keep changing this key."),
             StorageError::Overloaded => slow_down("Please reduce your request rate."),
             StorageError::DiskFull { .. } => disk_full(),

@@ -163,7 +163,7 @@ async fn a_declared_size_or_checksum_of_the_object_is_verified() {
     let named = complete_of(&[part]);
     let wrong_size = CompleteUpload { size_bytes: Some(1), ..named.clone() };
     let refused = rig.store.complete_upload(&bucket, &key, upload, wrong_size).await;
-    assert!(matches!(refused, Err(StorageError::BodyLength { declared_bytes: 1, .. })));
+    assert!(matches!(refused, Err(StorageError::SizeMismatchesUpload { declared_bytes: 1, .. })));
     let wrong = Checksum::of(ChecksumAlgorithm::Crc64Nvme, b"other");
     let wrong_checksum = CompleteUpload { checksum: Some(wrong), ..named.clone() };
     let refused = rig.store.complete_upload(&bucket, &key, upload, wrong_checksum).await;

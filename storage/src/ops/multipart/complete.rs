@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `PartTooSmall`, `TooLarge`, `BadDigest`,
-    /// `ChecksumMismatchesUpload`, `BodyLength` (declared size), `PreconditionFailed`: nothing changed.
+    /// `ChecksumMismatchesUpload`, `SizeMismatchesUpload`, `PreconditionFailed`: nothing changed.
     pub async fn complete_upload(
         &self,
         bucket: &Bucket,
@@ -210,7 +210,7 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
         return Err(StorageError::TooLarge { size_bytes, max_bytes: OBJECT_BYTES_MAX });
     }
     if let Some(declared_bytes) = complete.size_bytes.filter(|declared| *declared != size_bytes) {
-        return Err(StorageError::BodyLength { declared_bytes, got_bytes: size_bytes });
+        return Err(StorageError::SizeMismatchesUpload { declared_bytes, got_bytes: size_bytes });
     }
     let checksum = object_checksum(&seen.upload, &layout, complete)?;
     let parts_count = u16::try_from(layout.len()).map_err(|_| StorageError::InvalidPart { part_number: last })?;

@@ -213,6 +213,16 @@ async fn an_unexpected_owner_is_refused() {
     let with_owner = |owner: &str| client.bucket("GET", &bucket).header("x-amz-expected-bucket-owner", owner);
     with_owner("100000000001").send().await.expect(200);
     with_owner("100000000002").send().await.expect_error(403, "AccessDenied");
+    client.put(&bucket, "key", "content").await;
+    for method in ["GET", "PUT", "DELETE"] {
+        let call = client.object(method, &bucket, "key").header("x-amz-expected-bucket-owner", "100000000002");
+        call.send().await.expect_error(403, "AccessDenied");
+    }
+    let copy = client.object("PUT", &bucket, "copy").header("x-amz-copy-source", &format!("{bucket}/key"));
+    let of_source = copy.clone().header("x-amz-source-expected-bucket-owner", "100000000002");
+    of_source.send().await.expect_error(403, "AccessDenied");
+    copy.header("x-amz-source-expected-bucket-owner", "100000000001").send().await.expect(200);
+    assert_eq!(client.keys(&bucket).await, ["copy", "key"]);
 }
 
 #[tokio::test]

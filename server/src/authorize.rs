@@ -30,6 +30,7 @@ pub enum Action {
     GetBucketLocation,
     GetBucketVersioning,
     GetObject,
+    GetObjectAttributes,
     ListAllMyBuckets,
     ListBucket,
     ListBucketMultipartUploads,
@@ -229,6 +230,7 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
         | Action::GetBucketLocation
         | Action::GetBucketVersioning
         | Action::GetObject
+        | Action::GetObjectAttributes
         | Action::ListBucket
         | Action::ListBucketMultipartUploads
         | Action::ListMultipartUploadParts

@@ -126,7 +126,7 @@ def checksums():
     transfer = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
     with open("data", "wb") as file:
         file.write(data)
-    for algorithm in ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]:
+    for algorithm in ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "XXHASH64", "XXHASH3", "XXHASH128"]:
         for body in [data, b"small"]:
             put = s3.put_object(Bucket=name, Key=algorithm, Body=body, ChecksumAlgorithm=algorithm)
             got = s3.get_object(Bucket=name, Key=algorithm, ChecksumMode="ENABLED")
@@ -140,6 +140,46 @@ def checksums():
             got = s3.get_object(Bucket=name, Key=key, ChecksumMode="ENABLED")
             expect_equal(got["Body"].read() == data, True, f"bytes of {key} with {algorithm}")
     expect_error("BadDigest", s3.put_object, Bucket=name, Key="bad", Body=b"x", ChecksumCRC32="AAAAAA==")
+
+
+def object_attributes():
+    s3, name = bucket("boto-attributes")
+    names = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
+    put = s3.put_object(Bucket=name, Key="small", Body=b"small", ChecksumAlgorithm="SHA256")
+    small = s3.get_object_attributes(Bucket=name, Key="small", ObjectAttributes=names)
+    expect_equal((small["ETag"], small["ObjectSize"]), (put["ETag"].strip('"'), 5), "ETag and size")
+    expect_equal(small["Checksum"]["ChecksumSHA256"], put["ChecksumSHA256"], "checksum")
+    expect_equal((small["StorageClass"], "ObjectParts" in small), ("STANDARD", False), "class and parts")
+    with open("data", "wb") as file:
+        file.write(content(6, 12 * MIB))
+    transfer = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
+    s3.upload_file("data", name, "large", Config=transfer, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
+    marker, sizes = 0, []
+    while True:
+        page = s3.get_object_attributes(
+            Bucket=name, Key="large", ObjectAttributes=["ObjectParts"], MaxParts=2, PartNumberMarker=marker
+        )["ObjectParts"]
+        expect_equal(page["TotalPartsCount"], 3, "parts")
+        sizes += [(part["PartNumber"], part["Size"], len(part["ChecksumSHA256"])) for part in page["Parts"]]
+        if not page["IsTruncated"]:
+            break
+        marker = page["NextPartNumberMarker"]
+    expect_equal(sizes, [(1, 5 * MIB, 44), (2, 5 * MIB, 44), (3, 2 * MIB, 44)], "parts in pages")
+    expect_error("NoSuchKey", s3.get_object_attributes, Bucket=name, Key="missing", ObjectAttributes=names)
+
+
+def conditional_deletes():
+    s3, name = bucket("boto-conditional-deletes")
+    for key in ["a", "b", "c", "d"]:
+        etag = s3.put_object(Bucket=name, Key=key, Body=b"12345")["ETag"]
+    modified = s3.head_object(Bucket=name, Key="a")["LastModified"]
+    expect_error("PreconditionFailed", s3.delete_object, Bucket=name, Key="a", IfMatchSize=4)
+    s3.delete_object(Bucket=name, Key="a", IfMatch=etag, IfMatchSize=5, IfMatchLastModifiedTime=modified)
+    keys = [{"Key": "b", "Size": 5, "ETag": etag}, {"Key": "c", "Size": 4}, {"Key": "d", "LastModifiedTime": 0}]
+    reply = s3.delete_objects(Bucket=name, Delete={"Objects": keys})
+    expect_equal([entry["Key"] for entry in reply["Deleted"]], ["b"], "deleted")
+    expect_equal([(entry["Key"], entry["Code"]) for entry in reply["Errors"]],
+                 [("c", "PreconditionFailed"), ("d", "PreconditionFailed")], "kept")
 
 
 def metadata():

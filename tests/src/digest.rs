@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
 
-/// The algorithms of `x-amz-checksum-*` that every S3 client knows.
-pub const CHECKSUM_ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
+/// The algorithms of `x-amz-checksum-*`.
+pub const CHECKSUM_ALGORITHMS: [&str; 10] =
+    ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"];
 
 /// The raw checksum of `body` under one of [`CHECKSUM_ALGORITHMS`].
 pub fn checksum_bytes(algorithm: &str, body: &[u8]) -> Vec<u8> {
@@ -17,6 +18,11 @@ pub fn checksum_bytes(algorithm: &str, body: &[u8]) -> Vec<u8> {
         "CRC64NVME" => crc(CrcAlgorithm::Crc64Nvme).to_vec(),
         "SHA1" => sha1::Sha1::digest(body).to_vec(),
         "SHA256" => sha2::Sha256::digest(body).to_vec(),
+        "SHA512" => sha2::Sha512::digest(body).to_vec(),
+        "MD5" => md5::Md5::digest(body).to_vec(),
+        "XXHASH64" => xxhash_rust::xxh64::xxh64(body, 0).to_be_bytes().to_vec(),
+        "XXHASH3" => xxhash_rust::xxh3::xxh3_64(body).to_be_bytes().to_vec(),
+        "XXHASH128" => xxhash_rust::xxh3::xxh3_128(body).to_be_bytes().to_vec(),
         other => panic!("{other} is not a checksum algorithm"),
     }
 }
@@ -59,5 +65,14 @@ mod tests {
         assert_eq!(check("CRC32"), "cbf43926");
         assert_eq!(check("CRC32C"), "e3069283");
         assert_eq!(check("CRC64NVME"), "ae8b14860a799888");
+    }
+
+    /// The test vectors of the xxHash project for no bytes, without a seed.
+    #[test]
+    fn the_xxhash_vectors_are_reproduced() {
+        let empty = |algorithm| hex::encode(checksum_bytes(algorithm, b""));
+        assert_eq!(empty("XXHASH64"), "ef46db3751d8e999");
+        assert_eq!(empty("XXHASH3"), "2d06800538d394c2");
+        assert_eq!(empty("XXHASH128"), "99aa06d3014798d86001c324468d497f");
     }
 }

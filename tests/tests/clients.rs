@@ -59,6 +59,8 @@ scenarios! {
     boto3_pages_through_listings: "boto3_sweep.py" "paginate";
     boto3_presigns: "boto3_sweep.py" "presigned";
     boto3_checks_every_checksum: "boto3_sweep.py" "checksums";
+    boto3_gets_object_attributes: "boto3_sweep.py" "object_attributes";
+    boto3_deletes_conditionally: "boto3_sweep.py" "conditional_deletes";
     boto3_keeps_metadata: "boto3_sweep.py" "metadata";
     boto3_sees_typed_errors: "boto3_sweep.py" "errors";
     boto3_writes_conditionally: "boto3_sweep.py" "conditional_writes";

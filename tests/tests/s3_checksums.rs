@@ -182,6 +182,11 @@ async fn multipart_checksums_are_composite_or_of_the_full_object() {
         ("CRC64NVME", "FULL_OBJECT"),
         ("SHA1", "COMPOSITE"),
         ("SHA256", "COMPOSITE"),
+        ("SHA512", "COMPOSITE"),
+        ("MD5", "COMPOSITE"),
+        ("XXHASH64", "COMPOSITE"),
+        ("XXHASH3", "COMPOSITE"),
+        ("XXHASH128", "COMPOSITE"),
     ] {
         let (upload, document) = upload_with(&client, &bucket, algorithm, kind, &parts).await;
         let expected = match kind {
@@ -198,11 +203,56 @@ async fn multipart_checksums_are_composite_or_of_the_full_object() {
 }
 
 #[tokio::test]
+async fn a_part_shows_its_own_checksum_if_the_objects_is_composite() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("of-part").await;
+    let parts = [body(8, PART_BYTES_MIN), body(9, 100)];
+    for (kind, of_parts) in [
+        ("COMPOSITE", [Some(checksum("CRC32", &parts[0])), Some(checksum("CRC32", &parts[1]))]),
+        ("FULL_OBJECT", [None, None]),
+    ] {
+        let (upload, document) = upload_with(&client, &bucket, "CRC32", kind, &parts).await;
+        upload.call("POST").body(document).send().await.expect(200);
+        for (number, expected) in ["1", "2"].into_iter().zip(of_parts) {
+            for method in ["GET", "HEAD"] {
+                let call = client.object(method, &bucket, "key").query("partNumber", number);
+                let asked = call.clone().header("x-amz-checksum-mode", "ENABLED").send().await.expect(206);
+                assert_eq!(shown(&asked, "CRC32"), expected, "{method} {kind} part {number}");
+                assert_eq!(shown(&call.send().await.expect(206), "CRC32"), None, "{method} {kind} part {number}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_only_part_shows_its_own_checksum_rather_than_the_composite_of_it() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("of-only-part").await;
+    let parts = [body(10, 1_000)];
+    for kind in ["COMPOSITE", "FULL_OBJECT"] {
+        let (upload, document) = upload_with(&client, &bucket, "CRC32C", kind, &parts).await;
+        upload.call("POST").body(document).send().await.expect(200);
+        let call = client.object("GET", &bucket, "key").query("partNumber", "1");
+        let part = call.header("x-amz-checksum-mode", "ENABLED").send().await.expect(206);
+        assert_eq!(shown(&part, "CRC32C"), Some(checksum("CRC32C", &parts[0])), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn combinations_that_s3_does_not_know_are_refused() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("combinations").await;
-    for (algorithm, kind) in [("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")] {
+    for (algorithm, kind) in [
+        ("SHA1", "FULL_OBJECT"),
+        ("SHA256", "FULL_OBJECT"),
+        ("SHA512", "FULL_OBJECT"),
+        ("MD5", "FULL_OBJECT"),
+        ("XXHASH3", "FULL_OBJECT"),
+        ("CRC64NVME", "COMPOSITE"),
+    ] {
         let call = client.object("POST", &bucket, "key").query("uploads", "");
         let call = call.header("x-amz-checksum-algorithm", algorithm).header("x-amz-checksum-type", kind);
         call.send().await.expect_error(400, "InvalidRequest");

@@ -61,11 +61,12 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"];
 
 /// What this version implements, or refuses in a way of its own: method, scope, sub-resource. Their own tests say how they
 /// answer.
-const IMPLEMENTED: [(&str, Scope, &str); 17] = [
+const IMPLEMENTED: [(&str, Scope, &str); 18] = [
     ("GET", Scope::Bucket, "location"),
     ("GET", Scope::Bucket, "uploads"),
     ("GET", Scope::Bucket, "versioning"),
     ("POST", Scope::Bucket, "delete"),
+    ("GET", Scope::Object, "attributes"),
     ("GET", Scope::Object, "partNumber"),
     ("HEAD", Scope::Object, "partNumber"),
     ("PUT", Scope::Object, "partNumber"),

@@ -24,6 +24,7 @@ pub enum Operation {
     GetBucketLocation,
     GetBucketVersioning,
     GetObject,
+    GetObjectAttributes,
     HeadBucket,
     HeadObject,
     ListBuckets,
@@ -51,6 +52,7 @@ impl Operation {
             Self::GetBucketLocation => "GetBucketLocation",
             Self::GetBucketVersioning => "GetBucketVersioning",
             Self::GetObject => "GetObject",
+            Self::GetObjectAttributes => "GetObjectAttributes",
             Self::HeadBucket => "HeadBucket",
             Self::HeadObject => "HeadObject",
             Self::ListBuckets => "ListBuckets",
@@ -184,6 +186,7 @@ fn of_object(method: &Method, names: &[&str], is_copy: bool) -> Result<Option<Op
     Ok(Some(match (method.as_str(), names) {
         ("GET", [] | ["partNumber"] | ["versionId"] | ["partNumber", "versionId"]) => Operation::GetObject,
         ("HEAD", [] | ["partNumber"] | ["versionId"] | ["partNumber", "versionId"]) => Operation::HeadObject,
+        ("GET", ["attributes"] | ["attributes", "versionId"]) => Operation::GetObjectAttributes,
         ("GET", ["uploadId"]) => Operation::ListParts,
         ("PUT", []) if is_copy => Operation::CopyObject,
         ("PUT", []) => Operation::PutObject,
@@ -298,6 +301,7 @@ mod tests {
             (("GET", "object", ""), Operation::GetObject),
             (("GET", "object", "partNumber"), Operation::GetObject),
             (("GET", "object", "versionId"), Operation::GetObject),
+            (("GET", "object", "attributes"), Operation::GetObjectAttributes),
             (("GET", "object", "uploadId"), Operation::ListParts),
             (("HEAD", "object", ""), Operation::HeadObject),
             (("HEAD", "object", "partNumber"), Operation::HeadObject),
@@ -336,6 +340,8 @@ mod tests {
         assert!(routed("GET", &bucket, "location&uploads").is_err());
         assert!(routed("DELETE", &object, "uploadId=1&tagging").is_err());
         assert_eq!(routed("GET", &object, "versionId=x&partNumber=1").unwrap(), Operation::GetObject);
+        assert_eq!(routed("GET", &object, "attributes&versionId=x").unwrap(), Operation::GetObjectAttributes);
+        assert!(routed("GET", &object, "attributes&partNumber=1").is_err());
         assert_eq!(routed("PUT", &object, "uploadId=x&partNumber=1").unwrap(), Operation::UploadPart);
     }
 

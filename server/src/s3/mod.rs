@@ -27,6 +27,7 @@ mod delete_object;
 mod delete_objects;
 mod get_bucket_location;
 mod get_bucket_versioning;
+mod get_object_attributes;
 mod head_bucket;
 mod list_buckets;
 mod list_objects;
@@ -201,6 +202,12 @@ impl Edge {
                 delete_object::delete_object(self, on(Action::DeleteObject).await?, request).await
             }
             Operation::GetObject => read_object::get_object(self, on(Action::GetObject).await?, request).await,
+            Operation::GetObjectAttributes => {
+                // S3 asks for the right to read the object as well.
+                on(Action::GetObject).await?;
+                let authorized = on(Action::GetObjectAttributes).await?;
+                get_object_attributes::get_object_attributes(self, authorized, request).await
+            }
             Operation::HeadObject => read_object::head_object(self, on(Action::GetObject).await?, request).await,
             Operation::ListParts => {
                 list_parts::list_parts(self, on(Action::ListMultipartUploadParts).await?, request).await

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use cairn_crypto::checksum::Checksum;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectVersion, StorageClass};
 use cairn_storage::ops::{GetObject, ObjectBody, Select};
@@ -19,7 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
-use super::headers::{CHECKSUM_MODE, MP_PARTS_COUNT, STORAGE_CLASS, http_date, quoted, text, value};
+use super::headers::{CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, STORAGE_CLASS, http_date, quoted, text, value};
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
 use super::{Edge, attributes, checksum, conditions, range};
@@ -36,7 +37,8 @@ pub(super) async fn get_object(
     let select = get.select;
     let read = edge.store.get_object(authorized.bucket(), authorized.key(), get).await;
     let read = read.map_err(|error| failure(error, &request))?;
-    let selected = Selected { select, range: read.range, parts_count: read.parts_count };
+    let selected =
+        Selected { select, range: read.range, parts_count: read.parts_count, part_checksum: read.part_checksum };
     let mut answer = describe(&authorized, &read.object, &selected, &request)?;
     answer.body = s3s::Body::http_body(ObjectBytes(read.body));
     Ok(answer)
@@ -51,7 +53,8 @@ pub(super) async fn head_object(
     let select = get.select;
     let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
     let head = head.map_err(|error| failure(error, &request))?;
-    let selected = Selected { select, range: head.range, parts_count: head.parts_count };
+    let selected =
+        Selected { select, range: head.range, parts_count: head.parts_count, part_checksum: head.part_checksum };
     describe(&authorized, &head.object, &selected, &request)
 }
 
@@ -60,6 +63,7 @@ struct Selected {
     select: Select,
     range: Range<u64>,
     parts_count: Option<u16>,
+    part_checksum: Option<Checksum>,
 }
 
 fn selection(request: &Request) -> Result<GetObject, Failure> {
@@ -118,11 +122,8 @@ fn describe(
     if let (Select::Part(_), Some(count)) = (selected.select, selected.parts_count) {
         headers.insert(MP_PARTS_COUNT, HeaderValue::from(count));
     }
-    let whole = selected.range == (0..object.size_bytes);
-    let wants_checksum =
-        text(&request.headers, &CHECKSUM_MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
-    if let Some(checksum) = object.checksum.as_ref().filter(|_| whole && wants_checksum) {
-        checksum::into_headers(checksum, object.etag.parts_count, headers);
+    if text(&request.headers, &CHECKSUM_MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED")) {
+        checksum_into_headers(object, selected, headers);
     }
     override_headers(&request.query, headers)?;
     // An empty part has no first byte that `Content-Range` could name.
@@ -132,6 +133,22 @@ fn describe(
         answer.status = StatusCode::PARTIAL_CONTENT;
     }
     Ok(answer)
+}
+
+/// The checksum of what was selected, if there is one: of the whole object, or of a part whose checksum the object's is
+/// made of. As in S3, a part of an object with a checksum of its whole has none, and neither has a range.
+fn checksum_into_headers(object: &ObjectVersion, selected: &Selected, headers: &mut HeaderMap) {
+    let Some(checksum) = &object.checksum else { return };
+    match selected.part_checksum {
+        Some(of_part) if checksum.composite => {
+            headers.insert(checksum::header(of_part.algorithm()), value(&of_part.to_base64()));
+            headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(checksum.checksum_type().as_str()));
+        }
+        _ if selected.range == (0..object.size_bytes) => {
+            checksum::into_headers(checksum, object.etag.parts_count, headers);
+        }
+        _ => {}
+    }
 }
 
 /// The `response-*` parameters. Requests without a signature never get here; when they do, they must not use these.

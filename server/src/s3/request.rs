@@ -64,18 +64,21 @@ impl Query {
     /// # Errors
     /// `InvalidArgument` for what is not a number, or negative.
     pub fn count(&self, name: &'static str, max: usize) -> Result<usize, Failure> {
-        let Some(text) = self.non_empty(name) else { return Ok(max) };
-        let count: i32 = text.parse().map_err(|_| {
-            Failure::invalid_argument(name, text, format!("Provided {name} not an integer or within integer range"))
-        })?;
-        usize::try_from(count).map(|count| count.min(max)).map_err(|_| {
-            Failure::invalid_argument(
-                name,
-                text,
-                format!("Argument {name} must be an integer between 0 and {}", i32::MAX),
-            )
-        })
+        self.non_empty(name).map_or(Ok(max), |text| count(name, text, max))
     }
+}
+
+/// The count that a parameter or header called `name` gives; above `max` it is `max`.
+///
+/// # Errors
+/// `InvalidArgument` for what is not a number, or negative.
+pub fn count(name: &str, text: &str, max: usize) -> Result<usize, Failure> {
+    let count: i32 = text.parse().map_err(|_| {
+        Failure::invalid_argument(name, text, format!("Provided {name} not an integer or within integer range"))
+    })?;
+    usize::try_from(count).map(|count| count.min(max)).map_err(|_| {
+        Failure::invalid_argument(name, text, format!("Argument {name} must be an integer between 0 and {}", i32::MAX))
+    })
 }
 
 fn decode(text: &str) -> Result<String, Failure> {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use cairn_crypto::checksum::Checksum;
 use cairn_crypto::seal::SealId;
 use futures::Stream;
 
@@ -16,12 +17,13 @@ use crate::blob::{self, BlobReader, BlobStore, BlobStream};
 use crate::id::{ContentId, VersionId};
 use crate::index::family::content::{self, ContentKind};
 use crate::index::family::head::{Head, SeenHead};
-use crate::index::family::layout::{self, LayoutPage, LayoutPart};
+use crate::index::family::layout::{LayoutPage, LayoutPart};
 use crate::index::family::version::Version;
 use crate::index::{Family, IndexError, KeyRange, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
 
+use super::object_parts::read_part;
 use super::seen::read_version;
 use super::{Bucket, ReadConditions, Store};
 
@@ -109,6 +111,8 @@ pub struct ObjectHead {
     pub range: Range<u64>,
     /// How many parts it has, if it was uploaded in parts.
     pub parts_count: Option<u16>,
+    /// The selected part's own checksum, if it was uploaded as a part and one was selected.
+    pub part_checksum: Option<Checksum>,
 }
 
 /// A version with its bytes.
@@ -120,6 +124,8 @@ pub struct ObjectRead {
     pub range: Range<u64>,
     /// How many parts it has, if it was uploaded in parts.
     pub parts_count: Option<u16>,
+    /// The selected part's own checksum, if it was uploaded as a part and one was selected.
+    pub part_checksum: Option<Checksum>,
     /// The bytes.
     pub body: ObjectBody,
 }
@@ -156,6 +162,7 @@ pub(super) struct Found {
     pub(super) object: ObjectVersion,
     pub(super) range: Range<u64>,
     pub(super) parts_count: Option<u16>,
+    pub(super) part_checksum: Option<Checksum>,
     pub(super) pieces: Vec<Piece>,
 }
 
@@ -172,7 +179,8 @@ impl Store {
         get: GetObject,
     ) -> Result<ObjectRead, StorageError> {
         let (found, body) = self.open_object(bucket, key, get).await?;
-        Ok(ObjectRead { object: found.object, range: found.range, parts_count: found.parts_count, body })
+        let Found { object, range, parts_count, part_checksum, .. } = found;
+        Ok(ObjectRead { object, range, parts_count, part_checksum, body })
     }
 
     /// What [`Store::get_object`] would return, without the bytes.
@@ -186,7 +194,8 @@ impl Store {
         get: GetObject,
     ) -> Result<ObjectHead, StorageError> {
         let found = self.find_object(bucket, key, get, false).await?;
-        Ok(ObjectHead { object: found.object, range: found.range, parts_count: found.parts_count })
+        let Found { object, range, parts_count, part_checksum, .. } = found;
+        Ok(ObjectHead { object, range, parts_count, part_checksum })
     }
 
     /// Finds a version and pins the files to read before anybody can have collected them.
@@ -222,7 +231,7 @@ impl Store {
     }
 }
 
-type FoundOrNot<T> = Result<Result<T, StorageError>, IndexError>;
+pub(super) type FoundOrNot<T> = Result<Result<T, StorageError>, IndexError>;
 
 fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, with_pieces: bool) -> FoundOrNot<Found> {
     let object = match find_version(view, key, get.version)? {
@@ -236,20 +245,20 @@ fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, with_pieces: bool) ->
         Content::Composite(_) => Some(object.etag.parts_count),
         _ => None,
     };
-    let range = match get.select {
-        Select::Whole => Ok(0..object.size_bytes),
-        Select::Range(range) => range.resolve(object.size_bytes),
-        Select::Part(number) => part_range(view, &object, number)?,
+    let selected = match get.select {
+        Select::Whole => Ok((0..object.size_bytes, None)),
+        Select::Range(range) => range.resolve(object.size_bytes).map(|range| (range, None)),
+        Select::Part(number) => select_part(view, &object, number)?,
     };
-    let range = match range {
-        Ok(range) => range,
+    let (range, part_checksum) = match selected {
+        Ok(selected) => selected,
         Err(error) => return Ok(Err(error)),
     };
     let pieces = if with_pieces { pieces(view, &object, &range)? } else { Vec::new() };
-    Ok(Ok(Found { object, range, parts_count, pieces }))
+    Ok(Ok(Found { object, range, parts_count, part_checksum, pieces }))
 }
 
-fn find_version(view: &dyn View, key: &ObjectKey, selector: VersionSelector) -> FoundOrNot<ObjectVersion> {
+pub(super) fn find_version(view: &dyn View, key: &ObjectKey, selector: VersionSelector) -> FoundOrNot<ObjectVersion> {
     let missing = match selector {
         VersionSelector::Newest => StorageError::NoSuchKey { delete_marker: None },
         VersionSelector::Null | VersionSelector::Id(_) => StorageError::NoSuchVersion,
@@ -271,20 +280,18 @@ fn find_version(view: &dyn View, key: &ObjectKey, selector: VersionSelector) -> 
     })
 }
 
-/// The bytes of the object's part `number`; an object that was put whole has one part.
-fn part_range(view: &dyn View, object: &ObjectVersion, number: u16) -> FoundOrNot<Range<u64>> {
+/// The bytes of the object's part `number`, and that part's checksum; an object that was put whole has one part.
+fn select_part(view: &dyn View, object: &ObjectVersion, number: u16) -> FoundOrNot<(Range<u64>, Option<Checksum>)> {
     let Content::Composite(id) = object.content else {
         let whole = 0..object.size_bytes;
-        return Ok(if number == 1 { Ok(whole) } else { Err(StorageError::NoSuchPart { parts_count: 1 }) });
+        return Ok(if number == 1 { Ok((whole, None)) } else { Err(StorageError::NoSuchPart { parts_count: 1 }) });
     };
-    let parts_count = object.etag.parts_count;
-    let missing = || StorageError::NoSuchPart { parts_count };
-    let Some(position) = number.checked_sub(1).map(usize::from) else { return Ok(Err(missing())) };
-    let page_number = u16::try_from(position / layout::PAGE_PARTS_MAX).unwrap_or(u16::MAX);
-    let Some(row) = view.get(Family::Layout, &layout::key(id, page_number))? else { return Ok(Err(missing())) };
-    let page = LayoutPage::from_value(&row.value)?;
-    let part = page.parts.get(position % layout::PAGE_PARTS_MAX);
-    Ok(part.map(|part| part.offset_bytes..part.offset_bytes + part.size_bytes).ok_or_else(missing))
+    let part = match number.checked_sub(1) {
+        Some(position) => read_part(view, id, position.into())?,
+        None => None,
+    };
+    let selected = part.map(|part| (part.offset_bytes..part.offset_bytes + part.size_bytes, part.checksum));
+    Ok(selected.ok_or(StorageError::NoSuchPart { parts_count: object.etag.parts_count }))
 }
 
 fn pieces(view: &dyn View, object: &ObjectVersion, range: &Range<u64>) -> Result<Vec<Piece>, IndexError> {

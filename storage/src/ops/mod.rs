@@ -13,6 +13,7 @@ pub mod get_object;
 pub mod ingest;
 pub mod list_objects;
 pub mod multipart;
+pub mod object_parts;
 mod placement;
 pub mod planner;
 pub mod put_object;
@@ -29,6 +30,7 @@ pub use list_objects::{ListObjects, Listed, ObjectsPage};
 pub use multipart::{
     CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
 };
+pub use object_parts::{GetObjectParts, ObjectPart, ObjectPartsPage};
 pub use put_object::PutObject;
 pub use store::{Limits, Store, StoreParts};
 

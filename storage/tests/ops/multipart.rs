@@ -11,7 +11,8 @@ use cairn_storage::index::{Batch, Family};
 use cairn_storage::object::Content;
 use cairn_storage::ops::multipart::{PART_BYTES_MIN, PARTS_MAX};
 use cairn_storage::ops::{
-    Bucket, CompleteUpload, EtagCondition, GetObject, NamedPart, Part, RangeRequest, Select, WriteConditions,
+    Bucket, CompleteUpload, EtagCondition, GetObject, GetObjectParts, NamedPart, ObjectPart, Part, RangeRequest,
+    Select, WriteConditions,
 };
 use cairn_storage::record::Record as _;
 
@@ -32,6 +33,31 @@ async fn with_one_part() -> (Rig, Bucket, UploadId, Part) {
     let (rig, bucket, upload) = rig_with_upload().await;
     let part = rig.upload_part(&bucket, "key", upload, 3, &bytes(1, FILE_BYTES)).await.unwrap();
     (rig, bucket, upload, part)
+}
+
+#[tokio::test]
+async fn a_page_of_parts_numbers_them_by_their_place() {
+    let (rig, bucket, upload) = rig_with_upload().await;
+    let first = rig.upload_part(&bucket, "key", upload, 2, &bytes(1, FULL)).await.unwrap();
+    let second = rig.upload_part(&bucket, "key", upload, 9, &bytes(2, 10)).await.unwrap();
+    rig.complete(&bucket, "key", upload, &[first, second]).await.unwrap();
+    let page = async |after, max_parts| {
+        let get = GetObjectParts { after, max_parts, ..GetObjectParts::default() };
+        let page = rig.store.object_parts(&bucket, &object_key("key"), get).await.unwrap();
+        assert_eq!(page.parts_count, Some(2));
+        let parts: Vec<(u16, u64)> = page.parts.iter().map(|part| (part.number, part.size_bytes)).collect();
+        (parts, page.next)
+    };
+    assert_eq!(page(0, 1).await, (vec![(1, PART_BYTES_MIN)], Some(1)));
+    assert_eq!(page(1, 1).await, (vec![(2, 10)], None));
+    assert_eq!(page(0, 1_000).await, (vec![(1, PART_BYTES_MIN), (2, 10)], None));
+    for (after, max_parts) in [(2, 1_000), (u16::MAX, 1_000), (0, 0)] {
+        assert_eq!(page(after, max_parts).await, (vec![], None), "after {after}, {max_parts}");
+    }
+    rig.put(&bucket, "whole", b"x").await;
+    let get = GetObjectParts { max_parts: 1_000, ..GetObjectParts::default() };
+    let whole = rig.store.object_parts(&bucket, &object_key("whole"), get).await.unwrap();
+    assert_eq!((whole.parts_count, whole.parts, whole.next), (None, vec![], None));
 }
 
 #[tokio::test]
@@ -64,6 +90,7 @@ async fn parts_uploaded_out_of_order_become_one_object() {
         let get = GetObject { select: Select::Part(number), ..GetObject::default() };
         let head = rig.store.head_object(&bucket, &object_key("key"), get.clone()).await.unwrap();
         assert_eq!(head.parts_count, Some(3));
+        assert_eq!(head.part_checksum, Some(Checksum::of(ChecksumAlgorithm::Crc64Nvme, &bytes)));
         assert!(rig.get_with(&bucket, "key", get).await.unwrap() == bytes, "part {number}");
     }
     let get = GetObject { select: Select::Part(4), ..GetObject::default() };
@@ -353,6 +380,19 @@ async fn ten_thousand_parts_become_an_object_and_are_freed() {
     let get = GetObject { select: Select::Part(PARTS_MAX), ..GetObject::default() };
     let head = rig.store.head_object(&bucket, &key, get).await.unwrap();
     assert_eq!(head.range, object.size_bytes - PART_BYTES_MIN..object.size_bytes);
+    let mut parts = Vec::new();
+    let mut next = Some(0);
+    while let Some(after) = next {
+        let get = GetObjectParts { after, max_parts: 700, ..GetObjectParts::default() };
+        let page = rig.store.object_parts(&bucket, &key, get).await.unwrap();
+        parts.extend(page.parts);
+        next = page.next;
+    }
+    assert!(parts.into_iter().eq((1..=PARTS_MAX).map(|number| ObjectPart {
+        number,
+        size_bytes: PART_BYTES_MIN,
+        checksum: Some(Checksum::of(ChecksumAlgorithm::Crc64Nvme, &number.to_be_bytes())),
+    })));
     rig.collect_all().await;
     assert_eq!(rig.rows(bucket.id, Family::Part).await, 0);
     assert_eq!(rig.rows(bucket.id, Family::Content).await, usize::from(PARTS_MAX) + 1);

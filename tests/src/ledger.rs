@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinHandle;
 
@@ -58,7 +60,18 @@ pub struct Ledger {
 }
 
 /// Load that is under way.
-pub struct Load(Vec<JoinHandle<Worker>>);
+pub struct Load {
+    tasks: Vec<JoinHandle<Worker>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Load {
+    /// From here on nothing counts as acknowledged. For an end that the server outlives, as it never outlives a real power
+    /// cut: what it answers while its disk is taken away proves nothing.
+    pub fn stop_counting(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
 
 impl Ledger {
     /// A ledger over an empty bucket.
@@ -78,20 +91,22 @@ impl Ledger {
 
     /// Starts all workers; they work until the server stops answering.
     pub fn start(&mut self, client: &Client) -> Load {
+        let over = Arc::new(AtomicBool::new(false));
         let tasks = self.workers.drain(..).map(|mut worker| {
-            let (client, bucket) = (client.clone(), self.bucket.clone());
+            let (client, bucket, over) = (client.clone(), self.bucket.clone(), over.clone());
             tokio::spawn(async move {
                 // Whatever ends the work is what the test did to the server.
-                let _ = worker.work(&client, &bucket).await;
+                let _ = worker.work(&client, &bucket, &over).await;
                 worker
             })
         });
-        Load(tasks.collect())
+        let tasks = tasks.collect();
+        Load { tasks, over }
     }
 
     /// Takes the workers back after the server's end.
     pub async fn finish(&mut self, load: Load) {
-        for task in load.0 {
+        for task in load.tasks {
             self.workers.push(task.await.expect("a worker does not panic"));
         }
     }
@@ -125,7 +140,7 @@ impl Ledger {
 }
 
 impl Worker {
-    async fn work(&mut self, client: &Client, bucket: &str) -> io::Result<()> {
+    async fn work(&mut self, client: &Client, bucket: &str, over: &AtomicBool) -> io::Result<()> {
         let mut connection = Connection::open(client.address).await?;
         let keys: Vec<String> = self.entries.keys().cloned().collect();
         loop {
@@ -151,6 +166,10 @@ impl Worker {
                     send(&mut connection, client.object("PUT", bucket, &key).body(body(seed, size))).await?
                 }
             };
+            // Asked after the answer came, so an answer that counts came before.
+            if over.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             entry.acknowledged = content;
             entry.unacknowledged.clear();
             self.acknowledgements += 1;

@@ -1,7 +1,8 @@
 //! File systems of a test's own: a small one in memory that fills up, and one on a loop device whose power can be cut.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// A mounted file system; dropping it unmounts.
 pub struct Mount {
@@ -26,12 +27,21 @@ impl Mount {
         Ok(Mount { path: path.into(), image: Some(image.into()) })
     }
 
-    /// Cuts the power of an ext4: nothing that is not on the disk yet, the journal included, will get there.
-    pub fn cut_power(&self) -> Result<(), String> {
+    /// Gets ready to cut the power of an ext4, so that the cut itself is one system call.
+    pub fn prepare_cut(&self) -> Result<PowerCut, String> {
         // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH; Python spares this crate unsafe code.
         let script = "import fcntl, os, struct, sys\n\
-                      fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
-        run(Command::new("python3").args(["-c", script]).arg(&self.path))
+                      disk = os.open(sys.argv[1], os.O_RDONLY)\n\
+                      print('ready', flush=True)\n\
+                      sys.stdin.readline()\n\
+                      fcntl.ioctl(disk, 0x8004587D, struct.pack('I', 2))";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(&self.path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+        let stdout = process.stdout.take().ok_or("no pipe to read from")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+        Ok(PowerCut(process))
     }
 
     /// Unmounts and mounts again, as after a reboot. Nothing may hold files of it.
@@ -39,6 +49,23 @@ impl Mount {
         let image = self.image.as_ref().ok_or("only an image can be mounted again")?;
         run(Command::new("umount").arg(&self.path))?;
         run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(&self.path))
+    }
+}
+
+/// A power cut that waits for its moment.
+pub struct PowerCut(Child);
+
+impl PowerCut {
+    /// Cuts: nothing that is not on the disk yet, the journal included, will get there. The file system's calls fail
+    /// from then on, but those that are under way may still succeed although what they did is lost.
+    pub fn cut(mut self) -> Result<(), String> {
+        let mut stdin = self.0.stdin.take().ok_or("no pipe to write to")?;
+        stdin.write_all(b"\n").map_err(|error| error.to_string())?;
+        drop(stdin);
+        match self.0.wait().map_err(|error| error.to_string())?.success() {
+            true => Ok(()),
+            false => Err("the ioctl failed".into()),
+        }
     }
 }
 

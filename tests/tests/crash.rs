@@ -78,7 +78,9 @@ async fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
         let before = ledger.acknowledgements();
         let load = ledger.start(&client);
         tokio::time::sleep(Duration::from_millis(200 + random.below(600) as u64)).await;
-        if let Err(reason) = mount.cut_power() {
+        let power = mount.prepare_cut().unwrap();
+        load.stop_counting();
+        if let Err(reason) = power.cut() {
             skip!("the file system cannot be shut down: {reason}");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -203,26 +203,35 @@ async fn multipart_checksums_are_composite_or_of_the_full_object() {
 }
 
 #[tokio::test]
-async fn a_part_shows_its_own_checksum_if_the_objects_is_composite() {
+async fn a_part_shows_its_own_checksum_and_the_type_of_the_objects() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("of-part").await;
     let parts = [body(8, PART_BYTES_MIN), body(9, 100)];
-    for (kind, of_parts) in [
-        ("COMPOSITE", [Some(checksum("CRC32", &parts[0])), Some(checksum("CRC32", &parts[1]))]),
-        ("FULL_OBJECT", [None, None]),
-    ] {
+    for kind in ["COMPOSITE", "FULL_OBJECT"] {
         let (upload, document) = upload_with(&client, &bucket, "CRC32", kind, &parts).await;
         upload.call("POST").body(document).send().await.expect(200);
-        for (number, expected) in ["1", "2"].into_iter().zip(of_parts) {
+        for (number, part) in ["1", "2"].into_iter().zip(&parts) {
             for method in ["GET", "HEAD"] {
                 let call = client.object(method, &bucket, "key").query("partNumber", number);
                 let asked = call.clone().header("x-amz-checksum-mode", "ENABLED").send().await.expect(206);
-                assert_eq!(shown(&asked, "CRC32"), expected, "{method} {kind} part {number}");
+                assert_eq!(shown(&asked, "CRC32"), Some(checksum("CRC32", part)), "{method} {kind} part {number}");
+                assert_eq!(asked.header("x-amz-checksum-type"), Some(kind));
                 assert_eq!(shown(&call.send().await.expect(206), "CRC32"), None, "{method} {kind} part {number}");
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_range_shows_no_checksum() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("of-range").await;
+    client.put(&bucket, "key", "content").await;
+    let call = client.object("GET", &bucket, "key").header("range", "bytes=0-3");
+    let got = call.header("x-amz-checksum-mode", "ENABLED").send().await.expect(206);
+    assert!(got.headers.iter().all(|(name, _)| !name.starts_with("x-amz-checksum-")), "{got:?}");
 }
 
 #[tokio::test]

@@ -112,7 +112,8 @@ async fn of_many_conditional_replacements_one_wins() {
     let mut etag = client.put(&bucket, "key", "first").await.etag();
     for round in 0..4 {
         // Bodies beyond the inline threshold race as well: their files are written before the commit.
-        let body = |writer: usize| format!("by {writer} in {round} ").repeat(if writer % 8 == 0 { 5_000 } else { 1 });
+        let body =
+            |writer: usize| format!("by {writer} in {round} ").repeat(if writer.is_multiple_of(8) { 5_000 } else { 1 });
         let put = |writer| client.object("PUT", &bucket, "key").header("if-match", &etag).body(body(writer));
         let winner = one_winner((0..WRITERS).map(put).collect()).await;
         let got = client.get(&bucket, "key").await.expect(200);

@@ -1,6 +1,5 @@
 //! GetObjectAttributes: what HeadObject and ListParts tell, of a finished object and as far as asked for.
 
-use cairn_storage::object::ObjectChecksum;
 use cairn_storage::ops::{GetObjectParts, ObjectPartsPage};
 use http::header::LAST_MODIFIED;
 use http::{HeaderMap, HeaderName};
@@ -50,7 +49,9 @@ pub(super) async fn get_object_attributes(
         document.value("ETag", object.etag);
     }
     if let Some(checksum) = object.checksum.as_ref().filter(|_| wanted.checksum) {
-        document.element("Checksum", |element| write_checksum(checksum, element));
+        document.element("Checksum", |element| {
+            checksum::into_document(checksum, object.etag.parts_count, element);
+        });
     }
     if let Some(parts_count) = page.parts_count.filter(|_| wanted.parts) {
         document.element("ObjectParts", |element| {
@@ -100,12 +101,6 @@ fn wanted(headers: &HeaderMap) -> Result<Wanted, Failure> {
 /// The count in a header. None if it is absent or empty.
 fn header_count(headers: &HeaderMap, name: &HeaderName, max: usize) -> Result<Option<usize>, Failure> {
     headers::text(headers, name).map(|text| count(name.as_str(), &text, max)).transpose()
-}
-
-/// The checksum as this operation shows it: without the number of parts, which others append to a composite one.
-fn write_checksum(checksum: &ObjectChecksum, element: &mut Document) {
-    element.text(checksum::element(checksum.value.algorithm()), &checksum.value.to_base64());
-    element.text("ChecksumType", checksum.checksum_type().as_str());
 }
 
 fn write_parts(page: &ObjectPartsPage, after: u16, element: &mut Document) {

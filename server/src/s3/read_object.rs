@@ -135,19 +135,19 @@ fn describe(
     Ok(answer)
 }
 
-/// The checksum of what was selected, if there is one: of the whole object, or of a part whose checksum the object's is
-/// made of. As in S3, a part of an object with a checksum of its whole has none, and neither has a range.
+/// The checksum of the bytes that were selected, if there is one: a part's own, or the object's if it is whole. A range has
+/// none. The type is always the object's.
 fn checksum_into_headers(object: &ObjectVersion, selected: &Selected, headers: &mut HeaderMap) {
     let Some(checksum) = &object.checksum else { return };
     match selected.part_checksum {
-        Some(of_part) if checksum.composite => {
+        Some(of_part) => {
             headers.insert(checksum::header(of_part.algorithm()), value(&of_part.to_base64()));
             headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(checksum.checksum_type().as_str()));
         }
-        _ if selected.range == (0..object.size_bytes) => {
+        None if selected.range == (0..object.size_bytes) => {
             checksum::into_headers(checksum, object.etag.parts_count, headers);
         }
-        _ => {}
+        None => {}
     }
 }
 

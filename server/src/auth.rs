@@ -1,9 +1,11 @@
 //! Authentication: who signed a request.
 //!
-//! `s3s` verifies signatures: of headers, of presigned URLs and of each chunk of a chunked body. This module gives it the
-//! secrets, and checks before it what it does not: that a request has one signature and not two, that it is of this
-//! region and of S3, that the host is signed, that a presigned URL lives for at most a week, and that no session token
-//! comes along, because there are none.
+//! `s3s` verifies signatures of version 4: of headers, of presigned URLs and of each chunk of a chunked body. This module
+//! gives it the secrets, and checks before it what it does not: that a request has one signature and not two, that it is
+//! of this region and of S3, that the host is signed, that a presigned URL lives for at most a week, and that no session
+//! token comes along, because there are none. Signatures of version 2, where they are accepted, are verified in [`v2`].
+
+pub mod v2;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::accounts::Accounts;
+use crate::config::SignatureV2;
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::Query;
@@ -25,6 +28,12 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// How long a presigned URL may live (user guide, "Sharing objects with presigned URLs").
 const PRESIGNED_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// How far a request's date may be from ours.
+pub const CLOCK_SKEW_SECONDS_MAX: u32 = 15 * 60;
+
+/// What `x-amz-content-sha256` says of a payload that is not signed.
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
@@ -46,11 +55,17 @@ impl S3Auth for Secrets {
     }
 }
 
-/// Checks everything about a request's signature but the signature.
+/// Checks everything about a request's signature but the signature. The answer is where a signature of version 2 is, which
+/// remains to be verified by [`v2::verify`]; any other is left to `s3s`.
 ///
 /// # Errors
 /// The code that S3 gives each fault. A request without any signature passes: it is anonymous.
-pub fn check(headers: &HeaderMap, query: &Query, region: &str) -> Result<(), Failure> {
+pub fn check(
+    headers: &HeaderMap,
+    query: &Query,
+    region: &str,
+    accepted: SignatureV2,
+) -> Result<Option<v2::Form>, Failure> {
     if headers.contains_key(SECURITY_TOKEN) || query.has("X-Amz-Security-Token") {
         return Err(S3ErrorCode::InvalidToken.into());
     }
@@ -65,24 +80,27 @@ pub fn check(headers: &HeaderMap, query: &Query, region: &str) -> Result<(), Fai
         ));
     }
     if version_2 {
-        return Err(signature_version_2());
+        return accept_version_2(v2::Form::Query, accepted);
     }
     if version_4 {
-        return check_presigned(query, region);
+        return check_presigned(query, region).map(|()| None);
     }
     if in_header {
-        return check_header(headers, region);
+        return check_header(headers, region, accepted);
     }
-    Ok(())
+    Ok(None)
 }
 
-fn signature_version_2() -> Failure {
-    Failure::invalid_request(
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-    )
+fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
+    match (accepted, form) {
+        (SignatureV2::All, _) | (SignatureV2::Query, v2::Form::Query) => Ok(Some(form)),
+        (SignatureV2::Off, _) | (SignatureV2::Query, v2::Form::Header) => Err(Failure::invalid_request(
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        )),
+    }
 }
 
-fn check_header(headers: &HeaderMap, region: &str) -> Result<(), Failure> {
+fn check_header(headers: &HeaderMap, region: &str, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let text = values.next().map(headers::text_of).unwrap_or_default();
     if values.next().is_some() {
@@ -93,7 +111,7 @@ fn check_header(headers: &HeaderMap, region: &str) -> Result<(), Failure> {
     }
     let (algorithm, fields) = text.split_once(' ').unwrap_or((&text, ""));
     if algorithm == "AWS" {
-        return Err(signature_version_2());
+        return accept_version_2(v2::Form::Header, accepted);
     }
     if algorithm != ALGORITHM {
         return Err(Failure::invalid_argument("Authorization", algorithm, "Unsupported Authorization Type"));
@@ -107,7 +125,7 @@ fn check_header(headers: &HeaderMap, region: &str) -> Result<(), Failure> {
         return Err(header_malformed("the Credential, SignedHeaders and Signature fields are required"));
     };
     match check_scope(credential, region) {
-        Ok(()) => check_host_is_signed(signed_headers),
+        Ok(()) => check_host_is_signed(signed_headers).map(|()| None),
         Err(ScopeError::Region) => {
             Err(header_malformed(&format!("the region is wrong; expecting '{region}'")).field("Region", region))
         }
@@ -219,13 +237,18 @@ mod tests {
 
     const SCOPE: &str = "AK/20260101/us-east-1/s3/aws4_request";
 
-    fn code(authorization: &[&str], query: &str) -> String {
+    fn checked(authorization: &[&str], query: &str, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
         let mut headers = HeaderMap::new();
         for value in authorization {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        match check(&headers, &Query::parse(Some(query)).unwrap(), "us-east-1") {
-            Ok(()) => "ok".to_owned(),
+        check(&headers, &Query::parse(Some(query)).unwrap(), "us-east-1", accepted)
+    }
+
+    fn code(authorization: &[&str], query: &str) -> String {
+        match checked(authorization, query, SignatureV2::Off) {
+            Ok(None) => "ok".to_owned(),
+            Ok(Some(form)) => format!("{form:?}"),
             Err(failure) => failure.code().to_owned(),
         }
     }
@@ -287,9 +310,24 @@ mod tests {
     }
 
     #[test]
-    fn only_one_signature_is_allowed_and_none_of_version_2() {
+    fn only_one_signature_is_allowed() {
+        let version_2 = "AWSAccessKeyId=AK&Expires=1&Signature=x";
         assert_eq!(code(&[&header(SCOPE, "host")], &presigned("", "")), "InvalidArgument");
-        assert_eq!(code(&[], "AWSAccessKeyId=AK&Expires=1&Signature=x"), "InvalidRequest");
+        assert_eq!(code(&[&header(SCOPE, "host")], version_2), "InvalidArgument");
+        assert_eq!(code(&["AWS AK:x"], "Signature=x"), "InvalidArgument");
+        assert_eq!(code(&[], &format!("{version_2}&{}", presigned("", ""))), "InvalidArgument");
+    }
+
+    #[test]
+    fn the_setting_says_where_version_2_is_accepted() {
+        let query = |accepted| checked(&[], "AWSAccessKeyId=AK&Expires=1&Signature=x", accepted);
+        let header = |accepted| checked(&["AWS AK:x"], "", accepted);
+        assert_eq!(query(SignatureV2::Off).unwrap_err().code(), "InvalidRequest");
+        assert_eq!(header(SignatureV2::Off).unwrap_err().code(), "InvalidRequest");
+        assert_eq!(query(SignatureV2::Query).unwrap(), Some(v2::Form::Query));
+        assert_eq!(header(SignatureV2::Query).unwrap_err().code(), "InvalidRequest");
+        assert_eq!(query(SignatureV2::All).unwrap(), Some(v2::Form::Query));
+        assert_eq!(header(SignatureV2::All).unwrap(), Some(v2::Form::Header));
     }
 
     #[test]
@@ -297,7 +335,8 @@ mod tests {
         assert_eq!(code(&[], "X-Amz-Security-Token=t"), "InvalidToken");
         let mut headers = HeaderMap::new();
         headers.insert(SECURITY_TOKEN, HeaderValue::from_static("t"));
-        assert_eq!(check(&headers, &Query::default(), "us-east-1").unwrap_err().code(), "InvalidToken");
+        let refused = check(&headers, &Query::default(), "us-east-1", SignatureV2::All);
+        assert_eq!(refused.unwrap_err().code(), "InvalidToken");
     }
 
     #[test]

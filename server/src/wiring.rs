@@ -134,6 +134,7 @@ async fn start(
     };
     let settings = GateSettings {
         domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+        signature_v2: config.s3.signature_v2,
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
     let gate = Gate::new(edge, settings, metrics.clone(), store.entropy().clone())?;

@@ -93,7 +93,7 @@ pub struct S3 {
 pub enum SignatureV2 {
     /// Nowhere.
     Off,
-    /// In presigned URLs and POST forms.
+    /// In presigned URLs.
     Query,
     /// Also in the Authorization header.
     All,

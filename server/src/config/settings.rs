@@ -35,10 +35,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("region", r#""us-east-1""#, "The region that signatures name"),
     setting("s3.listen", r#""127.0.0.1:9000""#, "Where S3 requests are answered"),
     setting("s3.domains", "[]", "BUCKET.<domain> addresses a bucket; other hosts are path style"),
-    planned(
+    setting(
         "s3.signature_v2",
         r#""query""#,
-        "Where signature version 2 is accepted: off, query (presigned URLs, POST forms) or all",
+        "Where signature version 2 is accepted: off, query (presigned URLs) or all (also the Authorization header)",
     ),
     planned("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
     setting("ops.listen", r#""127.0.0.1:9001""#, "Where health and metrics are answered"),

@@ -2,7 +2,7 @@
 //!
 //! In order: an id, a place among the requests in flight (or 503 at once: nothing waits), the bucket and key that path and
 //! host name, the operation on the allow-list, the headers that cannot be honoured, what of the signature `s3s` does not
-//! check. Then `s3s` verifies the signature and calls the operation. On the way out: errors become documents, an unread
+//! check, and a signature of version 2. Then `s3s` verifies one of version 4 and calls the operation. On the way out: errors become documents, an unread
 //! body is dealt with, and the answer gets its ids and, when it has been sent, its line in the log.
 
 pub mod answer;
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_storage::clock::Entropy;
+use cairn_storage::clock::{Clock, Entropy};
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
@@ -27,7 +27,9 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::sync::Semaphore;
 
-use crate::auth::{self, Secrets};
+use crate::accounts::Accounts;
+use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Secrets, v2};
+use crate::config::SignatureV2;
 use crate::metrics::Metrics;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, COPY_SOURCE};
@@ -41,9 +43,6 @@ use routes::Operation;
 /// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
 const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;
 
-/// How far a request's date may be from ours.
-const CLOCK_SKEW_SECONDS_MAX: u32 = 15 * 60;
-
 /// What the gate found out about a request, for the operation.
 #[derive(Clone, Debug)]
 pub struct Routed {
@@ -53,6 +52,8 @@ pub struct Routed {
     pub target: Target,
     /// Its query.
     pub query: Query,
+    /// The access key of a signature that the gate has verified; None leaves the signature to `s3s`.
+    pub signer: Option<String>,
 }
 
 /// What the gate is told.
@@ -60,6 +61,8 @@ pub struct Routed {
 pub struct GateSettings {
     /// `BUCKET.<domain>` addresses a bucket.
     pub domains: Vec<String>,
+    /// Where signature version 2 is accepted.
+    pub signature_v2: SignatureV2,
     /// Requests being worked on at the same time.
     pub requests_in_flight_max: usize,
 }
@@ -72,6 +75,9 @@ struct Inner {
     service: S3Service,
     region: String,
     domains: Vec<String>,
+    signature_v2: SignatureV2,
+    accounts: Arc<Accounts>,
+    clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     ids: RequestIds,
     metrics: Arc<Metrics>,
@@ -107,12 +113,17 @@ impl Gate {
         config.unsigned_amz_header_allowlist = vec![headers::DATE.as_str().to_owned()];
         let mut builder = S3ServiceBuilder::new(NoTypedOperations);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        builder.set_auth(Secrets(Arc::clone(&edge.accounts)));
+        let accounts = Arc::clone(&edge.accounts);
+        let clock = Arc::clone(edge.store.clock());
+        builder.set_auth(Secrets(Arc::clone(&accounts)));
         builder.set_route(edge);
         Ok(Self(Arc::new(Inner {
             service: builder.build(),
             region,
             domains: settings.domains,
+            signature_v2: settings.signature_v2,
+            accounts,
+            clock,
             in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
             ids: RequestIds::new(entropy),
             metrics,
@@ -155,7 +166,7 @@ impl Gate {
 }
 
 impl Inner {
-    /// Everything that is checked before the signature.
+    /// Everything that is checked before `s3s` is asked.
     fn admit(&self, parts: &mut Parts, record: &mut Record) -> Result<Routed, Failure> {
         let permit = Arc::clone(&self.in_flight).try_acquire_owned();
         record.permit = Some(permit.map_err(|_| {
@@ -164,14 +175,34 @@ impl Inner {
         })?);
         let query = Query::parse(parts.uri.query())?;
         let host = headers::text(&parts.headers, &HOST).unwrap_or_default();
-        let target = target::of_path(parts.uri.path(), target::bucket_of_host(&host, &self.domains))?;
+        let host_bucket = target::bucket_of_host(&host, &self.domains);
+        let target = target::of_path(parts.uri.path(), host_bucket.clone())?;
         refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
         refused_headers::check(operation, &parts.headers)?;
-        auth::check(&parts.headers, &query, &self.region)?;
+        let version_2 = auth::check(&parts.headers, &query, &self.region, self.signature_v2)?;
+        let signer = match version_2 {
+            Some(form) => Some(self.verify_v2(form, parts, &query, host_bucket.as_deref())?),
+            None => None,
+        };
         auth::complete_date(&mut parts.headers);
-        Ok(Routed { operation, target, query })
+        Ok(Routed { operation, target, query, signer })
+    }
+
+    /// Verifies a signature of version 2 and takes it out of the request. The answer is its access key.
+    fn verify_v2(
+        &self,
+        form: v2::Form,
+        parts: &mut Parts,
+        query: &Query,
+        host_bucket: Option<&str>,
+    ) -> Result<String, Failure> {
+        let (method, path, headers) = (&parts.method, parts.uri.path(), &parts.headers);
+        let head = v2::SignedHead { method, path, host_bucket, query, headers };
+        let signer = v2::verify(&head, form, &self.accounts, self.clock.now())?;
+        v2::remove(parts)?;
+        Ok(signer)
     }
 
     /// Has the signature verified and the operation done.

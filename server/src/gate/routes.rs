@@ -115,7 +115,7 @@ const SUB_RESOURCES: &[&str] = &[
     "website",
 ];
 
-/// Parameters without a value that choose nothing: SDKs and tools send some of them empty.
+/// Parameters that choose nothing, with a value or without: SDKs and tools send some of them empty.
 const PLAIN_PARAMETERS: &[&str] = &[
     "bucket-region",
     "continuation-token",
@@ -215,11 +215,16 @@ fn sub_resources(query: &Query) -> Vec<String> {
     names
 }
 
+/// Whether a parameter is one of those that say what a listing shows, and choose no operation.
+pub fn chooses_nothing(name: &str) -> bool {
+    PLAIN_PARAMETERS.contains(&name)
+}
+
 fn chooses(name: &str, value: &str) -> bool {
     if SUB_RESOURCES.contains(&name) {
         return true;
     }
-    let known_plain = PLAIN_PARAMETERS.contains(&name) || name.starts_with("response-") || is_of_signature(name);
+    let known_plain = chooses_nothing(name) || name.starts_with("response-") || is_of_signature(name);
     value.is_empty() && !known_plain
 }
 

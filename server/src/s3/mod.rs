@@ -117,7 +117,8 @@ impl Edge {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let routed: Routed =
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
-        let access_key = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let access_key = routed.signer.as_deref().or(verified_by_s3s);
         let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers)?;
         let request = Request {
             path: request.uri.path().to_owned(),

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use crate::harness::DOMAIN;
+use crate::sigv2;
 use crate::sigv4::{self, Chunking, Credentials, Head, Signer};
 use crate::wire::{Reply, Wire};
 
@@ -28,6 +30,8 @@ pub struct Client {
 enum Auth {
     Header,
     Presigned { expires_seconds: i64 },
+    PresignedV2 { expires: String },
+    HeaderV2,
     Anonymous,
 }
 
@@ -51,6 +55,7 @@ pub struct Call {
     time: Option<OffsetDateTime>,
     region: String,
     service: String,
+    host_bucket: Option<String>,
 }
 
 impl Client {
@@ -65,6 +70,7 @@ impl Client {
             time: None,
             region: REGION.into(),
             service: "s3".into(),
+            host_bucket: None,
         }
     }
 
@@ -161,6 +167,24 @@ impl Call {
         self
     }
 
+    /// Signs in the query string with version 2; `expires` is in seconds since the epoch.
+    pub fn presigned_v2(mut self, expires: impl ToString) -> Call {
+        self.auth = Auth::PresignedV2 { expires: expires.to_string() };
+        self
+    }
+
+    /// Signs in the header with version 2. The call must have a `Date` or an `x-amz-date`.
+    pub fn header_v2(mut self) -> Call {
+        self.auth = Auth::HeaderV2;
+        self
+    }
+
+    /// Addresses a bucket by its host; the path is then the key's alone.
+    pub fn host_bucket(mut self, bucket: &str) -> Call {
+        self.host_bucket = Some(bucket.into());
+        self
+    }
+
     /// Leaves the body out of the signature.
     pub fn unsigned_payload(mut self) -> Call {
         self.payload = Payload::Unsigned;
@@ -212,11 +236,18 @@ impl Call {
     pub fn build_pieces(mut self) -> (Wire, Vec<Vec<u8>>) {
         let now = self.time.unwrap_or_else(OffsetDateTime::now_utc);
         let signer = Signer::for_service(&self.client.credentials, &self.region, &self.service, now);
-        self.head.headers.insert(0, ("host".into(), self.client.address.to_string()));
+        let host = match &self.host_bucket {
+            Some(bucket) => format!("{bucket}.{DOMAIN}:{}", self.client.address.port()),
+            None => self.client.address.to_string(),
+        };
+        self.head.headers.insert(0, ("host".into(), host));
+        let (credentials, host_bucket) = (&self.client.credentials, self.host_bucket.as_deref());
         let mut pieces = Vec::new();
         match self.auth {
             Auth::Anonymous => {}
             Auth::Presigned { expires_seconds } => signer.presign(&mut self.head, expires_seconds),
+            Auth::PresignedV2 { expires } => sigv2::presign(&mut self.head, credentials, host_bucket, &expires),
+            Auth::HeaderV2 => sigv2::sign_header(&mut self.head, credentials, host_bucket),
             Auth::Header => match &self.payload {
                 Payload::Hashed => {
                     signer.sign_header(&mut self.head, &sigv4::sha256_hex(&self.body));

@@ -17,6 +17,9 @@ use tempfile::TempDir;
 use crate::client::{Client, REGION};
 use crate::sigv4::Credentials;
 
+/// Hosts below it name a bucket.
+pub const DOMAIN: &str = "s3.localhost";
+
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -31,6 +34,8 @@ pub struct Config {
     pub free_space_floor_bytes: u64,
     /// The size of the ballast file.
     pub ballast_bytes: u64,
+    /// The setting `s3.signature_v2`; `None` leaves the default.
+    pub signature_v2: Option<&'static str>,
     /// More lines for the section `[limits]`.
     pub limits: Vec<(&'static str, u64)>,
     /// The data directory, if not one of the harness's own.
@@ -45,6 +50,7 @@ impl Default for Config {
             inline_threshold_bytes: None,
             free_space_floor_bytes: 64 * MIB,
             ballast_bytes: MIB,
+            signature_v2: None,
             limits: vec![],
             data_dir: None,
             accounts: true,
@@ -263,9 +269,11 @@ impl Cairn {
     }
 
     fn config_text(&self) -> String {
-        let Config { inline_threshold_bytes, free_space_floor_bytes, ballast_bytes, limits, .. } = &self.config;
+        let Config { inline_threshold_bytes, free_space_floor_bytes, ballast_bytes, signature_v2, limits, .. } =
+            &self.config;
+        let signature_v2 = signature_v2.map(|value| format!("signature_v2 = {value:?}\n")).unwrap_or_default();
         let mut text = format!(
-            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\n\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
+            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\ndomains = [{DOMAIN:?}]\n{signature_v2}\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
              free_space_floor_bytes = {free_space_floor_bytes}\nballast_bytes = {ballast_bytes}\n",
             self.data_dir(),
             self.s3,

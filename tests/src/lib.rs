@@ -1,5 +1,5 @@
 //! What the end-to-end tests and the bench share: a harness that runs the real `cairn` binary over a temporary data
-//! directory, an S3 client that can also send what no client should, and an independent SigV4 signer.
+//! directory, an S3 client that can also send what no client should, and independent signers.
 //!
 //! Nothing here links the server's crates: the tests know Cairn as its clients and operators do. A failure of the
 //! harness itself panics, which fails the test that asked for it.
@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod mount;
 pub mod multipart;
 pub mod random;
+pub mod sigv2;
 pub mod sigv4;
 pub mod skip;
 pub mod strace;

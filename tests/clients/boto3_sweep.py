@@ -120,6 +120,35 @@ def presigned():
         expect_equal(error.code, 403, "a changed URL")
 
 
+def presigned_v2():
+    s3, name = bucket("boto-presigned-v2")
+    # Version 2 is what boto3 presigns with in us-east-1 unless it is told otherwise.
+    config = Config(s3={"addressing_style": "path"})
+    presigner = boto3.client("s3", endpoint_url=ENDPOINT, config=config, region_name="us-east-1")
+    params = {"Bucket": name, "Key": "a b/ü+"}
+    put = presigner.generate_presigned_url("put_object", Params={**params, "ContentType": "text/x"}, ExpiresIn=60)
+    assert "AWSAccessKeyId=" in put, put
+    request = urllib.request.Request(put, data=b"by url", method="PUT", headers={"Content-Type": "text/x"})
+    urllib.request.urlopen(request).read()
+    get = presigner.generate_presigned_url(
+        "get_object", Params={**params, "ResponseContentDisposition": 'attachment; filename="a b"'}, ExpiresIn=60
+    )
+    with urllib.request.urlopen(get) as answer:
+        expect_equal(answer.read(), b"by url", "the object")
+        expect_equal(answer.headers["Content-Disposition"], 'attachment; filename="a b"', "disposition")
+    head = presigner.generate_presigned_url("head_object", Params=params, ExpiresIn=60)
+    urllib.request.urlopen(urllib.request.Request(head, method="HEAD")).read()
+    for changed in [get.replace("a%20b/", "other/"), get + "&versionId=null", get + "&attributes", get + "&x=y"]:
+        try:
+            urllib.request.urlopen(changed)
+            raise AssertionError(f"a changed URL passed: {changed}")
+        except urllib.error.HTTPError as error:
+            assert error.code in (403, 501), error.code
+    delete = presigner.generate_presigned_url("delete_object", Params=params, ExpiresIn=60)
+    urllib.request.urlopen(urllib.request.Request(delete, method="DELETE")).read()
+    expect_error("NoSuchKey", s3.get_object, **params)
+
+
 def checksums():
     s3, name = bucket("boto-checksums")
     data = content(5, 6 * MIB)

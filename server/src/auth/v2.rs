@@ -115,7 +115,7 @@ struct Claim {
 /// # Errors
 /// The code that S3 gives each fault; `AccessDenied` for a parameter that the signature does not cover.
 pub fn verify(head: &SignedHead<'_>, form: Form, accounts: &Accounts, now: Timestamp) -> Result<String, Failure> {
-    check_parameters(head.query, form)?;
+    check_parameters(head, form)?;
     check_headers(head.headers)?;
     let claim = match form {
         Form::Query => claim_of_query(head.query, now)?,
@@ -146,16 +146,17 @@ pub fn remove(parts: &mut Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_parameters(query: &Query, form: Form) -> Result<(), Failure> {
-    for (index, (name, value)) in query.iter().enumerate() {
+fn check_parameters(head: &SignedHead<'_>, form: Form) -> Result<(), Failure> {
+    for (index, (name, value)) in head.query.iter().enumerate() {
         let is_signed = SIGNED_PARAMETERS.contains(&name);
-        let is_own = form == Form::Query && OWN_PARAMETERS.contains(&name);
+        let is_own =
+            form == Form::Query && (OWN_PARAMETERS.contains(&name) || repeats_signed_header(head.headers, name, value));
         // A header's signature is used by who made it, and clients list with it; what a listing shows is not signed.
         let may_be_unsigned = form == Form::Header && routes::chooses_nothing(name);
         if !(is_signed || is_own || may_be_unsigned) {
             return Err(denied("A query parameter is not covered by a signature of version 2."));
         }
-        if query.iter().take(index).any(|(earlier, _)| earlier == name) {
+        if head.query.iter().take(index).any(|(earlier, _)| earlier == name) {
             return Err(denied("A query parameter is repeated."));
         }
         if is_signed && reads_as_several(value) {
@@ -163,6 +164,16 @@ fn check_parameters(query: &Query, form: Form) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// boto3 repeats in a URL which headers it signed; they count only as headers.
+fn repeats_signed_header(headers: &HeaderMap, name: &str, value: &str) -> bool {
+    is_signed_header(name) && headers.get(name).is_some_and(|header| header.as_bytes() == value.as_bytes())
+}
+
+/// Whether a signature covers this header, by its name in lower case. The date is covered in the header form.
+fn is_signed_header(name: &str) -> bool {
+    [CONTENT_MD5.as_str(), CONTENT_TYPE.as_str()].contains(&name) || name.starts_with(AMZ_PREFIX)
 }
 
 /// Values are signed as they are after decoding: `a=1%26acl` and `a=1&acl` have one signature.
@@ -175,7 +186,7 @@ fn reads_as_several(value: &str) -> bool {
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
     for name in headers.keys() {
-        let is_signed = [CONTENT_MD5, CONTENT_TYPE, DATE].contains(name) || name.as_str().starts_with(AMZ_PREFIX);
+        let is_signed = is_signed_header(name.as_str()) || *name == DATE;
         // The values of user metadata are joined with commas by the signature and by the store alike.
         let may_repeat = name.as_str().starts_with(USER_METADATA_PREFIX);
         if is_signed && !may_repeat && headers.get_all(name).iter().nth(1).is_some() {

@@ -211,6 +211,15 @@ fn a_parameter_that_the_signature_does_not_cover_is_refused() {
 }
 
 #[test]
+fn a_parameter_may_repeat_a_header_that_is_signed() {
+    let url = get().header("content-type", "text/x").header("x-amz-meta-a", "b").presigned(LATER);
+    url.clone().query("content-type=text%2Fx&x-amz-meta-a=b").expect(Form::Query, "ok");
+    for other in ["content-type=text%2Fy", "x-amz-meta-a=c", "x-amz-meta-b=b", "X-Amz-Meta-A=b", "content-md5=x"] {
+        url.clone().query(other).expect(Form::Query, "AccessDenied");
+    }
+}
+
+#[test]
 fn only_a_listing_has_parameters_besides_those_that_a_header_signs() {
     let signed = || get().header("date", DATE_TEXT).signed();
     signed().query("prefix=a&delimiter=/&list-type=2&max-keys=1").expect(Form::Header, "ok");

@@ -12,6 +12,9 @@ use crate::record::Record;
 
 use super::Upload;
 
+/// How many completed uploads, which are kept for a day, one page passes over. A page that meets so many ends early.
+const COMPLETED_ROWS_MAX: usize = 10_000;
+
 /// What to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListUploads {
@@ -88,9 +91,15 @@ fn page(view: &dyn View, list: &ListUploads) -> Result<UploadsPage, IndexError> 
         return Ok(page);
     }
     let mut cursor = view.cursor(Family::Upload, start(list))?;
+    let mut completed = 0;
     while let Some((row_key, _, value)) = cursor.row() {
         let record = UploadRecord::from_value(value)?;
         if record.state != UploadState::Open {
+            completed += 1;
+            if completed == COMPLETED_ROWS_MAX {
+                page.next = upload::parse_key(row_key).map(|(key, id)| (key.as_str().to_owned(), Some(id)));
+                break;
+            }
             cursor.advance()?;
             continue;
         }

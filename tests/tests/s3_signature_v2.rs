@@ -208,15 +208,17 @@ fn valid_requests(client: &Client, bucket: &str) -> Vec<Wire> {
     urls.into_iter().chain(calls().map(|call| in_header(call).build())).collect()
 }
 
+type Values = BTreeMap<String, Vec<String>>;
+
 /// What of a request the signature covers, as the server reads it.
-fn meaning(wire: &Wire) -> (String, String, BTreeMap<String, Vec<String>>, BTreeMap<String, Vec<String>>) {
+fn meaning(wire: &Wire) -> (String, String, Values, Values) {
     let (path, query) = wire.target.split_once('?').unwrap_or((&wire.target, ""));
-    let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut parameters: Values = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         parameters.entry(form_decode(name)).or_default().push(form_decode(value));
     }
-    let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut headers: Values = BTreeMap::new();
     for (name, value) in wire.headers.iter().filter(|(name, _)| name != "host") {
         headers.entry(name.to_ascii_lowercase()).or_default().push(value.trim().to_owned());
     }

@@ -8,7 +8,8 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -363,15 +364,19 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// A port that nobody listens on. It is below the range from which the system takes ports for outgoing connections, so
-/// that a restarted server finds it free again.
+/// A port that nobody listens on and that no other server of this process was given. It is below the range from which the
+/// system takes ports for outgoing connections, so that a restarted server finds it free again.
 fn free_address() -> SocketAddr {
-    let mut seed = [0; 8];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).expect("randomness");
-    let mut random = crate::Random::new(u64::from_le_bytes(seed));
+    const FIRST: usize = 10_000;
+    const COUNT: usize = 22_000;
+    static NEXT: LazyLock<AtomicUsize> = LazyLock::new(|| {
+        let mut seed = [0; 8];
+        File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).expect("randomness");
+        AtomicUsize::new(crate::Random::new(u64::from_le_bytes(seed)).below(COUNT))
+    });
     loop {
-        let port = 10_000 + random.below(22_000) as u16;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
         if TcpListener::bind(address).is_ok() {
             return address;
         }

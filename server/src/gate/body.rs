@@ -47,8 +47,6 @@ pub struct BodyHandle<B>(Arc<Mutex<State<B>>>);
 struct State<B> {
     body: B,
     received_bytes: u64,
-    /// Somebody asked for bytes, so a client that waits for "100 Continue" has got it.
-    asked: bool,
     /// The end, or an error, has come.
     ended: bool,
     waits_for_continue: bool,
@@ -61,7 +59,6 @@ pub fn share<B>(body: B, headers: &HeaderMap) -> (SharedBody<B>, BodyHandle<B>) 
     let state = Arc::new(Mutex::new(State {
         body,
         received_bytes: 0,
-        asked: false,
         ended: false,
         waits_for_continue: headers.contains_key(EXPECT),
         chunks: chunked.then(LastChunk::default),
@@ -100,7 +97,6 @@ where
         if self.ended {
             return Poll::Ready(None);
         }
-        self.asked = true;
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -137,11 +133,13 @@ where
         {
             let mut state = self.0.lock();
             state.chunks = None;
+            // A client that waited for "100 Continue" and got its answer instead does not expect another one on this
+            // connection: botocore would take the next answer's status for this one's. An empty body is never asked for.
+            if state.waits_for_continue && state.received_bytes == 0 {
+                return false;
+            }
             if state.ended || state.body.is_end_stream() {
                 return true;
-            }
-            if state.waits_for_continue && !state.asked {
-                return false;
             }
         }
         let limit_bytes = self.received_bytes() + DRAIN_BYTES_MAX;

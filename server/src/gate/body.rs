@@ -271,4 +271,16 @@ mod tests {
         assert!(!handle.finish().await);
         assert_eq!(handle.received_bytes(), 0);
     }
+
+    #[tokio::test]
+    async fn a_client_that_waits_with_an_empty_body_gets_no_second_answer_on_the_connection() {
+        let mut headers = HeaderMap::new();
+        let (_, handle) = share(Full::new(Bytes::new()), &headers);
+        assert!(handle.finish().await);
+
+        headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        let (mut shared, handle) = share(Full::new(Bytes::new()), &headers);
+        assert!(shared.frame().await.is_none());
+        assert!(!handle.finish().await);
+    }
 }

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use cairn_tests::{Cairn, Config};
 
-const USAGE: &str = "bench [--seconds N] [--only put|get|list] [--size BYTES] [--connections N] [--list-keys N] [--data-dir DIR]\n\
+const USAGE: &str = "bench [--seconds N] [--only put|get|list] [--size BYTES] [--connections N] [--list-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
      --only         one operation\n\
      --size         one object size\n\
      --connections  one number of connections\n\
      --list-keys    how many keys the listing goes over (default 100000)\n\
+     --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 
 /// What was asked for on the command line.
@@ -31,13 +32,21 @@ pub struct Options {
     size: Option<usize>,
     connections: Option<usize>,
     list_keys: usize,
+    inline_threshold_bytes: Option<u64>,
     data_dir: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options =
-            Options { seconds: 3, only: None, size: None, connections: None, list_keys: 100_000, data_dir: None };
+        let mut options = Options {
+            seconds: 3,
+            only: None,
+            size: None,
+            connections: None,
+            list_keys: 100_000,
+            inline_threshold_bytes: None,
+            data_dir: None,
+        };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or(format!("{name} needs a value"))?;
             let number = || value.parse::<usize>().map_err(|_| format!("{name}: {value} is not a number"));
@@ -47,6 +56,7 @@ impl Options {
                 "--size" => options.size = Some(number()?),
                 "--connections" => options.connections = Some(number()?.max(1)),
                 "--list-keys" => options.list_keys = number()?,
+                "--inline-threshold" => options.inline_threshold_bytes = Some(number()? as u64),
                 "--data-dir" => options.data_dir = Some(value.into()),
                 _ => return Err(format!("{name} {value}: unknown")),
             }
@@ -84,7 +94,11 @@ fn main() -> std::process::ExitCode {
 }
 
 async fn run(options: &Options) {
-    let cairn = Cairn::start(Config { data_dir: options.data_dir.clone(), ..Config::default() });
+    let cairn = Cairn::start(Config {
+        data_dir: options.data_dir.clone(),
+        inline_threshold_bytes: options.inline_threshold_bytes,
+        ..Config::default()
+    });
     let floor = floor::Floor::start(cairn.scratch_dir());
     println!("server: {}", cairn_tests::harness::binary().display());
     println!("data:   {}", cairn.data_dir().display());

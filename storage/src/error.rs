@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::id::AccountId;
+use crate::object::ReturnedVersion;
 
 /// Why an operation did not happen. No variant carries a secret or file contents.
 #[derive(Debug, Error)]
@@ -29,14 +30,23 @@ pub enum StorageError {
     #[error("the key does not exist")]
     NoSuchKey {
         /// The newest version is a delete marker.
-        delete_marker: Option<crate::id::VersionId>,
+        delete_marker: Option<ReturnedVersion>,
     },
     /// The version does not exist.
     #[error("the version does not exist")]
     NoSuchVersion,
     /// The named version is a delete marker, which has no content.
     #[error("the version is a delete marker")]
-    IsDeleteMarker(crate::id::VersionId),
+    IsDeleteMarker(ReturnedVersion),
+    /// The caller may not use the version that was found.
+    #[error("the caller may not use this version")]
+    NotPermitted,
+    /// The bucket's state forbids it.
+    #[error("{what}")]
+    InvalidBucketState {
+        /// The state, for people.
+        what: &'static str,
+    },
     /// No open upload has this id under this key.
     #[error("the multipart upload does not exist")]
     NoSuchUpload,

@@ -17,6 +17,7 @@ pub mod object;
 pub mod observe;
 pub mod ops;
 pub mod record;
+pub mod settings;
 pub mod space;
 
 pub use error::StorageError;

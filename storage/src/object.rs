@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ContentId, VersionId};
+use crate::settings::ObjectSettings;
 
 /// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
 pub const KEY_BYTES_MAX: usize = 1_024;
@@ -247,6 +248,52 @@ pub struct ObjectVersion {
     /// Headers and user metadata.
     #[n(9)]
     pub attributes: ObjectAttributes,
+    /// What may change.
+    #[n(10)]
+    #[cbor(default)]
+    pub settings: ObjectSettings,
+}
+
+/// A version id as S3 shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnedVersion {
+    /// `null`.
+    Null,
+    /// An id.
+    Id(VersionId),
+}
+
+impl ReturnedVersion {
+    /// How S3 shows this version.
+    #[must_use]
+    pub fn of(is_null: bool, id: VersionId) -> Self {
+        if is_null { Self::Null } else { Self::Id(id) }
+    }
+}
+
+impl fmt::Display for ReturnedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Id(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl ObjectVersion {
+    /// Its id as S3 shows it.
+    #[must_use]
+    pub fn shown(&self) -> ReturnedVersion {
+        ReturnedVersion::of(self.is_null, self.version_id)
+    }
+}
+
+impl DeleteMarker {
+    /// Its id as S3 shows it.
+    #[must_use]
+    pub fn shown(&self) -> ReturnedVersion {
+        ReturnedVersion::of(self.is_null, self.version_id)
+    }
 }
 
 /// A delete marker.

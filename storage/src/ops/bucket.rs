@@ -11,7 +11,7 @@ use std::fmt;
 use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
-use crate::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
+use crate::index::family::bucket::{self, BucketRecord, BucketState, DefaultRetention, ObjectOwnership, Versioning};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
 use crate::record::Record;
@@ -80,6 +80,12 @@ pub struct Bucket {
     pub versioning: Versioning,
     /// Object lock is enabled.
     pub object_lock: bool,
+    /// How long new versions are kept that ask for nothing else.
+    pub default_retention: Option<DefaultRetention>,
+    /// Who owns what is written.
+    pub ownership: ObjectOwnership,
+    /// Requests of others must say that they pay.
+    pub requester_pays: bool,
 }
 
 /// A bucket to create.
@@ -93,6 +99,8 @@ pub struct NewBucket {
     pub region: String,
     /// Enable object lock (and with it versioning).
     pub object_lock: bool,
+    /// Who owns what is written.
+    pub ownership: ObjectOwnership,
 }
 
 /// Which of an account's buckets to list.
@@ -150,6 +158,7 @@ impl Store {
             state: EntryState::Creating,
             region: new.region,
             object_lock: new.object_lock,
+            ownership: new.ownership,
         };
         // Stops: create x create of the same name.
         if !self.put_entry(name, taken, &entry).await? {
@@ -186,6 +195,9 @@ impl Store {
             state: BucketState::Active,
             versioning: if entry.object_lock { Versioning::Enabled } else { Versioning::Unversioned },
             object_lock: entry.object_lock,
+            default_retention: None,
+            ownership: entry.ownership,
+            requester_pays: false,
         };
         let mut batch = Batch::new();
         // Stops: recovery writing over a row that the creation it completes had written already.
@@ -219,6 +231,9 @@ impl Store {
             region: seen.record.region,
             versioning: seen.record.versioning,
             object_lock: seen.record.object_lock,
+            default_retention: seen.record.default_retention,
+            ownership: seen.record.ownership,
+            requester_pays: seen.record.requester_pays,
         })
     }
 

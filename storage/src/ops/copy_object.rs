@@ -9,10 +9,13 @@ use crate::StorageError;
 use crate::id::AccountId;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
 
+use crate::settings::{ObjectSettings, Tag};
+
 use super::ingest::{Body, BodyError, DeclaredChecksum, Destination};
 use super::put_object::NewObject;
 use super::{
-    Bucket, GetObject, ObjectBody, PUT_BYTES_MAX, ReadConditions, Select, Store, VersionSelector, WriteConditions,
+    Bucket, GetObject, ObjectBody, PUT_BYTES_MAX, Permit, ReadConditions, Select, Store, VersionSelector,
+    WriteConditions,
 };
 
 /// What to copy.
@@ -24,6 +27,8 @@ pub struct CopySource<'a> {
     pub key: &'a ObjectKey,
     /// Its version.
     pub version: VersionSelector,
+    /// Whether the caller may read it.
+    pub permit: Permit,
     /// Conditions on it.
     pub conditions: ReadConditions,
 }
@@ -35,6 +40,10 @@ pub struct CopyObject {
     pub attributes: Option<ObjectAttributes>,
     /// The storage class; None: STANDARD, as S3 has it.
     pub storage_class: Option<StorageClass>,
+    /// Tags; None: those of the source.
+    pub tags: Option<Vec<Tag>>,
+    /// Lock and ACL; the tags in it are of no account.
+    pub settings: ObjectSettings,
     /// The account that will own it.
     pub owner: AccountId,
     /// The checksum to compute; None: the source's algorithm.
@@ -76,6 +85,8 @@ impl Store {
         if read.size_bytes > PUT_BYTES_MAX {
             return Err(StorageError::TooLarge { size_bytes: read.size_bytes, max_bytes: PUT_BYTES_MAX });
         }
+        let tags = copy.tags.unwrap_or_else(|| read.settings.tags.clone());
+        let settings = ObjectSettings { tags, ..copy.settings };
         let attributes = copy.attributes.unwrap_or_else(|| read.attributes.clone());
         let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
         let destination = Destination::object(bucket.id, key, &attributes)?;
@@ -88,6 +99,7 @@ impl Store {
             storage_class,
             attributes,
             content: ingested.content(),
+            settings,
         };
         let object = self.place_new(bucket, key, new, &copy.conditions, ingested).await?;
         Ok(Copied { object, source: read })
@@ -99,7 +111,12 @@ impl Store {
         source: &CopySource<'_>,
         select: Select,
     ) -> Result<(ObjectVersion, ObjectBody), StorageError> {
-        let get = GetObject { version: source.version, conditions: source.conditions.clone(), select };
+        let get = GetObject {
+            version: source.version,
+            permit: source.permit.clone(),
+            conditions: source.conditions.clone(),
+            select,
+        };
         match self.open_object(source.bucket, source.key, get).await {
             Ok((found, body)) => Ok((found.object, body)),
             Err(StorageError::NotModified { .. }) => {

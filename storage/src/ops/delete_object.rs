@@ -4,30 +4,12 @@
 use crate::StorageError;
 use crate::id::{AccountId, VersionId};
 use crate::index::family::bucket::Versioning;
-use crate::index::family::head::Head;
 use crate::index::family::version::Version;
-use crate::object::{DeleteMarker, ObjectKey};
+use crate::object::{DeleteMarker, ObjectKey, ReturnedVersion};
 
 use super::placement::{self, Mutation};
 use super::seen::SeenKey;
 use super::{ATTEMPTS_MAX, Bucket, Store, VersionSelector, WriteConditions};
-
-/// A version id as S3 shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReturnedVersion {
-    /// `null`.
-    Null,
-    /// An id.
-    Id(VersionId),
-}
-
-impl ReturnedVersion {
-    /// How S3 shows this version.
-    #[must_use]
-    pub fn of(is_null: bool, id: VersionId) -> Self {
-        if is_null { Self::Null } else { Self::Id(id) }
-    }
-}
 
 /// What a delete did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +87,7 @@ impl Store {
             (selector, _) => selector,
         };
         let head = seen.head.head.as_ref();
-        let found = head.and_then(|head| Some((head, find(seen, head, target)?)));
+        let found = head.and_then(|head| Some((head, seen.find(head, target)?)));
         conditions.check(match found {
             Some((_, Version::Object(object))) => Some(object),
             _ => None,
@@ -140,10 +122,4 @@ impl Store {
         let mutation = placement::add(key, seen, Version::Marker(marker), now, self.planner().as_ref())?;
         Ok(Decision::Commit(mutation, DeleteOutcome { version, delete_marker: true }))
     }
-}
-
-/// The version that `target` names, among those that were read.
-fn find<'a>(seen: &'a SeenKey, head: &'a Head, target: VersionSelector) -> Option<&'a Version> {
-    let id = target.resolve(head)?;
-    if head.version.id() == id { Some(&head.version) } else { seen.asked.as_ref().filter(|asked| asked.id() == id) }
 }

@@ -25,7 +25,7 @@ use crate::record::Record;
 
 use super::object_parts::read_part;
 use super::seen::read_version;
-use super::{Bucket, ReadConditions, Store};
+use super::{Bucket, Permit, ReadConditions, Store};
 
 /// Which version of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,10 +92,12 @@ pub enum Select {
 }
 
 /// What to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct GetObject {
     /// Which version.
     pub version: VersionSelector,
+    /// Whether the caller may read it.
+    pub permit: Permit,
     /// Conditions on it.
     pub conditions: ReadConditions,
     /// What of it.
@@ -238,7 +240,7 @@ fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, with_pieces: bool) ->
         Ok(object) => object,
         Err(error) => return Ok(Err(error)),
     };
-    if let Err(error) = get.conditions.check(&object) {
+    if let Err(error) = get.permit.check(&object).and_then(|()| get.conditions.check(&object)) {
         return Ok(Err(error));
     }
     let parts_count = match object.content {
@@ -274,9 +276,9 @@ pub(super) fn find_version(view: &dyn View, key: &ObjectKey, selector: VersionSe
         (None, _) => Err(missing),
         (Some(Version::Object(object)), _) => Ok(object),
         (Some(Version::Marker(marker)), VersionSelector::Newest) => {
-            Err(StorageError::NoSuchKey { delete_marker: Some(marker.version_id) })
+            Err(StorageError::NoSuchKey { delete_marker: Some(marker.shown()) })
         }
-        (Some(Version::Marker(marker)), _) => Err(StorageError::IsDeleteMarker(marker.version_id)),
+        (Some(Version::Marker(marker)), _) => Err(StorageError::IsDeleteMarker(marker.shown())),
     })
 }
 

@@ -14,16 +14,20 @@ pub mod ingest;
 pub mod list_objects;
 pub mod multipart;
 pub mod object_parts;
+mod permit;
 mod placement;
 pub mod planner;
 pub mod put_object;
 mod seen;
 mod store;
+mod update_bucket;
+mod update_version;
 
+pub use crate::object::ReturnedVersion;
 pub use bucket::{Bucket, BucketName, BucketSummary, BucketsPage, ListBuckets, NewBucket};
 pub use conditions::{EtagCondition, ReadConditions, WriteConditions};
 pub use copy_object::{Copied, CopyObject, CopySource};
-pub use delete_object::{DeleteOutcome, ReturnedVersion};
+pub use delete_object::DeleteOutcome;
 pub use get_object::{GetObject, ObjectBody, ObjectHead, ObjectRead, RangeRequest, Select, VersionSelector};
 pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
 pub use list_objects::{ListObjects, Listed, ObjectsPage};
@@ -31,6 +35,7 @@ pub use multipart::{
     CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
 };
 pub use object_parts::{GetObjectParts, ObjectPart, ObjectPartsPage};
+pub use permit::Permit;
 pub use put_object::PutObject;
 pub use store::{Limits, Store, StoreParts};
 

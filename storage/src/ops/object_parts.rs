@@ -14,13 +14,15 @@ use crate::record::Record;
 
 use super::get_object::{FoundOrNot, find_version};
 use super::list_objects::MAX_KEYS;
-use super::{Bucket, ReadConditions, Store, VersionSelector};
+use super::{Bucket, Permit, ReadConditions, Store, VersionSelector};
 
 /// Which version's parts, and which of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct GetObjectParts {
     /// Which version.
     pub version: VersionSelector,
+    /// Whether the caller may read it.
+    pub permit: Permit,
     /// Conditions on it.
     pub conditions: ReadConditions,
     /// Parts after this one; 0: from the first.
@@ -74,7 +76,7 @@ fn page(view: &dyn View, key: &ObjectKey, get: &GetObjectParts) -> FoundOrNot<Ob
         Ok(object) => object,
         Err(error) => return Ok(Err(error)),
     };
-    if let Err(error) = get.conditions.check(&object) {
+    if let Err(error) = get.permit.check(&object).and_then(|()| get.conditions.check(&object)) {
         return Ok(Err(error));
     }
     let Content::Composite(id) = object.content else {

@@ -44,6 +44,12 @@ impl Mutation {
         self.batch.guard(Family::Hidden, key.as_bytes(), seen.hidden);
     }
 
+    /// Rewrites the head row of a key whose versions stay as they are, or change in nothing that is counted.
+    pub(super) fn replace_head(&mut self, key: &ObjectKey, seen: &SeenHead, head: &Head) -> Result<(), StorageError> {
+        self.guard_head(key, seen);
+        self.set_head(key, seen, Some(head))
+    }
+
     /// Replaces the head row (None: the key has no version any more).
     fn set_head(&mut self, key: &ObjectKey, seen: &SeenHead, head: Option<&Head>) -> Result<(), StorageError> {
         let old = seen.head.as_ref().map(Head::family);

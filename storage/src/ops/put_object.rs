@@ -5,6 +5,8 @@ use crate::id::{AccountId, VersionId};
 use crate::index::family::version::Version;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
 
+use crate::settings::ObjectSettings;
+
 use super::ingest::{Body, Destination, Ingested};
 use super::placement::{self, writes_null};
 use super::seen::SeenKey;
@@ -17,6 +19,8 @@ pub struct PutObject {
     pub attributes: ObjectAttributes,
     /// The storage class.
     pub storage_class: StorageClass,
+    /// Tags, lock and ACL.
+    pub settings: ObjectSettings,
     /// The account that will own it.
     pub owner: AccountId,
     /// Its bytes, and what the client declares about them.
@@ -35,6 +39,7 @@ pub(super) struct NewObject {
     pub(super) storage_class: StorageClass,
     pub(super) attributes: ObjectAttributes,
     pub(super) content: crate::object::Content,
+    pub(super) settings: ObjectSettings,
 }
 
 impl Store {
@@ -66,6 +71,7 @@ impl Store {
             storage_class: put.storage_class,
             attributes: put.attributes,
             content: ingested.content(),
+            settings: put.settings,
         };
         self.place_new(bucket, key, new, &put.conditions, ingested).await
     }
@@ -107,6 +113,7 @@ impl Store {
             checksum: new.checksum,
             storage_class: new.storage_class,
             attributes: new.attributes,
+            settings: new.settings,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::id::{BucketId, ContentId, VersionId};
 use crate::index::family::bucket::{self, BucketRecord, BucketState};
 use crate::index::family::content::{self, ContentRecord};
 use crate::index::family::document::DocumentKind;
-use crate::index::family::head::SeenHead;
+use crate::index::family::head::{Head, SeenHead};
 use crate::index::family::version::{self, Version};
 use crate::index::{Family, IndexError, KeyRange, Revision, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
@@ -69,6 +69,16 @@ impl SeenKey {
     /// The newest version id that the key has.
     pub(super) fn newest_id(&self) -> Option<VersionId> {
         self.head.head.as_ref().map(|head| head.version.id())
+    }
+
+    /// The version that `selector` names, among those that were read.
+    pub(super) fn find<'a>(&'a self, head: &'a Head, selector: VersionSelector) -> Option<&'a Version> {
+        match selector.resolve(head) {
+            None if selector == VersionSelector::Newest => Some(&head.version),
+            None => None,
+            Some(id) if head.version.id() == id => Some(&head.version),
+            Some(id) => self.asked.as_ref().filter(|asked| asked.id() == id),
+        }
     }
 
     /// Reads what a mutation of `key` needs; `selector` is the version that it is about.

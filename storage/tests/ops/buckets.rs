@@ -6,7 +6,7 @@ use cairn_storage::StorageError;
 use cairn_storage::blob::Pin;
 use cairn_storage::clock::Clock as _;
 use cairn_storage::id::BucketId;
-use cairn_storage::index::family::bucket::{self, BucketRecord, BucketState, Versioning};
+use cairn_storage::index::family::bucket::{self, BucketRecord, BucketState, ObjectOwnership, Versioning};
 use cairn_storage::index::family::directory::{DirectoryEntry, EntryState};
 use cairn_storage::index::family::job::Queue;
 use cairn_storage::index::{Batch, Family, Partition};
@@ -25,6 +25,7 @@ async fn set_entry_state(rig: &Rig, bucket: &Bucket, state: EntryState) {
         state,
         region: bucket.region.clone(),
         object_lock: bucket.object_lock,
+        ownership: bucket.ownership,
     };
     let mut batch = Batch::new();
     batch.put(Family::Directory, bucket.name.as_str().as_bytes(), entry.to_value().unwrap());
@@ -40,6 +41,9 @@ async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
         state,
         versioning: bucket.versioning,
         object_lock: bucket.object_lock,
+        default_retention: bucket.default_retention,
+        ownership: bucket.ownership,
+        requester_pays: bucket.requester_pays,
     };
     let mut batch = Batch::new();
     batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
@@ -218,6 +222,9 @@ async fn recovery_completes_a_creation_with_and_without_its_bucket_row() {
             region: "eu-west-1".to_owned(),
             versioning: Versioning::Enabled,
             object_lock: true,
+            default_retention: None,
+            ownership: ObjectOwnership::ObjectWriter,
+            requester_pays: false,
         };
         set_entry_state(&rig, &bucket, EntryState::Creating).await;
         if with_row {

@@ -4,7 +4,7 @@ use cairn_crypto::checksum::ChecksumAlgorithm;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectAttributes, StorageClass};
 use cairn_storage::ops::{
-    Bucket, CopyObject, CopySource, EtagCondition, PutObject, ReadConditions, VersionSelector, WriteConditions,
+    Bucket, CopyObject, CopySource, EtagCondition, Permit, PutObject, ReadConditions, VersionSelector, WriteConditions,
 };
 
 use crate::rig::{FILE_BYTES, INLINE_BYTES_MAX, Rig, body, bytes, object_key, owner, put_of};
@@ -17,6 +17,8 @@ fn plain_copy() -> CopyObject {
     CopyObject {
         attributes: None,
         storage_class: None,
+        tags: None,
+        settings: Default::default(),
         owner: owner(),
         checksum: None,
         conditions: WriteConditions::default(),
@@ -31,7 +33,8 @@ async fn copy(
 ) -> Result<cairn_storage::ops::Copied, StorageError> {
     let key = object_key(from_key);
     let conditions = ReadConditions::default();
-    let source = CopySource { bucket: from, key: &key, version: VersionSelector::Newest, conditions };
+    let source =
+        CopySource { bucket: from, key: &key, version: VersionSelector::Newest, permit: Permit::any(), conditions };
     rig.store.copy_object(source, to, &object_key(to_key), copy).await
 }
 
@@ -114,7 +117,8 @@ async fn a_condition_on_the_source_that_does_not_hold_is_a_failed_precondition()
     let key = object_key("source");
     let same = Some(EtagCondition::OneOf(vec![object.etag.to_string()]));
     let conditions = ReadConditions { if_none_match: same, ..ReadConditions::default() };
-    let source = CopySource { bucket: &bucket, key: &key, version: VersionSelector::Newest, conditions };
+    let source =
+        CopySource { bucket: &bucket, key: &key, version: VersionSelector::Newest, permit: Permit::any(), conditions };
     let refused = rig.store.copy_object(source, &bucket, &object_key("copy"), plain_copy()).await;
     assert!(matches!(refused, Err(StorageError::PreconditionFailed { .. })));
 }
@@ -129,7 +133,13 @@ async fn a_part_may_be_a_range_of_an_object() {
     let copy_part = async |range: Option<std::ops::Range<u64>>| {
         let (key, target) = (object_key("source"), object_key("target"));
         let conditions = ReadConditions::default();
-        let source = CopySource { bucket: &bucket, key: &key, version: VersionSelector::Newest, conditions };
+        let source = CopySource {
+            bucket: &bucket,
+            key: &key,
+            version: VersionSelector::Newest,
+            permit: Permit::any(),
+            conditions,
+        };
         rig.store.upload_part_copy(source, range, &bucket, &target, upload, 1).await
     };
     let past_the_end = copy_part(Some(0..FILE_BYTES as u64 + 1)).await;

@@ -21,8 +21,8 @@ use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::ops::{
-    CopyObject, CopySource, ListBuckets, ListObjects, ListUploads, ListedUpload, ReadConditions, VersionSelector,
-    WriteConditions,
+    CopyObject, CopySource, ListBuckets, ListObjects, ListUploads, ListedUpload, Permit, ReadConditions,
+    VersionSelector, WriteConditions,
 };
 
 use crate::rig::{FILE_BYTES, Rig, START, bytes, object_key, owner, upload_of};
@@ -108,10 +108,18 @@ impl Work {
         let content = self.log.acknowledged.objects[&("one".to_owned(), key.to_owned())].clone();
         self.log.begin(put_change("one", to, &content));
         let (key, conditions) = (object_key(key), ReadConditions::default());
-        let source = CopySource { bucket: &bucket, key: &key, version: VersionSelector::Newest, conditions };
+        let source = CopySource {
+            bucket: &bucket,
+            key: &key,
+            version: VersionSelector::Newest,
+            permit: Permit::any(),
+            conditions,
+        };
         let copy = CopyObject {
             attributes: None,
             storage_class: None,
+            tags: None,
+            settings: Default::default(),
             owner: owner(),
             checksum: None,
             conditions: WriteConditions::default(),

@@ -9,8 +9,9 @@ use cairn_storage::clock::{Clock as _, ManualClock, SeededEntropy, Timestamp};
 use cairn_storage::disk::Disk;
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
-use cairn_storage::id::{AccountId, ContentId, UploadId};
-use cairn_storage::index::family::bucket::{self, BucketRecord, Versioning};
+use cairn_storage::id::{AccountId, ContentId, UploadId, VersionId};
+use cairn_storage::index::family::bucket::{self, BucketRecord, ObjectOwnership, Versioning};
+use cairn_storage::index::family::head::SeenHead;
 use cairn_storage::index::family::job::{self, JobRecord, Queue};
 use cairn_storage::index::family::usage::{self, Counter};
 use cairn_storage::index::memory::MemoryIndex;
@@ -26,6 +27,7 @@ use cairn_storage::ops::{
     NamedPart, NewBucket, ObjectBody, Part, PutObject, Store, StoreParts, VersionSelector, WriteConditions,
 };
 use cairn_storage::record::Record as _;
+use cairn_storage::settings::ObjectSettings;
 use futures::StreamExt as _;
 
 /// Contents up to this size live in the index: small, so that files are cheap to make.
@@ -108,7 +110,13 @@ impl Rig {
     pub async fn try_create_bucket(&self, name: &str) -> Result<Bucket, StorageError> {
         let region = "us-east-1".to_owned();
         self.store
-            .create_bucket(NewBucket { name: bucket_name(name), owner: owner(), region, object_lock: false })
+            .create_bucket(NewBucket {
+                name: bucket_name(name),
+                owner: owner(),
+                region,
+                object_lock: false,
+                ownership: ObjectOwnership::default(),
+            })
             .await
     }
 
@@ -207,6 +215,13 @@ impl Rig {
 
     pub async fn abort(&self, bucket: &Bucket, key: &str, upload: UploadId) -> Result<(), StorageError> {
         self.store.abort_upload(bucket, &object_key(key), upload).await
+    }
+
+    /// The id of the key's newest version, also if it is a `null` one.
+    pub async fn newest_id(&self, bucket: &Bucket, key: &str) -> VersionId {
+        let key = object_key(key);
+        let seen = self.store.index().view(bucket.id.into(), move |view| SeenHead::read(view, &key)).await.unwrap();
+        seen.head.unwrap().version.id()
     }
 
     /// The bucket's counters of STANDARD: objects, versions, bytes.
@@ -384,6 +399,7 @@ pub fn put_of(body: Body) -> PutObject {
     PutObject {
         attributes: ObjectAttributes::default(),
         storage_class: StorageClass::Standard,
+        settings: ObjectSettings::default(),
         owner: owner(),
         body,
         conditions: WriteConditions::default(),
@@ -394,7 +410,13 @@ pub fn upload_of(
     checksum: Option<(cairn_crypto::checksum::ChecksumAlgorithm, cairn_crypto::checksum::ChecksumType)>,
 ) -> CreateUpload {
     let attributes = ObjectAttributes { content_type: Some("text/upload".to_owned()), ..ObjectAttributes::default() };
-    CreateUpload { attributes, storage_class: StorageClass::Standard, owner: owner(), checksum }
+    CreateUpload {
+        attributes,
+        storage_class: StorageClass::Standard,
+        settings: ObjectSettings::default(),
+        owner: owner(),
+        checksum,
+    }
 }
 
 pub fn complete_of(parts: &[Part]) -> CompleteUpload {

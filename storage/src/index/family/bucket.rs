@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 use crate::clock::Timestamp;
 use crate::id::AccountId;
 use crate::record::Record;
+use crate::settings::RetentionMode;
 
 /// The key of the one row.
 pub const KEY: &[u8] = b"";
@@ -42,6 +43,47 @@ pub enum BucketState {
     Deleting,
 }
 
+/// Who owns the objects that are written into a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ObjectOwnership {
+    /// The bucket's owner; ACLs are off.
+    #[default]
+    #[n(0)]
+    BucketOwnerEnforced,
+    /// The bucket's owner, if the writer grants it full control; else the writer.
+    #[n(1)]
+    BucketOwnerPreferred,
+    /// The writer.
+    #[n(2)]
+    ObjectWriter,
+    /// The writer, since the bucket's ownership controls were deleted.
+    #[n(3)]
+    NoControls,
+}
+
+/// A length of time as a bucket's default retention gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum RetentionPeriod {
+    /// Days of 24 hours.
+    #[n(0)]
+    Days(#[n(0)] u32),
+    /// Years of 365 days.
+    #[n(1)]
+    Years(#[n(0)] u32),
+}
+
+/// What a bucket's versions are retained for unless they say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DefaultRetention {
+    /// Who may shorten it.
+    #[n(0)]
+    pub mode: RetentionMode,
+    /// For how long.
+    #[n(1)]
+    pub period: RetentionPeriod,
+}
+
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -67,6 +109,17 @@ pub struct BucketRecord {
     /// Object lock is enabled.
     #[n(6)]
     pub object_lock: bool,
+    /// How long new versions are kept that ask for nothing else.
+    #[n(7)]
+    pub default_retention: Option<DefaultRetention>,
+    /// Who owns what is written.
+    #[n(8)]
+    #[cbor(default)]
+    pub ownership: ObjectOwnership,
+    /// Requests of others must say that they pay.
+    #[n(9)]
+    #[cbor(default)]
+    pub requester_pays: bool,
 }
 
 impl Record for BucketRecord {
@@ -90,6 +143,12 @@ mod tests {
             state: BucketState::Deleting,
             versioning: Versioning::Suspended,
             object_lock: true,
+            default_retention: Some(DefaultRetention {
+                mode: RetentionMode::Governance,
+                period: RetentionPeriod::Years(7),
+            }),
+            ownership: ObjectOwnership::ObjectWriter,
+            requester_pays: true,
         });
     }
 }

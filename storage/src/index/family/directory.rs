@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
+use crate::index::family::bucket::ObjectOwnership;
 use crate::record::Record;
 
 /// Where a bucket is in its life. `Creating` and `Deleting` are the intents of a saga that a restart resumes.
@@ -48,6 +49,10 @@ pub struct DirectoryEntry {
     /// Whether object lock was asked for; kept here so that a restart can complete `Creating`.
     #[n(5)]
     pub object_lock: bool,
+    /// Who will own what is written; kept here for the same reason.
+    #[n(6)]
+    #[cbor(default)]
+    pub ownership: ObjectOwnership,
 }
 
 impl Record for DirectoryEntry {
@@ -70,6 +75,7 @@ mod tests {
             state: EntryState::Deleting,
             region: "us-east-1".to_owned(),
             object_lock: true,
+            ownership: ObjectOwnership::BucketOwnerPreferred,
         });
     }
 }

@@ -13,6 +13,10 @@ pub enum DocumentKind {
     Lifecycle = 1,
     /// Replication rules.
     Replication = 2,
+    /// The bucket's tags.
+    Tagging = 3,
+    /// The bucket's ACL.
+    Acl = 4,
     /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).
     ScanFloor = 128,
 }

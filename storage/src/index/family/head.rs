@@ -29,7 +29,7 @@ pub struct Head {
 
 impl Record for Head {
     const NAME: &'static str = "head";
-    const BYTES_MAX: usize = 16 << 10;
+    const BYTES_MAX: usize = Version::BYTES_MAX + 64;
 }
 
 impl Head {

@@ -15,6 +15,7 @@ use crate::id::{AccountId, ContentId, UploadId};
 use crate::index::key::{push_escaped, take_escaped};
 use crate::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
 use crate::record::Record;
+use crate::settings::ObjectSettings;
 
 /// What an upload has come to.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -92,11 +93,15 @@ pub struct UploadRecord {
     /// What it has come to.
     #[n(6)]
     pub state: UploadState,
+    /// The object's tags, lock and ACL.
+    #[n(7)]
+    #[cbor(default)]
+    pub settings: ObjectSettings,
 }
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
-    const BYTES_MAX: usize = 33 << 10;
+    const BYTES_MAX: usize = 74 << 10;
 }
 
 /// The prefix that the uploads of one object key share.
@@ -140,6 +145,7 @@ mod tests {
             attributes: sample_object().attributes,
             checksum: Some(UploadChecksum::new(ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
             state: UploadState::Completed { object: sample_object(), named_parts: [7; 16] },
+            settings: sample_object().settings,
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

@@ -26,7 +26,8 @@ pub enum Version {
 
 impl Record for Version {
     const NAME: &'static str = "version";
-    const BYTES_MAX: usize = 16 << 10;
+    // Ten tags of 128 + 256 characters of four bytes, an ACL of 100 grants, and the headers.
+    const BYTES_MAX: usize = 36 << 10;
 }
 
 impl Version {
@@ -73,6 +74,7 @@ pub(crate) mod tests {
     use crate::id::ContentId;
     use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
     use crate::record::check_round_trip;
+    use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
     use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 
     pub(crate) fn sample_object() -> ObjectVersion {
@@ -93,6 +95,12 @@ pub(crate) mod tests {
                 content_type: Some("text/plain".to_owned()),
                 user_metadata: [("colour".to_owned(), "grün".to_owned())].into(),
                 ..ObjectAttributes::default()
+            },
+            settings: ObjectSettings {
+                tags: vec![Tag { key: "team".to_owned(), value: String::new() }],
+                retention: Some(Retention { mode: RetentionMode::Compliance, until: Timestamp(2_000_000_000_000) }),
+                legal_hold: true,
+                acl: Some(vec![1, 2, 3].into()),
             },
         }
     }
@@ -122,6 +130,9 @@ pub(crate) mod tests {
             website_redirect_location: Some("x".repeat(2_048)),
             user_metadata: (0..2_048 / 4).map(|n| (format!("{n:03}"), "x".to_owned())).collect(),
         };
+        let (key, value) = ("\u{10FFFF}".repeat(128), "\u{10FFFF}".repeat(256));
+        object.settings.tags = vec![Tag { key, value }; 10];
+        object.settings.acl = Some(vec![0; 100 * 80].into());
         assert!(Version::Object(object).to_value().is_ok());
     }
 

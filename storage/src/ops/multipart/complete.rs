@@ -123,6 +123,7 @@ impl Store {
             storage_class: upload.record.storage_class,
             attributes: upload.record.attributes.clone(),
             content: Content::Composite(composite),
+            settings: upload.record.settings.clone(),
         };
         let object = self.new_version(&seen_key, new);
         let now = self.clock().now();

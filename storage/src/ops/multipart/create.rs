@@ -11,6 +11,7 @@ use crate::ops::placement::Mutation;
 use crate::ops::seen::SeenBucket;
 use crate::ops::{ATTEMPTS_MAX, Bucket, Store};
 use crate::record::Record;
+use crate::settings::ObjectSettings;
 
 use super::Upload;
 
@@ -21,6 +22,8 @@ pub struct CreateUpload {
     pub attributes: ObjectAttributes,
     /// The object's class.
     pub storage_class: StorageClass,
+    /// The object's tags, lock and ACL.
+    pub settings: ObjectSettings,
     /// Who creates it.
     pub owner: AccountId,
     /// The checksum that the client chose.
@@ -49,6 +52,7 @@ impl Store {
             attributes: create.attributes,
             checksum: create.checksum.map(|(algorithm, kind)| UploadChecksum::new(algorithm, kind)),
             state: UploadState::Open,
+            settings: create.settings,
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cairn_storage::id::{UploadId, VersionId};
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectVersion;
+use cairn_storage::ops::ReturnedVersion;
 use cairn_storage::ops::{Bucket, ObjectBody, Part};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -42,6 +43,12 @@ pub struct ModelVersion {
     pub id: VersionId,
     pub is_null: bool,
     pub content: ModelContent,
+}
+
+impl ModelVersion {
+    pub fn shown(&self) -> ReturnedVersion {
+        ReturnedVersion::of(self.is_null, self.id)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,105 @@
+//! What is set about a bucket: the bucket row, and the documents beside it.
+//!
+//! The bucket row is guarded by every mutation in the bucket, so a change of it (versioning, default retention) holds for
+//! everything that commits after it. Documents are bytes to storage.
+
+use bytes::Bytes;
+
+use crate::StorageError;
+use crate::index::Family;
+use crate::index::family::bucket::{self, BucketRecord, Versioning};
+use crate::index::family::document::DocumentKind;
+use crate::record::Record;
+
+use super::placement::Mutation;
+use super::seen::SeenBucket;
+use super::{ATTEMPTS_MAX, Bucket, Store};
+
+/// The largest document, as stored.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+
+impl Store {
+    /// Sets the bucket's versioning. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `InvalidBucketState`: a bucket with object lock keeps every version.
+    pub async fn set_versioning(&self, bucket: &Bucket, versioning: Versioning) -> Result<(), StorageError> {
+        self.update_bucket(bucket, |record| {
+            if record.object_lock && versioning != Versioning::Enabled {
+                return Err(StorageError::InvalidBucketState {
+                    what: "An Object Lock configuration is present on this bucket, so the versioning state cannot be \
+                           changed.",
+                });
+            }
+            record.versioning = versioning;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes the bucket row. `change` may run several times, on what is there then. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `ReadOnly`, `Overloaded`, and those of `change`: nothing changed.
+    pub async fn update_bucket(
+        &self,
+        bucket: &Bucket,
+        change: impl Fn(&mut BucketRecord) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.health().check_writable()?;
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;
+            let mut record = seen.record.clone();
+            change(&mut record)?;
+            if record == seen.record {
+                return Ok(());
+            }
+            // Its guard of the bucket row stops: two changes of different fields, which would undo one another.
+            let mut mutation = Mutation::new(&seen);
+            mutation.batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// A document of the bucket.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn document(&self, bucket: &Bucket, kind: DocumentKind) -> Result<Option<Bytes>, StorageError> {
+        self.view(bucket.id, move |view| Ok(view.get(Family::Document, &kind.key())?.map(|row| row.value))).await
+    }
+
+    /// Sets a document of the bucket, or removes it, if `allowed` lets the bucket as it is then have it. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`, and those of `allowed`: nothing changed.
+    pub async fn set_document(
+        &self,
+        bucket: &Bucket,
+        kind: DocumentKind,
+        document: Option<Bytes>,
+        allowed: impl Fn(&BucketRecord) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.health().check_writable()?;
+        if document.as_ref().is_some_and(|document| document.len() > DOCUMENT_BYTES_MAX) {
+            return Err(StorageError::MetadataTooLarge);
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;
+            allowed(&seen.record)?;
+            let mut mutation = Mutation::new(&seen);
+            match &document {
+                Some(document) => mutation.batch.put(Family::Document, kind.key(), document.clone()),
+                None => mutation.batch.delete(Family::Document, kind.key()),
+            }
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Contention)
+    }
+}

@@ -1,0 +1,79 @@
+//! What is kept with a version and may change after it was written: tags, what locks it, its ACL.
+//!
+//! Everything else about a version is as it was written, for as long as the version lives.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::clock::Timestamp;
+
+/// A tag of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Tag {
+    /// Unique in its set.
+    #[n(0)]
+    pub key: String,
+    /// May be empty.
+    #[n(1)]
+    pub value: String,
+}
+
+/// Who may shorten a retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum RetentionMode {
+    /// Those with a permission of their own, if they say so.
+    #[n(0)]
+    Governance,
+    /// Nobody.
+    #[n(1)]
+    Compliance,
+}
+
+impl RetentionMode {
+    /// S3's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+
+    /// The mode of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Governance, Self::Compliance].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// Until when a version must be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Retention {
+    /// Who may shorten it.
+    #[n(0)]
+    pub mode: RetentionMode,
+    /// The time at which it ends.
+    #[n(1)]
+    pub until: Timestamp,
+}
+
+/// What may change about a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ObjectSettings {
+    /// Its tags, in the order in which they were given.
+    #[n(0)]
+    #[cbor(default)]
+    pub tags: Vec<Tag>,
+    /// Until when it must be kept.
+    #[n(1)]
+    pub retention: Option<Retention>,
+    /// It must be kept until this is taken back.
+    #[n(2)]
+    #[cbor(default)]
+    pub legal_hold: bool,
+    /// Its ACL, in the form of the crate that owns ACLs; None: its owner has full control.
+    #[n(3)]
+    pub acl: Option<ByteVec>,
+}

@@ -35,6 +35,7 @@ pub enum Action {
     ListBucket,
     ListBucketMultipartUploads,
     ListMultipartUploadParts,
+    PutBucketVersioning,
     PutObject,
 }
 
@@ -234,6 +235,7 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
         | Action::ListBucket
         | Action::ListBucketMultipartUploads
         | Action::ListMultipartUploadParts
+        | Action::PutBucketVersioning
         | Action::PutObject => owner == Some(account),
     }
 }

@@ -3,7 +3,8 @@
 use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectAttributes;
-use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX, ReturnedVersion};
+use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX, Permit};
+use cairn_storage::settings::ObjectSettings;
 use http::HeaderMap;
 
 use crate::authorize::{Authorized, OnCopy};
@@ -24,6 +25,8 @@ pub(super) async fn copy_object(
     let copy = CopyObject {
         attributes: replaced_attributes(headers)?,
         storage_class: attributes::storage_class(headers)?,
+        tags: None,
+        settings: ObjectSettings::default(),
         owner: authorized.account().id,
         checksum: checksum::requested_algorithm(headers)?,
         conditions: conditions::of_write(headers),
@@ -55,6 +58,7 @@ pub(super) fn source<'a>(authorized: &'a Authorized<OnCopy>, headers: &HeaderMap
         bucket: authorized.source_bucket(),
         key: &named.key,
         version: named.version,
+        permit: Permit::any(),
         conditions: conditions::of_copy_source(headers),
     }
 }
@@ -66,8 +70,7 @@ pub(super) fn source_version_into_headers(
     headers: &mut HeaderMap,
 ) {
     if bucket.versioning != Versioning::Unversioned {
-        let version = ReturnedVersion::of(source.is_null, source.version_id);
-        headers.insert(COPY_SOURCE_VERSION_ID, version_header(version));
+        headers.insert(COPY_SOURCE_VERSION_ID, version_header(source.shown()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! CreateBucket.
 
 use cairn_storage::StorageError;
+use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::ops::NewBucket;
 use http::header::LOCATION;
 use http::{HeaderName, StatusCode};
@@ -29,7 +30,13 @@ pub(super) async fn create_bucket(
     check_location(location(&document)?.as_deref(), &edge.region)?;
     let name = authorized.name();
     let account = authorized.account().id;
-    let new = NewBucket { name: name.clone(), owner: account, region: edge.region.clone(), object_lock: false };
+    let new = NewBucket {
+        name: name.clone(),
+        owner: account,
+        region: edge.region.clone(),
+        object_lock: false,
+        ownership: ObjectOwnership::BucketOwnerEnforced,
+    };
     let store = edge.store.clone();
     match to_its_end(async move { store.create_bucket(new).await }).await? {
         Ok(_) => {}

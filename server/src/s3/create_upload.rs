@@ -2,6 +2,7 @@
 
 use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 use cairn_storage::ops::CreateUpload;
+use cairn_storage::settings::ObjectSettings;
 use http::{HeaderMap, HeaderValue};
 
 use crate::authorize::{Authorized, OnObject};
@@ -20,6 +21,7 @@ pub(super) async fn create_upload(
     let create = CreateUpload {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
+        settings: ObjectSettings::default(),
         owner: authorized.account().id,
         checksum: requested_checksum(&request.headers)?,
     };

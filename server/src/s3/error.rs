@@ -145,6 +145,8 @@ impl From<StorageError> for Failure {
             StorageError::BucketNotEmpty => Self::new(S3ErrorCode::BucketNotEmpty),
             StorageError::BucketBusy => Self::new(S3ErrorCode::OperationAborted),
             StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
+            StorageError::NotPermitted => Self::new(S3ErrorCode::AccessDenied),
+            StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),
             StorageError::NoSuchVersion => Self::new(S3ErrorCode::NoSuchVersion),
             StorageError::IsDeleteMarker(version) => is_delete_marker(&version.to_string()),
             StorageError::NoSuchUpload => Self::new(S3ErrorCode::NoSuchUpload),

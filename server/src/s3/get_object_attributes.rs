@@ -1,6 +1,6 @@
 //! GetObjectAttributes: what HeadObject and ListParts tell, of a finished object and as far as asked for.
 
-use cairn_storage::ops::{GetObjectParts, ObjectPartsPage};
+use cairn_storage::ops::{GetObjectParts, ObjectPartsPage, Permit};
 use http::header::LAST_MODIFIED;
 use http::{HeaderMap, HeaderName};
 
@@ -37,6 +37,7 @@ pub(super) async fn get_object_attributes(
     let marker = header_count(headers, &PART_NUMBER_MARKER, usize::from(u16::MAX))?.unwrap_or(0);
     let get = GetObjectParts {
         version: request.version()?,
+        permit: Permit::any(),
         conditions: conditions::of_read(headers),
         after: u16::try_from(marker).unwrap_or(u16::MAX),
         max_parts: if wanted.parts { max_parts } else { 0 },

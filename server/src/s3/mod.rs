@@ -33,6 +33,7 @@ mod list_buckets;
 mod list_objects;
 mod list_parts;
 mod list_uploads;
+mod put_bucket_versioning;
 mod put_object;
 mod read_object;
 mod upload_part;
@@ -176,6 +177,10 @@ impl Edge {
             Operation::ListObjects => list_objects::list_objects(self, on(Action::ListBucket).await?, request).await,
             Operation::ListObjectsV2 => {
                 list_objects::list_objects_v2(self, on(Action::ListBucket).await?, request).await
+            }
+            Operation::PutBucketVersioning => {
+                let authorized = on(Action::PutBucketVersioning).await?;
+                put_bucket_versioning::put_bucket_versioning(self, authorized, request).await
             }
             _ => Err(misrouted(operation)),
         }

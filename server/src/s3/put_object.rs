@@ -2,7 +2,8 @@
 
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectVersion;
-use cairn_storage::ops::{Body, Bucket, PutObject, ReturnedVersion};
+use cairn_storage::ops::{Body, Bucket, PutObject};
+use cairn_storage::settings::ObjectSettings;
 use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 
@@ -21,6 +22,7 @@ pub(super) async fn put_object(
     let put = PutObject {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
+        settings: ObjectSettings::default(),
         owner: authorized.account().id,
         conditions: conditions::of_write(&request.headers),
         body: body(request)?,
@@ -47,6 +49,6 @@ pub(super) fn body(request: Request) -> Result<Body, Failure> {
 /// The version id, which only buckets that ever had versioning show.
 pub(super) fn version_into_headers(bucket: &Bucket, object: &ObjectVersion, headers: &mut HeaderMap) {
     if bucket.versioning != Versioning::Unversioned {
-        headers.insert(VERSION_ID, version_header(ReturnedVersion::of(object.is_null, object.version_id)));
+        headers.insert(VERSION_ID, version_header(object.shown()));
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectVersion, StorageClass};
-use cairn_storage::ops::{GetObject, ObjectBody, Select};
+use cairn_storage::ops::{GetObject, ObjectBody, Permit, Select};
 use futures::Stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -76,7 +76,12 @@ fn selection(request: &Request) -> Result<GetObject, Failure> {
         (None, Some(range)) => range::parse(&range).map_or(Select::Whole, Select::Range),
         (None, None) => Select::Whole,
     };
-    Ok(GetObject { version: request.version()?, conditions: conditions::of_read(&request.headers), select })
+    Ok(GetObject {
+        version: request.version()?,
+        permit: Permit::any(),
+        conditions: conditions::of_read(&request.headers),
+        select,
+    })
 }
 
 /// Reads `partNumber`.

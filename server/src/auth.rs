@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_storage::clock::Timestamp;
-use http::header::{AUTHORIZATION, DATE};
+use http::header::{AUTHORIZATION, DATE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3ErrorCode, S3Result};
@@ -83,7 +83,7 @@ pub fn check(
         return accept_version_2(v2::Form::Query, accepted);
     }
     if version_4 {
-        return check_presigned(query, region).map(|()| None);
+        return check_presigned(headers, query, region).map(|()| None);
     }
     if in_header {
         return check_header(headers, region, accepted);
@@ -125,7 +125,7 @@ fn check_header(headers: &HeaderMap, region: &str, accepted: SignatureV2) -> Res
         return Err(header_malformed("the Credential, SignedHeaders and Signature fields are required"));
     };
     match check_scope(credential, region) {
-        Ok(()) => check_host_is_signed(signed_headers).map(|()| None),
+        Ok(()) => check_is_signed(HOST.as_str(), signed_headers).map(|()| None),
         Err(ScopeError::Region) => {
             Err(header_malformed(&format!("the region is wrong; expecting '{region}'")).field("Region", region))
         }
@@ -140,7 +140,7 @@ fn header_malformed(fault: &str) -> Failure {
     )
 }
 
-fn check_presigned(query: &Query, region: &str) -> Result<(), Failure> {
+fn check_presigned(headers: &HeaderMap, query: &Query, region: &str) -> Result<(), Failure> {
     let once = |name: &str| query.iter().filter(|(key, _)| *key == name).count() == 1;
     if !PRESIGNED_PARAMETERS.iter().all(|name| once(name)) {
         return Err(query_malformed(
@@ -160,8 +160,12 @@ fn check_presigned(query: &Query, region: &str) -> Result<(), Failure> {
             );
         }
     }
+    // The date of a URL is a parameter. The header is excused from being signed for the sake of the header form alone.
+    if headers.contains_key(headers::DATE) {
+        check_is_signed(headers::DATE.as_str(), parameter("X-Amz-SignedHeaders"))?;
+    }
     match check_scope(parameter("X-Amz-Credential"), region) {
-        Ok(()) => check_host_is_signed(parameter("X-Amz-SignedHeaders")),
+        Ok(()) => check_is_signed(HOST.as_str(), parameter("X-Amz-SignedHeaders")),
         Err(ScopeError::Region) => Err(query_malformed(format!(
             "Error parsing the X-Amz-Credential parameter; the region is wrong; expecting '{region}'"
         ))
@@ -199,16 +203,16 @@ fn check_scope(credential: &str, region: &str) -> Result<(), ScopeError> {
     if named_region == region { Ok(()) } else { Err(ScopeError::Region) }
 }
 
-/// A signature that leaves the host out is good for another server, or another bucket.
-fn check_host_is_signed(signed_headers: &str) -> Result<(), Failure> {
-    if signed_headers.split(';').any(|name| name.eq_ignore_ascii_case("host")) {
+/// That the signature covers a header. One that leaves the host out is good for another server, or another bucket.
+fn check_is_signed(name: &str, signed_headers: &str) -> Result<(), Failure> {
+    if signed_headers.split(';').any(|signed| signed.eq_ignore_ascii_case(name)) {
         return Ok(());
     }
     Err(Failure::with_message(
         S3ErrorCode::AccessDenied,
         "There were headers present in the request which were not signed",
     )
-    .field("HeadersNotSigned", "host"))
+    .field("HeadersNotSigned", name))
 }
 
 /// Adds `x-amz-date` to a request that is dated by `Date` alone. The signature covers the date itself, whichever header
@@ -307,6 +311,18 @@ mod tests {
         ] {
             assert_eq!(code(&[], &presigned(replace, with)), expected, "{replace} -> {with}");
         }
+    }
+
+    #[test]
+    fn a_date_beside_a_presigned_url_must_be_signed() {
+        let mut headers = HeaderMap::new();
+        headers.insert(headers::DATE, HeaderValue::from_static("20260101T000000Z"));
+        let code = |signed: &str| {
+            let query = Query::parse(Some(&presigned("Headers=host", signed))).unwrap();
+            check(&headers, &query, "us-east-1", SignatureV2::Off).map_err(|failure| failure.code().to_owned())
+        };
+        assert_eq!(code("Headers=host").unwrap_err(), "AccessDenied");
+        assert_eq!(code("Headers=host%3Bx-amz-date").unwrap(), None);
     }
 
     #[test]

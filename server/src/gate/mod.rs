@@ -20,7 +20,7 @@ use bytes::Bytes;
 use cairn_storage::clock::{Clock, Entropy};
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use s3s::S3ErrorCode;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -207,6 +207,7 @@ impl Inner {
 
     /// Has the signature verified and the operation done.
     async fn call(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, Arc<Failure>> {
+        let is_head = request.method() == Method::HEAD;
         let mut response = match self.service.call(request).await {
             Ok(response) => response,
             Err(error) => return Err(Arc::new(Failure::internal(error))),
@@ -217,7 +218,7 @@ impl Inner {
         if response.extensions().get::<Answered>().is_some() {
             return Ok(response);
         }
-        Err(Arc::new(refused_by_s3s(response).await))
+        Err(Arc::new(refused_by_s3s(response, is_head).await))
     }
 }
 
@@ -231,9 +232,15 @@ fn refuse_form(method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `s3s` found wrong with the signature, from the document that it wrote.
-async fn refused_by_s3s(response: Response<s3s::Body>) -> Failure {
+/// What `s3s` found wrong with the signature, from the document that it wrote. It writes none for a HEAD, whose answer
+/// shows no more than the status.
+async fn refused_by_s3s(response: Response<s3s::Body>, is_head: bool) -> Failure {
     let (parts, body) = response.into_parts();
+    if is_head && parts.status.is_client_error() {
+        let is_forbidden = parts.status == StatusCode::FORBIDDEN;
+        let code = if is_forbidden { S3ErrorCode::AccessDenied } else { S3ErrorCode::InvalidRequest };
+        return Failure::new(code).status(parts.status);
+    }
     let document = match body.collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) => return Failure::internal(error),
@@ -262,14 +269,22 @@ async fn refused_by_s3s(response: Response<s3s::Body>) -> Failure {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use http::StatusCode;
-
     use super::*;
 
     async fn translated(status: u16, document: &'static str) -> Failure {
         let mut response = Response::new(s3s::Body::from(document.to_owned()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        refused_by_s3s(response).await
+        refused_by_s3s(response, false).await
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_refused_keeps_the_status() {
+        for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest"), (500, "InternalError")] {
+            let mut response = Response::new(s3s::Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let failure = refused_by_s3s(response, true).await;
+            assert_eq!((failure.code(), failure.status_code().as_u16()), (code, status));
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ pub mod harness;
 pub mod ledger;
 pub mod mount;
 pub mod multipart;
+pub mod mutation;
 pub mod random;
 pub mod sigv2;
 pub mod sigv4;

@@ -2,7 +2,8 @@
 //!
 //! It is shared with the gate, which counts it and, when the answer is ready, reads what nobody has read: a client that is
 //! still sending when its connection closes may never see the answer. It also holds a chunked body without trailers to its
-//! last chunk, without which `s3s` takes a body that was cut between two chunks for complete.
+//! last chunk, without which `s3s` takes a body that was cut between two chunks for complete. Documents without a length
+//! go past `s3s` ([`Unmeasured`]).
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -31,6 +32,32 @@ const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 #[derive(Debug, thiserror::Error)]
 #[error("the body ended before its last chunk")]
 pub struct UnterminatedChunks;
+
+/// How every payload hash begins that announces a body in signed chunks, or with trailers.
+const STREAMING: &[u8] = b"STREAMING-";
+
+/// A document that is sent without its length, in transfer chunks. `s3s` refuses those with 411 although S3 takes them, so
+/// the operation gets it past `s3s`, and holds it to its payload hash itself.
+#[derive(Clone, Debug)]
+pub struct Unmeasured(Arc<Mutex<Option<s3s::Body>>>);
+
+impl Unmeasured {
+    /// Whether this is such a body, by what is known of its length and by the request's headers.
+    pub fn is(length: &SizeHint, headers: &HeaderMap) -> bool {
+        let streaming = headers.get(CONTENT_SHA256).is_some_and(|value| value.as_bytes().starts_with(STREAMING));
+        length.exact().is_none() && !streaming
+    }
+
+    /// Keeps it for the operation.
+    pub fn new(body: s3s::Body) -> Self {
+        Self(Arc::new(Mutex::new(Some(body))))
+    }
+
+    /// The body, once.
+    pub fn take(&self) -> Option<s3s::Body> {
+        self.0.lock().take()
+    }
+}
 
 /// Why a body could not be read on; the operation knows the type.
 type BoxError = Box<dyn StdError + Send + Sync>;

@@ -37,6 +37,7 @@ use crate::s3::request::{Query, Target};
 use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
 
 use answer::{About, AnswerBody, Record};
+use body::Unmeasured;
 use ids::RequestIds;
 use routes::Operation;
 
@@ -139,6 +140,7 @@ impl Gate {
         let gate = &self.0;
         let mut record = Record::begin(gate.ids.next(), remote, &gate.metrics);
         let (mut parts, body) = request.into_parts();
+        let is_unmeasured = Unmeasured::is(&body.size_hint(), &parts.headers);
         let (shared, handle) = body::share(body, &parts.headers);
         let method = parts.method.clone();
         let path = parts.uri.path().to_owned();
@@ -147,8 +149,12 @@ impl Gate {
         let outcome = match admitted {
             Ok(routed) => {
                 record.operation = routed.operation.name();
+                let mut body = s3s::Body::http_body(shared);
+                if is_unmeasured && !routed.operation.takes_object() {
+                    parts.extensions.insert(Unmeasured::new(std::mem::replace(&mut body, s3s::Body::empty())));
+                }
                 parts.extensions.insert(routed);
-                gate.call(Request::from_parts(parts, s3s::Body::http_body(shared))).await
+                gate.call(Request::from_parts(parts, body)).await
             }
             Err(failure) => Err(Arc::new(failure)),
         };

@@ -69,6 +69,13 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Whether the body is an object's or a part's bytes, rather than a document or nothing.
+    pub fn takes_object(self) -> bool {
+        matches!(self, Self::PutObject | Self::UploadPart)
+    }
+}
+
 /// Every query parameter that chooses another operation in S3's API, whether it is implemented or not.
 const SUB_RESOURCES: &[&str] = &[
     "abac",

@@ -10,9 +10,13 @@ use crate::s3::encoding::decode;
 use crate::s3::error::Failure;
 use crate::s3::request::Target;
 
-/// The bucket that a `Host` header names, if its end is one of the domains.
+/// The bucket that a `Host` header names, if its end is one of the domains. A domain itself names none, though it may be
+/// below another.
 pub fn bucket_of_host(host: &str, domains: &[String]) -> Option<String> {
     let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+    if domains.contains(&host) {
+        return None;
+    }
     // The longest domain wins, so that one may be below another.
     let domain = domains.iter().filter(|domain| is_below(&host, domain)).max_by_key(|domain| domain.len())?;
     Some(host[..host.len() - domain.len() - 1].to_owned())
@@ -82,6 +86,7 @@ mod tests {
         for host in [
             "s3.localhost",
             "s3.localhost:9000",
+            "eu.s3.localhost",
             ".s3.localhost",
             "xs3.localhost",
             "localhost:9000",

@@ -54,6 +54,7 @@ use crate::accounts::Accounts;
 use crate::authorize::{Action, Authorizer};
 use crate::config::RecreateOwn;
 use crate::gate::Routed;
+use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
 
 use error::Failure;
@@ -121,11 +122,13 @@ impl Edge {
         let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let access_key = routed.signer.as_deref().or(verified_by_s3s);
         let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers)?;
+        let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
             query: routed.query,
             headers: request.headers,
-            body: request.input,
+            is_verified: unmeasured.is_none(),
+            body: unmeasured.unwrap_or(request.input),
             trailers: request.trailing_headers,
         };
         match routed.target {

@@ -1,5 +1,6 @@
 //! A request and an answer as operations see them.
 
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_storage::ops::{PUT_BYTES_MAX, VersionSelector};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -7,8 +8,8 @@ use percent_encoding::percent_decode_str;
 use s3s::stream::ByteStream as _;
 use s3s::{Body, S3ErrorCode, TrailingHeaders};
 
-use super::error::{Failure, of_body, too_large};
-use super::headers::DECODED_CONTENT_LENGTH;
+use super::error::{Failure, of_body, sha256_mismatch, too_large};
+use super::headers::{CONTENT_SHA256, DECODED_CONTENT_LENGTH, text};
 use super::xml::{self, Document};
 
 /// Parameters in a query at most; S3's own requests have fewer than twenty.
@@ -114,8 +115,10 @@ pub struct Request {
     pub query: Query,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body: decoded and verified while it is read.
+    /// The body: decoded while it is read.
     pub body: Body,
+    /// The body is held to `x-amz-content-sha256` while it is read. If not, [`Request::document`] does it.
+    pub is_verified: bool,
     /// Where the trailers of a chunked body will be.
     pub trailers: Option<TrailingHeaders>,
 }
@@ -138,7 +141,7 @@ impl Request {
     /// Reads a document in the body to its end, which verifies its signature.
     ///
     /// # Errors
-    /// `MaxMessageLengthExceeded`, and whatever is wrong with the body.
+    /// `MaxMessageLengthExceeded`, `XAmzContentSHA256Mismatch`, and whatever else is wrong with the body.
     pub async fn document(&mut self) -> Result<Vec<u8>, Failure> {
         use futures::StreamExt as _;
         let mut document = Vec::new();
@@ -149,7 +152,20 @@ impl Request {
             }
             document.extend_from_slice(&piece);
         }
+        if !self.is_verified {
+            self.verify(&document)?;
+        }
         Ok(document)
+    }
+
+    /// Compares the document with the hash that was signed, if one was: what else can be declared is not verified.
+    fn verify(&self, document: &[u8]) -> Result<(), Failure> {
+        let declared = text(&self.headers, &CONTENT_SHA256).and_then(|text| hex::decode(text).ok());
+        let actual = Checksum::of(ChecksumAlgorithm::Sha256, document);
+        match declared {
+            Some(declared) if declared != actual.as_bytes() => Err(sha256_mismatch()),
+            _ => Ok(()),
+        }
     }
 
     /// The version that `versionId` names.
@@ -263,6 +279,7 @@ mod tests {
             query: Query::default(),
             headers: HeaderMap::new(),
             body: Body::from(vec![b' '; DOCUMENT_BYTES_MAX + 1]),
+            is_verified: true,
             trailers: None,
         };
         assert_eq!(request.document().await.unwrap_err().code(), "MaxMessageLengthExceeded");

@@ -56,6 +56,7 @@ pub struct Call {
     region: String,
     service: String,
     host_bucket: Option<String>,
+    host: Option<String>,
 }
 
 impl Client {
@@ -71,6 +72,7 @@ impl Client {
             region: REGION.into(),
             service: "s3".into(),
             host_bucket: None,
+            host: None,
         }
     }
 
@@ -185,6 +187,12 @@ impl Call {
         self
     }
 
+    /// Sends and signs this `Host`.
+    pub fn host(mut self, host: &str) -> Call {
+        self.host = Some(host.into());
+        self
+    }
+
     /// Leaves the body out of the signature.
     pub fn unsigned_payload(mut self) -> Call {
         self.payload = Payload::Unsigned;
@@ -236,9 +244,10 @@ impl Call {
     pub fn build_pieces(mut self) -> (Wire, Vec<Vec<u8>>) {
         let now = self.time.unwrap_or_else(OffsetDateTime::now_utc);
         let signer = Signer::for_service(&self.client.credentials, &self.region, &self.service, now);
-        let host = match &self.host_bucket {
-            Some(bucket) => format!("{bucket}.{DOMAIN}:{}", self.client.address.port()),
-            None => self.client.address.to_string(),
+        let host = match (self.host.take(), &self.host_bucket) {
+            (Some(host), _) => host,
+            (None, Some(bucket)) => format!("{bucket}.{DOMAIN}:{}", self.client.address.port()),
+            (None, None) => self.client.address.to_string(),
         };
         self.head.headers.insert(0, ("host".into(), host));
         let (credentials, host_bucket) = (&self.client.credentials, self.host_bucket.as_deref());

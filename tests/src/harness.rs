@@ -35,6 +35,8 @@ pub struct Config {
     pub free_space_floor_bytes: u64,
     /// The size of the ballast file.
     pub ballast_bytes: u64,
+    /// The setting `s3.domains`.
+    pub domains: Vec<&'static str>,
     /// The setting `s3.signature_v2`; `None` leaves the default.
     pub signature_v2: Option<&'static str>,
     /// More lines for the section `[limits]`.
@@ -51,6 +53,7 @@ impl Default for Config {
             inline_threshold_bytes: None,
             free_space_floor_bytes: 64 * MIB,
             ballast_bytes: MIB,
+            domains: vec![DOMAIN],
             signature_v2: None,
             limits: vec![],
             data_dir: None,
@@ -272,9 +275,10 @@ impl Cairn {
     fn config_text(&self) -> String {
         let Config { inline_threshold_bytes, free_space_floor_bytes, ballast_bytes, signature_v2, limits, .. } =
             &self.config;
+        let domains = &self.config.domains;
         let signature_v2 = signature_v2.map(|value| format!("signature_v2 = {value:?}\n")).unwrap_or_default();
         let mut text = format!(
-            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\ndomains = [{DOMAIN:?}]\n{signature_v2}\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
+            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\ndomains = {domains:?}\n{signature_v2}\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
              free_space_floor_bytes = {free_space_floor_bytes}\nballast_bytes = {ballast_bytes}\n",
             self.data_dir(),
             self.s3,

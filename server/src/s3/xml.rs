@@ -3,6 +3,9 @@
 //! Writing is ours, because S3 answers keys with control characters as numeric references, which a strict writer refuses.
 //! Reading is `s3s`'s, into its types.
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
 use http::HeaderValue;
 use s3s::S3ErrorCode;
 use s3s::xml::{Deserialize, Deserializer};
@@ -124,13 +127,54 @@ where
     if bytes.windows(CDATA.len()).any(|window| window == CDATA) {
         return Err(Failure::new(S3ErrorCode::MalformedXML));
     }
-    let mut deserializer = Deserializer::new(bytes);
+    let bytes = resolve_references(bytes);
+    let mut deserializer = Deserializer::new(&bytes);
     T::deserialize(&mut deserializer)
         .and_then(|value| deserializer.expect_eof().map(|()| value))
         .map_err(|_| Failure::new(S3ErrorCode::MalformedXML))
 }
 
 const CDATA: &[u8] = b"<![CDATA[";
+
+/// The characters beyond the basic plane that the reader refuses as references, though XML allows them: emoji, mostly.
+const REFUSED_REFERENCES: RangeInclusive<u32> = 0x1_0000..=0xF_FFFF;
+
+/// The longest of their references, without its ends: `x`, leading zeros and five digits, with room to spare.
+const REFERENCE_BYTES_MAX: usize = 16;
+
+/// The document with those characters themselves in place of their references. None of them is markup.
+fn resolve_references(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut resolved = Vec::new();
+    let mut rest = bytes;
+    let mut copied_bytes = 0;
+    while let Some(at) = rest.windows(2).position(|window| window == b"&#") {
+        let reference = &rest[at + 2..];
+        let length = reference.iter().take(REFERENCE_BYTES_MAX).position(|&byte| byte == b';');
+        rest = reference;
+        let Some((length, character)) = length.and_then(|length| Some((length, refused(&reference[..length])?))) else {
+            continue;
+        };
+        let start = bytes.len() - reference.len() - 2;
+        resolved.extend_from_slice(&bytes[copied_bytes..start]);
+        resolved.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &reference[length + 1..];
+        copied_bytes = bytes.len() - rest.len();
+    }
+    if copied_bytes == 0 {
+        return bytes.into();
+    }
+    resolved.extend_from_slice(&bytes[copied_bytes..]);
+    resolved.into()
+}
+
+/// The character of a reference's number, if the reader refuses it.
+fn refused(number: &[u8]) -> Option<char> {
+    let number = std::str::from_utf8(number).ok()?;
+    let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |digits| (digits, 16));
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let code = u32::from_str_radix(digits, radix).ok().filter(|code| is_number && REFUSED_REFERENCES.contains(code))?;
+    char::from_u32(code)
+}
 
 #[cfg(test)]
 mod tests {
@@ -164,6 +208,19 @@ mod tests {
     fn a_document_with_a_cdata_section_is_refused_rather_than_misread() {
         let text = b"<Delete><Object><Key>a<![CDATA[b]]></Key></Object></Delete>";
         assert_eq!(parse::<s3s::dto::Delete>(text).unwrap_err().code(), "MalformedXML");
+    }
+
+    #[test]
+    fn characters_beyond_the_basic_plane_may_be_references() {
+        let key = |text: &str| {
+            let document = format!("<Delete><Object><Key>{text}</Key></Object></Delete>");
+            parse::<s3s::dto::Delete>(document.as_bytes()).map(|delete| delete.objects[0].key.clone())
+        };
+        assert_eq!(key("a&#129704;b&#x1FAA8;&#x0001faa8;&amp;&#65;&#x10FFFF;").unwrap(), "a🪨b🪨🪨&A\u{10ffff}");
+        assert_eq!(key("&#65536;&#xFFFFF;").unwrap(), "\u{10000}\u{fffff}");
+        for malformed in ["&#x110000;", "&#+129704;", "&#x+1FAA8;", "&#129704", "&#;", "&#x;", "&#xD83E;&#xDEA8;"] {
+            assert_eq!(key(malformed).unwrap_err().code(), "MalformedXML", "{malformed}");
+        }
     }
 
     #[test]

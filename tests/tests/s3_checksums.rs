@@ -203,6 +203,40 @@ async fn multipart_checksums_are_composite_or_of_the_full_object() {
 }
 
 #[tokio::test]
+async fn parts_may_carry_their_checksums_in_trailers() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("part-trailers").await;
+    for (round, algorithm) in CHECKSUM_ALGORITHMS.into_iter().enumerate() {
+        let kind = if algorithm == "CRC64NVME" { "FULL_OBJECT" } else { "COMPOSITE" };
+        let upload = Upload::create_with(&client, &bucket, "key", |call| {
+            call.header("x-amz-checksum-algorithm", algorithm).header("x-amz-checksum-type", kind)
+        })
+        .await;
+        let content = body(round as u64, 100_000);
+        let part = |value: String| {
+            let trailers = vec![(checksum_header(algorithm), value)];
+            let chunking = Chunking { chunk_bytes: 65_536, signed: round % 2 == 0, trailers };
+            upload.part(1, content.clone()).chunked(chunking).send()
+        };
+        part(checksum(algorithm, b"something else")).await.expect_error(400, "BadDigest");
+        assert!(upload.call("GET").send().await.expect(200).xml_all("PartNumber").is_empty(), "{algorithm}");
+        let value = checksum(algorithm, &content);
+        let reply = part(value.clone()).await.expect(200);
+        assert_eq!(shown(&reply, algorithm), Some(value.clone()));
+        let listed = upload.call("GET").send().await.expect(200);
+        assert_eq!(listed.xml(&format!("Checksum{algorithm}")), value);
+        let document = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag>\
+             <Checksum{algorithm}>{value}</Checksum{algorithm}></Part></CompleteMultipartUpload>",
+            reply.etag()
+        );
+        upload.call("POST").body(document).send().await.expect(200);
+        assert!(client.get(&bucket, "key").await.expect(200).body == content, "{algorithm}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_shows_its_own_checksum_and_the_type_of_the_objects() {
     let cairn = Cairn::shared();
     let client = cairn.client();

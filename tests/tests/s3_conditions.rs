@@ -49,6 +49,77 @@ async fn conditional_reads_answer_as_s3_answers() {
 }
 
 #[tokio::test]
+async fn lists_of_etags_and_weak_ones_are_compared_one_by_one() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("etags").await;
+    let etag = client.put(&bucket, "key", "x").await.etag();
+    let bare = etag.trim_matches('"');
+    let other = "\"00000000000000000000000000000000\"";
+    for (text, names_it) in [
+        (format!("W/{etag}"), true),
+        (format!("{other}, W/{etag}"), true),
+        (format!("{other},{bare}"), true),
+        (format!("  {etag} ,, {other}"), true),
+        (format!("{other}, *"), true),
+        (format!("{other}, {other}"), false),
+        (format!("W/{other}"), false),
+        (etag.to_ascii_uppercase(), false),
+        (etag.replace('"', "'"), false),
+        ("garbage".into(), false),
+        ("\"\"".into(), false),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let with = |name: &str| client.object(method, &bucket, "key").header(name, &text).send();
+            assert_eq!(with("if-match").await.status, if names_it { 200 } else { 412 }, "{method} if-match {text}");
+            assert_eq!(with("if-none-match").await.status, if names_it { 304 } else { 200 }, "{method} none {text}");
+        }
+    }
+    let twice = client.object("GET", &bucket, "key").header("if-none-match", other).header("if-none-match", &etag);
+    twice.send().await.expect(304);
+}
+
+/// A time in the three formats of HTTP (RFC 9110, 5.6.7).
+const YEAR_2001: [&str; 3] =
+    ["Mon, 01 Jan 2001 01:02:03 GMT", "Monday, 01-Jan-01 01:02:03 GMT", "Mon Jan  1 01:02:03 2001"];
+const YEAR_2037: [&str; 3] =
+    ["Thu, 10 Dec 2037 01:02:03 GMT", "Thursday, 10-Dec-37 01:02:03 GMT", "Thu Dec 10 01:02:03 2037"];
+
+#[tokio::test]
+async fn dates_come_in_three_formats() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("dates").await;
+    client.put(&bucket, "key", "x").await;
+    let copy = client.object("PUT", &bucket, "copy").header("x-amz-copy-source", &format!("{bucket}/key"));
+    for (dates, is_past) in [(YEAR_2001, true), (YEAR_2037, false)] {
+        for date in dates {
+            for method in ["GET", "HEAD"] {
+                let with = |name: &str| client.object(method, &bucket, "key").header(name, date).send();
+                let unmodified = if is_past { 412 } else { 200 };
+                assert_eq!(with("if-unmodified-since").await.status, unmodified, "{method} {date}");
+                assert_eq!(with("if-modified-since").await.status, if is_past { 200 } else { 304 }, "{method} {date}");
+            }
+            let copied = copy.clone().header("x-amz-copy-source-if-unmodified-since", date).send().await;
+            assert_eq!(copied.status, if is_past { 412 } else { 200 }, "copy {date}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_is_none_is_no_condition() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("no-dates").await;
+    client.put(&bucket, "key", "x").await;
+    for date in ["yesterday", "", "2001-01-01T00:00:00Z", "Mon, 32 Jan 2001 01:02:03 GMT", "0", "-", "Mon Jan 1 2001"] {
+        for name in ["if-unmodified-since", "if-modified-since"] {
+            client.object("GET", &bucket, "key").header(name, date).send().await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn if_modified_since_the_objects_own_time_is_304() {
     let cairn = Cairn::shared();
     let client = cairn.client();

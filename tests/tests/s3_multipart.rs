@@ -81,6 +81,12 @@ async fn an_object_in_one_piece_has_one_part() {
     client.object("GET", &bucket, "key").query("partNumber", "0").send().await.expect_error(400, "InvalidArgument");
     let both = client.object("GET", &bucket, "key").query("partNumber", "1").header("range", "bytes=0-1");
     both.send().await.expect_error(400, "InvalidRequest");
+    let head = |number: &str| client.object("HEAD", &bucket, "key").query("partNumber", number);
+    let first = head("1").send().await.expect(206);
+    assert_eq!((first.header("content-length"), first.header("content-range")), (Some("7"), Some("bytes 0-6/7")));
+    head("2").send().await.expect(416);
+    head("0").send().await.expect(400);
+    head("1").header("range", "bytes=0-1").send().await.expect(400);
 }
 
 #[tokio::test]

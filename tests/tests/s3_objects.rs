@@ -227,7 +227,7 @@ async fn a_deleted_large_object_gives_its_file_back() {
 }
 
 /// A `Range` value over an object of 100 bytes; the expected status, and the first and last byte.
-const RANGES: [(&str, u16, (usize, usize)); 17] = [
+const RANGES: [(&str, u16, (usize, usize)); 33] = [
     ("bytes=0-0", 206, (0, 0)),
     ("bytes=0-99", 206, (0, 99)),
     ("bytes=5-9", 206, (5, 9)),
@@ -245,6 +245,22 @@ const RANGES: [(&str, u16, (usize, usize)); 17] = [
     ("bytes=0-1,5-6", 200, (0, 99)),
     ("bytes=abc", 200, (0, 99)),
     ("lines=0-5", 200, (0, 99)),
+    ("bytes=0-18446744073709551615", 206, (0, 99)),
+    ("bytes=7-99999999999999999999999", 206, (7, 99)),
+    ("bytes=-99999999999999999999999", 206, (0, 99)),
+    ("bytes=18446744073709551615-", 416, (0, 0)),
+    ("bytes=99999999999999999999999-", 416, (0, 0)),
+    ("bytes=0-0,-1", 200, (0, 99)),
+    ("bytes=0-1,200-300", 200, (0, 99)),
+    ("bytes=", 200, (0, 99)),
+    ("bytes=-", 200, (0, 99)),
+    ("bytes", 200, (0, 99)),
+    ("bytes=--1", 200, (0, 99)),
+    ("bytes=+1-2", 200, (0, 99)),
+    ("bytes=0x1-2", 200, (0, 99)),
+    ("bytes=1.5-2", 200, (0, 99)),
+    ("0-5", 200, (0, 99)),
+    ("bytes:0-5", 200, (0, 99)),
 ];
 
 #[tokio::test]

@@ -97,10 +97,27 @@ fn date_time(time: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Reads an HTTP date. None if it is none, which S3 treats as if the header were absent.
+/// Reads an HTTP date in any of the three formats of RFC 9110, 5.6.7. None if it is none, which S3 treats as if the header
+/// were absent.
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let date = OffsetDateTime::parse(text.trim(), &Rfc2822).ok()?;
+    let text = text.trim();
+    let date = OffsetDateTime::parse(text, &Rfc2822).ok().or_else(|| parse_obsolete_date(text))?;
     date.unix_timestamp().checked_mul(1_000).map(Timestamp)
+}
+
+/// `Sunday, 06-Nov-94 08:49:37 GMT`, and `Sun Nov  6 08:49:37 1994`, which is in GMT as well.
+fn parse_obsolete_date(text: &str) -> Option<OffsetDateTime> {
+    let fields: Vec<&str> = text.split([' ', '-']).filter(|field| !field.is_empty()).collect();
+    let (day, month, year, time) = match fields[..] {
+        [_, day, month, year, time, "GMT"] if year.len() == 2 => {
+            // No date of ours is before 1970.
+            let century = if year < "70" { "20" } else { "19" };
+            (day, month, format!("{century}{year}"), time)
+        }
+        [_, month, day, time, year] if year.len() == 4 => (day, month, year.to_owned(), time),
+        _ => return None,
+    };
+    OffsetDateTime::parse(&format!("{day:0>2} {month} {year} {time} GMT"), &Rfc2822).ok()
 }
 
 #[cfg(test)]
@@ -124,6 +141,21 @@ mod tests {
             assert_eq!(parse_http_date(text), Some(Timestamp(784_111_777_000)), "{text}");
         }
         assert_eq!(parse_http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn dates_are_read_in_the_obsolete_formats() {
+        for text in ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun Nov 6 08:49:37 1994"] {
+            assert_eq!(parse_http_date(text), Some(Timestamp(784_111_777_000)), "{text}");
+        }
+        assert_eq!(
+            document_time(parse_http_date("Tuesday, 31-Dec-69 00:00:00 GMT").unwrap()),
+            "2069-12-31T00:00:00.000Z"
+        );
+        for text in ["Sun Nov 31 08:49:37 1994", "Sun Nox  6 08:49:37 1994", "6 Nov", "Sunday, 06-Nov-94 08:49:37 CET"]
+        {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
     }
 
     #[test]

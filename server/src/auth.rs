@@ -15,13 +15,14 @@ use http::header::{AUTHORIZATION, DATE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3ErrorCode, S3Result};
-use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::accounts::Accounts;
 use crate::config::SignatureV2;
 use crate::s3::error::Failure;
-use crate::s3::headers;
+use crate::s3::headers::{self, CONTENT_SHA256};
 use crate::s3::request::Query;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -34,6 +35,18 @@ pub const CLOCK_SKEW_SECONDS_MAX: u32 = 15 * 60;
 
 /// What `x-amz-content-sha256` says of a payload that is not signed.
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+
+/// Everything else that it may say, unless it is a SHA-256 in hexadecimal.
+const STREAMED_PAYLOADS: [&str; 5] = [
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+];
+
+/// A date as version 4 writes it.
+const SIGNATURE_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
@@ -124,6 +137,8 @@ fn check_header(headers: &HeaderMap, region: &str, accepted: SignatureV2) -> Res
     else {
         return Err(header_malformed("the Credential, SignedHeaders and Signature fields are required"));
     };
+    check_payload_hash(headers)?;
+    request_time(headers)?;
     match check_scope(credential, region) {
         Ok(()) => check_is_signed(HOST.as_str(), signed_headers).map(|()| None),
         Err(ScopeError::Region) => {
@@ -131,6 +146,39 @@ fn check_header(headers: &HeaderMap, region: &str, accepted: SignatureV2) -> Res
         }
         Err(ScopeError::Other(fault)) => Err(header_malformed(fault)),
     }
+}
+
+/// When a request with a signature in its header says that it was made: an HTTP date, or one of version 4's. A time before
+/// 1970 is none.
+fn request_time(headers: &HeaderMap) -> Result<Timestamp, Failure> {
+    let name = if headers.contains_key(headers::DATE) { headers::DATE } else { DATE };
+    let text = headers::text(headers, &name).unwrap_or_default();
+    let basic = || {
+        let time = PrimitiveDateTime::parse(&text, SIGNATURE_DATE).ok()?.assume_utc();
+        time.unix_timestamp().checked_mul(1_000).map(Timestamp)
+    };
+    let time = headers::parse_http_date(&text).or_else(basic).filter(|time| time.0 >= 0);
+    time.ok_or_else(|| {
+        Failure::with_message(
+            S3ErrorCode::AccessDenied,
+            "AWS authentication requires a valid Date or x-amz-date header",
+        )
+    })
+}
+
+/// That the payload hash is one: `s3s` would say of any other that the signature does not match.
+fn check_payload_hash(headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(value) = headers.get(CONTENT_SHA256) else { return Ok(()) };
+    let text = headers::text_of(value);
+    let is_sha256 = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_sha256 || text == UNSIGNED_PAYLOAD || STREAMED_PAYLOADS.contains(&text.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::invalid_argument(
+        CONTENT_SHA256.as_str(),
+        &text,
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD or a valid sha256 value.",
+    ))
 }
 
 fn header_malformed(fault: &str) -> Failure {
@@ -228,9 +276,8 @@ pub fn complete_date(headers: &mut HeaderMap) {
 }
 
 fn signature_date(date: Timestamp) -> Option<HeaderValue> {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let date = OffsetDateTime::from_unix_timestamp(date.0.div_euclid(1_000)).ok()?;
-    HeaderValue::try_from(date.format(format).ok()?).ok()
+    HeaderValue::try_from(date.format(SIGNATURE_DATE).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -239,6 +286,7 @@ mod tests {
 
     use super::*;
 
+    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     const SCOPE: &str = "AK/20260101/us-east-1/s3/aws4_request";
 
     fn checked(authorization: &[&str], query: &str, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
@@ -246,6 +294,7 @@ mod tests {
         for value in authorization {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
+        headers.insert(DATE, HeaderValue::from_static("Thu, 01 Jan 2026 00:00:00 GMT"));
         check(&headers, &Query::parse(Some(query)).unwrap(), "us-east-1", accepted)
     }
 
@@ -281,6 +330,30 @@ mod tests {
         }
         let good = header(SCOPE, "host");
         assert_eq!(code(&[&good, &good], ""), "InvalidRequest");
+    }
+
+    #[test]
+    fn a_header_needs_a_date_and_a_payload_hash_that_can_be_read() {
+        let code = |name: HeaderName, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(&header(SCOPE, "host")).unwrap());
+            headers.insert(headers::DATE, HeaderValue::from_static("20260101T000000Z"));
+            headers.insert(name, HeaderValue::from_static(value));
+            let checked = check(&headers, &Query::default(), "us-east-1", SignatureV2::Off);
+            checked.err().map(|failure| failure.code().to_owned())
+        };
+        for date in ["20260101T000000Z", "Thu, 01 Jan 2026 00:00:00 GMT"] {
+            assert_eq!(code(headers::DATE, date), None, "{date}");
+        }
+        for date in ["", "now", "20261301T000000Z", "19691231T235959Z"] {
+            assert_eq!(code(headers::DATE, date).as_deref(), Some("AccessDenied"), "{date}");
+        }
+        for hash in ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", SHA256] {
+            assert_eq!(code(CONTENT_SHA256, hash), None, "{hash}");
+        }
+        for hash in ["", "unsigned-payload", "STREAMING", &SHA256[1..]] {
+            assert_eq!(code(CONTENT_SHA256, hash).as_deref(), Some("InvalidArgument"), "{hash}");
+        }
     }
 
     fn presigned(replace: &str, with: &str) -> String {

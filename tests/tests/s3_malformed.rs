@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cairn_tests::multipart::Upload;
+use cairn_tests::multipart::{Upload, complete_document};
 use cairn_tests::sigv4::{self, content_md5};
 use cairn_tests::wire::{Wire, exchange_raw};
 use cairn_tests::{Cairn, Call, Client, Config};
@@ -93,6 +93,138 @@ async fn malformed_headers_are_refused_with_s3s_codes() {
         "InvalidArgument",
     )
     .await;
+    assert!(client.keys(&bucket).await.is_empty());
+}
+
+/// Each call differs in one thing from one that succeeds.
+fn refused_calls(client: &Client, bucket: &str, upload: &Upload) -> Vec<(Call, u16, &'static str)> {
+    let object = |method: &str| client.object(method, bucket, "new");
+    let source = format!("{bucket}/key");
+    let copy = || object("PUT").header("x-amz-copy-source", &source);
+    let part_copy = || upload.call("PUT").query("partNumber", "1").header("x-amz-copy-source", &source);
+    let part = |number: &str| upload.call("PUT").query("partNumber", number).body("x");
+    let get = || client.object("GET", bucket, "key");
+    let list = || client.bucket("GET", bucket);
+    let many = (0..101).fold(list(), |call, number| call.query(&format!("p{number}"), "x"));
+    vec![
+        (copy().header("x-amz-checksum-algorithm", "NONE"), 400, "InvalidRequest"),
+        (
+            object("PUT").header("x-amz-website-redirect-location", "elsewhere").body("x"),
+            400,
+            "InvalidRedirectLocation",
+        ),
+        (object("PUT").header("x-amz-tagging", "a=b").body("x"), 501, "NotImplemented"),
+        (object("PUT").header("x-amz-server-side-encryption", "ROT13").body("x"), 501, "NotImplemented"),
+        (object("PUT").header("x-amz-object-lock-mode", "GOVERNANCE").body("x"), 501, "NotImplemented"),
+        (object("PUT").header("x-amz-expected-bucket-owner", "me").body("x"), 400, "InvalidBucketOwnerAWSAccountID"),
+        (object("PUT").header("x-amz-if-match-size", "1").body("x"), 501, "NotImplemented"),
+        (object("PUT").header("if-match", "\"0\"").body("x"), 404, "NoSuchKey"),
+        (object("PUT").query("versionId", "null").body("x"), 400, "InvalidArgument"),
+        (object("PUT").query("acl", "").body("x"), 501, "NotImplemented"),
+        (object("POST"), 405, "MethodNotAllowed"),
+        (object("POST").query("uploads", "").header("x-amz-checksum-type", "HALF"), 400, "InvalidRequest"),
+        (object("POST").query("uploads", "").header("x-amz-storage-class", "TAPE"), 400, "InvalidStorageClass"),
+        (object("POST").query("uploads", "").query("uploadId", "x"), 501, "NotImplemented"),
+        (copy().header("x-amz-tagging-directive", "REPLACE"), 501, "NotImplemented"),
+        (copy().header("x-amz-metadata-directive", "replace"), 400, "InvalidArgument"),
+        (copy().header("x-amz-copy-source-if-match", "\"0\""), 412, "PreconditionFailed"),
+        (object("PUT").header("x-amz-copy-source", &format!("{source}?versionId=x")), 400, "InvalidArgument"),
+        (object("PUT").header("x-amz-copy-source", &format!("{bucket}/%ff")), 400, "InvalidArgument"),
+        (object("PUT").header("x-amz-copy-source", "UPPER/key"), 400, "InvalidBucketName"),
+        (part_copy().header("x-amz-copy-source-range", "0-1"), 400, "InvalidArgument"),
+        (part_copy().header("x-amz-copy-source-range", "bytes=1-0"), 400, "InvalidArgument"),
+        (part_copy().header("x-amz-copy-source-range", "bytes=0-99"), 416, "InvalidRange"),
+        (part("0"), 400, "InvalidArgument"),
+        (part("10001"), 400, "InvalidArgument"),
+        (part("-1"), 400, "InvalidArgument"),
+        (part("1").header("x-amz-checksum-sha256", "short"), 400, "InvalidRequest"),
+        (object("PUT").query("partNumber", "1").query("uploadId", "").body("x"), 404, "NoSuchUpload"),
+        (object("PUT").query("partNumber", "1").query("uploadId", "../x").body("x"), 404, "NoSuchUpload"),
+        (object("POST").query("uploadId", "none").body("<CompleteMultipartUpload/>"), 404, "NoSuchUpload"),
+        (upload.call("POST").body(""), 400, "MalformedXML"),
+        (upload.call("POST").body("<CompleteMultipartUpload/>"), 400, "MalformedXML"),
+        (upload.call("POST").body(complete_document(&[])), 400, "MalformedXML"),
+        (upload.call("POST").body(complete_document(&[(0, "x".into())])), 400, "InvalidArgument"),
+        (upload.call("POST").body(complete_document(&[(1, "x".into())])), 400, "InvalidPart"),
+        (upload.call("GET").query("max-parts", "-1"), 400, "InvalidArgument"),
+        (upload.call("GET").query("part-number-marker", "x"), 400, "InvalidArgument"),
+        (get().query("versionId", "x"), 400, "InvalidArgument"),
+        (get().query("versionId", ""), 400, "InvalidArgument"),
+        (get().query("partNumber", "0"), 400, "InvalidArgument"),
+        (get().query("partNumber", "2"), 416, "InvalidPartNumber"),
+        (get().query("response-content-type", "a\r\nb"), 400, "InvalidArgument"),
+        (get().query("attributes", ""), 400, "InvalidRequest"),
+        (client.object("DELETE", bucket, "key").header("x-amz-if-match-size", "x"), 400, "InvalidArgument"),
+        (client.object("DELETE", bucket, "key").query("versionId", "x"), 400, "InvalidArgument"),
+        (client.object("DELETE", bucket, "key").header("if-match", "\"0\""), 412, "PreconditionFailed"),
+        (list().query("max-keys", "-1"), 400, "InvalidArgument"),
+        (list().query("max-keys", "1.5"), 400, "InvalidArgument"),
+        (list().query("list-type", "2").query("continuation-token", "x"), 400, "InvalidArgument"),
+        (list().query("uploads", "").query("max-uploads", "-1"), 400, "InvalidArgument"),
+        (list().query("nonsense", ""), 501, "NotImplemented"),
+        (list().query("versions", ""), 501, "NotImplemented"),
+        (many, 400, "InvalidRequest"),
+        (client.call("GET", &format!("/{bucket}?prefix=%ff")), 400, "InvalidURI"),
+        (client.bucket("GET", "UPPER"), 400, "InvalidBucketName"),
+        (client.bucket("PUT", "a"), 400, "InvalidBucketName"),
+        (client.bucket("PUT", "xn--bucket"), 400, "InvalidBucketName"),
+        (client.bucket("PATCH", bucket), 405, "MethodNotAllowed"),
+        (client.call("DELETE", "/"), 405, "MethodNotAllowed"),
+        (client.call("GET", "//key"), 400, "InvalidURI"),
+    ]
+}
+
+#[tokio::test]
+async fn what_s3_refuses_is_refused_with_its_code_and_changes_nothing() {
+    let cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("refused").await;
+    client.put(&bucket, "key", "content").await;
+    let upload = Upload::create(&client, &bucket, "upload").await;
+    let mut others = Vec::new();
+    for (call, status, code) in refused_calls(&client, &bucket, &upload) {
+        let wire = call.build();
+        let reply = wire.send(client.address).await.unwrap();
+        if (reply.status, reply.code().as_str()) != (status, code) {
+            others.push(format!(
+                "{} {} {:?}: {} {}",
+                wire.method,
+                wire.target,
+                wire.headers,
+                reply.status,
+                reply.code()
+            ));
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
+    assert_eq!(client.keys(&bucket).await, ["key"]);
+    assert_eq!(client.upload_ids(&bucket).await, [upload.id.clone()]);
+    assert!(upload.call("GET").send().await.expect(200).xml_all("PartNumber").is_empty());
+    assert_eq!(client.call("GET", "/").send().await.expect(200).xml_all("Name"), [bucket]);
+    assert!(cairn.blob_files().is_empty());
+}
+
+#[tokio::test]
+async fn malformed_dates_hashes_and_lengths_are_refused_with_s3s_codes() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("signed-headers").await;
+    let put = || client.object("PUT", &bucket, "key").body("content");
+    for hash in ["", "nonsense", "e3b0c442", "STREAMING-NONSENSE", "unsigned-payload"] {
+        refuse(put().declared_payload(hash), 400, "InvalidArgument").await;
+    }
+    let mut without_hash = put().build();
+    without_hash.headers.retain(|(name, _)| name != "x-amz-content-sha256");
+    without_hash.send(client.address).await.unwrap().expect_error(400, "InvalidRequest");
+    for date in ["nonsense", "", "20260101", "2026-01-01T00:00:00Z", "20261301T000000Z"] {
+        refuse(put().header("x-amz-date", date), 403, "AccessDenied").await;
+    }
+    let streaming = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+    refuse(put().declared_payload(streaming), 411, "MissingContentLength").await;
+    for length in ["x", "-1", "99999999999999999999999"] {
+        let call = put().declared_payload(streaming).header("x-amz-decoded-content-length", length);
+        refuse(call, 400, "InvalidRequest").await;
+    }
     assert!(client.keys(&bucket).await.is_empty());
 }
 

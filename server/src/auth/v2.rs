@@ -21,8 +21,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri};
 use s3s::S3ErrorCode;
 use sha1::Sha1;
-use time::PrimitiveDateTime;
-use time::macros::format_description;
 
 use crate::accounts::Accounts;
 use crate::gate::routes;
@@ -30,7 +28,7 @@ use crate::s3::error::Failure;
 use crate::s3::headers::{self, CONTENT_MD5, CONTENT_SHA256};
 use crate::s3::request::Query;
 
-use super::{CLOCK_SKEW_SECONDS_MAX, UNSIGNED_PAYLOAD};
+use super::{CLOCK_SKEW_SECONDS_MAX, UNSIGNED_PAYLOAD, request_time};
 
 /// The query parameters that the signature covers, in the order in which it covers them.
 const SIGNED_PARAMETERS: &[&str] = &[
@@ -235,13 +233,11 @@ fn claim_of_header(headers: &HeaderMap, now: Timestamp) -> Result<Claim, Failure
         ));
     };
     // With `x-amz-date`, which is signed among its like, the line of the date is empty.
-    let (name, date) = match headers.contains_key(headers::DATE) {
-        true => (headers::DATE, Vec::new()),
-        false => (DATE, headers.get(DATE).map(|value| value.as_bytes().to_vec()).unwrap_or_default()),
+    let date = match headers.contains_key(headers::DATE) {
+        true => Vec::new(),
+        false => headers.get(DATE).map(|value| value.as_bytes().to_vec()).unwrap_or_default(),
     };
-    let Some(requested_at) = request_time(headers, &name) else {
-        return Err(denied("AWS authentication requires a valid Date or x-amz-date header"));
-    };
+    let requested_at = request_time(headers)?;
     let skew_ms_max = i64::from(CLOCK_SKEW_SECONDS_MAX) * 1_000;
     if now.0.abs_diff(requested_at.0) > skew_ms_max.unsigned_abs() {
         return Err(Failure::with_message(
@@ -253,17 +249,6 @@ fn claim_of_header(headers: &HeaderMap, now: Timestamp) -> Result<Claim, Failure
         .field("MaxAllowedSkewMilliseconds", skew_ms_max.to_string()));
     }
     Ok(Claim { access_key: access_key.to_owned(), date, signature: signature.to_owned() })
-}
-
-/// The time in a header: an HTTP date, or one of version 4's. A time before 1970 is none.
-fn request_time(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let text = headers::text(headers, name)?;
-    let basic = || {
-        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-        let time = PrimitiveDateTime::parse(&text, format).ok()?.assume_utc();
-        time.unix_timestamp().checked_mul(1_000).map(Timestamp)
-    };
-    headers::parse_http_date(&text).or_else(basic).filter(|time| time.0 >= 0)
 }
 
 /// Method, `Content-MD5`, `Content-Type` and date, a line each; the `x-amz-` headers; the resource.

@@ -109,6 +109,36 @@ async fn parts_come_in_pages_with_their_checksums() {
 }
 
 #[tokio::test]
+async fn pages_of_any_size_hold_every_part_once() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("page-sizes").await;
+    let parts: Vec<Vec<u8>> = (0..4).map(|part| body(part, if part < 3 { PART_BYTES_MIN } else { 9 })).collect();
+    upload(&client, &bucket, "CRC64NVME", "FULL_OBJECT", &parts).await;
+    let page = |size: usize, marker: String| {
+        let call = attributes(&client, &bucket, "key").header("x-amz-object-attributes", "ObjectParts");
+        call.header("x-amz-max-parts", &size.to_string()).header("x-amz-part-number-marker", &marker).send()
+    };
+    for size in [1, 2, 3, 4, 5, 1_000, 5_000] {
+        let (mut numbers, mut marker) = (Vec::new(), "0".to_owned());
+        loop {
+            let reply = page(size, marker).await.expect(200);
+            assert_eq!((reply.xml("PartsCount"), reply.xml("MaxParts")), ("4".into(), size.min(1_000).to_string()));
+            numbers.extend(reply.xml_all("PartNumber"));
+            if reply.xml("IsTruncated") != "true" {
+                break;
+            }
+            marker = reply.xml("NextPartNumberMarker");
+        }
+        assert_eq!(numbers, ["1", "2", "3", "4"], "pages of {size}");
+    }
+    for marker in ["4", "10000"] {
+        let beyond = page(2, marker.into()).await.expect(200);
+        assert_eq!((beyond.xml_all("PartNumber").len(), beyond.xml("IsTruncated")), (0, "false".into()), "{marker}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_or_cannot_be_asked_for_is_refused() {
     let cairn = Cairn::shared();
     let client = cairn.client();

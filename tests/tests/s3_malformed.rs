@@ -198,7 +198,7 @@ async fn what_s3_refuses_is_refused_with_its_code_and_changes_nothing() {
     }
     assert!(others.is_empty(), "{others:#?}");
     assert_eq!(client.keys(&bucket).await, ["key"]);
-    assert_eq!(client.upload_ids(&bucket).await, [upload.id.clone()]);
+    assert_eq!(client.upload_ids(&bucket).await, [upload.id.as_str()]);
     assert!(upload.call("GET").send().await.expect(200).xml_all("PartNumber").is_empty());
     assert_eq!(client.call("GET", "/").send().await.expect(200).xml_all("Name"), [bucket]);
     assert!(cairn.blob_files().is_empty());

@@ -62,7 +62,7 @@ async fn every_operation_is_held_to_the_expected_owner() {
         }
     }
     assert_eq!(client.keys(&bucket).await, ["key"]);
-    assert_eq!(client.upload_ids(&bucket).await, [upload.id.clone()]);
+    assert_eq!(client.upload_ids(&bucket).await, [upload.id.as_str()]);
     assert_eq!(upload.call("GET").send().await.expect(200).xml_all("PartNumber"), ["1"]);
     for (operation, call) in operations(&upload, &etag) {
         let reply = call.header("x-amz-expected-bucket-owner", OWN).send().await;

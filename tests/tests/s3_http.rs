@@ -222,7 +222,7 @@ async fn failing_requests(client: &Client, bucket: &str) -> Vec<(Wire, u16)> {
             (put("key").query("uploadId", "none").query("partNumber", "1").build(), 404),
             (put(&"k".repeat(1_025)).build(), 400),
             (put("key").header("if-match", "\"0\"").build(), 412),
-            (put("key").header("x-amz-acl", "public-read").build(), 501),
+            (put("key").header("x-amz-storage-class", "NONE").build(), 400),
         ]);
         let document = client.bucket("POST", bucket).query("delete", "").body(vec![b'<'; body_bytes]);
         failing.push((document.build(), 400));

@@ -20,7 +20,8 @@ pub struct NamedSource {
     pub version: VersionSelector,
 }
 
-/// Reads the header: `[/]bucket/key[?versionId=id]`, percent-encoded.
+/// Reads the header: `[/]bucket/key[?versionId=id]`, percent-encoded. A `+` stands for a space, as S3 has it: clients
+/// that do not escape the `+` of a key get NoSuchKey there, and s5cmd sends spaces that way.
 ///
 /// # Errors
 /// `InvalidArgument` for anything else.
@@ -31,7 +32,8 @@ pub fn parse(headers: &HeaderMap) -> Result<NamedSource, Failure> {
         Some((path, version)) => (path, parse_version(Some(version))?),
         None => (text.as_str(), VersionSelector::Newest),
     };
-    let path = encoding::decode(path).ok_or_else(|| invalid("The copy source is not percent-encoded UTF-8"))?;
+    let path = path.replace('+', " ");
+    let path = encoding::decode(&path).ok_or_else(|| invalid("The copy source is not percent-encoded UTF-8"))?;
     let path = path.strip_prefix('/').unwrap_or(&path);
     let (bucket, key) = path.split_once('/').ok_or_else(|| invalid("The copy source must name a bucket and a key"))?;
     let key = ObjectKey::new(key).ok_or_else(|| invalid("The copy source's key is empty or too long"))?;
@@ -64,7 +66,8 @@ mod tests {
             ("b/a/b", "b", "a/b", VersionSelector::Newest),
             ("b//k", "b", "/k", VersionSelector::Newest),
             ("b/a%20b%3FversionId=x", "b", "a b?versionId=x", VersionSelector::Newest),
-            ("b/a+b", "b", "a+b", VersionSelector::Newest),
+            ("b/a+b", "b", "a b", VersionSelector::Newest),
+            ("b/a%2Bb", "b", "a+b", VersionSelector::Newest),
             ("b%2Fk", "b", "k", VersionSelector::Newest),
             ("b/k?x", "b", "k?x", VersionSelector::Newest),
             ("b/k?versionId=null", "b", "k", VersionSelector::Null),

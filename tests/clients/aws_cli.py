@@ -2,9 +2,7 @@
 
 import os
 
-from scenario import ENDPOINT, content, expect_equal, main, read_tree, run, write_tree
-
-MIB = 1024 * 1024
+from scenario import ENDPOINT, MIB, content, expect_equal, main, read_tree, run, write_tree
 
 
 def aws(*arguments, **options):

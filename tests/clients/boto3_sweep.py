@@ -8,9 +8,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from scenario import ENDPOINT, content, expect_equal, main
-
-MIB = 1024 * 1024
+from scenario import ENDPOINT, MIB, content, expect_equal, main
 
 
 def client(**options):

@@ -2,9 +2,7 @@
 
 import os
 
-from scenario import ENDPOINT, content, expect_equal, main, read_tree, run, write_tree
-
-MIB = 1024 * 1024
+from scenario import ENDPOINT, MIB, content, expect_equal, main, need_program, read_tree, run, write_tree
 
 
 def restic(*arguments):
@@ -13,6 +11,7 @@ def restic(*arguments):
 
 
 def backup_and_restore():
+    need_program("restic")
     write_tree("source", [0, 100, 50_000, 3 * MIB, 12 * MIB, 7, 700_000])
     restic("init")
     restic("backup", "source")

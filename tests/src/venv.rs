@@ -1,11 +1,11 @@
-//! The Python environment with the clients that `requirements.txt` pins.
+//! The environment with the clients that `requirements.txt` and `clients/node` pin.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The directory of the environment: `CAIRN_VENV`, or `cairn-venv` in the user's cache. It is made if it is missing. The
-/// error says why there is none.
+/// The directory of the environment: `CAIRN_VENV`, or `cairn-venv` in the user's cache. `deploy/setup-clients.sh` makes it
+/// or brings it up to date. The error says why there is none.
 pub fn directory() -> Result<PathBuf, String> {
     static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     DIRECTORY.get_or_init(prepare).clone()
@@ -16,18 +16,11 @@ fn prepare() -> Result<PathBuf, String> {
         Some(directory) => PathBuf::from(directory),
         None => cache_dir().ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("cairn-venv"),
     };
-    // `aws` comes last, so that an installation that was interrupted is taken up again.
-    if directory.join("bin/aws").exists() && imports_boto3(&directory) {
-        return Ok(directory);
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
-    run(Command::new(directory.join("bin/pip")).args(["install", "--quiet", "-r"]).arg(requirements))?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/setup-clients.sh");
+    run(Command::new(script).arg(&directory))?;
+    // What every scenario may use. The others are looked for by the scenarios that need them.
+    run(Command::new(directory.join("bin/python")).args(["-c", "import awscli, awscrt, boto3"]))?;
     Ok(directory)
-}
-
-fn imports_boto3(directory: &Path) -> bool {
-    run(Command::new(directory.join("bin/python")).args(["-c", "import boto3, awscrt"])).is_ok()
 }
 
 fn cache_dir() -> Option<PathBuf> {

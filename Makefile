@@ -37,7 +37,8 @@ test: setup-build setup-test
 soak: setup-build setup-test
 	@CAIRN_SOAK=1 deploy/run-tests.sh "$(CARGO)" "$(FLAGS)" -p cairn-tests --test crash --test model $(TEST)
 
-# Throughput, latency, CPU and memory beside the floor of this machine. BENCH takes flags.
+# Throughput, latency, CPU and memory beside the floor of this machine, and what is aimed at. BENCH takes flags:
+# make bench BENCH='--only list --list-keys 1000000'
 bench: build
 	$(CARGO) run --locked --quiet --release $(FLAGS) -p cairn-tests --bin bench -- $(BENCH)
 

@@ -4,29 +4,41 @@
 //! The load generator shares the machine with the server, so compare the CPU columns and the ratios rather than the
 //! throughput.
 
-mod cells;
 mod floor;
+mod listing;
 mod load;
+mod multipart;
+mod objects;
 mod process;
+mod requests;
+mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_tests::{Cairn, Config};
 
-const USAGE: &str = "bench [--seconds N] [--only put|get|list] [--size BYTES] [--connections N] [--list-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
+use floor::Floor;
+use table::Aims;
+
+const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
-     --only         one operation\n\
+     --only         one group: put, get, head, delete, multipart, list or start\n\
      --size         one object size\n\
      --connections  one number of connections\n\
-     --list-keys    how many keys the listing goes over (default 100000)\n\
+     --list-keys    how many keys the groups list and start go over (default 100000; the aims are for 1000000)\n\
      --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 
+const GROUPS: [&str; 7] = ["put", "get", "head", "delete", "multipart", "list", "start"];
+
+/// For what is measured by its end and not by a time.
+const UNTIL_DONE: Duration = Duration::from_secs(3_600);
+
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     seconds: u64,
     only: Option<String>,
     size: Option<usize>,
@@ -52,7 +64,7 @@ impl Options {
             let number = || value.parse::<usize>().map_err(|_| format!("{name}: {value} is not a number"));
             match name.as_str() {
                 "--seconds" => options.seconds = number()? as u64,
-                "--only" if ["put", "get", "list"].contains(&value.as_str()) => options.only = Some(value),
+                "--only" if GROUPS.contains(&value.as_str()) => options.only = Some(value),
                 "--size" => options.size = Some(number()?),
                 "--connections" => options.connections = Some(number()?.max(1)),
                 "--list-keys" => options.list_keys = number()?,
@@ -94,20 +106,27 @@ fn main() -> std::process::ExitCode {
 }
 
 async fn run(options: &Options) {
-    let cairn = Cairn::start(Config {
+    let mut cairn = Cairn::start(Config {
         data_dir: options.data_dir.clone(),
         inline_threshold_bytes: options.inline_threshold_bytes,
         ..Config::default()
     });
-    let floor = floor::Floor::start(cairn.scratch_dir());
+    let floor = Floor::start(cairn.scratch_dir());
+    let aims = Aims::default();
     println!("server: {}", cairn_tests::harness::binary().display());
     println!("data:   {}", cairn.data_dir().display());
     println!("cpus:   {}\n", std::thread::available_parallelism().map_or(1, usize::from));
-    cells::objects(options, &cairn, &floor).await;
-    if options.wants("list") {
-        cells::listing(options, &cairn).await;
+    if ["put", "get", "head", "delete"].iter().any(|group| options.wants(group)) {
+        objects::objects(options, &cairn, &floor, &aims).await;
+    }
+    if options.wants("multipart") {
+        multipart::multipart(options, &cairn).await;
+    }
+    if options.wants("list") || options.wants("start") {
+        listing::many_keys(options, &mut cairn, &aims).await;
     }
     if options.wants("put") {
         floor::print_disk(options.duration(), &cairn.data_dir());
     }
+    aims.print();
 }

@@ -115,6 +115,8 @@ pub struct NoTypedOperations;
 
 impl S3 for NoTypedOperations {}
 
+/// The futures of the operations that take bodies in, or do much, are boxed: every request would else be handled in, and
+/// copied as, a future with room for the largest.
 impl Edge {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let routed: Routed =
@@ -165,7 +167,7 @@ impl Edge {
             }
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on(Action::DeleteBucket).await?).await,
             Operation::DeleteObjects => {
-                delete_objects::delete_objects(self, on(Action::DeleteObject).await?, request).await
+                Box::pin(delete_objects::delete_objects(self, on(Action::DeleteObject).await?, request)).await
             }
             Operation::GetBucketLocation => {
                 Ok(get_bucket_location::get_bucket_location(&on(Action::GetBucketLocation).await?))
@@ -202,7 +204,7 @@ impl Edge {
                 abort_upload::abort_upload(self, on(Action::AbortMultipartUpload).await?, request).await
             }
             Operation::CompleteMultipartUpload => {
-                complete_upload::complete_upload(self, on(Action::PutObject).await?, request).await
+                Box::pin(complete_upload::complete_upload(self, on(Action::PutObject).await?, request)).await
             }
             Operation::CreateMultipartUpload => {
                 create_upload::create_upload(self, on(Action::PutObject).await?, request).await
@@ -221,8 +223,10 @@ impl Edge {
             Operation::ListParts => {
                 list_parts::list_parts(self, on(Action::ListMultipartUploadParts).await?, request).await
             }
-            Operation::PutObject => put_object::put_object(self, on(Action::PutObject).await?, request).await,
-            Operation::UploadPart => upload_part::upload_part(self, on(Action::PutObject).await?, request).await,
+            Operation::PutObject => Box::pin(put_object::put_object(self, on(Action::PutObject).await?, request)).await,
+            Operation::UploadPart => {
+                Box::pin(upload_part::upload_part(self, on(Action::PutObject).await?, request)).await
+            }
             _ => Err(misrouted(operation)),
         }
     }
@@ -237,9 +241,9 @@ impl Edge {
         let source = copy_source::parse(&request.headers)?;
         let authorized = authorizer.copy(Action::PutObject, bucket, key, source).await?;
         if operation == Operation::CopyObject {
-            copy_object::copy_object(self, authorized, request).await
+            Box::pin(copy_object::copy_object(self, authorized, request)).await
         } else {
-            upload_part_copy::upload_part_copy(self, authorized, request).await
+            Box::pin(upload_part_copy::upload_part_copy(self, authorized, request)).await
         }
     }
 

@@ -163,7 +163,10 @@ pub struct Etag {
 
 impl fmt::Display for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.digest))?;
+        // Every entry of a listing has one, and formatting an integer of 128 bits is slow.
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.digest, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)?;
         match self.parts_count {
             0 => Ok(()),
             count => write!(f, "-{count}"),

@@ -81,14 +81,14 @@ impl<'q> Listing<'q> {
         contents: &mut Document,
     ) {
         contents.text("Key", &self.encoding.apply(key.as_str()));
-        contents.text("LastModified", &document_time(object.created));
+        contents.value("LastModified", document_time(object.created));
         contents.text("ETag", &quoted_text(&object.etag));
         if let Some(checksum) = &object.checksum {
-            contents.text("ChecksumAlgorithm", checksum.value.algorithm().as_str());
-            contents.text("ChecksumType", checksum.checksum_type().as_str());
+            contents.value("ChecksumAlgorithm", checksum.value.algorithm().as_str());
+            contents.value("ChecksumType", checksum.checksum_type().as_str());
         }
         contents.value("Size", object.size_bytes);
-        contents.text("StorageClass", object.storage_class.name());
+        contents.value("StorageClass", object.storage_class.name());
         if with_owner {
             edge.account_element("Owner", object.owner, contents);
         }

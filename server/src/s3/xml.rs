@@ -4,6 +4,7 @@
 //! Reading is `s3s`'s, into its types.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
 use http::HeaderValue;
@@ -54,7 +55,10 @@ impl Document {
 
     /// An element with the text of a number, a flag or another value that needs no escape.
     pub fn value(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.text(name, &value.to_string());
+        self.open(name);
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{value}");
+        self.close(name);
     }
 
     /// An element with text, if there is one.
@@ -95,14 +99,26 @@ impl Document {
     }
 }
 
+/// The bytes that are escaped.
+static ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        escaped[byte as usize] = matches!(byte, b'&' | b'<' | b'>' | b'"') || byte.is_ascii_control();
+        byte += 1;
+    }
+    escaped
+};
+
 /// Appends `text`, escaped. Control characters become numeric references, as S3 writes them: a carriage return would
 /// otherwise reach the client as a line feed, and others not at all.
 fn escape(text: &str, into: &mut String) {
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| matches!(c, '&' | '<' | '>' | '"') || c.is_ascii_control()) {
+    // By bytes, because a listing is mostly text that needs no escape. What is looked for is ASCII, which is part of no
+    // other character, so the text is cut at the ends of characters only.
+    while let Some(at) = rest.bytes().position(|byte| ESCAPED[usize::from(byte)]) {
         let (plain, special) = rest.split_at(at);
         into.push_str(plain);
-        // `find` matched ASCII only, so the character is one byte.
         match special.as_bytes()[0] {
             b'&' => into.push_str("&amp;"),
             b'<' => into.push_str("&lt;"),

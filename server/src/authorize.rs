@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cairn_storage::id::AccountId;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{Bucket, BucketName, Store};
+use cairn_storage::ops::{Bucket, BucketName, Store, VersionSelector};
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
@@ -27,16 +27,30 @@ pub enum Action {
     CreateBucket,
     DeleteBucket,
     DeleteObject,
+    DeleteObjectTagging,
+    DeleteObjectVersion,
+    DeleteObjectVersionTagging,
+    GetAccelerateConfiguration,
     GetBucketLocation,
+    GetBucketTagging,
     GetBucketVersioning,
     GetObject,
     GetObjectAttributes,
+    GetObjectTagging,
+    GetObjectVersion,
+    GetObjectVersionAttributes,
+    GetObjectVersionTagging,
     ListAllMyBuckets,
     ListBucket,
     ListBucketMultipartUploads,
+    ListBucketVersions,
     ListMultipartUploadParts,
+    PutAccelerateConfiguration,
+    PutBucketTagging,
     PutBucketVersioning,
     PutObject,
+    PutObjectTagging,
+    PutObjectVersionTagging,
 }
 
 /// Permission to act on one resource.
@@ -192,7 +206,11 @@ impl<'r> Authorizer<'r> {
     ) -> Result<Authorized<OnCopy>, Failure> {
         let target = self.object(action, bucket, key).await?;
         let source_bucket = self.find(&source.bucket, self.expected_source_owner).await?;
-        self.permitted(Action::GetObject, Some(&source_bucket))?;
+        let read = match source.version {
+            VersionSelector::Newest => Action::GetObject,
+            _ => Action::GetObjectVersion,
+        };
+        self.permitted(read, Some(&source_bucket))?;
         Ok(Authorized { account: target.account, resource: OnCopy { target: target.resource, source_bucket, source } })
     }
 
@@ -228,15 +246,29 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
         Action::AbortMultipartUpload
         | Action::DeleteBucket
         | Action::DeleteObject
+        | Action::DeleteObjectTagging
+        | Action::DeleteObjectVersion
+        | Action::DeleteObjectVersionTagging
+        | Action::GetAccelerateConfiguration
         | Action::GetBucketLocation
+        | Action::GetBucketTagging
         | Action::GetBucketVersioning
         | Action::GetObject
         | Action::GetObjectAttributes
+        | Action::GetObjectTagging
+        | Action::GetObjectVersion
+        | Action::GetObjectVersionAttributes
+        | Action::GetObjectVersionTagging
         | Action::ListBucket
         | Action::ListBucketMultipartUploads
+        | Action::ListBucketVersions
         | Action::ListMultipartUploadParts
+        | Action::PutAccelerateConfiguration
+        | Action::PutBucketTagging
         | Action::PutBucketVersioning
-        | Action::PutObject => owner == Some(account),
+        | Action::PutObject
+        | Action::PutObjectTagging
+        | Action::PutObjectVersionTagging => owner == Some(account),
     }
 }
 

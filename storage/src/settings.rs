@@ -6,6 +6,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
+use crate::record::Record;
 
 /// A tag of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -16,6 +17,17 @@ pub struct Tag {
     /// May be empty.
     #[n(1)]
     pub value: String,
+}
+
+/// A bucket's tags, as its document holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct TagSet(#[n(0)] pub Vec<Tag>);
+
+impl Record for TagSet {
+    const NAME: &'static str = "tag set";
+    // Fifty tags of 128 + 256 characters of four bytes.
+    const BYTES_MAX: usize = 80 << 10;
 }
 
 /// Who may shorten a retention.
@@ -76,4 +88,17 @@ pub struct ObjectSettings {
     /// Its ACL, in the form of the crate that owns ACLs; None: its owner has full control.
     #[n(3)]
     pub acl: Option<ByteVec>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::check_round_trip;
+
+    #[test]
+    fn tags_round_trip() {
+        let tag = |key: &str, value: &str| Tag { key: key.to_owned(), value: value.to_owned() };
+        check_round_trip(&TagSet(vec![tag("team", "storage"), tag("ü", "")]));
+        check_round_trip(&TagSet::default());
+    }
 }

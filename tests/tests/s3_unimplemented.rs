@@ -61,10 +61,20 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"];
 
 /// What this version implements, or refuses in a way of its own: method, scope, sub-resource. Their own tests say how they
 /// answer.
-const IMPLEMENTED: [(&str, Scope, &str); 18] = [
+const IMPLEMENTED: &[(&str, Scope, &str)] = &[
     ("GET", Scope::Bucket, "location"),
     ("GET", Scope::Bucket, "uploads"),
+    ("GET", Scope::Bucket, "accelerate"),
+    ("PUT", Scope::Bucket, "accelerate"),
+    ("GET", Scope::Bucket, "tagging"),
+    ("PUT", Scope::Bucket, "tagging"),
+    ("DELETE", Scope::Bucket, "tagging"),
     ("GET", Scope::Bucket, "versioning"),
+    ("PUT", Scope::Bucket, "versioning"),
+    ("GET", Scope::Bucket, "versions"),
+    ("GET", Scope::Object, "tagging"),
+    ("PUT", Scope::Object, "tagging"),
+    ("DELETE", Scope::Object, "tagging"),
     ("POST", Scope::Bucket, "delete"),
     ("GET", Scope::Object, "attributes"),
     ("GET", Scope::Object, "partNumber"),
@@ -174,7 +184,6 @@ async fn headers_of_features_that_are_not_there_are_not_ignored() {
         ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
         ("x-amz-object-lock-mode", "COMPLIANCE"),
         ("x-amz-object-lock-legal-hold", "ON"),
-        ("x-amz-tagging", "a=b"),
         ("x-amz-acl", "public-read"),
         ("x-amz-grant-read", "id=\"somebody\""),
         ("x-amz-write-offset-bytes", "0"),

@@ -28,8 +28,6 @@ enum Named {
 const REFUSED: &[(Named, Harmless)] = &[
     (Named::Beginning("x-amz-server-side-encryption"), Harmless::Nothing),
     (Named::Beginning("x-amz-copy-source-server-side-encryption"), Harmless::Nothing),
-    (Named::Exactly("x-amz-tagging"), Harmless::Nothing),
-    (Named::Exactly("x-amz-tagging-directive"), Harmless::Values(&["COPY"])),
     (Named::Exactly("x-amz-annotation-directive"), Harmless::Values(&["COPY"])),
     // What they ask for is so in every bucket whose objects belong to its owner.
     (Named::Exactly("x-amz-acl"), Harmless::Values(&["private", "bucket-owner-full-control"])),

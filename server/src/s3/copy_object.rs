@@ -14,7 +14,7 @@ use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, 
 use super::put_object::version_into_headers;
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, attributes, checksum, conditions, version_header};
+use super::{Edge, attributes, checksum, conditions, tags, version_header};
 
 pub(super) async fn copy_object(
     edge: &Edge,
@@ -25,7 +25,7 @@ pub(super) async fn copy_object(
     let copy = CopyObject {
         attributes: replaced_attributes(headers)?,
         storage_class: attributes::storage_class(headers)?,
-        tags: None,
+        tags: tags::of_copy(headers)?,
         settings: ObjectSettings::default(),
         owner: authorized.account().id,
         checksum: checksum::requested_algorithm(headers)?,

@@ -11,7 +11,7 @@ use super::error::Failure;
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, attributes, checksum};
+use super::{Edge, attributes, checksum, tags};
 
 pub(super) async fn create_upload(
     edge: &Edge,
@@ -21,7 +21,7 @@ pub(super) async fn create_upload(
     let create = CreateUpload {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings::default(),
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..ObjectSettings::default() },
         owner: authorized.account().id,
         checksum: requested_checksum(&request.headers)?,
     };

@@ -44,6 +44,9 @@ names! {
     METADATA_DIRECTIVE = "x-amz-metadata-directive";
     MP_OBJECT_SIZE = "x-amz-mp-object-size";
     MP_PARTS_COUNT = "x-amz-mp-parts-count";
+    TAGGING = "x-amz-tagging";
+    TAGGING_DIRECTIVE = "x-amz-tagging-directive";
+    TAGGING_COUNT = "x-amz-tagging-count";
     OBJECT_ATTRIBUTES = "x-amz-object-attributes";
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";

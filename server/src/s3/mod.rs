@@ -14,10 +14,13 @@ pub mod error;
 pub mod headers;
 pub mod range;
 pub mod request;
+pub mod tags;
 pub mod token;
 pub mod xml;
 
 mod abort_upload;
+mod accelerate;
+mod bucket_tagging;
 mod complete_upload;
 mod copy_object;
 mod create_bucket;
@@ -33,6 +36,8 @@ mod list_buckets;
 mod list_objects;
 mod list_parts;
 mod list_uploads;
+mod list_versions;
+mod object_tagging;
 mod put_bucket_versioning;
 mod put_object;
 mod read_object;
@@ -183,6 +188,26 @@ impl Edge {
             Operation::ListObjectsV2 => {
                 list_objects::list_objects_v2(self, on(Action::ListBucket).await?, request).await
             }
+            Operation::GetBucketAccelerateConfiguration => {
+                on(Action::GetAccelerateConfiguration).await?;
+                Ok(accelerate::get_accelerate())
+            }
+            Operation::PutBucketAccelerateConfiguration => {
+                on(Action::PutAccelerateConfiguration).await?;
+                accelerate::put_accelerate(request).await
+            }
+            Operation::GetBucketTagging => {
+                bucket_tagging::get_bucket_tagging(self, on(Action::GetBucketTagging).await?).await
+            }
+            Operation::PutBucketTagging => {
+                bucket_tagging::put_bucket_tagging(self, on(Action::PutBucketTagging).await?, request).await
+            }
+            Operation::DeleteBucketTagging => {
+                bucket_tagging::delete_bucket_tagging(self, on(Action::PutBucketTagging).await?).await
+            }
+            Operation::ListObjectVersions => {
+                list_versions::list_versions(self, on(Action::ListBucketVersions).await?, request).await
+            }
             Operation::PutBucketVersioning => {
                 let authorized = on(Action::PutBucketVersioning).await?;
                 put_bucket_versioning::put_bucket_versioning(self, authorized, request).await
@@ -210,16 +235,36 @@ impl Edge {
                 create_upload::create_upload(self, on(Action::PutObject).await?, request).await
             }
             Operation::DeleteObject => {
-                delete_object::delete_object(self, on(Action::DeleteObject).await?, request).await
+                let action = of_version(&request, Action::DeleteObject, Action::DeleteObjectVersion);
+                delete_object::delete_object(self, on(action).await?, request).await
             }
-            Operation::GetObject => read_object::get_object(self, on(Action::GetObject).await?, request).await,
+            Operation::GetObject => {
+                let action = of_version(&request, Action::GetObject, Action::GetObjectVersion);
+                read_object::get_object(self, on(action).await?, request).await
+            }
             Operation::GetObjectAttributes => {
                 // S3 asks for the right to read the object as well.
-                on(Action::GetObject).await?;
-                let authorized = on(Action::GetObjectAttributes).await?;
+                on(of_version(&request, Action::GetObject, Action::GetObjectVersion)).await?;
+                let action = of_version(&request, Action::GetObjectAttributes, Action::GetObjectVersionAttributes);
+                let authorized = on(action).await?;
                 get_object_attributes::get_object_attributes(self, authorized, request).await
             }
-            Operation::HeadObject => read_object::head_object(self, on(Action::GetObject).await?, request).await,
+            Operation::HeadObject => {
+                let action = of_version(&request, Action::GetObject, Action::GetObjectVersion);
+                read_object::head_object(self, on(action).await?, request).await
+            }
+            Operation::GetObjectTagging => {
+                let action = of_version(&request, Action::GetObjectTagging, Action::GetObjectVersionTagging);
+                object_tagging::get_object_tagging(self, on(action).await?, request).await
+            }
+            Operation::PutObjectTagging => {
+                let action = of_version(&request, Action::PutObjectTagging, Action::PutObjectVersionTagging);
+                object_tagging::put_object_tagging(self, on(action).await?, request).await
+            }
+            Operation::DeleteObjectTagging => {
+                let action = of_version(&request, Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging);
+                object_tagging::delete_object_tagging(self, on(action).await?, request).await
+            }
             Operation::ListParts => {
                 list_parts::list_parts(self, on(Action::ListMultipartUploadParts).await?, request).await
             }
@@ -267,6 +312,11 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, StorageError>> + Send + 'static,
 ) -> Result<Result<T, StorageError>, Failure> {
     tokio::spawn(work).await.map_err(Failure::internal)
+}
+
+/// The action on the newest version, or on the one that the request names.
+fn of_version(request: &Request, newest: Action, named: Action) -> Action {
+    if request.query.get("versionId").is_some() { named } else { newest }
 }
 
 fn misrouted(operation: Operation) -> Failure {

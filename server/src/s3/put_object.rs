@@ -12,7 +12,7 @@ use crate::authorize::{Authorized, OnObject};
 use super::error::Failure;
 use super::headers::{VERSION_ID, quoted};
 use super::request::{Answer, Request};
-use super::{Edge, attributes, checksum, conditions, version_header};
+use super::{Edge, attributes, checksum, conditions, tags, version_header};
 
 pub(super) async fn put_object(
     edge: &Edge,
@@ -22,7 +22,7 @@ pub(super) async fn put_object(
     let put = PutObject {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings::default(),
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..ObjectSettings::default() },
         owner: authorized.account().id,
         conditions: conditions::of_write(&request.headers),
         body: body(request)?,

@@ -20,7 +20,9 @@ use http_body::{Body, Frame, SizeHint};
 use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
-use super::headers::{CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, STORAGE_CLASS, http_date, quoted, text, value};
+use super::headers::{
+    CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, STORAGE_CLASS, TAGGING_COUNT, http_date, quoted, text, value,
+};
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
 use super::{Edge, attributes, checksum, conditions, range};
@@ -123,6 +125,9 @@ fn describe(
     version_into_headers(authorized.bucket(), object, headers);
     if object.storage_class != StorageClass::Standard {
         headers.insert(STORAGE_CLASS, HeaderValue::from_static(object.storage_class.name()));
+    }
+    if !object.settings.tags.is_empty() {
+        headers.insert(TAGGING_COUNT, HeaderValue::from(object.settings.tags.len()));
     }
     if let (Select::Part(_), Some(count)) = (selected.select, selected.parts_count) {
         headers.insert(MP_PARTS_COUNT, HeaderValue::from(count));

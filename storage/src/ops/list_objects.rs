@@ -72,10 +72,10 @@ pub(super) fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&s
 }
 
 /// Where a listing begins: past `after`, and past everything under it if it is a common prefix.
-pub(super) fn start(list: &ListObjects) -> KeyRange {
-    let mut range = KeyRange::prefix(list.prefix.as_bytes());
-    let Some(after) = &list.after else { return range };
-    let folded = common_prefix(after, &list.prefix, list.delimiter.as_deref()) == Some(after);
+pub(super) fn start_of(prefix: &str, delimiter: Option<&str>, after: Option<&str>) -> KeyRange {
+    let mut range = KeyRange::prefix(prefix.as_bytes());
+    let Some(after) = after else { return range };
+    let folded = common_prefix(after, prefix, delimiter) == Some(after);
     let past = if folded { KeyRange::prefix(after.as_bytes()).end } else { Some([after.as_bytes(), b"\0"].concat()) };
     match past {
         Some(past) => range.start = range.start.max(past),
@@ -90,7 +90,8 @@ fn page(view: &dyn View, list: &ListObjects) -> Result<ObjectsPage, IndexError> 
     if max_keys == 0 {
         return Ok(page);
     }
-    let mut cursor = view.cursor(Family::Current, start(list))?;
+    let start = start_of(&list.prefix, list.delimiter.as_deref(), list.after.as_deref());
+    let mut cursor = view.cursor(Family::Current, start)?;
     while let Some((key, _, value)) = cursor.row() {
         if page.entries.len() == max_keys {
             page.next = page.entries.last().map(|last| last.name().to_owned());

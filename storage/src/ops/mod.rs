@@ -12,6 +12,7 @@ pub mod delete_object;
 pub mod get_object;
 pub mod ingest;
 pub mod list_objects;
+pub mod list_versions;
 pub mod multipart;
 pub mod object_parts;
 mod permit;
@@ -31,6 +32,7 @@ pub use delete_object::DeleteOutcome;
 pub use get_object::{GetObject, ObjectBody, ObjectHead, ObjectRead, RangeRequest, Select, VersionSelector};
 pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
 pub use list_objects::{ListObjects, Listed, ObjectsPage};
+pub use list_versions::{ListVersions, ListedVersion, VersionMarker, VersionsPage};
 pub use multipart::{
     CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
 };

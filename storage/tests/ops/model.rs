@@ -8,6 +8,7 @@ mod check;
 mod home;
 mod state;
 mod step;
+mod versions;
 
 use home::Home;
 use state::World;

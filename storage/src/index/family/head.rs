@@ -9,7 +9,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::version::Version;
+use super::version::{Version, VersionSummary};
 use crate::id::VersionId;
 use crate::index::{Family, IndexError, Revision, View};
 use crate::object::{ObjectKey, ObjectSummary};
@@ -92,6 +92,25 @@ enum ListedVersion {
 pub fn summary(value: &[u8]) -> Result<ObjectSummary, IndexError> {
     let ListedHead { version: ListedVersion::Object(summary) } = decode_as(Head::NAME, Head::FORMAT, value)?;
     Ok(summary)
+}
+
+/// A head as a listing of versions needs it.
+#[derive(Decode)]
+#[cbor(map)]
+struct ListedVersions {
+    #[n(0)]
+    version: VersionSummary,
+    #[n(1)]
+    older_null: Option<VersionId>,
+}
+
+/// What a listing of versions returns of a head: its version, and the `null` version below it.
+///
+/// # Errors
+/// `Corrupt` if it does not decode.
+pub fn version_summary(value: &[u8]) -> Result<(VersionSummary, Option<VersionId>), IndexError> {
+    let ListedVersions { version, older_null } = decode_as(Head::NAME, Head::FORMAT, value)?;
+    Ok((version, older_null))
 }
 
 #[cfg(test)]

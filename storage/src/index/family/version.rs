@@ -7,10 +7,12 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::id::VersionId;
+use crate::clock::Timestamp;
+use crate::id::{AccountId, VersionId};
+use crate::index::IndexError;
 use crate::index::key::push_escaped;
-use crate::object::{DeleteMarker, ObjectKey, ObjectVersion};
-use crate::record::Record;
+use crate::object::{DeleteMarker, Etag, ObjectChecksum, ObjectKey, ObjectVersion, ReturnedVersion, StorageClass};
+use crate::record::{Record, decode_as};
 
 /// A version of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -50,6 +52,81 @@ impl Version {
     }
 }
 
+/// What a listing returns of a version: the tags of [`Version`] that it needs, so that decoding skips the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Decode)]
+pub enum VersionSummary {
+    /// An object.
+    #[n(0)]
+    Object(#[n(0)] ListedObject),
+    /// A delete marker.
+    #[n(1)]
+    Marker(#[n(0)] DeleteMarker),
+}
+
+/// An object with its id.
+#[derive(Clone, Debug, PartialEq, Eq, Decode)]
+#[cbor(map)]
+pub struct ListedObject {
+    /// Its id, also when it is the `null` version.
+    #[n(0)]
+    pub version_id: VersionId,
+    /// It is the key's `null` version.
+    #[n(1)]
+    pub is_null: bool,
+    /// When it was created.
+    #[n(2)]
+    pub created: Timestamp,
+    /// The account that owns it.
+    #[n(3)]
+    pub owner: AccountId,
+    /// Plaintext bytes.
+    #[n(4)]
+    pub size_bytes: u64,
+    /// The ETag.
+    #[n(5)]
+    pub etag: Etag,
+    /// The checksum.
+    #[n(7)]
+    pub checksum: Option<ObjectChecksum>,
+    /// The storage class.
+    #[n(8)]
+    pub storage_class: StorageClass,
+}
+
+impl VersionSummary {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> VersionId {
+        match self {
+            Self::Object(object) => object.version_id,
+            Self::Marker(marker) => marker.version_id,
+        }
+    }
+
+    /// It is the key's `null` version.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        match self {
+            Self::Object(object) => object.is_null,
+            Self::Marker(marker) => marker.is_null,
+        }
+    }
+
+    /// Its id as S3 shows it.
+    #[must_use]
+    pub fn shown(&self) -> ReturnedVersion {
+        ReturnedVersion::of(self.is_null(), self.id())
+    }
+}
+
+/// What a listing returns of a `version` row.
+///
+/// # Errors
+/// `Corrupt` if it does not decode.
+pub fn summary(value: &[u8]) -> Result<VersionSummary, IndexError> {
+    decode_as(Version::NAME, Version::FORMAT, value)
+}
+
 /// The prefix that the rows of one object key share.
 #[must_use]
 pub fn key_prefix(key: &ObjectKey) -> Vec<u8> {
@@ -70,9 +147,8 @@ pub fn key(key: &ObjectKey, version: VersionId) -> Vec<u8> {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::clock::Timestamp;
     use crate::id::ContentId;
-    use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
+    use crate::object::{Content, KEY_BYTES_MAX, ObjectAttributes};
     use crate::record::check_round_trip;
     use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
     use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};

@@ -11,6 +11,7 @@ use cairn_storage::ops::{
 
 use super::state::{BUCKETS, ModelBucket, ModelContent, ModelVersion, World};
 use super::step::drain_readers;
+use super::versions;
 use crate::rig::{INLINE_BYTES_MAX, Rig, object_key};
 
 /// The key's newest version, and a random range of it.
@@ -57,6 +58,7 @@ pub async fn everything(world: &World) {
             assert_eq!(matches!(null, Err(StorageError::NoSuchVersion)), expected.is_none(), "{key:?}: {null:?}");
         }
         check_listings(&world.rig, &handle, model).await;
+        versions::check(&world.rig, &handle, model).await;
         check_uploads(&world.rig, &handle, model).await;
         assert_eq!(world.rig.usage(&handle).await, usage(model));
     }

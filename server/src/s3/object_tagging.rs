@@ -1,0 +1,61 @@
+//! GetObjectTagging, PutObjectTagging, DeleteObjectTagging.
+
+use cairn_storage::object::ObjectVersion;
+use cairn_storage::ops::{GetObject, Permit};
+use cairn_storage::settings::{ObjectSettings, Tag};
+use http::StatusCode;
+
+use crate::authorize::{Authorized, OnObject};
+
+use super::error::Failure;
+use super::put_object::version_into_headers;
+use super::request::{Answer, Request};
+use super::{Edge, checksum, tags};
+
+pub(super) async fn get_object_tagging(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let get = GetObject { version: request.version()?, ..GetObject::default() };
+    let object = edge.store.head_object(authorized.bucket(), authorized.key(), get).await?.object;
+    let mut answer = Answer::document(tags::into_document(&object.settings.tags));
+    version_into_headers(authorized.bucket(), &object, &mut answer.headers);
+    Ok(answer)
+}
+
+pub(super) async fn put_object_tagging(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    mut request: Request,
+) -> Result<Answer, Failure> {
+    let document = request.document().await?;
+    checksum::verify(&request.headers, &document)?;
+    let tags = tags::from_document(&document, tags::OBJECT_TAGS_MAX)?;
+    let object = set(edge, &authorized, &request, tags).await?;
+    let mut answer = Answer::empty(StatusCode::OK);
+    version_into_headers(authorized.bucket(), &object, &mut answer.headers);
+    Ok(answer)
+}
+
+pub(super) async fn delete_object_tagging(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    request: Request,
+) -> Result<Answer, Failure> {
+    let object = set(edge, &authorized, &request, Vec::new()).await?;
+    let mut answer = Answer::empty(StatusCode::NO_CONTENT);
+    version_into_headers(authorized.bucket(), &object, &mut answer.headers);
+    Ok(answer)
+}
+
+async fn set(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    request: &Request,
+    tags: Vec<Tag>,
+) -> Result<ObjectVersion, Failure> {
+    let (bucket, key, version) = (authorized.bucket(), authorized.key(), request.version()?);
+    let change = |_: &_, object: &ObjectVersion| Ok(ObjectSettings { tags: tags.clone(), ..object.settings.clone() });
+    Ok(edge.store.update_version(bucket, key, version, &Permit::any(), change).await?)
+}

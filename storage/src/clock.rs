@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use minicbor::{Decode, Encode};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -25,10 +26,14 @@ impl Timestamp {
     }
 }
 
-/// Where the time comes from. The only reader of the wall clock.
+/// Where the time comes from. The only reader of the machine's clocks.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// Now, in microseconds since the epoch.
+    /// Now by the wall clock, which anybody may set: microseconds since the epoch.
     fn now_us(&self) -> i64;
+
+    /// Microseconds since some point that stays the same while the process lives. Nobody can set it, and it goes on
+    /// while the machine sleeps.
+    fn elapsed_us(&self) -> i64;
 
     /// Now, in milliseconds.
     fn now(&self) -> Timestamp {
@@ -46,28 +51,52 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |elapsed| i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
     }
+
+    fn elapsed_us(&self) -> i64 {
+        // The monotonic clock would stand still while the machine sleeps.
+        let since_boot = clock_gettime(ClockId::Boottime);
+        since_boot.tv_sec.saturating_mul(1_000_000).saturating_add(since_boot.tv_nsec / 1_000)
+    }
 }
 
 /// A clock that stands still until it is told.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    wall_us: AtomicI64,
+    elapsed_us: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that stands at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.0 * 1_000))
+        Self { wall_us: AtomicI64::new(now.0 * 1_000), elapsed_us: AtomicI64::new(0) }
     }
 
-    /// Moves the clock, also backwards.
-    pub fn advance_ms(&self, ms: i64) {
-        self.0.fetch_add(ms * 1_000, Ordering::SeqCst);
+    /// Lets time pass.
+    pub fn advance_ms(&self, ms: u32) {
+        self.elapsed_us.fetch_add(i64::from(ms) * 1_000, Ordering::SeqCst);
+        self.jump_ms(ms.into());
+    }
+
+    /// Sets the wall clock forward, or back, while no time passes.
+    pub fn jump_ms(&self, ms: i64) {
+        self.wall_us.fetch_add(ms * 1_000, Ordering::SeqCst);
+    }
+
+    /// What a machine that boots again has: its elapsed time begins anew.
+    pub fn reboot(&self) {
+        self.elapsed_us.store(0, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now_us(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.wall_us.load(Ordering::SeqCst)
+    }
+
+    fn elapsed_us(&self) -> i64 {
+        self.elapsed_us.load(Ordering::SeqCst)
     }
 }
 

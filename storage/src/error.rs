@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::id::AccountId;
 use crate::object::ReturnedVersion;
+use crate::settings::Lock;
 
 /// Why an operation did not happen. No variant carries a secret or file contents.
 #[derive(Debug, Error)]
@@ -47,6 +48,15 @@ pub enum StorageError {
         /// The state, for people.
         what: &'static str,
     },
+    /// A lock keeps the version, or its retention, as it is.
+    #[error("the version is locked: {0}")]
+    Locked(Lock),
+    /// A lock was asked for in a bucket without object lock.
+    #[error("the bucket has no object lock")]
+    NoObjectLock,
+    /// A retention was asked for that has ended already.
+    #[error("the retention has ended already")]
+    RetentionInPast,
     /// No open upload has this id under this key.
     #[error("the multipart upload does not exist")]
     NoSuchUpload,

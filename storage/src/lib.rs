@@ -13,6 +13,7 @@ pub mod health;
 pub mod id;
 pub mod index;
 pub mod jobs;
+pub mod lock_clock;
 pub mod object;
 pub mod observe;
 pub mod ops;

@@ -2,6 +2,8 @@
 //!
 //! Everything else about a version is as it was written, for as long as the version lives.
 
+use std::fmt;
+
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
@@ -70,6 +72,24 @@ pub struct Retention {
     pub until: Timestamp,
 }
 
+/// What keeps a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// A legal hold.
+    LegalHold,
+    /// A retention that has not ended.
+    Retention(Retention),
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LegalHold => f.write_str("legal hold"),
+            Self::Retention(Retention { mode, until }) => write!(f, "{} until {} ms", mode.name(), until.0),
+        }
+    }
+}
+
 /// What may change about a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -81,10 +101,9 @@ pub struct ObjectSettings {
     /// Until when it must be kept.
     #[n(1)]
     pub retention: Option<Retention>,
-    /// It must be kept until this is taken back.
+    /// It must be kept while this is true; None: nobody has ever said.
     #[n(2)]
-    #[cbor(default)]
-    pub legal_hold: bool,
+    pub legal_hold: Option<bool>,
     /// Its ACL, in the form of the crate that owns ACLs; None: its owner has full control.
     #[n(3)]
     pub acl: Option<ByteVec>,

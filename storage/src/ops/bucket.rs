@@ -149,6 +149,9 @@ impl Store {
     /// `BucketExists`, `BucketBusy` while the name's bucket is being created or deleted; `DiskFull`, `ReadOnly`.
     pub async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, StorageError> {
         self.health().check_space_for(0)?;
+        if new.object_lock {
+            self.begin_lock_time().await?;
+        }
         let name = new.name.as_str();
         let taken = self.take_name(name).await?;
         let entry = DirectoryEntry {
@@ -291,11 +294,12 @@ impl Store {
         }
     }
 
-    /// Finishes the sagas that a stop cut short. Call it before the first request.
+    /// Goes on from the kept lock time and finishes the sagas that a stop cut short. Call it before the first request.
     ///
     /// # Errors
     /// The index's; `ReadOnly` if there is something to finish and the store cannot write.
     pub async fn recover(&self) -> Result<(), StorageError> {
+        self.resume_lock_time().await?;
         for (name, entry) in self.all_buckets().await? {
             match entry.state {
                 EntryState::Active => {}

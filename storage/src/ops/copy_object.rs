@@ -75,6 +75,7 @@ impl Store {
         key: &ObjectKey,
         copy: CopyObject,
     ) -> Result<Copied, StorageError> {
+        self.check_asked_lock(bucket.object_lock, &copy.settings)?;
         let (read, body) = self.open_copy_source(&source, Select::Whole).await?;
         let onto_itself =
             source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;

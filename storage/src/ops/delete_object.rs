@@ -9,7 +9,7 @@ use crate::object::{DeleteMarker, ObjectKey, ReturnedVersion};
 
 use super::placement::{self, Mutation};
 use super::seen::SeenKey;
-use super::{ATTEMPTS_MAX, Bucket, Store, VersionSelector, WriteConditions};
+use super::{ATTEMPTS_MAX, Bucket, Governance, Store, VersionSelector, WriteConditions};
 
 /// What a delete did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,19 +31,20 @@ impl Store {
     /// Deletes an object or a version. Deleting what does not exist succeeds. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `PreconditionFailed`, `ReadOnly`, `Overloaded`: nothing changed. `OutcomeUnknown`: nobody knows.
+    /// `NoSuchBucket`, `PreconditionFailed`, `Locked`, `ReadOnly`, `Overloaded`: nothing changed. `OutcomeUnknown`: nobody knows.
     pub async fn delete_object(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         selector: VersionSelector,
         conditions: &WriteConditions,
+        governance: Governance,
         owner: AccountId,
     ) -> Result<DeleteOutcome, StorageError> {
         self.health().check_writable()?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_delete(bucket, key, selector).await?;
-            match self.decide_delete(key, &seen, selector, conditions, owner)? {
+            match self.decide_delete(key, &seen, selector, conditions, governance, owner)? {
                 Decision::Nothing(outcome) => return Ok(outcome),
                 Decision::Commit(mutation, outcome) => {
                     if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
@@ -75,6 +76,7 @@ impl Store {
         seen: &SeenKey,
         selector: VersionSelector,
         conditions: &WriteConditions,
+        governance: Governance,
         owner: AccountId,
     ) -> Result<Decision, StorageError> {
         let versioning = seen.bucket.record.versioning;
@@ -105,21 +107,21 @@ impl Store {
             version: (!unversioned).then(|| ReturnedVersion::of(version.is_null(), version.id())),
             delete_marker: matches!(version, Version::Marker(_)),
         };
-        let now = self.clock().now();
-        let mutation = placement::remove(key, seen, head, version.id(), now, self.planner().as_ref())?;
+        let removal = self.removal(governance);
+        let mutation = placement::remove(key, seen, head, version.id(), &removal, self.planner().as_ref())?;
         Ok(Decision::Commit(mutation, outcome))
     }
 
     fn decide_marker(&self, key: &ObjectKey, seen: &SeenKey, owner: AccountId) -> Result<Decision, StorageError> {
-        let now = self.clock().now();
+        let removal = self.removal(Governance::Heeded);
         let marker = DeleteMarker {
             version_id: VersionId::generate(self.clock().as_ref(), self.entropy().as_ref(), seen.newest_id()),
             is_null: placement::writes_null(seen),
-            created: now,
+            created: removal.now,
             owner,
         };
         let version = Some(ReturnedVersion::of(marker.is_null, marker.version_id));
-        let mutation = placement::add(key, seen, Version::Marker(marker), now, self.planner().as_ref())?;
+        let mutation = placement::add(key, seen, Version::Marker(marker), &removal, self.planner().as_ref())?;
         Ok(Decision::Commit(mutation, DeleteOutcome { version, delete_marker: true }))
     }
 }

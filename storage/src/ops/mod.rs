@@ -13,7 +13,9 @@ pub mod get_object;
 pub mod ingest;
 pub mod list_objects;
 pub mod list_versions;
+mod lock;
 pub mod multipart;
+mod object_lock;
 pub mod object_parts;
 mod permit;
 mod placement;
@@ -33,6 +35,7 @@ pub use get_object::{GetObject, ObjectBody, ObjectHead, ObjectRead, RangeRequest
 pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
 pub use list_objects::{ListObjects, Listed, ObjectsPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionMarker, VersionsPage};
+pub use lock::Governance;
 pub use multipart::{
     CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
 };

@@ -18,6 +18,7 @@ use crate::jobs::collect::CollectTask;
 use crate::object::{Content, ObjectKey};
 use crate::record::Record;
 
+use super::lock::Removal;
 use super::planner::{Change, Planner};
 use super::seen::{SeenBucket, SeenKey};
 
@@ -79,15 +80,17 @@ impl Mutation {
         }
     }
 
-    /// The version goes away for good: its content loses a reference.
+    /// The version goes away for good, if no lock keeps it: its content loses a reference.
     fn forget(
         &mut self,
         key: &ObjectKey,
         seen: &SeenKey,
         gone: &Version,
-        now: Timestamp,
+        removal: &Removal,
         planner: &dyn Planner,
     ) -> Result<(), StorageError> {
+        // The head's guard stops: delete x legal hold or retention of the same version, which rewrites the head.
+        removal.check(gone)?;
         self.count_version(gone, -1);
         self.tasks.extend(planner.plan(Change::Removed { key, version: gone }, &seen.documents));
         let Version::Object(object) = gone else { return Ok(()) };
@@ -99,7 +102,7 @@ impl Mutation {
                     seen.contents.get(&id).ok_or_else(|| StorageError::corrupt(format!("content {id} has no row")))?;
                 // Stops: delete x copy of a shared content, which would lose a reference or free bytes in use.
                 self.batch.guard(Family::Content, id.as_bytes().as_slice(), Some(*revision));
-                self.release(object.content, *record, now)?;
+                self.release(object.content, *record, removal.now)?;
             }
         }
         Ok(())
@@ -129,12 +132,13 @@ pub(super) fn writes_null(seen: &SeenKey) -> bool {
     seen.bucket.record.versioning != Versioning::Enabled
 }
 
-/// Makes `new`, which is newer than every version of the key, its head.
+/// Makes `new`, which is newer than every version of the key, its head. A `null` version that it replaces goes for good:
+/// `Locked` if it may not.
 pub(super) fn add(
     key: &ObjectKey,
     seen: &SeenKey,
     new: Version,
-    now: Timestamp,
+    removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
     debug_assert!(seen.newest_id().is_none_or(|newest| newest < new.id()), "a new version is the newest");
@@ -143,7 +147,7 @@ pub(super) fn add(
     let mut older_null = None;
     if let Some(old) = &seen.head.head {
         if new.is_null() && old.version.is_null() {
-            mutation.forget(key, seen, &old.version, now, planner)?;
+            mutation.forget(key, seen, &old.version, removal, planner)?;
         } else {
             mutation.batch.put(Family::Version, version::key(key, old.version.id()), old.version.to_value()?);
             older_null = if old.version.is_null() { Some(old.version.id()) } else { old.older_null };
@@ -151,7 +155,7 @@ pub(super) fn add(
     }
     if let Some(null) = seen.older_null.as_ref().filter(|_| new.is_null()) {
         mutation.batch.delete(Family::Version, version::key(key, null.id()));
-        mutation.forget(key, seen, null, now, planner)?;
+        mutation.forget(key, seen, null, removal, planner)?;
         older_null = None;
     }
     mutation.count_version(&new, 1);
@@ -160,19 +164,20 @@ pub(super) fn add(
     Ok(mutation)
 }
 
-/// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered.
+/// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered. `Locked` if it may
+/// not go.
 pub(super) fn remove(
     key: &ObjectKey,
     seen: &SeenKey,
     head: &Head,
     id: VersionId,
-    now: Timestamp,
+    removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
     let mut mutation = Mutation::new(&seen.bucket);
     mutation.guard_head(key, &seen.head);
     let new_head = if head.version.id() == id {
-        mutation.forget(key, seen, &head.version, now, planner)?;
+        mutation.forget(key, seen, &head.version, removal, planner)?;
         seen.next.clone().map(|version| {
             mutation.batch.delete(Family::Version, version::key(key, version.id()));
             let older_null = head.older_null.filter(|null| *null != version.id());
@@ -181,7 +186,7 @@ pub(super) fn remove(
     } else {
         mutation.batch.delete(Family::Version, version::key(key, id));
         if let Some(gone) = &seen.asked {
-            mutation.forget(key, seen, gone, now, planner)?;
+            mutation.forget(key, seen, gone, removal, planner)?;
         }
         // The head is rewritten even if nothing in it changes: its new revision stops a second delete of this version.
         Some(Head { version: head.version.clone(), older_null: head.older_null.filter(|null| *null != id) })

@@ -8,9 +8,10 @@ use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVer
 use crate::settings::ObjectSettings;
 
 use super::ingest::{Body, Destination, Ingested};
+use super::lock;
 use super::placement::{self, writes_null};
 use super::seen::SeenKey;
-use super::{ATTEMPTS_MAX, Bucket, Store, VersionSelector, WriteConditions};
+use super::{ATTEMPTS_MAX, Bucket, Governance, Store, VersionSelector, WriteConditions};
 
 /// An object to put.
 #[derive(Debug)]
@@ -46,8 +47,9 @@ impl Store {
     /// Puts an object. Atomic; durable when it returns.
     ///
     /// # Errors
-    /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer` about the body; `NoSuchBucket`, `PreconditionFailed`,
-    /// `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Overloaded`, `Io`: nothing was stored. `OutcomeUnknown`: nobody
+    /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer` about the body; `NoSuchBucket`, `NoObjectLock`,
+    /// `RetentionInPast`, `Locked` (the `null` version that it would replace), `PreconditionFailed`, `MetadataTooLarge`,
+    /// `DiskFull`, `ReadOnly`, `Overloaded`, `Io`: nothing was stored. `OutcomeUnknown`: nobody
     /// knows.
     pub async fn put_object(
         &self,
@@ -55,6 +57,7 @@ impl Store {
         key: &ObjectKey,
         put: PutObject,
     ) -> Result<ObjectVersion, StorageError> {
+        self.check_asked_lock(bucket.object_lock, &put.settings)?;
         let conditional = put.conditions != WriteConditions::default();
         if conditional {
             // A look before the body is read; what counts is decided again under the guards.
@@ -90,8 +93,8 @@ impl Store {
             conditions.check(seen.newest_object())?;
             let object = self.new_version(&seen, new.clone());
             let version = Version::Object(object.clone());
-            let now = self.clock().now();
-            let mut mutation = placement::add(key, &seen, version, now, self.planner().as_ref())?;
+            let removal = self.removal(Governance::Heeded);
+            let mut mutation = placement::add(key, &seen, version, &removal, self.planner().as_ref())?;
             ingested.join(&mut mutation.batch)?;
             if ingested.commit(self, bucket.id, mutation).await? {
                 return Ok(object);
@@ -113,7 +116,7 @@ impl Store {
             checksum: new.checksum,
             storage_class: new.storage_class,
             attributes: new.attributes,
-            settings: new.settings,
+            settings: lock::with_default(new.settings, &seen.bucket.record, self.lock_clock().now()),
         }
     }
 }

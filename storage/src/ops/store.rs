@@ -10,6 +10,7 @@ use crate::health::Health;
 use crate::id::BucketId;
 use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, Revision, View};
 use crate::jobs::{NewTask, Schedule};
+use crate::lock_clock::LockClock;
 
 use super::planner::Planner;
 
@@ -47,6 +48,7 @@ pub(super) struct Inner {
     pub(super) parts: StoreParts,
     pub(super) pins: Pins,
     pub(super) schedule: Schedule,
+    lock_clock: Arc<LockClock>,
 }
 
 impl fmt::Debug for Store {
@@ -59,7 +61,8 @@ impl Store {
     /// A store over these parts. Call [`Store::recover`] before the first request.
     #[must_use]
     pub fn new(parts: StoreParts) -> Self {
-        Self(Arc::new(Inner { parts, pins: Pins::default(), schedule: Schedule::default() }))
+        let lock_clock = Arc::new(LockClock::new(parts.clock.clone()));
+        Self(Arc::new(Inner { parts, pins: Pins::default(), schedule: Schedule::default(), lock_clock }))
     }
 
     /// Whether writing is possible.
@@ -96,6 +99,12 @@ impl Store {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.parts.clock
+    }
+
+    /// The time by which locks are judged.
+    #[must_use]
+    pub fn lock_clock(&self) -> &Arc<LockClock> {
+        &self.0.lock_clock
     }
 
     /// Randomness.

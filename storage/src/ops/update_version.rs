@@ -8,23 +8,37 @@ use crate::object::{ObjectKey, ObjectVersion};
 use crate::record::Record;
 use crate::settings::ObjectSettings;
 
+use super::lock;
 use super::placement::Mutation;
 use super::seen::SeenKey;
-use super::{ATTEMPTS_MAX, Bucket, Permit, Store, VersionSelector};
+use super::{ATTEMPTS_MAX, Bucket, Governance, Permit, Store, VersionSelector};
 
 impl Store {
     /// Replaces a version's settings by what `change` makes of them. `change` may run several times, on what is there
     /// then. Durable when it returns; the version as it is now.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `NoSuchKey`, `NoSuchVersion`, `IsDeleteMarker`, `NotPermitted`, `MetadataTooLarge`, `ReadOnly`,
-    /// `Overloaded`, and those of `change`: nothing changed.
+    /// `NoSuchBucket`, `NoSuchKey`, `NoSuchVersion`, `IsDeleteMarker`, `NotPermitted`, `Locked` (a retention would become
+    /// weaker), `MetadataTooLarge`, `ReadOnly`, `Overloaded`, and those of `change`: nothing changed.
     pub async fn update_version(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         selector: VersionSelector,
         permit: &Permit,
+        change: impl Fn(&BucketRecord, &ObjectVersion) -> Result<ObjectSettings, StorageError>,
+    ) -> Result<ObjectVersion, StorageError> {
+        self.update_version_as(bucket, key, selector, permit, Governance::Heeded, change).await
+    }
+
+    /// [`Store::update_version`] by a caller who may bypass a GOVERNANCE retention, or not.
+    pub(super) async fn update_version_as(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        selector: VersionSelector,
+        permit: &Permit,
+        governance: Governance,
         change: impl Fn(&BucketRecord, &ObjectVersion) -> Result<ObjectSettings, StorageError>,
     ) -> Result<ObjectVersion, StorageError> {
         self.health().check_writable()?;
@@ -35,6 +49,8 @@ impl Store {
             let object = version_found(version, selector)?;
             permit.check(object)?;
             let settings = change(&seen.bucket.record, object)?;
+            let lock_time = self.lock_clock().now();
+            lock::check_change(object.settings.retention, settings.retention, lock_time, governance)?;
             if settings == object.settings {
                 return Ok(object.clone());
             }

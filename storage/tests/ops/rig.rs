@@ -43,7 +43,7 @@ pub const START: Timestamp = Timestamp(1_700_000_000_000);
 const ROUNDS_MAX: usize = 20;
 
 /// Longer than any task waits for a pin.
-const ROUND_MS: i64 = 10_000;
+const ROUND_MS: u32 = 10_000;
 
 pub struct Rig {
     pub store: Store,

@@ -43,7 +43,7 @@ fn answering(verdict: Verdict) -> Arc<Answering> {
 }
 
 /// Waits until the condition holds, moving the store's clock so that retries fall due.
-async fn wait_until(rig: &Rig, advance_ms: i64, mut holds: impl AsyncFnMut() -> bool) {
+async fn wait_until(rig: &Rig, advance_ms: u32, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..2_000 {
         if holds().await {
             return;

@@ -19,6 +19,8 @@ pub enum DocumentKind {
     Acl = 4,
     /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).
     ScanFloor = 128,
+    /// In the system partition: the time by which locks were judged last, a [`crate::lock_clock::LockTimeRecord`].
+    LockTime = 129,
 }
 
 impl DocumentKind {

@@ -175,7 +175,7 @@ pub(crate) mod tests {
             settings: ObjectSettings {
                 tags: vec![Tag { key: "team".to_owned(), value: String::new() }],
                 retention: Some(Retention { mode: RetentionMode::Compliance, until: Timestamp(2_000_000_000_000) }),
-                legal_hold: true,
+                legal_hold: Some(true),
                 acl: Some(vec![1, 2, 3].into()),
             },
         }

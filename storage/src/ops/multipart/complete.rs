@@ -20,7 +20,7 @@ use crate::object::{Content, Etag, ObjectChecksum, ObjectKey, ObjectVersion};
 use crate::ops::placement;
 use crate::ops::put_object::NewObject;
 use crate::ops::seen::SeenKey;
-use crate::ops::{ATTEMPTS_MAX, Bucket, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
+use crate::ops::{ATTEMPTS_MAX, Bucket, Governance, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
 use crate::record::Record;
 
 use super::{PART_BYTES_MIN, SeenUpload};
@@ -126,9 +126,10 @@ impl Store {
             settings: upload.record.settings.clone(),
         };
         let object = self.new_version(&seen_key, new);
-        let now = self.clock().now();
+        let removal = self.removal(Governance::Heeded);
+        let now = removal.now;
         let version = Version::Object(object.clone());
-        let mut mutation = placement::add(key, &seen_key, version, now, self.planner().as_ref())?;
+        let mut mutation = placement::add(key, &seen_key, version, &removal, self.planner().as_ref())?;
         upload.guard(&mut mutation.batch, key, id);
         put_layout(&mut mutation.batch, composite, &assembled.layout)?;
         let state = UploadState::Completed { object: object.clone(), named_parts: digest_of_named(&complete.parts) };

@@ -34,7 +34,7 @@ impl Store {
     /// Creates a multipart upload. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Overloaded`.
+    /// `NoSuchBucket`, `NoObjectLock`, `RetentionInPast`, `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Overloaded`.
     pub async fn create_upload(
         &self,
         bucket: &Bucket,
@@ -42,6 +42,7 @@ impl Store {
         create: CreateUpload,
     ) -> Result<Upload, StorageError> {
         self.health().check_space_for(0)?;
+        self.check_asked_lock(bucket.object_lock, &create.settings)?;
         let (clock, entropy) = (self.clock().as_ref(), self.entropy().as_ref());
         let id = UploadId::generate(clock, entropy);
         let record = UploadRecord {

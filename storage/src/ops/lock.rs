@@ -79,11 +79,7 @@ pub(super) fn check_future(retention: Option<Retention>, lock_time: Timestamp) -
 }
 
 /// A new version's settings: with the bucket's default retention if they ask for none.
-pub(super) fn with_default(
-    settings: ObjectSettings,
-    bucket: &BucketRecord,
-    lock_time: Timestamp,
-) -> ObjectSettings {
+pub(super) fn with_default(settings: ObjectSettings, bucket: &BucketRecord, lock_time: Timestamp) -> ObjectSettings {
     let by_default = bucket.default_retention.filter(|_| bucket.object_lock).map(|default| Retention {
         mode: default.mode,
         until: lock_time.plus_ms(match default.period {

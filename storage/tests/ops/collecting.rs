@@ -15,7 +15,7 @@ use cairn_storage::ops::{GetObject, ObjectBody};
 use crate::rig::{FILE_BYTES, Rig, bytes, drain, object_key};
 
 /// Longer than a file stays in quarantine.
-const QUARANTINE_MS: i64 = 25 * 60 * 60 * 1_000;
+const QUARANTINE_MS: u32 = 25 * 60 * 60 * 1_000;
 
 async fn open(rig: &Rig) -> ObjectBody {
     let bucket = rig.bucket("bucket").await.unwrap();

@@ -1,7 +1,9 @@
 //! Preconditions are decided on what is there at the commit.
 
 use cairn_storage::StorageError;
-use cairn_storage::ops::{EtagCondition, GetObject, PutObject, ReadConditions, VersionSelector, WriteConditions};
+use cairn_storage::ops::{
+    EtagCondition, GetObject, Governance, PutObject, ReadConditions, VersionSelector, WriteConditions,
+};
 
 use crate::rig::{FILE_BYTES, Rig, body, bytes, object_key, owner, put_of};
 
@@ -48,7 +50,7 @@ async fn a_delete_if_match_removes_only_the_named_etag() {
     let object = rig.put(&bucket, "key", b"old").await;
     let delete = async |conditions: WriteConditions| {
         let key = object_key("key");
-        rig.store.delete_object(&bucket, &key, VersionSelector::Newest, &conditions, owner()).await
+        rig.store.delete_object(&bucket, &key, VersionSelector::Newest, &conditions, Governance::Heeded, owner()).await
     };
     assert!(matches!(delete(if_match("x")).await, Err(StorageError::PreconditionFailed { header: "If-Match" })));
     delete(if_match(&object.etag.to_string())).await.unwrap();
@@ -63,7 +65,7 @@ async fn a_delete_by_size_and_time_removes_only_that_object() {
     let delete = async |if_size_bytes, if_modified_at| {
         let conditions = WriteConditions { if_size_bytes, if_modified_at, ..WriteConditions::default() };
         let key = object_key("key");
-        rig.store.delete_object(&bucket, &key, VersionSelector::Newest, &conditions, owner()).await
+        rig.store.delete_object(&bucket, &key, VersionSelector::Newest, &conditions, Governance::Heeded, owner()).await
     };
     let (size, time) = (Some(object.size_bytes), Some(object.created));
     assert!(matches!(delete(Some(4), time).await, Err(StorageError::PreconditionFailed { .. })));

@@ -17,7 +17,7 @@ use cairn_storage::ops::Bucket;
 use crate::rig::{FILE_BYTES, Rig, START, bytes};
 
 /// Longer than a file stays in quarantine.
-const QUARANTINE_MS: i64 = 25 * 60 * 60 * 1_000;
+const QUARANTINE_MS: u32 = 25 * 60 * 60 * 1_000;
 
 struct Faulty {
     rig: Rig,

@@ -6,6 +6,7 @@
 
 mod check;
 mod home;
+mod lock;
 mod state;
 mod step;
 mod versions;

@@ -7,6 +7,7 @@
 mod buckets;
 mod contents;
 mod keys;
+mod locks;
 mod uploads;
 
 use std::future::Future;

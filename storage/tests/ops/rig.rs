@@ -23,11 +23,12 @@ use cairn_storage::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageC
 use cairn_storage::observe::Silent;
 use cairn_storage::ops::planner::NoPlan;
 use cairn_storage::ops::{
-    Body, Bucket, BucketName, CompleteUpload, CreateUpload, DeclaredChecksum, DeleteOutcome, GetObject, Limits,
-    NamedPart, NewBucket, ObjectBody, Part, PutObject, Store, StoreParts, VersionSelector, WriteConditions,
+    Body, Bucket, BucketName, CompleteUpload, CreateUpload, DeclaredChecksum, DeleteOutcome, GetObject, Governance,
+    Limits, NamedPart, NewBucket, ObjectBody, Part, Permit, PutObject, Store, StoreParts, VersionSelector,
+    WriteConditions,
 };
 use cairn_storage::record::Record as _;
-use cairn_storage::settings::ObjectSettings;
+use cairn_storage::settings::{ObjectSettings, Retention};
 use futures::StreamExt as _;
 
 /// Contents up to this size live in the index: small, so that files are cheap to make.
@@ -108,16 +109,12 @@ impl Rig {
     }
 
     pub async fn try_create_bucket(&self, name: &str) -> Result<Bucket, StorageError> {
-        let region = "us-east-1".to_owned();
-        self.store
-            .create_bucket(NewBucket {
-                name: bucket_name(name),
-                owner: owner(),
-                region,
-                object_lock: false,
-                ownership: ObjectOwnership::default(),
-            })
-            .await
+        self.store.create_bucket(new_bucket(name, false)).await
+    }
+
+    /// A bucket with object lock.
+    pub async fn create_lock_bucket(&self, name: &str) -> Bucket {
+        self.store.create_bucket(new_bucket(name, true)).await.unwrap()
     }
 
     pub async fn bucket(&self, name: &str) -> Result<Bucket, StorageError> {
@@ -185,7 +182,51 @@ impl Rig {
         key: &str,
         version: VersionSelector,
     ) -> Result<DeleteOutcome, StorageError> {
-        self.store.delete_object(bucket, &object_key(key), version, &WriteConditions::default(), owner()).await
+        self.delete_version_as(bucket, key, version, Governance::Heeded).await
+    }
+
+    pub async fn delete_version_as(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: VersionSelector,
+        governance: Governance,
+    ) -> Result<DeleteOutcome, StorageError> {
+        let (key, conditions) = (object_key(key), WriteConditions::default());
+        self.store.delete_object(bucket, &key, version, &conditions, governance, owner()).await
+    }
+
+    /// Puts an object with a lock of its own.
+    pub async fn put_locked(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        bytes: &[u8],
+        settings: ObjectSettings,
+    ) -> Result<ObjectVersion, StorageError> {
+        self.store.put_object(bucket, &object_key(key), PutObject { settings, ..put_of(body(bytes)) }).await
+    }
+
+    pub async fn set_retention(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: VersionSelector,
+        retention: Option<Retention>,
+        governance: Governance,
+    ) -> Result<ObjectVersion, StorageError> {
+        let (key, permit) = (object_key(key), Permit::any());
+        self.store.set_retention(bucket, &key, version, &permit, retention, governance).await
+    }
+
+    pub async fn set_legal_hold(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: VersionSelector,
+        hold: bool,
+    ) -> Result<ObjectVersion, StorageError> {
+        self.store.set_legal_hold(bucket, &object_key(key), version, &Permit::any(), hold).await
     }
 
     pub async fn create_upload(&self, bucket: &Bucket, key: &str) -> UploadId {
@@ -370,6 +411,11 @@ impl Rig {
 
 pub fn owner() -> AccountId {
     "000000000001".parse().unwrap()
+}
+
+fn new_bucket(name: &str, object_lock: bool) -> NewBucket {
+    let (name, region) = (bucket_name(name), "us-east-1".to_owned());
+    NewBucket { name, owner: owner(), region, object_lock, ownership: ObjectOwnership::default() }
 }
 
 pub fn bucket_name(name: &str) -> BucketName {

@@ -61,6 +61,8 @@ impl Home {
                 Rig::over(index, disk, self.clock.clone(), health, seed)
             }
         };
+        // The machine may have booted meanwhile.
+        self.clock.reboot();
         rig.store.recover().await.unwrap();
         rig
     }

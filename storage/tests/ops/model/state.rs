@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use cairn_storage::clock::Clock as _;
 use cairn_storage::id::{UploadId, VersionId};
-use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::bucket::{DefaultRetention, Versioning};
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::ReturnedVersion;
 use cairn_storage::ops::{Bucket, ObjectBody, Part};
@@ -11,6 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::home::Home;
+use super::lock::{ModelLock, ModelLockTime};
 use crate::rig::Rig;
 
 pub const BUCKETS: [&str; 2] = ["bucket-one", "bucket-two"];
@@ -26,6 +28,7 @@ pub struct World {
     pub readers: Vec<(ObjectBody, Vec<u8>)>,
     /// Distinguishes contents from each other.
     pub contents_count: u64,
+    pub lock_time: ModelLockTime,
     lives: u64,
 }
 
@@ -33,6 +36,8 @@ pub struct ModelBucket {
     /// As it was looked up when it was created; operations must not depend on its being fresh.
     pub stale: Bucket,
     pub versioning: Versioning,
+    pub object_lock: bool,
+    pub default_retention: Option<DefaultRetention>,
     /// Each key's versions, oldest first.
     pub keys: BTreeMap<String, Vec<ModelVersion>>,
     pub uploads: BTreeMap<UploadId, ModelUpload>,
@@ -43,6 +48,7 @@ pub struct ModelVersion {
     pub id: VersionId,
     pub is_null: bool,
     pub content: ModelContent,
+    pub lock: ModelLock,
 }
 
 impl ModelVersion {
@@ -84,16 +90,18 @@ impl World {
             ModelBucket::new(rig.create_bucket(BUCKETS[1]).await),
         ];
         let random = SmallRng::seed_from_u64(seed);
-        Self { rig, random, buckets, readers: Vec::new(), contents_count: 0, lives: 1 }
+        let lock_time = ModelLockTime::default();
+        Self { rig, random, buckets, readers: Vec::new(), contents_count: 0, lock_time, lives: 1 }
     }
 
     /// Ends the process and starts another one; readers end with it.
     pub async fn restart(self, home: &Home) -> Self {
-        let Self { rig, random, buckets, readers, contents_count, lives } = self;
+        let Self { rig, random, buckets, readers, contents_count, mut lock_time, lives } = self;
         drop(readers);
         drop(rig);
-        let lives = lives + 1;
-        Self { rig: home.open(lives).await, random, buckets, readers: Vec::new(), contents_count, lives }
+        let (rig, lives) = (home.open(lives + 1).await, lives + 1);
+        lock_time.restart(rig.clock.now());
+        Self { rig, random, buckets, readers: Vec::new(), contents_count, lock_time, lives }
     }
 
     /// True once in `of` times.
@@ -132,8 +140,9 @@ impl World {
 
 impl ModelBucket {
     pub fn new(stale: Bucket) -> Self {
-        let versioning = Versioning::Unversioned;
-        Self { stale, versioning, keys: BTreeMap::new(), uploads: BTreeMap::new() }
+        let (versioning, object_lock) = (stale.versioning, stale.object_lock);
+        let (keys, uploads) = (BTreeMap::new(), BTreeMap::new());
+        Self { stale, versioning, object_lock, default_retention: None, keys, uploads }
     }
 
     pub fn versions(&self, key: &str) -> &[ModelVersion] {

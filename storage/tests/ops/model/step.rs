@@ -7,12 +7,13 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::{
-    CopyObject, CopySource, DeleteOutcome, GetObject, Part, Permit, ReadConditions, ReturnedVersion, VersionSelector,
-    WriteConditions,
+    CopyObject, CopySource, DeleteOutcome, GetObject, Governance, Part, Permit, ReadConditions, ReturnedVersion,
+    VersionSelector, WriteConditions,
 };
 
 use super::check;
-use super::state::{BUCKETS, ModelBucket, ModelContent, ModelUpload, ModelVersion, World};
+use super::lock::{self, ModelLock};
+use super::state::{BUCKETS, ModelContent, ModelUpload, ModelVersion, World};
 use crate::rig::{drain, object_key, owner, upload_of};
 
 /// How many bodies may wait to be read.
@@ -21,7 +22,7 @@ const READERS_MAX: usize = 4;
 pub async fn take(world: &mut World) {
     let bucket = world.below(BUCKETS.len());
     let key = world.pick_key();
-    match world.below(100) {
+    match world.below(118) {
         0..24 => put(world, bucket, &key).await,
         24..34 => copy(world, bucket, &key).await,
         34..44 => delete(world, bucket, &key).await,
@@ -36,17 +37,22 @@ pub async fn take(world: &mut World) {
         94..97 => {
             world.rig.run_due(&Collector).await;
         }
-        97 => {
-            let ms = [-50_000, 1, 1_000, 3_600_000][world.below(4)];
-            world.rig.clock.advance_ms(ms);
-        }
-        _ => delete_bucket(world, bucket).await,
+        97 => lock::pass_time(world),
+        98..100 => delete_bucket(world, bucket).await,
+        100..102 => lock::jump(world),
+        102..105 => lock::set_object_lock(world, bucket).await,
+        105..109 => lock::put(world, bucket, &key).await,
+        109..113 => lock::retain(world, bucket, &key).await,
+        113..117 => lock::hold(world, bucket, &key).await,
+        _ => lock::keep_time(world).await,
     }
     check::key(world, bucket, &key).await;
 }
 
-fn added(object: &ObjectVersion, content: ModelContent) -> ModelVersion {
-    ModelVersion { id: object.version_id, is_null: object.is_null, content }
+/// A new version, which the bucket's default retention applies to.
+fn added(world: &World, bucket: usize, object: &ObjectVersion, content: ModelContent) -> ModelVersion {
+    let lock = lock::by_default(world, bucket);
+    ModelVersion { id: object.version_id, is_null: object.is_null, content, lock }
 }
 
 async fn put(world: &mut World, bucket: usize, key: &str) {
@@ -54,7 +60,8 @@ async fn put(world: &mut World, bucket: usize, key: &str) {
     let handle = world.handle(bucket).await;
     let object = world.rig.put(&handle, key, &bytes).await;
     assert_eq!(object.is_null, world.buckets[bucket].versioning != Versioning::Enabled);
-    world.buckets[bucket].add(key, added(&object, ModelContent::Whole(bytes)));
+    let version = added(world, bucket, &object, ModelContent::Whole(bytes));
+    world.buckets[bucket].add(key, version);
 }
 
 async fn copy(world: &mut World, bucket: usize, key: &str) {
@@ -82,7 +89,8 @@ async fn copy(world: &mut World, bucket: usize, key: &str) {
     let expected = world.buckets[from].newest(&from_key).and_then(|version| version.content.bytes());
     match (copied, expected) {
         (Ok(copied), Some(bytes)) => {
-            world.buckets[bucket].add(key, added(&copied.object, ModelContent::Whole(bytes)));
+            let version = added(world, bucket, &copied.object, ModelContent::Whole(bytes));
+            world.buckets[bucket].add(key, version);
         }
         (Err(StorageError::NoSuchKey { .. }), None) => {}
         (copied, expected) => panic!("copied {copied:?}, expected {:?}", expected.map(|bytes| bytes.len())),
@@ -104,7 +112,7 @@ async fn delete(world: &mut World, bucket: usize, key: &str) {
             assert_eq!(is_null, outcome.version == Some(ReturnedVersion::Null));
             // Only the index knows the id of a null marker.
             let id = world.rig.newest_id(&handle, key).await;
-            model.add(key, ModelVersion { id, is_null, content: ModelContent::Marker });
+            model.add(key, ModelVersion { id, is_null, content: ModelContent::Marker, lock: ModelLock::default() });
         }
     }
 }
@@ -119,7 +127,13 @@ async fn delete_version(world: &mut World, bucket: usize, key: &str) {
         None if nth == count => (VersionSelector::Null, model.find(key, |version| version.is_null)),
         None => (VersionSelector::Id(VersionId::from_bytes([9; 16])), None),
     };
-    let outcome = world.rig.delete_version(&handle, key, selector).await.unwrap();
+    let governance = if world.chance(2) { Governance::Heeded } else { Governance::Bypassed };
+    let outcome = world.rig.delete_version_as(&handle, key, selector, governance).await;
+    if target.as_ref().is_some_and(|target| target.lock.binds(lock::time(world), governance)) {
+        assert!(matches!(outcome, Err(StorageError::Locked(_))), "{outcome:?} of {target:?}");
+        return;
+    }
+    let outcome = outcome.unwrap();
     let model = &mut world.buckets[bucket];
     let shown = match (&target, selector) {
         _ if model.versioning == Versioning::Unversioned => None,
@@ -137,8 +151,13 @@ async fn delete_version(world: &mut World, bucket: usize, key: &str) {
 async fn change_versioning(world: &mut World, bucket: usize) {
     let versioning = if world.chance(2) { Versioning::Enabled } else { Versioning::Suspended };
     let handle = world.handle(bucket).await;
-    world.rig.set_versioning(&handle, versioning).await;
-    world.buckets[bucket].versioning = versioning;
+    match world.rig.store.set_versioning(&handle, versioning).await {
+        Ok(()) => world.buckets[bucket].versioning = versioning,
+        Err(StorageError::InvalidBucketState { .. }) => {
+            assert!(world.buckets[bucket].object_lock && versioning != Versioning::Enabled);
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 async fn create_upload(world: &mut World, bucket: usize, key: &str) {
@@ -192,8 +211,9 @@ async fn complete(world: &mut World, bucket: usize) {
         Err(StorageError::PartTooSmall { .. }) if small => {}
         Ok(object) if !parts.is_empty() && !small => {
             let content = ModelContent::Parts(named.into_iter().map(|(_, bytes)| bytes).collect());
+            let version = added(world, bucket, &object, content);
             let model = &mut world.buckets[bucket];
-            model.add(&upload.key, added(&object, content));
+            model.add(&upload.key, version);
             model.uploads.get_mut(&id).unwrap().completed = Some((parts, object));
         }
         completed => panic!("{completed:?}"),
@@ -242,7 +262,7 @@ async fn delete_bucket(world: &mut World, bucket: usize) {
         Ok(()) if empty => {
             let gone = world.rig.bucket(BUCKETS[bucket]).await;
             assert!(matches!(gone, Err(StorageError::NoSuchBucket)));
-            world.buckets[bucket] = ModelBucket::new(world.rig.create_bucket(BUCKETS[bucket]).await);
+            world.buckets[bucket] = lock::create_bucket(world, bucket).await;
         }
         Err(StorageError::BucketNotEmpty) if !empty => {}
         deleted => panic!("{deleted:?}, empty: {empty}"),
@@ -251,10 +271,17 @@ async fn delete_bucket(world: &mut World, bucket: usize) {
 
 async fn empty(world: &mut World, bucket: usize) {
     let handle = world.handle(bucket).await;
+    let lock_time = lock::time(world);
     let model = &mut world.buckets[bucket];
     for (key, versions) in std::mem::take(&mut model.keys) {
-        for version in versions {
-            world.rig.delete_version(&handle, &key, VersionSelector::Id(version.id)).await.unwrap();
+        let (locked, free): (Vec<_>, Vec<_>) =
+            versions.into_iter().partition(|version| version.lock.binds(lock_time, Governance::Bypassed));
+        for version in free {
+            let version = VersionSelector::Id(version.id);
+            world.rig.delete_version_as(&handle, &key, version, Governance::Bypassed).await.unwrap();
+        }
+        if !locked.is_empty() {
+            model.keys.insert(key, locked);
         }
     }
     let open: Vec<(UploadId, String)> = model.open_uploads().map(|(id, upload)| (*id, upload.key.clone())).collect();

@@ -10,20 +10,21 @@ use std::sync::Arc;
 
 use cairn_storage::id::AccountId;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{Bucket, BucketName, Store, VersionSelector};
+use cairn_storage::ops::{Bucket, BucketName, Governance, Store, VersionSelector};
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
 use crate::accounts::{Account, Accounts};
 use crate::s3::copy_source::NamedSource;
 use crate::s3::error::Failure;
-use crate::s3::headers::{self, EXPECTED_BUCKET_OWNER, SOURCE_EXPECTED_BUCKET_OWNER};
+use crate::s3::headers::{self, BYPASS_GOVERNANCE_RETENTION, EXPECTED_BUCKET_OWNER, SOURCE_EXPECTED_BUCKET_OWNER};
 
 /// What somebody wants to do: the actions of S3's policy language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are S3's
 pub enum Action {
     AbortMultipartUpload,
+    BypassGovernanceRetention,
     CreateBucket,
     DeleteBucket,
     DeleteObject,
@@ -32,10 +33,13 @@ pub enum Action {
     DeleteObjectVersionTagging,
     GetAccelerateConfiguration,
     GetBucketLocation,
+    GetBucketObjectLockConfiguration,
     GetBucketTagging,
     GetBucketVersioning,
     GetObject,
     GetObjectAttributes,
+    GetObjectLegalHold,
+    GetObjectRetention,
     GetObjectTagging,
     GetObjectVersion,
     GetObjectVersionAttributes,
@@ -46,9 +50,12 @@ pub enum Action {
     ListBucketVersions,
     ListMultipartUploadParts,
     PutAccelerateConfiguration,
+    PutBucketObjectLockConfiguration,
     PutBucketTagging,
     PutBucketVersioning,
     PutObject,
+    PutObjectLegalHold,
+    PutObjectRetention,
     PutObjectTagging,
     PutObjectVersionTagging,
 }
@@ -214,6 +221,18 @@ impl<'r> Authorizer<'r> {
         Ok(Authorized { account: target.account, resource: OnCopy { target: target.resource, source_bucket, source } })
     }
 
+    /// Whether GOVERNANCE retentions bind the caller: not if it asks to bypass them and may.
+    pub async fn governance(&self, headers: &HeaderMap, bucket: &str) -> Governance {
+        let asks = headers::text(headers, &BYPASS_GOVERNANCE_RETENTION);
+        if asks.is_some_and(|asks| asks.eq_ignore_ascii_case("true"))
+            && self.bucket(Action::BypassGovernanceRetention, bucket).await.is_ok()
+        {
+            Governance::Bypassed
+        } else {
+            Governance::Heeded
+        }
+    }
+
     /// The bucket; as in S3, everybody may learn that a bucket does not exist.
     async fn find(&self, name: &str, expected_owner: Option<AccountId>) -> Result<Bucket, Failure> {
         let name = bucket_name(name)?;
@@ -244,6 +263,7 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
     match action {
         Action::CreateBucket | Action::ListAllMyBuckets => owner.is_none(),
         Action::AbortMultipartUpload
+        | Action::BypassGovernanceRetention
         | Action::DeleteBucket
         | Action::DeleteObject
         | Action::DeleteObjectTagging
@@ -251,10 +271,13 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
         | Action::DeleteObjectVersionTagging
         | Action::GetAccelerateConfiguration
         | Action::GetBucketLocation
+        | Action::GetBucketObjectLockConfiguration
         | Action::GetBucketTagging
         | Action::GetBucketVersioning
         | Action::GetObject
         | Action::GetObjectAttributes
+        | Action::GetObjectLegalHold
+        | Action::GetObjectRetention
         | Action::GetObjectTagging
         | Action::GetObjectVersion
         | Action::GetObjectVersionAttributes
@@ -264,9 +287,12 @@ fn decide(action: Action, account: AccountId, owner: Option<AccountId>) -> bool 
         | Action::ListBucketVersions
         | Action::ListMultipartUploadParts
         | Action::PutAccelerateConfiguration
+        | Action::PutBucketObjectLockConfiguration
         | Action::PutBucketTagging
         | Action::PutBucketVersioning
         | Action::PutObject
+        | Action::PutObjectLegalHold
+        | Action::PutObjectRetention
         | Action::PutObjectTagging
         | Action::PutObjectVersionTagging => owner == Some(account),
     }

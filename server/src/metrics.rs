@@ -70,6 +70,7 @@ pub struct Metrics {
     disk_total_bytes: Gauge,
     disk_available_bytes: Gauge,
     read_only: Gauge,
+    lock_clock_held: Gauge,
 }
 
 /// 0.5 ms to 16 s.
@@ -110,6 +111,7 @@ impl Metrics {
             disk_total_bytes: Gauge::default(),
             disk_available_bytes: Gauge::default(),
             read_only: Gauge::default(),
+            lock_clock_held: Gauge::default(),
         };
         metrics.register()
     }
@@ -156,6 +158,11 @@ impl Metrics {
         r.register("disk_total_bytes", "Size of the data file system", self.disk_total_bytes.clone());
         r.register("disk_available_bytes", "Free space of the data file system", self.disk_available_bytes.clone());
         r.register("read_only", "1 when the store accepts no writes", self.read_only.clone());
+        r.register(
+            "lock_clock_held",
+            "1 when the wall clock is too far ahead to be believed, and retentions are judged by an older time",
+            self.lock_clock_held.clone(),
+        );
         self
     }
 
@@ -201,6 +208,11 @@ impl Metrics {
     /// Records whether the store accepts no writes.
     pub fn sample_read_only(&self, read_only: bool) {
         self.read_only.set(read_only.into());
+    }
+
+    /// Records whether retentions are judged by a time older than the wall clock's.
+    pub fn sample_lock_clock(&self, held: bool) {
+        self.lock_clock_held.set(held.into());
     }
 
     /// All metrics as OpenMetrics text.
@@ -301,10 +313,12 @@ mod tests {
             metrics.sample_jobs("collect", JobStatus { running: 3, ..JobStatus::default() });
             metrics.sample_disk(100, 40);
             metrics.sample_read_only(read_only);
+            metrics.sample_lock_clock(read_only);
         }
         has_line(&metrics, r#"cairn_jobs_running{queue="collect"} 3"#);
         has_line(&metrics, "cairn_disk_total_bytes 100");
         has_line(&metrics, "cairn_disk_available_bytes 40");
         has_line(&metrics, "cairn_read_only 1");
+        has_line(&metrics, "cairn_lock_clock_held 1");
     }
 }

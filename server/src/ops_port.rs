@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_storage::health::Health;
+use cairn_storage::lock_clock::LockClock;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -33,7 +34,7 @@ const OPEN_METRICS: HeaderValue =
 #[derive(Debug)]
 pub struct Readiness {
     phase: Mutex<Phase>,
-    store: OnceLock<Health>,
+    store: OnceLock<(Health, Arc<LockClock>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +56,23 @@ impl Readiness {
         Self { phase: Mutex::new(Phase::Starting), store: OnceLock::new() }
     }
 
-    /// The server answers requests from now on, from a store with this health.
-    pub fn serving(&self, store: Health) {
+    /// The server answers requests from now on, from a store with this health and this clock.
+    pub fn serving(&self, health: Health, lock_clock: Arc<LockClock>) {
         *self.phase.lock() = Phase::Serving;
         // A server opens one store in its life.
-        let _ = self.store.set(store);
+        let _ = self.store.set((health, lock_clock));
+    }
+
+    /// What an operator should look at although the server accepts every kind of request.
+    pub fn alarm(&self) -> Option<String> {
+        let status = self.store.get()?.1.status();
+        status.held.then(|| {
+            let ahead_hours = (status.wall_time.0 - status.lock_time.0) / (60 * 60 * 1_000);
+            format!(
+                "the wall clock is {ahead_hours} hours ahead of the time by which object locks are judged; locks are held \
+                 at the older time until the wall clock is set right or accepted"
+            )
+        })
     }
 
     /// The server accepts no more requests.
@@ -72,7 +85,7 @@ impl Readiness {
         match *self.phase.lock() {
             Phase::Starting => Err("starting".to_owned()),
             Phase::Stopping => Err("shutting down".to_owned()),
-            Phase::Serving => match self.store.get().and_then(Health::read_only) {
+            Phase::Serving => match self.store.get().and_then(|(health, _)| health.read_only()) {
                 Some(reason) => Err(format!("read-only: {reason}")),
                 None => Ok(()),
             },
@@ -98,7 +111,10 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, readiness: &Readiness)
         }
         "/health/live" => text(StatusCode::OK, "live"),
         "/health/ready" => match readiness.check() {
-            Ok(()) => text(StatusCode::OK, "ready"),
+            Ok(()) => match readiness.alarm() {
+                None => text(StatusCode::OK, "ready"),
+                Some(alarm) => text(StatusCode::OK, &format!("ready\n{alarm}")),
+            },
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },
         "/metrics" => match metrics.encode() {
@@ -127,6 +143,7 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: String) -> Res
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use cairn_storage::clock::SystemClock;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -149,7 +166,7 @@ mod tests {
         let unavailable = |reason: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
         assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("starting"));
         let health = Health::default();
-        readiness.serving(health.clone());
+        readiness.serving(health.clone(), Arc::new(LockClock::new(Arc::new(SystemClock))));
         assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, (StatusCode::OK, "ready\n".to_owned()));
         health.fail("fsync failed");
         assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("read-only: fsync failed"));

@@ -96,7 +96,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
-            readiness.serving(open.store().health().clone());
+            readiness.serving(open.store().health().clone(), open.store().lock_clock().clone());
             tracing::info!(%address, ops = %config.ops.listen, "serving");
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();

@@ -45,7 +45,8 @@ async fn tags_belong_to_a_version() {
     let bucket = client.fresh_bucket("version-tags").await;
     let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     client.bucket("PUT", &bucket).query("versioning", "").body(enabled).send().await.expect(200);
-    let old = client.object("PUT", &bucket, "key").header("x-amz-tagging", "age=old").body("1").send().await.expect(200);
+    let old =
+        client.object("PUT", &bucket, "key").header("x-amz-tagging", "age=old").body("1").send().await.expect(200);
     let old = old.header("x-amz-version-id").expect("a version").to_owned();
     client.object("PUT", &bucket, "key").header("x-amz-tagging", "age=new").body("2").send().await.expect(200);
     let set = client.object("PUT", &bucket, "key").query("tagging", "").query("versionId", &old);

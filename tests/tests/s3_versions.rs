@@ -36,7 +36,8 @@ async fn versioning_is_off_then_enabled_then_suspended_and_says_so() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("states").await;
-    let status = || async { client.bucket("GET", &bucket).query(VERSIONING, "").send().await.expect(200).xml_all("Status") };
+    let status =
+        || async { client.bucket("GET", &bucket).query(VERSIONING, "").send().await.expect(200).xml_all("Status") };
     assert!(status().await.is_empty());
     for state in ["Enabled", "Suspended", "Enabled"] {
         set_versioning(&client, &bucket, state).await.expect(200);
@@ -44,7 +45,8 @@ async fn versioning_is_off_then_enabled_then_suspended_and_says_so() {
     }
     let refused = set_versioning(&client, &bucket, "Off").await;
     assert_eq!((refused.status, refused.code().as_str()), (400, "IllegalVersioningConfigurationException"));
-    let mfa = "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>";
+    let mfa =
+        "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>";
     let refused = client.bucket("PUT", &bucket).query(VERSIONING, "").body(mfa).send().await;
     assert_eq!((refused.status, refused.code().as_str()), (501, "NotImplemented"));
     assert_eq!(status().await, ["Enabled"]);

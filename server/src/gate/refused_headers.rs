@@ -5,7 +5,10 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
 use crate::s3::error::Failure;
-use crate::s3::headers::{self, IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE};
+use crate::s3::headers::{
+    self, IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE,
+    OBJECT_LOCK_RETAIN_UNTIL_DATE,
+};
 
 use super::routes::Operation;
 
@@ -34,8 +37,6 @@ const REFUSED: &[(Named, Harmless)] = &[
     (Named::Exactly("x-amz-object-ownership"), Harmless::Values(&["BucketOwnerEnforced"])),
     (Named::Beginning("x-amz-grant-"), Harmless::Nothing),
     (Named::Beginning("x-amz-object-lock-"), Harmless::Nothing),
-    (Named::Exactly("x-amz-bucket-object-lock-enabled"), Harmless::Values(&["false", "False"])),
-    (Named::Exactly("x-amz-bucket-object-lock-token"), Harmless::Nothing),
     (Named::Exactly("x-amz-bucket-namespace"), Harmless::Values(&["global"])),
     (Named::Exactly("x-amz-write-offset-bytes"), Harmless::Nothing),
     (Named::Beginning("x-amz-if-match-"), Harmless::Nothing),
@@ -45,7 +46,18 @@ const REFUSED: &[(Named, Harmless)] = &[
 ];
 
 /// What a deletion honours and nothing else does.
-const OF_DELETE: [HeaderName; 2] = [IF_MATCH_SIZE, IF_MATCH_LAST_MODIFIED_TIME];
+static OF_DELETE: [HeaderName; 2] = [IF_MATCH_SIZE, IF_MATCH_LAST_MODIFIED_TIME];
+
+/// What the operations that make a version honour and nothing else does.
+static OF_NEW_VERSION: [HeaderName; 3] = [OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, OBJECT_LOCK_LEGAL_HOLD];
+
+fn honoured(operation: Operation) -> &'static [HeaderName] {
+    match operation {
+        Operation::DeleteObject => &OF_DELETE,
+        Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload => &OF_NEW_VERSION,
+        _ => &[],
+    }
+}
 
 /// Refuses a request with a header that cannot be honoured.
 ///
@@ -53,7 +65,7 @@ const OF_DELETE: [HeaderName; 2] = [IF_MATCH_SIZE, IF_MATCH_LAST_MODIFIED_TIME];
 /// `NotImplemented`, naming the header.
 pub fn check(operation: Operation, headers: &HeaderMap) -> Result<(), Failure> {
     for (name, value) in headers {
-        if operation == Operation::DeleteObject && OF_DELETE.contains(name) {
+        if honoured(operation).contains(name) {
             continue;
         }
         let name = name.as_str();
@@ -118,7 +130,6 @@ mod tests {
             ("x-amz-acl", "private"),
             ("x-amz-acl", "bucket-owner-full-control"),
             ("x-amz-object-ownership", "BucketOwnerEnforced"),
-            ("x-amz-bucket-object-lock-enabled", "false"),
             ("x-amz-date", "20260101T000000Z"),
             ("x-amz-meta-acl", "public-read"),
             ("x-amz-storage-class", "STANDARD_IA"),
@@ -137,8 +148,19 @@ mod tests {
     }
 
     #[test]
+    fn locks_are_for_new_versions() {
+        for name in OF_NEW_VERSION.clone() {
+            let headers = [(name, HeaderValue::from_static("ON"))].into_iter().collect();
+            for operation in [Operation::PutObject, Operation::CopyObject, Operation::CreateMultipartUpload] {
+                assert!(check(operation, &headers).is_ok());
+            }
+            assert!(check(Operation::UploadPart, &headers).is_err());
+        }
+    }
+
+    #[test]
     fn conditions_on_size_and_time_are_for_deletions() {
-        for name in OF_DELETE {
+        for name in OF_DELETE.clone() {
             let headers = [(name, HeaderValue::from_static("1"))].into_iter().collect();
             assert!(check(Operation::DeleteObject, &headers).is_ok());
             assert!(check(Operation::PutObject, &headers).is_err());

@@ -4,14 +4,13 @@ use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectAttributes;
 use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX, Permit};
-use cairn_storage::settings::ObjectSettings;
 use http::HeaderMap;
 
 use crate::authorize::{Authorized, OnCopy};
 
 use super::error::Failure;
 use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
-use super::put_object::version_into_headers;
+use super::put_object::{settings, version_into_headers};
 use super::request::{Answer, Request};
 use super::xml::Document;
 use super::{Edge, attributes, checksum, conditions, tags, version_header};
@@ -26,7 +25,7 @@ pub(super) async fn copy_object(
         attributes: replaced_attributes(headers)?,
         storage_class: attributes::storage_class(headers)?,
         tags: tags::of_copy(headers)?,
-        settings: ObjectSettings::default(),
+        settings: settings(headers)?,
         owner: authorized.account().id,
         checksum: checksum::requested_algorithm(headers)?,
         conditions: conditions::of_write(headers),

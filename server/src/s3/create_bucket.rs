@@ -4,7 +4,7 @@ use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::ops::NewBucket;
 use http::header::LOCATION;
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 use s3s::dto::CreateBucketConfiguration;
 
@@ -12,6 +12,7 @@ use crate::authorize::{Authorized, OnNewBucket};
 use crate::config::RecreateOwn;
 
 use super::error::Failure;
+use super::headers::BUCKET_OBJECT_LOCK_ENABLED;
 use super::request::{Answer, Request};
 use super::{Edge, checksum, headers, to_its_end, xml};
 
@@ -34,7 +35,7 @@ pub(super) async fn create_bucket(
         name: name.clone(),
         owner: account,
         region: edge.region.clone(),
-        object_lock: false,
+        object_lock: object_lock(&request.headers)?,
         ownership: ObjectOwnership::BucketOwnerEnforced,
     };
     let store = edge.store.clone();
@@ -52,6 +53,17 @@ pub(super) async fn create_bucket(
     Ok(Answer::empty(StatusCode::OK)
         .header(LOCATION, headers::value(&format!("/{}", name.as_str())))
         .header(BUCKET_ARN, headers::value(&format!("arn:aws:s3:::{}", name.as_str()))))
+}
+
+/// Whether the bucket is to have object lock.
+fn object_lock(headers: &HeaderMap) -> Result<bool, Failure> {
+    match headers::text(headers, &BUCKET_OBJECT_LOCK_ENABLED) {
+        None => Ok(false),
+        Some(text) => text.to_ascii_lowercase().parse().map_err(|_| {
+            let message = "The value of the object lock header must be true or false.";
+            Failure::invalid_argument(BUCKET_OBJECT_LOCK_ENABLED.as_str(), &text, message)
+        }),
+    }
 }
 
 /// The location constraint in the request's document.

@@ -9,6 +9,7 @@ use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
+use super::put_object::settings;
 use super::request::{Answer, Request};
 use super::xml::Document;
 use super::{Edge, attributes, checksum, tags};
@@ -21,7 +22,7 @@ pub(super) async fn create_upload(
     let create = CreateUpload {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..ObjectSettings::default() },
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..settings(&request.headers)? },
         owner: authorized.account().id,
         checksum: requested_checksum(&request.headers)?,
     };

@@ -2,7 +2,7 @@
 
 use cairn_storage::StorageError;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{Bucket, DeleteOutcome, VersionSelector, WriteConditions};
+use cairn_storage::ops::{Bucket, DeleteOutcome, Governance, VersionSelector, WriteConditions};
 use http::{HeaderValue, StatusCode};
 
 use crate::accounts::Account;
@@ -16,12 +16,13 @@ use super::{Edge, conditions, version_header};
 pub(super) async fn delete_object(
     edge: &Edge,
     authorized: Authorized<OnObject>,
+    governance: Governance,
     request: Request,
 ) -> Result<Answer, Failure> {
     let conditions = conditions::of_delete(&request.headers)?;
     let version = request.version()?;
-    let outcome =
-        delete(edge, authorized.account(), authorized.bucket(), authorized.key(), version, &conditions).await?;
+    let caller = Caller { account: authorized.account(), governance };
+    let outcome = delete(edge, &caller, authorized.bucket(), authorized.key(), version, &conditions).await?;
     let mut answer = Answer::empty(StatusCode::NO_CONTENT);
     if outcome.delete_marker {
         answer.headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
@@ -32,17 +33,24 @@ pub(super) async fn delete_object(
     Ok(answer)
 }
 
+/// Who deletes.
+pub(super) struct Caller<'a> {
+    pub(super) account: &'a Account,
+    pub(super) governance: Governance,
+}
+
 /// Deletes one key or version. What is not there counts as deleted, also under a condition (API reference, DeleteObject:
 /// "if the ETag matches or if the object doesn't exist").
 pub(super) async fn delete(
     edge: &Edge,
-    account: &Account,
+    caller: &Caller<'_>,
     bucket: &Bucket,
     key: &ObjectKey,
     version: VersionSelector,
     conditions: &WriteConditions,
 ) -> Result<DeleteOutcome, StorageError> {
-    match edge.store.delete_object(bucket, key, version, conditions, account.id).await {
+    let Caller { account, governance } = *caller;
+    match edge.store.delete_object(bucket, key, version, conditions, governance, account.id).await {
         Err(StorageError::NoSuchKey { .. }) => Ok(DeleteOutcome::default()),
         outcome => outcome,
     }

@@ -2,7 +2,7 @@
 
 use cairn_storage::clock::Timestamp;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{DeleteOutcome, EtagCondition, VersionSelector, WriteConditions};
+use cairn_storage::ops::{DeleteOutcome, EtagCondition, Governance, VersionSelector, WriteConditions};
 use futures::StreamExt as _;
 use s3s::S3ErrorCode;
 use s3s::dto::{Delete, ObjectIdentifier};
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::authorize::{Authorized, OnBucket};
 
-use super::delete_object::delete;
+use super::delete_object::{Caller, delete};
 use super::error::Failure;
 use super::request::{Answer, Request, parse_version};
 use super::xml::Document;
@@ -25,6 +25,7 @@ const CONCURRENCY: usize = 32;
 pub(super) async fn delete_objects(
     edge: &Edge,
     authorized: Authorized<OnBucket>,
+    governance: Governance,
     mut request: Request,
 ) -> Result<Answer, Failure> {
     let document = request.document().await?;
@@ -38,7 +39,8 @@ pub(super) async fn delete_objects(
         return Err(S3ErrorCode::MalformedXML.into());
     }
     let quiet = delete.quiet.unwrap_or(false);
-    let deletes: Vec<_> = delete.objects.iter().map(|object| delete_one(edge, &authorized, object)).collect();
+    let deletes: Vec<_> =
+        delete.objects.iter().map(|object| delete_one(edge, &authorized, governance, object)).collect();
     let results: Vec<_> = futures::stream::iter(deletes).buffered(CONCURRENCY).collect().await;
     let mut document = Document::new("DeleteResult");
     for (object, result) in delete.objects.iter().zip(&results) {
@@ -54,6 +56,7 @@ pub(super) async fn delete_objects(
 async fn delete_one(
     edge: &Edge,
     authorized: &Authorized<OnBucket>,
+    governance: Governance,
     object: &ObjectIdentifier,
 ) -> Result<DeleteOutcome, Failure> {
     let key = match (ObjectKey::new(&object.key), object.key.is_empty()) {
@@ -64,7 +67,8 @@ async fn delete_one(
     let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let version = version.map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
     let conditions = conditions(object)?;
-    let outcome = delete(edge, authorized.account(), authorized.bucket(), &key, version, &conditions).await;
+    let caller = Caller { account: authorized.account(), governance };
+    let outcome = delete(edge, &caller, authorized.bucket(), &key, version, &conditions).await;
     outcome.map_err(|error| {
         let failure = Failure::from(error);
         if let Some(cause) = failure.cause() {

@@ -147,6 +147,13 @@ impl From<StorageError> for Failure {
             StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
             StorageError::NotPermitted => Self::new(S3ErrorCode::AccessDenied),
             StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),
+            StorageError::Locked(_) => {
+                Self::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
+            }
+            StorageError::NoObjectLock => Self::invalid_request("Bucket is missing Object Lock Configuration"),
+            StorageError::RetentionInPast => {
+                Self::with_message(S3ErrorCode::InvalidArgument, "The retain until date must be in the future!")
+            }
             StorageError::NoSuchVersion => Self::new(S3ErrorCode::NoSuchVersion),
             StorageError::IsDeleteMarker(version) => is_delete_marker(&version.to_string()),
             StorageError::NoSuchUpload => Self::new(S3ErrorCode::NoSuchUpload),

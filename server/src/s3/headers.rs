@@ -26,6 +26,8 @@ macro_rules! names {
 
 names! {
     BUCKET_REGION = "x-amz-bucket-region";
+    BUCKET_OBJECT_LOCK_ENABLED = "x-amz-bucket-object-lock-enabled";
+    BYPASS_GOVERNANCE_RETENTION = "x-amz-bypass-governance-retention";
     CHECKSUM_ALGORITHM = "x-amz-checksum-algorithm";
     CHECKSUM_MODE = "x-amz-checksum-mode";
     CHECKSUM_TYPE = "x-amz-checksum-type";
@@ -48,6 +50,9 @@ names! {
     TAGGING_DIRECTIVE = "x-amz-tagging-directive";
     TAGGING_COUNT = "x-amz-tagging-count";
     OBJECT_ATTRIBUTES = "x-amz-object-attributes";
+    OBJECT_LOCK_LEGAL_HOLD = "x-amz-object-lock-legal-hold";
+    OBJECT_LOCK_MODE = "x-amz-object-lock-mode";
+    OBJECT_LOCK_RETAIN_UNTIL_DATE = "x-amz-object-lock-retain-until-date";
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
     SOURCE_EXPECTED_BUCKET_OWNER = "x-amz-source-expected-bucket-owner";

@@ -12,6 +12,7 @@ pub mod copy_source;
 pub mod encoding;
 pub mod error;
 pub mod headers;
+pub mod object_lock;
 pub mod range;
 pub mod request;
 pub mod tags;
@@ -32,15 +33,18 @@ mod get_bucket_location;
 mod get_bucket_versioning;
 mod get_object_attributes;
 mod head_bucket;
+mod legal_hold;
 mod list_buckets;
 mod list_objects;
 mod list_parts;
 mod list_uploads;
 mod list_versions;
+mod lock_configuration;
 mod object_tagging;
 mod put_bucket_versioning;
 mod put_object;
 mod read_object;
+mod retention;
 mod upload_part;
 mod upload_part_copy;
 
@@ -172,7 +176,16 @@ impl Edge {
             }
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on(Action::DeleteBucket).await?).await,
             Operation::DeleteObjects => {
-                Box::pin(delete_objects::delete_objects(self, on(Action::DeleteObject).await?, request)).await
+                let governance = authorizer.governance(&request.headers, name).await;
+                Box::pin(delete_objects::delete_objects(self, on(Action::DeleteObject).await?, governance, request))
+                    .await
+            }
+            Operation::GetObjectLockConfiguration => {
+                lock_configuration::get_lock_configuration(&on(Action::GetBucketObjectLockConfiguration).await?)
+            }
+            Operation::PutObjectLockConfiguration => {
+                let authorized = on(Action::PutBucketObjectLockConfiguration).await?;
+                lock_configuration::put_lock_configuration(self, authorized, request).await
             }
             Operation::GetBucketLocation => {
                 Ok(get_bucket_location::get_bucket_location(&on(Action::GetBucketLocation).await?))
@@ -224,6 +237,9 @@ impl Edge {
         request: Request,
     ) -> Result<Answer, Failure> {
         let on = |action| authorizer.object(action, bucket, key);
+        for action in object_lock::actions_of(operation, &request.headers) {
+            on(action).await?;
+        }
         match operation {
             Operation::AbortMultipartUpload => {
                 abort_upload::abort_upload(self, on(Action::AbortMultipartUpload).await?, request).await
@@ -235,8 +251,22 @@ impl Edge {
                 create_upload::create_upload(self, on(Action::PutObject).await?, request).await
             }
             Operation::DeleteObject => {
+                let governance = authorizer.governance(&request.headers, bucket).await;
                 let action = of_version(&request, Action::DeleteObject, Action::DeleteObjectVersion);
-                delete_object::delete_object(self, on(action).await?, request).await
+                delete_object::delete_object(self, on(action).await?, governance, request).await
+            }
+            Operation::GetObjectLegalHold => {
+                legal_hold::get_legal_hold(self, on(Action::GetObjectLegalHold).await?, request).await
+            }
+            Operation::PutObjectLegalHold => {
+                legal_hold::put_legal_hold(self, on(Action::PutObjectLegalHold).await?, request).await
+            }
+            Operation::GetObjectRetention => {
+                retention::get_retention(self, on(Action::GetObjectRetention).await?, request).await
+            }
+            Operation::PutObjectRetention => {
+                let governance = authorizer.governance(&request.headers, bucket).await;
+                retention::put_retention(self, on(Action::PutObjectRetention).await?, governance, request).await
             }
             Operation::GetObject => {
                 let action = of_version(&request, Action::GetObject, Action::GetObjectVersion);
@@ -283,6 +313,9 @@ impl Edge {
         (bucket, key): (&str, &cairn_storage::object::ObjectKey),
         request: Request,
     ) -> Result<Answer, Failure> {
+        for action in object_lock::actions_of(operation, &request.headers) {
+            authorizer.object(action, bucket, key).await?;
+        }
         let source = copy_source::parse(&request.headers)?;
         let authorized = authorizer.copy(Action::PutObject, bucket, key, source).await?;
         if operation == Operation::CopyObject {

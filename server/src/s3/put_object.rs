@@ -12,21 +12,26 @@ use crate::authorize::{Authorized, OnObject};
 use super::error::Failure;
 use super::headers::{VERSION_ID, quoted};
 use super::request::{Answer, Request};
-use super::{Edge, attributes, checksum, conditions, tags, version_header};
+use super::{Edge, attributes, checksum, conditions, object_lock, tags, version_header};
 
 pub(super) async fn put_object(
     edge: &Edge,
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    let settings = settings(&request.headers)?;
+    let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
     let put = PutObject {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..ObjectSettings::default() },
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..settings },
         owner: authorized.account().id,
         conditions: conditions::of_write(&request.headers),
         body: body(request)?,
     };
+    if locked {
+        object_lock::check_has_digest(&put.body, "Put Object")?;
+    }
     let object = edge.store.put_object(authorized.bucket(), authorized.key(), put).await?;
     let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&object.etag));
     if let Some(checksum) = &object.checksum {
@@ -34,6 +39,15 @@ pub(super) async fn put_object(
     }
     version_into_headers(authorized.bucket(), &object, &mut answer.headers);
     Ok(answer)
+}
+
+/// What is asked to be kept with a new version and may change.
+pub(super) fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
+    Ok(ObjectSettings {
+        retention: object_lock::retention_of(headers)?,
+        legal_hold: object_lock::legal_hold_of(headers)?,
+        ..ObjectSettings::default()
+    })
 }
 
 /// The request's body for storage, with what the headers declare of it.

@@ -25,7 +25,7 @@ use super::headers::{
 };
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
-use super::{Edge, attributes, checksum, conditions, range};
+use super::{Edge, attributes, checksum, conditions, object_lock, range};
 
 /// Parts of an object at most.
 const PART_NUMBER_MAX: u16 = 10_000;
@@ -128,6 +128,10 @@ fn describe(
     }
     if !object.settings.tags.is_empty() {
         headers.insert(TAGGING_COUNT, HeaderValue::from(object.settings.tags.len()));
+    }
+    // S3 shows locks to those who may ask for them by themselves: until there are policies, the bucket's owner.
+    if authorized.account().id == authorized.bucket().owner {
+        object_lock::into_headers(&object.settings, headers);
     }
     if let (Select::Part(_), Some(count)) = (selected.select, selected.parts_count) {
         headers.insert(MP_PARTS_COUNT, HeaderValue::from(count));

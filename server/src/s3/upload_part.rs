@@ -12,7 +12,7 @@ use super::headers::{quoted, value};
 use super::put_object::body;
 use super::read_object::part_number;
 use super::request::{Answer, Query, Request};
-use super::{Edge, checksum};
+use super::{Edge, checksum, object_lock};
 
 pub(super) async fn upload_part(
     edge: &Edge,
@@ -22,6 +22,9 @@ pub(super) async fn upload_part(
     let id = upload_id(&request.query)?;
     let number = required_part_number(&request.query)?;
     let body = body(request)?;
+    if authorized.bucket().default_retention.is_some() {
+        object_lock::check_has_digest(&body, "Put Part")?;
+    }
     let part = edge.store.upload_part(authorized.bucket(), authorized.key(), id, number, body).await?;
     let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&part.etag));
     if let Some(checksum) = &part.checksum {

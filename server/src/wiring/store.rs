@@ -41,6 +41,9 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Until a scan that failed is tried again.
 const SCAN_RETRY_DELAY: Duration = Duration::from_secs(10 * 60);
 
+/// Between two times that lock time is kept.
+const LOCK_TIME_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -72,6 +75,7 @@ pub(super) struct OpenStore {
     runners: Arc<Vec<JobHandle>>,
     monitor: JoinHandle<()>,
     scans: Option<Scans>,
+    lock_times: Option<JoinHandle<()>>,
 }
 
 /// The scans for orphans.
@@ -106,16 +110,17 @@ impl OpenStore {
             limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
         });
         // A damaged index is for reading what is left, and for nothing else.
-        let (runners, scans) = match health.read_only() {
-            Some(_) => (Vec::new(), None),
+        let (runners, scans, lock_times) = match health.read_only() {
+            Some(_) => (Vec::new(), None, None),
             None => {
                 store.recover().await?;
-                (run_jobs(&store, &observer), Some(start_scans(&store, data_dir.was_clean())))
+                let scans = start_scans(&store, data_dir.was_clean());
+                (run_jobs(&store, &observer), Some(scans), Some(tokio::spawn(keep_lock_time(store.clone()))))
             }
         };
         let runners = Arc::new(runners);
-        let monitor = tokio::spawn(monitor(keeper, health, metrics, runners.clone()));
-        Ok(Self { store, data_dir, index, runners, monitor, scans })
+        let monitor = tokio::spawn(monitor(keeper, store.clone(), metrics, runners.clone()));
+        Ok(Self { store, data_dir, index, runners, monitor, scans, lock_times })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -127,6 +132,10 @@ impl OpenStore {
         let scan_is_owed = self.scans.as_ref().is_some_and(|scans| scans.owed.load(Ordering::Relaxed));
         if let Some(scans) = &self.scans {
             scans.task.abort();
+        }
+        if let Some(lock_times) = &self.lock_times {
+            lock_times.abort();
+            keep_lock_time_once(&self.store).await;
         }
         self.monitor.abort();
         // Its end is awaited, because it shares the runners.
@@ -232,10 +241,45 @@ async fn scan(store: &Store) -> Result<u64, StorageError> {
     scan::quarantine_orphans(store, scan::floor(store).await?, ScanOptions::default()).await
 }
 
+/// Keeps lock time for the next process.
+async fn keep_lock_time(store: Store) {
+    loop {
+        tokio::time::sleep(LOCK_TIME_INTERVAL).await;
+        keep_lock_time_once(&store).await;
+    }
+}
+
+async fn keep_lock_time_once(store: &Store) {
+    // A store that went read-only has said so.
+    if store.health().read_only().is_none()
+        && let Err(error) = store.keep_lock_time().await
+    {
+        tracing::warn!(%error, "the time by which object locks are judged cannot be kept");
+    }
+}
+
+/// Says once that locks are held at an older time, and once that they are not any more.
+fn watch_lock_clock(store: &Store, metrics: &Metrics, was_held: &mut bool) {
+    let status = store.lock_clock().status();
+    metrics.sample_lock_clock(status.held);
+    if status.held && !*was_held {
+        tracing::warn!(
+            wall_time_ms = status.wall_time.0,
+            lock_time_ms = status.lock_time.0,
+            "the wall clock is too far ahead to be believed: object locks are held at the older time until it is set \
+             right or accepted"
+        );
+    } else if *was_held && !status.held {
+        tracing::info!("object locks are not held at an older time any more");
+    }
+    *was_held = status.held;
+}
+
 /// Keeps the measured space and the metrics that are states up to date.
-async fn monitor(keeper: SpaceKeeper, health: Health, metrics: Arc<Metrics>, runners: Arc<Vec<JobHandle>>) {
+async fn monitor(keeper: SpaceKeeper, store: Store, metrics: Arc<Metrics>, runners: Arc<Vec<JobHandle>>) {
     let keeper = Arc::new(keeper);
     let mut failing = false;
+    let mut held = false;
     loop {
         let measuring = keeper.clone();
         let measured = tokio::task::spawn_blocking(move || measuring.measure()).await;
@@ -251,7 +295,8 @@ async fn monitor(keeper: SpaceKeeper, health: Health, metrics: Arc<Metrics>, run
                 tracing::error!(%error, "the free space cannot be measured");
             }
         }
-        metrics.sample_read_only(health.read_only().is_some());
+        metrics.sample_read_only(store.health().read_only().is_some());
+        watch_lock_clock(&store, &metrics, &mut held);
         for runner in runners.iter() {
             metrics.sample_jobs(runner.queue().name(), runner.status());
         }

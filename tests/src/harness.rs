@@ -78,6 +78,7 @@ pub struct Cairn {
     s3: SocketAddr,
     ops: SocketAddr,
     process: Option<Child>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Cairn {
@@ -92,7 +93,7 @@ impl Cairn {
     pub fn prepare(config: Config) -> Cairn {
         let directory = tempfile::Builder::new().prefix("cairn-test-").tempdir().expect("a temporary directory");
         let (s3, ops) = (free_address(), free_address());
-        let cairn = Cairn { config, directory, s3, ops, process: None };
+        let cairn = Cairn { config, directory, s3, ops, process: None, environment: vec![] };
         fs::write(cairn.config_file(), cairn.config_text()).expect("the configuration is written");
         cairn
     }
@@ -119,6 +120,22 @@ impl Cairn {
         }
     }
 
+    /// Sets the wall clock of the starts that follow: as many days ahead of the machine's, or behind. What it does not
+    /// change is how fast time passes. The error says why it cannot be done here.
+    pub fn set_wall_clock(&mut self, days_ahead: i64) -> Result<(), String> {
+        let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"]
+            .map(|folder| Path::new(folder).join("faketime/libfaketimeMT.so.1"))
+            .into_iter()
+            .find(|library| library.exists())
+            .ok_or("faketime is not installed")?;
+        self.environment = vec![
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME", format!("{days_ahead:+}d")),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        Ok(())
+    }
+
     /// Starts the process without waiting for anything.
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "the server is running already");
@@ -126,6 +143,7 @@ impl Cairn {
         let child = self
             .command(&["serve", "--config"])
             .arg(self.config_file())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log file is shared"))
             .stderr(log)

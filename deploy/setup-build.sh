@@ -18,7 +18,6 @@ python3:python3
 python3-venv:venv
 curl:curl
 strace:strace
-restic:restic
 faketime:faketime
 xfsprogs:mkfs.xfs
 e2fsprogs:mkfs.ext4

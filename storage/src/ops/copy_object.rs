@@ -1,5 +1,5 @@
-//! CopyObject: the bytes of a version become the content of a new one. Bytes are copied, with the checksum computed
-//! anew as they pass, so what arrives has been verified twice.
+//! CopyObject: the bytes of a version become the content of a new one. Within a bucket the content is shared
+//! (`share`); else bytes are copied, with the checksum computed anew as they pass, so what arrives has been verified twice.
 
 use futures::StreamExt as _;
 
@@ -76,31 +76,20 @@ impl Store {
         copy: CopyObject,
     ) -> Result<Copied, StorageError> {
         self.check_asked_lock(bucket.object_lock, &copy.settings)?;
+        if let Some(copied) = self.share_content(&source, bucket, key, &copy).await? {
+            return Ok(copied);
+        }
         let (read, body) = self.open_copy_source(&source, Select::Whole).await?;
-        let onto_itself =
-            source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
-        let storage_class = copy.storage_class.unwrap_or_default();
-        if onto_itself && copy.attributes.is_none() && storage_class == read.storage_class {
-            return Err(StorageError::CopyChangesNothing);
-        }
-        if read.size_bytes > PUT_BYTES_MAX {
-            return Err(StorageError::TooLarge { size_bytes: read.size_bytes, max_bytes: PUT_BYTES_MAX });
-        }
-        let tags = copy.tags.unwrap_or_else(|| read.settings.tags.clone());
-        let settings = ObjectSettings { tags, ..copy.settings };
-        let attributes = copy.attributes.unwrap_or_else(|| read.attributes.clone());
+        let new = copy.version_of(&source, bucket, key, &read)?;
         let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
-        let destination = Destination::object(bucket.id, key, &attributes)?;
+        let destination = Destination::object(bucket.id, key, &new.attributes)?;
         let ingested = self.ingest(copied_body(body, algorithm), destination, None).await?;
         let new = NewObject {
-            owner: copy.owner,
             size_bytes: ingested.size_bytes,
             etag: Etag { digest: ingested.md5, parts_count: 0 },
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
-            storage_class,
-            attributes,
             content: ingested.content(),
-            settings,
+            ..new
         };
         let object = self.place_new(bucket, key, new, &copy.conditions, ingested).await?;
         Ok(Copied { object, source: read })
@@ -118,13 +107,51 @@ impl Store {
             conditions: source.conditions.clone(),
             select,
         };
-        match self.open_object(source.bucket, source.key, get).await {
-            Ok((found, body)) => Ok((found.object, body)),
-            Err(StorageError::NotModified { .. }) => {
-                Err(StorageError::PreconditionFailed { header: "x-amz-copy-source-if-*" })
-            }
-            Err(error) => Err(error),
+        let (found, body) = self.open_object(source.bucket, source.key, get).await.map_err(failed_precondition)?;
+        Ok((found.object, body))
+    }
+}
+
+impl CopyObject {
+    /// The new version with the content of `read`.
+    ///
+    /// # Errors
+    /// `CopyChangesNothing`, `TooLarge`.
+    pub(super) fn version_of(
+        &self,
+        source: &CopySource<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        read: &ObjectVersion,
+    ) -> Result<NewObject, StorageError> {
+        let onto_itself =
+            source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
+        let storage_class = self.storage_class.unwrap_or_default();
+        if onto_itself && self.attributes.is_none() && storage_class == read.storage_class {
+            return Err(StorageError::CopyChangesNothing);
         }
+        if read.size_bytes > PUT_BYTES_MAX {
+            return Err(StorageError::TooLarge { size_bytes: read.size_bytes, max_bytes: PUT_BYTES_MAX });
+        }
+        let tags = self.tags.clone().unwrap_or_else(|| read.settings.tags.clone());
+        Ok(NewObject {
+            owner: self.owner,
+            size_bytes: read.size_bytes,
+            etag: read.etag,
+            checksum: read.checksum,
+            storage_class,
+            attributes: self.attributes.clone().unwrap_or_else(|| read.attributes.clone()),
+            content: read.content,
+            settings: ObjectSettings { tags, ..self.settings.clone() },
+        })
+    }
+}
+
+/// A copy has no 304: an unmodified source is a failed precondition.
+pub(super) fn failed_precondition(error: StorageError) -> StorageError {
+    match error {
+        StorageError::NotModified { .. } => StorageError::PreconditionFailed { header: "x-amz-copy-source-if-*" },
+        error => error,
     }
 }
 

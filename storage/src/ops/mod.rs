@@ -22,6 +22,7 @@ mod placement;
 pub mod planner;
 pub mod put_object;
 mod seen;
+mod share;
 mod store;
 mod update_bucket;
 mod update_version;

@@ -6,13 +6,13 @@
 
 use crate::StorageError;
 use crate::clock::Timestamp;
-use crate::id::VersionId;
+use crate::id::{ContentId, VersionId};
 use crate::index::family::bucket::{self, Versioning};
 use crate::index::family::content::ContentRecord;
 use crate::index::family::head::{Head, SeenHead};
 use crate::index::family::usage::{self, Counter};
 use crate::index::family::version::{self, Version};
-use crate::index::{Batch, Family};
+use crate::index::{Batch, Family, Revision};
 use crate::jobs::NewTask;
 use crate::jobs::collect::CollectTask;
 use crate::object::{Content, ObjectKey};
@@ -141,8 +141,18 @@ pub(super) fn add(
     removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
+    add_to(Mutation::new(&seen.bucket), key, seen, new, removal, planner)
+}
+
+fn add_to(
+    mut mutation: Mutation,
+    key: &ObjectKey,
+    seen: &SeenKey,
+    new: Version,
+    removal: &Removal,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
     debug_assert!(seen.newest_id().is_none_or(|newest| newest < new.id()), "a new version is the newest");
-    let mut mutation = Mutation::new(&seen.bucket);
     mutation.guard_head(key, &seen.head);
     let mut older_null = None;
     if let Some(old) = &seen.head.head {
@@ -162,6 +172,44 @@ pub(super) fn add(
     mutation.tasks.extend(planner.plan(Change::Added { key, version: &new }, &seen.documents));
     mutation.set_head(key, &seen.head, Some(&Head { version: new, older_null }))?;
     Ok(mutation)
+}
+
+/// A content that gets one more reference.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared {
+    id: ContentId,
+    revision: Revision,
+    /// With the new reference.
+    record: ContentRecord,
+}
+
+impl Shared {
+    /// The content with one more reference; None: it has as many as can be counted.
+    pub(super) fn once_more(id: ContentId, revision: Revision, record: ContentRecord) -> Option<Self> {
+        let references = record.references.checked_add(1)?;
+        Some(Self { id, revision, record: ContentRecord { references, ..record } })
+    }
+}
+
+/// As [`add`], for a version whose content is another version's as well.
+pub(super) fn add_sharing(
+    key: &ObjectKey,
+    seen: &SeenKey,
+    new: Version,
+    shared: Shared,
+    removal: &Removal,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
+    let Shared { id, revision, record } = shared;
+    let mut mutation = Mutation::new(&seen.bucket);
+    // Stops: copy x delete of the source, and copy x copy, which would each count on the references that they saw.
+    mutation.batch.guard(Family::Content, id.as_bytes().as_slice(), Some(revision));
+    mutation.batch.put(Family::Content, id.as_bytes().as_slice(), record.to_value()?);
+    // A `null` version that is replaced may use the same content. It then drops one of the references counted now, and
+    // its write of the row, which comes later in the batch, is the one that holds.
+    let mut seen = seen.clone();
+    seen.contents.insert(id, (revision, record));
+    add_to(mutation, key, &seen, new, removal, planner)
 }
 
 /// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered. `Locked` if it may

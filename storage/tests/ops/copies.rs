@@ -94,19 +94,59 @@ async fn a_copy_onto_itself_must_change_something() {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_multipart_object_is_an_object_put_whole() {
+async fn a_copy_of_a_multipart_object_into_another_bucket_is_an_object_put_whole() {
+    let rig = Rig::new();
+    let (bucket, other) = (rig.create_bucket("bucket").await, rig.create_bucket("other").await);
+    let upload = rig.create_upload(&bucket, "source").await;
+    let part = rig.upload_part(&bucket, "source", upload, 7, &bytes(3, FILE_BYTES)).await.unwrap();
+    rig.complete(&bucket, "source", upload, &[part]).await.unwrap();
+    let copied = copy(&rig, (&bucket, "source"), (&other, "copy"), plain_copy()).await.unwrap().object;
+    assert_eq!(copied.etag.parts_count, 0);
+    assert!(!copied.checksum.unwrap().composite);
+    rig.delete(&bucket, "source").await;
+    rig.collect_all().await;
+    assert_eq!(rig.get(&other, "copy").await.unwrap(), bytes(3, FILE_BYTES));
+    assert_eq!(rig.files().len(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_within_a_bucket_shares_the_file_until_the_last_reference_goes() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    put_with_attributes(&rig, &bucket, FILE_BYTES).await;
+    for to in ["one", "two"] {
+        let copied = copy(&rig, (&bucket, "source"), (&bucket, to), plain_copy()).await.unwrap();
+        assert_eq!(copied.object.content, copied.source.content);
+        assert_eq!(copied.object.checksum, copied.source.checksum);
+    }
+    assert_eq!(rig.files().len(), 1);
+    assert_eq!(rig.usage(&bucket).await, [3, 3, 3 * FILE_BYTES as i64]);
+    for gone in ["source", "one"] {
+        rig.delete(&bucket, gone).await;
+        rig.collect_all().await;
+        assert_eq!(rig.get(&bucket, "two").await.unwrap(), bytes(1, FILE_BYTES));
+    }
+    rig.delete(&bucket, "two").await;
+    rig.collect_all().await;
+    assert!(rig.files().is_empty());
+    assert_eq!(rig.usage(&bucket).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_multipart_object_within_its_bucket_keeps_its_parts() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;
     let upload = rig.create_upload(&bucket, "source").await;
     let part = rig.upload_part(&bucket, "source", upload, 7, &bytes(3, FILE_BYTES)).await.unwrap();
     rig.complete(&bucket, "source", upload, &[part]).await.unwrap();
-    let copied = copy(&rig, (&bucket, "source"), (&bucket, "copy"), plain_copy()).await.unwrap().object;
-    assert_eq!(copied.etag.parts_count, 0);
-    assert!(!copied.checksum.unwrap().composite);
+    let copied = copy(&rig, (&bucket, "source"), (&bucket, "copy"), plain_copy()).await.unwrap();
+    assert_eq!(copied.object.etag, copied.source.etag);
     rig.delete(&bucket, "source").await;
     rig.collect_all().await;
     assert_eq!(rig.get(&bucket, "copy").await.unwrap(), bytes(3, FILE_BYTES));
-    assert_eq!(rig.files().len(), 1);
+    rig.delete(&bucket, "copy").await;
+    rig.collect_all().await;
+    assert!(rig.files().is_empty());
 }
 
 #[tokio::test]

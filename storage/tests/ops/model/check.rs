@@ -1,5 +1,7 @@
 //! Comparisons of the store with the model.
 
+use std::collections::HashSet;
+
 use cairn_storage::StorageError;
 use cairn_storage::id::ContentId;
 use cairn_storage::index::Family;
@@ -170,7 +172,8 @@ pub async fn nothing_else_is_left(world: &mut World) {
 /// The sizes of all contents that are not composites, and how many composites there are.
 fn contents(model: &ModelBucket) -> (Vec<usize>, usize) {
     let (mut sizes, mut composites_count) = (Vec::new(), 0);
-    for version in model.keys.values().flatten() {
+    let mut origins = HashSet::new();
+    for version in model.keys.values().flatten().filter(|version| origins.insert(version.origin)) {
         match &version.content {
             ModelContent::Marker => {}
             ModelContent::Whole(bytes) => sizes.push(bytes.len()),

@@ -141,7 +141,13 @@ pub async fn put(world: &mut World, bucket: usize, key: &str) {
             assert!(!past && (!asks || world.buckets[bucket].object_lock));
             let lock = ModelLock { retention: retention.or(by_default(world, bucket).retention), hold };
             let content = ModelContent::Whole(bytes);
-            let version = ModelVersion { id: object.version_id, is_null: object.is_null, content, lock };
+            let version = ModelVersion {
+                id: object.version_id,
+                origin: object.version_id,
+                is_null: object.is_null,
+                content,
+                lock,
+            };
             world.buckets[bucket].add(key, version);
         }
         Err(error) => panic!("{error}"),

@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::home::Home;
 use super::lock::{ModelLock, ModelLockTime};
-use crate::rig::Rig;
+use crate::rig::{INLINE_BYTES_MAX, Rig};
 
 pub const BUCKETS: [&str; 2] = ["bucket-one", "bucket-two"];
 
@@ -46,6 +46,8 @@ pub struct ModelBucket {
 #[derive(Clone, Debug)]
 pub struct ModelVersion {
     pub id: VersionId,
+    /// The version that the content came with: another one's if this is a copy that shares it.
+    pub origin: VersionId,
     pub is_null: bool,
     pub content: ModelContent,
     pub lock: ModelLock,
@@ -71,6 +73,16 @@ impl ModelContent {
             Self::Marker => None,
             Self::Whole(bytes) => Some(bytes.clone()),
             Self::Parts(parts) => Some(parts.concat()),
+        }
+    }
+}
+
+impl ModelContent {
+    pub fn can_be_shared(&self) -> bool {
+        match self {
+            Self::Marker => false,
+            Self::Whole(bytes) => bytes.len() > INLINE_BYTES_MAX,
+            Self::Parts(_) => true,
         }
     }
 }

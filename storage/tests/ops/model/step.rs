@@ -52,7 +52,7 @@ pub async fn take(world: &mut World) {
 /// A new version, which the bucket's default retention applies to.
 fn added(world: &World, bucket: usize, object: &ObjectVersion, content: ModelContent) -> ModelVersion {
     let lock = lock::by_default(world, bucket);
-    ModelVersion { id: object.version_id, is_null: object.is_null, content, lock }
+    ModelVersion { id: object.version_id, origin: object.version_id, is_null: object.is_null, content, lock }
 }
 
 async fn put(world: &mut World, bucket: usize, key: &str) {
@@ -86,10 +86,15 @@ async fn copy(world: &mut World, bucket: usize, key: &str) {
         conditions: WriteConditions::default(),
     };
     let copied = world.rig.store.copy_object(source, &target, &object_key(key), copy).await;
-    let expected = world.buckets[from].newest(&from_key).and_then(|version| version.content.bytes());
+    let source = world.buckets[from].newest(&from_key).cloned();
+    let expected = source.as_ref().and_then(|source| source.content.bytes());
     match (copied, expected) {
         (Ok(copied), Some(bytes)) => {
-            let version = added(world, bucket, &copied.object, ModelContent::Whole(bytes));
+            // Within a bucket a copy shares what is not inline, with its parts.
+            let shared = source.filter(|source| from == bucket && source.content.can_be_shared());
+            let origin = shared.as_ref().map_or(copied.object.version_id, |source| source.origin);
+            let content = shared.map_or(ModelContent::Whole(bytes), |source| source.content);
+            let version = ModelVersion { origin, ..added(world, bucket, &copied.object, content) };
             world.buckets[bucket].add(key, version);
         }
         (Err(StorageError::NoSuchKey { .. }), None) => {}
@@ -112,7 +117,10 @@ async fn delete(world: &mut World, bucket: usize, key: &str) {
             assert_eq!(is_null, outcome.version == Some(ReturnedVersion::Null));
             // Only the index knows the id of a null marker.
             let id = world.rig.newest_id(&handle, key).await;
-            model.add(key, ModelVersion { id, is_null, content: ModelContent::Marker, lock: ModelLock::default() });
+            model.add(
+                key,
+                ModelVersion { id, origin: id, is_null, content: ModelContent::Marker, lock: ModelLock::default() },
+            );
         }
     }
 }

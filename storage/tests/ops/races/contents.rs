@@ -10,11 +10,14 @@ use cairn_storage::index::family::content::{self, ContentRecord};
 use cairn_storage::index::{Batch, Family, Outcome};
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::object::Content;
-use cairn_storage::ops::{Bucket, GetObject};
+use cairn_storage::ops::{
+    Bucket, CopyObject, CopySource, GetObject, Permit, ReadConditions, VersionSelector, WriteConditions,
+};
 use cairn_storage::record::Record as _;
+use cairn_storage::settings::ObjectSettings;
 
 use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
-use crate::rig::{FILE_BYTES, Rig, bytes, drain, object_key};
+use crate::rig::{FILE_BYTES, Rig, bytes, drain, object_key, owner};
 
 /// Opens the key and reads it to its end, with steps of others in between. It must get all of one version.
 fn reader(rig: &Arc<Rig>, bucket: &Bucket, candidates: Vec<Vec<u8>>) -> Racer<()> {
@@ -170,4 +173,59 @@ fn a_reference_added_while_its_part_is_replaced_is_not_lost() {
 async fn collecting(rig: Arc<Rig>, _bucket: Bucket) -> bool {
     collect(&rig, 2).await;
     false
+}
+
+/// Copies "key" to `to` within the bucket. False: there was nothing to copy any more.
+fn copy(rig: &Arc<Rig>, bucket: &Bucket, to: &'static str) -> Racer<bool> {
+    racer(rig, bucket, move |rig, bucket| async move {
+        let key = object_key("key");
+        let source = CopySource {
+            bucket: &bucket,
+            key: &key,
+            version: VersionSelector::Newest,
+            permit: Permit::any(),
+            conditions: ReadConditions::default(),
+        };
+        let copy = CopyObject {
+            attributes: None,
+            storage_class: None,
+            tags: None,
+            settings: ObjectSettings::default(),
+            owner: owner(),
+            checksum: None,
+            conditions: WriteConditions::default(),
+        };
+        match rig.store.copy_object(source, &bucket, &object_key(to), copy).await {
+            Ok(_) => true,
+            Err(StorageError::NoSuchKey { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+fn delete(rig: &Arc<Rig>, bucket: &Bucket) -> Racer<bool> {
+    racer(rig, bucket, |rig, bucket| async move {
+        rig.delete(&bucket, "key").await;
+        true
+    })
+}
+
+#[test]
+fn a_shared_content_lives_as_long_as_one_copy_of_it() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+        let collector = racer(&rig, &bucket, |rig, _| async move {
+            collect(&rig, 2).await;
+            true
+        });
+        let racers = vec![copy(&rig, &bucket, "one"), copy(&rig, &bucket, "two"), delete(&rig, &bucket), collector];
+        let done = all(racers).await;
+        rig.collect_all().await;
+        for (copied, to) in [(done[0], "one"), (done[1], "two")] {
+            let got = rig.get(&bucket, to).await;
+            assert_eq!(got.is_ok_and(|got| got == bytes(1, FILE_BYTES)), copied, "{to}");
+        }
+        assert_eq!(rig.files().len(), usize::from(done[0] || done[1]));
+    });
 }

@@ -1,0 +1,102 @@
+//! Copies within a bucket share the content: no byte moves, whatever the size. The new version is one more reference in
+//! the content's row.
+//!
+//! A shared copy keeps what belongs to the content: ETag, checksum and parts. (S3 computes the ETag of a copied multipart
+//! object anew, which takes reading it all; an ETag is opaque to those who do not know how an object was uploaded.) What
+//! cannot be shared is copied byte by byte: inline contents, and copies that ask for another checksum.
+
+use crate::StorageError;
+use crate::index::family::content;
+use crate::index::family::document::DocumentKind;
+use crate::index::family::version::Version;
+use crate::index::{IndexError, View};
+use crate::object::{Content, ObjectKey, ObjectVersion};
+
+use super::copy_object::{Copied, CopyObject, CopySource, failed_precondition};
+use super::get_object::find_version;
+use super::lock::Governance;
+use super::placement::{self, Shared};
+use super::seen::SeenKey;
+use super::{ATTEMPTS_MAX, Bucket, Permit, ReadConditions, Store, VersionSelector};
+
+/// The source and the target as one view saw them.
+struct SeenCopy {
+    source: ObjectVersion,
+    /// None: the source's content cannot be shared.
+    shared: Option<Shared>,
+    target: SeenKey,
+}
+
+/// What of a copy decides what its view reads.
+#[derive(Clone)]
+struct Reading {
+    source: ObjectKey,
+    version: VersionSelector,
+    permit: Permit,
+    conditions: ReadConditions,
+    target: ObjectKey,
+    kinds: Vec<DocumentKind>,
+}
+
+impl Store {
+    /// Copies by sharing. None: the bytes must be copied.
+    pub(super) async fn share_content(
+        &self,
+        source: &CopySource<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        copy: &CopyObject,
+    ) -> Result<Option<Copied>, StorageError> {
+        if source.bucket.id != bucket.id {
+            return Ok(None);
+        }
+        self.health().check_writable()?;
+        let reading = Reading {
+            source: source.key.clone(),
+            version: source.version,
+            permit: source.permit.clone(),
+            conditions: source.conditions.clone(),
+            target: key.clone(),
+            kinds: self.planner().kinds().to_vec(),
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            let reading = reading.clone();
+            let seen = self.view(bucket.id, move |view| read(view, &reading)).await?.map_err(failed_precondition)?;
+            let new = copy.version_of(source, bucket, key, &seen.source)?;
+            let checksum = seen.source.checksum.map(|checksum| checksum.value.algorithm());
+            let Some(shared) = seen.shared.filter(|_| copy.checksum.is_none() || copy.checksum == checksum) else {
+                return Ok(None);
+            };
+            copy.conditions.check(seen.target.newest_object())?;
+            let object = self.new_version(&seen.target, new);
+            let version = Version::Object(object.clone());
+            let removal = self.removal(Governance::Heeded);
+            let mutation =
+                placement::add_sharing(key, &seen.target, version, shared, &removal, self.planner().as_ref())?;
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(Some(Copied { object, source: seen.source }));
+            }
+        }
+        Err(StorageError::Contention)
+    }
+}
+
+fn read(view: &dyn View, reading: &Reading) -> Result<Result<SeenCopy, StorageError>, IndexError> {
+    let source = match find_version(view, &reading.source, reading.version)? {
+        Ok(source) => source,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Err(error) = reading.permit.check(&source).and_then(|()| reading.conditions.check(&source)) {
+        return Ok(Err(error));
+    }
+    let shared = match source.content {
+        Content::Empty | Content::Inline(_) => None,
+        Content::File(id) | Content::Composite(id) => {
+            let (row, record) = content::read(view, id)?
+                .ok_or_else(|| IndexError::Corrupt(format!("version's content {id} has no row")))?;
+            Shared::once_more(id, row.revision, record)
+        }
+    };
+    let target = SeenKey::read(view, &reading.target, VersionSelector::Newest, &reading.kinds)?;
+    Ok(target.map(|target| SeenCopy { source, shared, target }))
+}

@@ -136,6 +136,9 @@ pub enum StorageError {
         /// `Content-MD5` or the checksum's S3 name.
         what: &'static str,
     },
+    /// What will be locked came without a digest to compare it with.
+    #[error("the body of what will be locked has no declared digest")]
+    DigestMissing,
     /// A checksum that was announced as a trailer did not come, or did not parse.
     #[error("the trailing checksum {what} is missing or malformed")]
     BadTrailer {

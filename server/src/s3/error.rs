@@ -180,6 +180,7 @@ impl From<StorageError> for Failure {
             StorageError::Body(error) => of_body(error.as_ref()),
             StorageError::BodyLength { .. } => Self::new(S3ErrorCode::IncompleteBody),
             StorageError::BadDigest { what } => bad_digest(what),
+            StorageError::DigestMissing => super::object_lock::digest_missing("Put Part"),
             StorageError::BadTrailer { what } => bad_trailer(what),
             StorageError::ChecksumMismatchesUpload { what } => {
                 Self::invalid_request(format!("The checksum {what} does not fit the multipart upload."))

@@ -1,7 +1,6 @@
 //! Locks in headers: what a new version is asked to have, and what a read shows.
 
 use cairn_storage::clock::Timestamp;
-use cairn_storage::ops::{Body, DeclaredChecksum};
 use cairn_storage::settings::{ObjectSettings, Retention, RetentionMode};
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
@@ -73,16 +72,10 @@ pub fn asks_for_lock(settings: &ObjectSettings) -> bool {
 }
 
 /// S3 takes the bytes of what it must keep only with a digest of them (API reference, PutObject, `Content-MD5`).
-///
-/// # Errors
-/// `InvalidRequest`.
-pub fn check_has_digest(body: &Body, request: &str) -> Result<(), Failure> {
-    match body {
-        Body { content_md5: None, checksum: DeclaredChecksum::None, .. } => Err(Failure::invalid_request(format!(
-            "Content-MD5 OR x-amz-checksum- HTTP header is required for {request} requests with Object Lock parameters"
-        ))),
-        _ => Ok(()),
-    }
+pub fn digest_missing(request: &str) -> Failure {
+    Failure::invalid_request(format!(
+        "Content-MD5 OR x-amz-checksum- HTTP header is required for {request} requests with Object Lock parameters"
+    ))
 }
 
 /// Writes a version's locks into an answer.

@@ -29,8 +29,8 @@ pub(super) async fn put_object(
         conditions: conditions::of_write(&request.headers),
         body: body(request)?,
     };
-    if locked {
-        object_lock::check_has_digest(&put.body, "Put Object")?;
+    if locked && !put.body.is_declared() {
+        return Err(object_lock::digest_missing("Put Object"));
     }
     let object = edge.store.put_object(authorized.bucket(), authorized.key(), put).await?;
     let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&object.etag));

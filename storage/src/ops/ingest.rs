@@ -77,6 +77,15 @@ pub struct Body {
     pub checksum: DeclaredChecksum,
 }
 
+impl Body {
+    /// Whether the client declares a digest, which the bytes will be compared with.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        let checksum = matches!(self.checksum, DeclaredChecksum::Header(_) | DeclaredChecksum::Trailer(..));
+        self.content_md5.is_some() || checksum
+    }
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body").field("length", &self.length).field("checksum", &self.checksum).finish_non_exhaustive()

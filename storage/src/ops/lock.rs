@@ -70,6 +70,11 @@ pub(super) fn check_change(
     }
 }
 
+/// Whether a request asks for a lock, be it one that is off.
+pub(super) fn is_asked(settings: &ObjectSettings) -> bool {
+    settings.retention.is_some() || settings.legal_hold.is_some()
+}
+
 /// Ok if a request may ask for this retention.
 pub(super) fn check_future(retention: Option<Retention>, lock_time: Timestamp) -> Result<(), StorageError> {
     match retention {
@@ -99,7 +104,7 @@ impl Store {
     /// Ok if a new version in a bucket (with object lock or not) may be locked like this. A bucket keeps object lock for
     /// as long as it lives, so this holds for whatever is committed later.
     pub(super) fn check_asked_lock(&self, object_lock: bool, settings: &ObjectSettings) -> Result<(), StorageError> {
-        if !object_lock && (settings.retention.is_some() || settings.legal_hold.is_some()) {
+        if !object_lock && is_asked(settings) {
             return Err(StorageError::NoObjectLock);
         }
         check_future(settings.retention, self.lock_clock().now())

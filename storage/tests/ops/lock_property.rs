@@ -127,7 +127,8 @@ impl World {
         match self.kept.get_mut(&object.version_id) {
             Some(kept) => {
                 kept.hold = hold;
-                kept.compliance_until_ms = compliance_until_ms;
+                // Whatever was acknowledged since: nobody shortens it.
+                kept.compliance_until_ms = kept.compliance_until_ms.max(compliance_until_ms);
             }
             None => {
                 let content = content.unwrap_or_else(|| b"null".to_vec());

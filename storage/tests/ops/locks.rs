@@ -4,11 +4,13 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Clock as _;
 use cairn_storage::index::family::bucket::{DefaultRetention, RetentionPeriod, Versioning};
 use cairn_storage::ops::Governance::{Bypassed, Heeded};
-use cairn_storage::ops::{Bucket, CopyObject, CopySource, CreateUpload, Permit, VersionSelector, WriteConditions};
+use cairn_storage::ops::{
+    Body, Bucket, CopyObject, CopySource, CreateUpload, Permit, VersionSelector, WriteConditions,
+};
 use cairn_storage::settings::RetentionMode::{Compliance, Governance};
 use cairn_storage::settings::{Lock, ObjectSettings, Retention, RetentionMode};
 
-use crate::rig::{Rig, object_key, owner, upload_of};
+use crate::rig::{Rig, body, object_key, owner, upload_of};
 
 const HOUR_MS: u32 = 60 * 60 * 1_000;
 const DAY_MS: i64 = 24 * HOUR_MS as i64;
@@ -130,12 +132,17 @@ async fn every_way_to_make_a_version_gives_it_the_default_retention_of_the_momen
 }
 
 #[tokio::test]
-async fn an_uploads_lock_becomes_the_objects() {
+async fn an_uploads_lock_becomes_the_objects_whose_parts_have_digests() {
     let (rig, bucket) = lock_rig().await;
     let settings = ObjectSettings { legal_hold: Some(true), ..retained(&rig, Compliance, 5) };
     let create = CreateUpload { settings: settings.clone(), ..upload_of(None) };
     let upload = rig.store.create_upload(&bucket, &object_key("key"), create).await.unwrap().id;
-    let part = rig.upload_part(&bucket, "key", upload, 1, b"part").await.unwrap();
+    let refused = rig.upload_part(&bucket, "key", upload, 1, b"part").await;
+    assert!(matches!(refused, Err(StorageError::DigestMissing)), "{refused:?}");
+    let content_md5 =
+        Some([0xf4, 0xc9, 0x38, 0x5f, 0x19, 0x02, 0xf7, 0x33, 0x4b, 0x00, 0xb9, 0xb4, 0xec, 0xd1, 0x64, 0xde]);
+    let part = Body { content_md5, ..body(b"part") };
+    let part = rig.store.upload_part(&bucket, &object_key("key"), upload, 1, part).await.unwrap();
     let object = rig.complete(&bucket, "key", upload, &[part]).await.unwrap();
     assert_eq!(object.settings, settings);
     let version = VersionSelector::Id(object.version_id);

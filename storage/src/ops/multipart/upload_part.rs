@@ -13,6 +13,7 @@ use crate::index::{Family, IndexError, Revision, View};
 use crate::object::{Content, Etag, ObjectKey, ObjectVersion};
 use crate::ops::copy_object::copied_body;
 use crate::ops::ingest::{Body, DeclaredChecksum, Destination, Ingested};
+use crate::ops::lock;
 use crate::ops::placement::Mutation;
 use crate::ops::{ATTEMPTS_MAX, Bucket, CopySource, RangeRequest, Select, Store};
 use crate::record::Record;
@@ -30,7 +31,7 @@ impl Store {
     /// Uploads a part, replacing one of the same number. Atomic; durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchUpload`, `ChecksumMismatchesUpload`, and what [`Store::put_object`] refuses about a body.
+    /// `NoSuchUpload`, `ChecksumMismatchesUpload`, `DigestMissing` (of a part that will be locked), and what [`Store::put_object`] refuses about a body.
     pub async fn upload_part(
         &self,
         bucket: &Bucket,
@@ -42,6 +43,9 @@ impl Store {
         // A look before the body is read; what counts is decided again under the guards.
         let seen = self.see_upload(bucket, key, id).await?;
         seen.check_open()?;
+        if lock::is_asked(&seen.record.settings) && !body.is_declared() {
+            return Err(StorageError::DigestMissing);
+        }
         let keep = seen.part_algorithm();
         let declared = match &body.checksum {
             DeclaredChecksum::None => None,

@@ -6,7 +6,11 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Clock as _;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::family::bucket::{DefaultRetention, RetentionPeriod};
+use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::index::{Family, Partition, View};
+use cairn_storage::lock_clock::LockTimeRecord;
 use cairn_storage::ops::{Bucket, Governance, VersionSelector};
+use cairn_storage::record::Record as _;
 use cairn_storage::settings::{Retention, RetentionMode};
 
 use super::{Racer, all, explore, racer};
@@ -90,5 +94,25 @@ fn a_version_put_after_a_default_retention_was_acknowledged_has_it() {
             true
         });
         assert_eq!(all(vec![set, put]).await, [true, true]);
+    });
+}
+
+#[test]
+fn an_accepted_time_is_kept_whatever_else_keeps_the_time() {
+    explore(|| async {
+        let (rig, bucket, _) = lock_rig().await;
+        rig.clock.advance_ms(60_000);
+        rig.clock.jump_ms(100_000_000_000);
+        let accepted = rig.clock.now();
+        let keep = || racer(&rig, &bucket, |rig, _| async move { rig.store.keep_lock_time().await.unwrap() });
+        let accept = racer(&rig, &bucket, |rig, _| async move {
+            rig.store.accept_wall_clock().await.unwrap();
+        });
+        all(vec![keep(), accept, keep()]).await;
+        let key = DocumentKind::LockTime.key();
+        let read = move |view: &dyn View| view.get(Family::Document, &key);
+        let row = rig.store.index().view(Partition::SYSTEM, read).await.unwrap().unwrap();
+        assert_eq!(LockTimeRecord::from_value(&row.value).unwrap().time, accepted);
+        assert!(!rig.store.lock_clock().status().held);
     });
 }

@@ -2,10 +2,11 @@
 //! row on no mutation commits, so what is found empty stays empty; the row itself goes last but for the name.
 
 use crate::StorageError;
-use crate::id::BucketId;
+use crate::id::{BucketId, ContentId};
 use crate::index::family::bucket::{self, BucketRecord, BucketState};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
 use crate::index::family::job::{JobRecord, Queue};
+use crate::index::family::upload::UploadRecord;
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
 
 use crate::jobs::collect::{self, CollectTask};
@@ -17,20 +18,21 @@ use super::{ATTEMPTS_MAX, Bucket, Store};
 /// How many rows one batch of a bucket's removal deletes.
 const REMOVE_ROWS_MAX: usize = 1_000;
 
-/// How many ended uploads one page of the look for open ones passes.
-const LOOK_ROWS_MAX: usize = 1_000;
+/// How many uploads one batch ends.
+const END_UPLOADS_MAX: usize = 1_000;
 
 /// How many of a bucket's collect tasks one batch hands over.
 const HAND_OVER_TASKS_MAX: usize = 1_000;
 
 impl Store {
-    /// Deletes an empty bucket. Durable when it returns; no write into the bucket that was acknowledged is lost.
+    /// Deletes a bucket without versions. Durable when it returns; no version that was acknowledged is lost. Uploads that
+    /// are still open do not keep a bucket, as on S3, whose clients empty a bucket of versions only; they end with it.
     ///
     /// # Errors
     /// `NoSuchBucket`, `BucketNotEmpty`, `BucketBusy`, `ReadOnly`.
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StorageError> {
         // A look before the saga, so that deleting a bucket that is in use disturbs nobody.
-        if !self.is_empty(bucket.id).await? {
+        if self.view(bucket.id, has_version).await? {
             return Err(StorageError::BucketNotEmpty);
         }
         let name = bucket.name.as_str();
@@ -58,17 +60,21 @@ impl Store {
     pub(super) async fn complete_deletion(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
         let marked = self.mark_deleting(id).await?;
         if let Some(revision) = marked {
-            let obstacle = if self.is_empty(id).await? {
-                self.hand_over_collecting(id).await.err()
-            } else {
-                Some(StorageError::BucketNotEmpty)
-            };
-            if let Some(error) = obstacle {
+            if let Err(error) = self.give_up_contents(id, revision).await {
                 return self.revert_deletion(name, id, revision).await.and(Err(error));
             }
         }
         self.remove_rows(id, marked).await?;
         self.remove_entry(name, id).await
+    }
+
+    /// Sees that no version is there, and gives what else has contents to the collector.
+    async fn give_up_contents(&self, id: BucketId, marked: Revision) -> Result<(), StorageError> {
+        if self.view(id, has_version).await? {
+            return Err(StorageError::BucketNotEmpty);
+        }
+        self.end_uploads(id, marked).await?;
+        self.hand_over_collecting(id).await
     }
 
     /// Marks the bucket row, from which on no mutation commits; returns the mark's revision, or None if there is no row.
@@ -117,19 +123,24 @@ impl Store {
         Err(StorageError::Contention)
     }
 
-    /// Whether a bucket has no version and no open upload. (An open upload's parts were acknowledged, so they keep the
-    /// bucket, as a version does.) Several views: what they say together holds once the bucket takes no mutations.
-    async fn is_empty(&self, id: BucketId) -> Result<bool, StorageError> {
-        if self.view(id, has_version).await? {
-            return Ok(false);
-        }
-        let mut start = Vec::new();
+    /// Ends the bucket's uploads, so that their parts are collected. `marked` is the bucket row's revision.
+    async fn end_uploads(&self, id: BucketId, marked: Revision) -> Result<(), StorageError> {
         loop {
-            let from = start.clone();
-            match self.view(id, move |view| next_uploads(view, &from)).await? {
-                Uploads::Open => return Ok(false),
-                Uploads::NoMore => return Ok(true),
-                Uploads::Ended(last) => start = [last.as_slice(), b"\0"].concat(),
+            let page = self.view(id, first_uploads).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            // Stops: this x a write after another deletion took the bucket over and gave it back.
+            batch.guard(Family::Bucket, bucket::KEY, Some(marked));
+            let mut tasks = Vec::new();
+            for (key, content) in page {
+                batch.delete(Family::Upload, key);
+                // Of a completed upload this frees nothing that its object uses.
+                tasks.push(CollectTask::Parts(content).due_at(self.clock().now()));
+            }
+            if !self.commit(id.into(), batch, tasks).await? {
+                return Err(StorageError::BucketBusy);
             }
         }
     }
@@ -238,26 +249,13 @@ fn has_version(view: &dyn View) -> Result<bool, IndexError> {
     Ok(false)
 }
 
-/// What one page of a bucket's uploads shows.
-enum Uploads {
-    /// One of them is open.
-    Open,
-    /// None of them is; there may be more after this key.
-    Ended(Vec<u8>),
-    /// There are no more.
-    NoMore,
-}
-
-fn next_uploads(view: &dyn View, start: &[u8]) -> Result<Uploads, IndexError> {
-    let mut cursor = view.cursor(Family::Upload, KeyRange { start: start.to_vec(), end: None })?;
-    let mut last = None;
-    for _ in 0..LOOK_ROWS_MAX {
-        let Some((key, _, value)) = cursor.row() else { return Ok(Uploads::NoMore) };
-        if super::multipart::is_open(value)? {
-            return Ok(Uploads::Open);
-        }
-        last = Some(key.to_vec());
+/// The keys and contents of a bucket's first uploads, whatever has become of them.
+fn first_uploads(view: &dyn View) -> Result<Vec<(Vec<u8>, ContentId)>, IndexError> {
+    let mut uploads = Vec::new();
+    let mut cursor = view.cursor(Family::Upload, KeyRange::all())?;
+    while let Some((key, _, value)) = cursor.row().filter(|_| uploads.len() < END_UPLOADS_MAX) {
+        uploads.push((key.to_vec(), UploadRecord::from_value(value)?.content));
         cursor.advance()?;
     }
-    Ok(last.map_or(Uploads::NoMore, Uploads::Ended))
+    Ok(uploads)
 }

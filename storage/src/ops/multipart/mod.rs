@@ -126,8 +126,3 @@ impl Store {
         self.view(bucket.id, move |view| SeenUpload::read(view, &key, id)).await?
     }
 }
-
-/// Whether an `upload` row is of an open upload.
-pub(super) fn is_open(value: &[u8]) -> Result<bool, IndexError> {
-    Ok(UploadRecord::from_value(value)?.state == UploadState::Open)
-}

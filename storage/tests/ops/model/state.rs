@@ -188,7 +188,7 @@ impl ModelBucket {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.open_uploads().next().is_none()
+        self.keys.is_empty()
     }
 
     /// The versions that a key's `null` selector, or this id, means.

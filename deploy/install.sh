@@ -22,6 +22,14 @@ if [ ! -e /etc/cairn/cairn.toml ]; then
     install -m 0640 -o root -g cairn deploy/cairn.toml /etc/cairn/cairn.toml
 fi
 install -D -m 0644 deploy/cairn.service /etc/systemd/system/cairn.service
-systemctl daemon-reload
 echo "Installed. Next: put CAIRN_ROOT_ACCESS_KEY and CAIRN_ROOT_SECRET_KEY into /etc/cairn/cairn.env (mode 0600), then:"
-echo "  systemctl enable --now cairn"
+# As sd_booted(3) finds out; in a container or a chroot there is nobody to reload.
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    echo "  systemctl enable --now cairn"
+else
+    echo "systemd is not running here, so the service cannot be started here. Where it runs, with these files:"
+    echo "  systemctl enable --now cairn"
+    echo "Without it, as root or as the user cairn after 'install -d -m 0700 -o cairn -g cairn /var/lib/cairn':"
+    echo "  cairn serve --config /etc/cairn/cairn.toml"
+fi

@@ -6,8 +6,11 @@
 //! ```
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, ErrorKind, FlushOptions, ReadOptions, WriteBatch, WriteOptions, properties,
+};
 
 use super::options::{self, RocksOptions};
 use crate::index::{Family, IndexError, Partition, Revision};
@@ -15,10 +18,15 @@ use crate::index::{Family, IndexError, Partition, Revision};
 /// Bytes of the partition at the beginning of a physical key.
 const PARTITION_BYTES: usize = 16;
 
+/// Deleted rows in a family's memtable from which on flushing it is worth a file. Fewer cost a scan a few milliseconds.
+const FLUSHED_TOMBSTONES_MIN: u64 = 2_000;
+
 /// An open database.
 pub(super) struct Engine {
     db: DB,
     write_options: WriteOptions,
+    /// A bit for each family in which a cursor met a long stretch of deleted rows.
+    strewn: AtomicU32,
 }
 
 /// Why a write did not succeed.
@@ -34,7 +42,7 @@ impl Engine {
     pub(super) fn open(options: &RocksOptions) -> Result<Self, IndexError> {
         let setup = options::Setup::new(options)?;
         let db = DB::open_cf_descriptors(setup.database(), &options.path, setup.families(&Family::ALL)?)?;
-        Ok(Self { db, write_options: options::write_options() })
+        Ok(Self { db, write_options: options::write_options(), strewn: AtomicU32::new(0) })
     }
 
     /// Opens what exists without changing a byte of it.
@@ -51,7 +59,7 @@ impl Engine {
             setup.families(&families)?,
             logs_may_exist,
         )?;
-        Ok(Self { db, write_options: options::write_options() })
+        Ok(Self { db, write_options: options::write_options(), strewn: AtomicU32::new(0) })
     }
 
     pub(super) fn family(&self, family: Family) -> Result<&ColumnFamily, IndexError> {
@@ -65,6 +73,37 @@ impl Engine {
     /// The newest sequence number: each row ever written took one.
     pub(super) fn sequence(&self) -> u64 {
         self.db.latest_sequence_number()
+    }
+
+    /// Moves what all memtables hold into files and waits for it, so that the next open has nothing to replay.
+    pub(super) fn flush(&self) -> Result<(), IndexError> {
+        let families = Family::ALL.iter().map(|&family| self.family(family)).collect::<Result<Vec<_>, _>>()?;
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        Ok(self.db.flush_cfs_opt(&families, &options)?)
+    }
+
+    /// A cursor met a long stretch of deleted rows: [`Self::flush_tombstones`] will look at the family.
+    pub(super) fn note_tombstones(&self, family: Family) {
+        self.strewn.fetch_or(1 << family as u32, Ordering::Relaxed);
+    }
+
+    /// Has the memtables flushed in which cursors met many deleted rows since the last call. No scan can skip deleted rows
+    /// while they are in a memtable, and nothing else would move them: the engine flushes a memtable only when it is full,
+    /// and looks at that only when it is written to. Once they are in a file, compaction is soon rid of them. Blocks
+    /// briefly; does not wait for the flush.
+    pub(super) fn flush_tombstones(&self) -> Result<(), IndexError> {
+        let strewn = self.strewn.swap(0, Ordering::Relaxed);
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        for family in Family::ALL.into_iter().filter(|&family| strewn & (1 << family as u32) != 0) {
+            let handle = self.family(family)?;
+            let tombstones = self.db.property_int_value_cf(handle, properties::NUM_DELETES_ACTIVE_MEM_TABLE)?;
+            if tombstones.is_some_and(|count| count >= FLUSHED_TOMBSTONES_MIN) {
+                self.db.flush_cf_opt(handle, &options)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn get(
@@ -103,6 +142,11 @@ impl From<rocksdb::Error> for IndexError {
             _ => Self::Failed(error.into_string()),
         }
     }
+}
+
+/// Whether a cursor gave up because one move met more deleted and overwritten rows than it may pass.
+pub(super) fn skipped_too_many(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::Incomplete && error.as_ref().contains("Too many internal keys skipped")
 }
 
 pub(super) fn physical_key(partition: Partition, key: &[u8]) -> Vec<u8> {

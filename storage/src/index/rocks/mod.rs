@@ -104,17 +104,18 @@ impl RocksIndex {
         Ok(Self { engine, committer: Some(committer), health })
     }
 
-    /// Commits what is queued, refuses what comes later, and brings the watermark up to date. Blocks.
+    /// Commits what is queued, refuses what comes later, brings the watermark up to date, and flushes, so that the next
+    /// start has no log to replay. Blocks.
     ///
     /// # Errors
-    /// If the store is, or thereby became, read-only: then the stop is not a clean one.
+    /// If the store is, or thereby became, read-only, or could not be flushed: then the stop is not a clean one.
     pub fn close(&self) -> Result<(), IndexError> {
         if let Some(committer) = &self.committer {
             committer.close();
         }
         match self.health.read_only() {
             Some(reason) => Err(IndexError::Failed(reason.to_owned())),
-            None => Ok(()),
+            None => self.engine.flush(),
         }
     }
 }
@@ -127,7 +128,14 @@ impl Index for RocksIndex {
             done => return done,
         }
         let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || view::run_page(&engine, partition, Tier::Disk, &mut *page))
+        let on_pool = move || {
+            let done = view::run_page(&engine, partition, Tier::Disk, &mut *page);
+            if let Err(error) = engine.flush_tombstones() {
+                tracing::warn!(%error, "deleted rows that slow scans down cannot be flushed");
+            }
+            done
+        };
+        tokio::task::spawn_blocking(on_pool)
             .await
             .unwrap_or_else(|error| Err(IndexError::Failed(format!("a page did not end: {error}"))))
     }

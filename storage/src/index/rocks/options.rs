@@ -41,8 +41,9 @@ impl RocksOptions {
     }
 }
 
-/// Log that recovery has to read at most; memtables that keep older log alive are flushed.
-const WAL_BYTES_MAX: u64 = 256 << 20;
+/// Log that recovery has to read at most, twice over, at every start after a crash; memtables that keep older log alive
+/// are flushed. Well below it the families that are written little would be flushed into ever smaller files.
+const WAL_BYTES_MAX: u64 = 64 << 20;
 
 /// Files of level 0 in a family, each of which a read may have to look into, at which writes stop.
 const LEVEL0_FILES_MAX: i32 = 30;
@@ -52,9 +53,6 @@ const PENDING_COMPACTION_BYTES_MAX: usize = 256 << 30;
 
 /// Checksum bytes that each row carries in memory.
 const PROTECTION_BYTES: usize = 8;
-
-/// Deleted rows that one step of a scan may meet in a memtable before the memtable is flushed, and so compacted away.
-const SCANNED_TOMBSTONES_MAX: usize = 2_000;
 
 /// A file is compacted when this many of so many consecutive rows, or this share of all, are tombstones.
 const TOMBSTONE_WINDOW_ROWS: usize = 8_192;
@@ -105,8 +103,7 @@ impl Setup {
         // These have no setter. Protection bytes: a bit that flips in memory is found instead of being written back.
         let mut options = Options::default().get_options_from_string(format!(
             "memtable_protection_bytes_per_key={PROTECTION_BYTES};\
-             block_protection_bytes_per_key={PROTECTION_BYTES};\
-             memtable_op_scan_flush_trigger={SCANNED_TOMBSTONES_MAX}"
+             block_protection_bytes_per_key={PROTECTION_BYTES}"
         ))?;
         options.set_block_based_table_factory(&self.table);
         options.set_compression_type(DBCompressionType::Zstd);

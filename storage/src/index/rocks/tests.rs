@@ -221,6 +221,67 @@ async fn a_cursor_passes_many_deleted_rows_only_on_the_pool() {
     assert_eq!(rows(&index, Family::Current).await, 1);
 }
 
+#[tokio::test]
+async fn deleted_rows_that_a_scan_met_are_soon_gone_although_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = open(directory.path());
+    let mut rows_put = Batch::new();
+    let mut rows_deleted = Batch::new();
+    for number in 0..10_000_u16 {
+        rows_put.put(Family::Current, number.to_be_bytes(), &b"v"[..]);
+        rows_deleted.delete(Family::Current, number.to_be_bytes());
+    }
+    rows_put.put(Family::Current, b"z", &b"v"[..]);
+    committed(&index, rows_put).await;
+    flush(&index, Family::Current);
+    committed(&index, rows_deleted).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        assert_eq!(rows(&index, Family::Current).await, 1);
+        if probe(&index, Tier::Caches, |view| count_rows(view, Family::Current).map(|_| ())).is_ok() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "scans still meet the deleted rows");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn few_deleted_rows_are_not_worth_a_flush() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = open(directory.path());
+    let mut batch = Batch::new();
+    for number in 0..100_u16 {
+        batch.delete(Family::Current, number.to_be_bytes());
+    }
+    committed(&index, batch).await;
+    index.engine.note_tombstones(Family::Current);
+    assert_eq!(rows(&index, Family::Current).await, 0);
+    index.engine.flush_tombstones().unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(files(directory.path(), "sst"), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn closing_leaves_no_log_to_replay_and_every_row() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..2_u16 {
+        let index = open(directory.path());
+        for family in Family::ALL {
+            assert_eq!(rows(&index, family).await, usize::from(round) * 20);
+            put_rows(&index, family, 20).await;
+        }
+        assert_ne!(log_bytes(directory.path()), 0);
+        index.close().unwrap();
+        drop(index);
+        assert_eq!(log_bytes(directory.path()), 0);
+    }
+}
+
+fn log_bytes(directory: &Path) -> u64 {
+    files(directory, "log").iter().map(|log| fs::metadata(log).unwrap().len()).sum()
+}
+
 #[derive(Debug, Default)]
 struct Groups {
     groups: AtomicUsize,
@@ -391,7 +452,7 @@ async fn directory_with_a_damaged_log() -> tempfile::TempDir {
     for number in 0..2_000_u16 {
         committed(&index, put(Family::Current, &number.to_be_bytes(), &[1; 100])).await;
     }
-    index.close().unwrap();
+    // Renews the watermark, but does not flush.
     drop(index);
     let log = files(directory.path(), "log").pop().unwrap();
     let mut bytes = fs::read(&log).unwrap();
@@ -435,7 +496,6 @@ async fn a_torn_tail_of_the_log_beyond_the_watermark_is_no_fault() {
     let directory = tempfile::tempdir().unwrap();
     let index = open(directory.path());
     put_rows(&index, Family::Current, 5).await;
-    index.close().unwrap();
     drop(index);
     let log = files(directory.path(), "log").pop().unwrap();
     let mut bytes = fs::read(&log).unwrap();
@@ -503,7 +563,7 @@ fn the_database_runs_with_the_settings_that_durability_and_memory_depend_on() {
         "max_bgerror_resume_count=0",
         "allow_mmap_reads=false",
         "allow_mmap_writes=false",
-        "max_total_wal_size=268435456",
+        "max_total_wal_size=67108864",
         "max_open_files=512",
     ] {
         assert!(text.contains(&format!("  {setting}\n")), "{setting} is not in effect");
@@ -511,7 +571,6 @@ fn the_database_runs_with_the_settings_that_durability_and_memory_depend_on() {
     for setting in [
         "memtable_protection_bytes_per_key=8",
         "block_protection_bytes_per_key=8",
-        "memtable_op_scan_flush_trigger=2000",
         "max_write_buffer_number=3",
         "level0_slowdown_writes_trigger=30",
         "level0_stop_writes_trigger=30",

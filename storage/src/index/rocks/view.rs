@@ -1,13 +1,13 @@
 //! Pages over a snapshot of the database.
 //!
 //! A page runs first on the calling thread and sees only memory (memtables, block and blob cache), so that it cannot
-//! wait for the disk there; a block that is missing, or a long stretch of deleted rows, ends it as `Uncached`. An iterator that stops has either reached
-//! its end or failed: every move asks which.
+//! wait for the disk there; a block that is missing, or a long stretch of deleted rows, ends it as `Uncached`. The engine
+//! hears of such a stretch. An iterator that stops has either reached its end or failed: every move asks which.
 
 use bytes::Bytes;
 use rocksdb::{DBRawIterator, ReadOptions, ReadTier, Snapshot};
 
-use super::engine::{Engine, physical_key, split_key, split_value};
+use super::engine::{self, Engine, physical_key, split_key, split_value};
 use crate::index::{Cursor, Family, IndexError, KeyRange, Page, Partition, Revision, Row, View};
 
 /// Deleted and overwritten rows that one move of a cursor passes on the calling thread.
@@ -77,7 +77,7 @@ impl View for RocksView<'_> {
             options.set_iterate_upper_bound(end.max(start.clone()));
         }
         let rows = self.snapshot.raw_iterator_cf_opt(self.engine.family(family)?, options);
-        let mut cursor = RocksCursor { rows, partition: self.partition, revision: None };
+        let mut cursor = RocksCursor { engine: self.engine, family, rows, partition: self.partition, revision: None };
         cursor.rows.seek(&start);
         cursor.settle()?;
         Ok(Box::new(cursor))
@@ -85,6 +85,8 @@ impl View for RocksView<'_> {
 }
 
 struct RocksCursor<'v> {
+    engine: &'v Engine,
+    family: Family,
     rows: DBRawIterator<'v>,
     partition: Partition,
     /// Of the row under the cursor, whose value is long enough to hold it; None past the end.
@@ -97,7 +99,11 @@ impl RocksCursor<'_> {
         self.revision = match self.rows.value() {
             Some(physical) => Some(split_value(physical)?.0),
             None => {
-                self.rows.status()?;
+                let status = self.rows.status();
+                if status.as_ref().is_err_and(engine::skipped_too_many) {
+                    self.engine.note_tombstones(self.family);
+                }
+                status?;
                 None
             }
         };

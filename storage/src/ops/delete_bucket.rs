@@ -59,10 +59,10 @@ impl Store {
     /// deletion, and the others neither remove rows nor give the bucket back.
     pub(super) async fn complete_deletion(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
         let marked = self.mark_deleting(id).await?;
-        if let Some(revision) = marked {
-            if let Err(error) = self.give_up_contents(id, revision).await {
-                return self.revert_deletion(name, id, revision).await.and(Err(error));
-            }
+        if let Some(revision) = marked
+            && let Err(error) = self.give_up_contents(id, revision).await
+        {
+            return self.revert_deletion(name, id, revision).await.and(Err(error));
         }
         self.remove_rows(id, marked).await?;
         self.remove_entry(name, id).await

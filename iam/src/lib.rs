@@ -1,4 +1,6 @@
-//! Identities, policy documents and their evaluation: who may do what, and why. Pure: no I/O and no clock of its own.
+//! Who may do what, and why. Pure: no I/O and no clock of its own.
 //!
-//! Empty for now. Until policies land, `server/src/authorize.rs` has the whole rule: an account's root may use the
-//! account's own buckets, and nobody else anything.
+//! So far the ACLs of buckets and objects. Until policies land, `server/src/authorize.rs` has the rest of the rule: an
+//! account's root may use the account's own buckets.
+
+pub mod acl;

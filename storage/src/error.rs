@@ -57,6 +57,12 @@ pub enum StorageError {
     /// A retention was asked for that has ended already.
     #[error("the retention has ended already")]
     RetentionInPast,
+    /// The bucket's owner owns what is in it, so there are no ACLs.
+    #[error("ACLs are off in this bucket")]
+    AclsDisabled,
+    /// ACLs cannot be switched off while the bucket's own one grants somebody else something.
+    #[error("the bucket's ACL grants others")]
+    AclGrantsOthers,
     /// No open upload has this id under this key.
     #[error("the multipart upload does not exist")]
     NoSuchUpload,

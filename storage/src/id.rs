@@ -172,6 +172,18 @@ pub struct AccountId(#[n(0)] u64);
 impl AccountId {
     /// The largest number of twelve digits.
     const MAX: u64 = 999_999_999_999;
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The account of this number; None if it has more than twelve digits.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        (number <= Self::MAX).then_some(Self(number))
+    }
 }
 
 impl fmt::Display for AccountId {

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 
 use crate::StorageError;
-use crate::index::Family;
-use crate::index::family::bucket::{self, BucketRecord, Versioning};
+use crate::index::family::bucket::{self, BucketRecord, ObjectOwnership, Versioning};
 use crate::index::family::document::DocumentKind;
+use crate::index::{Family, View};
 use crate::record::Record;
 
 use super::placement::Mutation;
@@ -17,6 +17,8 @@ use super::{ATTEMPTS_MAX, Bucket, Store};
 
 /// The largest document, as stored.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+
+const ACL_KEY: [u8; 1] = [DocumentKind::Acl as u8];
 
 impl Store {
     /// Sets the bucket's versioning. Durable when it returns.
@@ -56,6 +58,35 @@ impl Store {
             }
             // Its guard of the bucket row stops: two changes of different fields, which would undo one another.
             let mut mutation = Mutation::new(&seen);
+            mutation.batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Sets who owns what is written into the bucket, if `allowed` lets it with the ACL that the bucket then has. Durable
+    /// when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `ReadOnly`, `Overloaded`, and those of `allowed`: nothing changed.
+    pub async fn set_ownership(
+        &self,
+        bucket: &Bucket,
+        ownership: ObjectOwnership,
+        allowed: impl Fn(Option<&[u8]>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.health().check_writable()?;
+        for _ in 0..ATTEMPTS_MAX {
+            let page = |view: &dyn View| Ok((SeenBucket::read(view)?, view.get(Family::Document, &ACL_KEY)?));
+            let (seen, acl) = self.view(bucket.id, page).await?;
+            let seen = SeenBucket::writable(seen)?;
+            allowed(acl.as_ref().map(|row| row.value.as_ref()))?;
+            let record = BucketRecord { ownership, ..seen.record.clone() };
+            let mut mutation = Mutation::new(&seen);
+            // Stops: this x a change of the bucket's ACL, after which `allowed` might say something else.
+            mutation.batch.guard(Family::Document, ACL_KEY, acl.map(|row| row.revision));
             mutation.batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(());

@@ -461,6 +461,7 @@ pub fn upload_of(
         storage_class: StorageClass::Standard,
         settings: ObjectSettings::default(),
         owner: owner(),
+        initiator: owner(),
         checksum,
     }
 }

@@ -78,7 +78,7 @@ pub struct UploadRecord {
     /// When it was created.
     #[n(1)]
     pub initiated: Timestamp,
-    /// Who created it, and who will own the object.
+    /// Who will own the object.
     #[n(2)]
     pub owner: AccountId,
     /// The object's class.
@@ -97,6 +97,9 @@ pub struct UploadRecord {
     #[n(7)]
     #[cbor(default)]
     pub settings: ObjectSettings,
+    /// Who created it; None: its owner.
+    #[n(8)]
+    pub initiator: Option<AccountId>,
 }
 
 impl Record for UploadRecord {
@@ -146,6 +149,7 @@ mod tests {
             checksum: Some(UploadChecksum::new(ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
             state: UploadState::Completed { object: sample_object(), named_parts: [7; 16] },
             settings: sample_object().settings,
+            initiator: Some("000000000003".parse().unwrap()),
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

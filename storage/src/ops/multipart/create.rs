@@ -24,8 +24,10 @@ pub struct CreateUpload {
     pub storage_class: StorageClass,
     /// The object's tags, lock and ACL.
     pub settings: ObjectSettings,
-    /// Who creates it.
+    /// Who will own the object.
     pub owner: AccountId,
+    /// Who creates the upload.
+    pub initiator: AccountId,
     /// The checksum that the client chose.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }
@@ -54,6 +56,7 @@ impl Store {
             checksum: create.checksum.map(|(algorithm, kind)| UploadChecksum::new(algorithm, kind)),
             state: UploadState::Open,
             settings: create.settings,
+            initiator: Some(create.initiator),
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;

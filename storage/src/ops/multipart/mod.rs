@@ -41,8 +41,10 @@ pub struct Upload {
     pub key: ObjectKey,
     /// When it was created.
     pub initiated: Timestamp,
-    /// Who created it.
+    /// Who will own the object.
     pub owner: AccountId,
+    /// Who created it.
+    pub initiator: AccountId,
     /// The object's class.
     pub storage_class: StorageClass,
     /// The checksum that the client chose; None: none.
@@ -57,6 +59,7 @@ impl Upload {
             key,
             initiated: record.initiated,
             owner: record.owner,
+            initiator: record.initiator.unwrap_or(record.owner),
             storage_class: record.storage_class,
             checksum,
         }
@@ -121,6 +124,15 @@ impl SeenUpload {
 }
 
 impl Store {
+    /// An upload, open or completed.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`, `NoSuchBucket`.
+    pub async fn upload(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) -> Result<Upload, StorageError> {
+        let seen = self.see_upload(bucket, key, id).await?;
+        Ok(Upload::new(key.clone(), id, &seen.record))
+    }
+
     async fn see_upload(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) -> Result<SeenUpload, StorageError> {
         let key = key.clone();
         self.view(bucket.id, move |view| SeenUpload::read(view, &key, id)).await?

@@ -15,6 +15,7 @@ use std::time::Duration;
 use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_storage::StorageError;
 use cairn_storage::check::{Progress, Report};
+use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::accounts::own::{self, NewKey, OwnAccountError, SealedRecord};
 use crate::accounts::record::IndexRecord;
-use crate::config::{Config, Limits};
+use crate::config::{self, Config, Limits};
 use crate::gate::{Gate, GateSettings, InvalidRegion};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
@@ -131,6 +132,11 @@ async fn start(
         accounts: Arc::new(accounts),
         region: config.region.as_str().to_owned(),
         recreate_own: config.new_buckets.recreate_own,
+        object_ownership: match config.new_buckets.object_ownership {
+            config::ObjectOwnership::BucketOwnerEnforced => ObjectOwnership::BucketOwnerEnforced,
+            config::ObjectOwnership::BucketOwnerPreferred => ObjectOwnership::BucketOwnerPreferred,
+            config::ObjectOwnership::ObjectWriter => ObjectOwnership::ObjectWriter,
+        },
     };
     let settings = GateSettings {
         domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),

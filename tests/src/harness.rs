@@ -39,6 +39,8 @@ pub struct Config {
     pub domains: Vec<&'static str>,
     /// The setting `s3.signature_v2`; `None` leaves the default.
     pub signature_v2: Option<&'static str>,
+    /// The setting `new_buckets.object_ownership`; `None` leaves the default.
+    pub object_ownership: Option<&'static str>,
     /// More lines for the section `[limits]`.
     pub limits: Vec<(&'static str, u64)>,
     /// The data directory, if not one of the harness's own.
@@ -55,6 +57,7 @@ impl Default for Config {
             ballast_bytes: MIB,
             domains: vec![DOMAIN],
             signature_v2: None,
+            object_ownership: None,
             limits: vec![],
             data_dir: None,
             accounts: true,
@@ -304,6 +307,9 @@ impl Cairn {
         );
         if let Some(threshold) = inline_threshold_bytes {
             text.push_str(&format!("inline_threshold_bytes = {threshold}\n"));
+        }
+        if let Some(ownership) = self.config.object_ownership {
+            text.push_str(&format!("\n[new_buckets]\nobject_ownership = {ownership:?}\n"));
         }
         text.push_str("\n[limits]\n");
         for (name, value) in limits {

@@ -62,6 +62,15 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"];
 /// What this version implements, or refuses in a way of its own: method, scope, sub-resource. Their own tests say how they
 /// answer.
 const IMPLEMENTED: &[(&str, Scope, &str)] = &[
+    ("GET", Scope::Bucket, "acl"),
+    ("PUT", Scope::Bucket, "acl"),
+    ("GET", Scope::Object, "acl"),
+    ("PUT", Scope::Object, "acl"),
+    ("GET", Scope::Bucket, "ownershipControls"),
+    ("PUT", Scope::Bucket, "ownershipControls"),
+    ("DELETE", Scope::Bucket, "ownershipControls"),
+    ("GET", Scope::Bucket, "requestPayment"),
+    ("PUT", Scope::Bucket, "requestPayment"),
     ("GET", Scope::Bucket, "location"),
     ("GET", Scope::Bucket, "uploads"),
     ("GET", Scope::Bucket, "accelerate"),

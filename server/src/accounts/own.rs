@@ -101,7 +101,7 @@ pub async fn load_or_create(
     let root_key =
         given.or(record.root_key.map(|key| KeyPair { access_key: key.access_key, secret_key: key.secret_key }));
     let mut accounts = Accounts::default();
-    accounts.insert(account, root_key);
+    accounts.insert(account, root_key, None);
     Ok((accounts, new_key))
 }
 

@@ -405,6 +405,7 @@ impl Config {
             return Err(ConfigError(format!("account: a list has more than {LIST_LENGTH_MAX} entries")));
         }
         let (mut ids, mut canonical_ids, mut access_keys) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut emails = HashSet::new();
         for account in &self.accounts {
             let id = &account.id;
             account.check_texts()?;
@@ -414,6 +415,9 @@ impl Config {
             let canonical_id = &account.canonical_id;
             if !canonical_ids.insert(canonical_id) {
                 return Err(ConfigError(format!("account: the canonical id {canonical_id} is used twice")));
+            }
+            if let Some(email) = account.email.as_ref().filter(|email| !emails.insert(email.to_lowercase())) {
+                return Err(ConfigError(format!("account: the e-mail address {email} is used twice")));
             }
             for key in account.keys() {
                 let access_key = &key.access_key;

@@ -42,10 +42,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     planned("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
     setting("ops.listen", r#""127.0.0.1:9001""#, "Where health and metrics are answered"),
-    planned(
+    setting(
         "new_buckets.object_ownership",
         r#""BucketOwnerEnforced""#,
-        "BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter",
+        "Who owns what is written: BucketOwnerEnforced (ACLs are off), BucketOwnerPreferred or ObjectWriter",
     ),
     planned("new_buckets.block_public_access", "true", "Whether a new bucket blocks public access"),
     setting(

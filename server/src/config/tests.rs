@@ -124,7 +124,6 @@ fn settings_whose_feature_is_missing_are_named() {
     assert_eq!(load_from("", &[], &[]).unwrap().not_in_force(), Vec::<String>::new());
     let names = load_from(EVERY_SECTION, &[], &[]).unwrap().not_in_force();
     for name in [
-        "new_buckets.object_ownership",
         "lifecycle.day_seconds",
         "restore.standard_seconds",
         "access_log.delivery_seconds",

@@ -1,5 +1,5 @@
 //! Headers that would change what a request means and are not implemented: refused rather than ignored, because a client
-//! that asked for encryption, a lock or a grant must not believe that it got it.
+//! that asked for encryption or a lock must not believe that it got it.
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
@@ -32,10 +32,6 @@ const REFUSED: &[(Named, Harmless)] = &[
     (Named::Beginning("x-amz-server-side-encryption"), Harmless::Nothing),
     (Named::Beginning("x-amz-copy-source-server-side-encryption"), Harmless::Nothing),
     (Named::Exactly("x-amz-annotation-directive"), Harmless::Values(&["COPY"])),
-    // What they ask for is so in every bucket whose objects belong to its owner.
-    (Named::Exactly("x-amz-acl"), Harmless::Values(&["private", "bucket-owner-full-control"])),
-    (Named::Exactly("x-amz-object-ownership"), Harmless::Values(&["BucketOwnerEnforced"])),
-    (Named::Beginning("x-amz-grant-"), Harmless::Nothing),
     (Named::Beginning("x-amz-object-lock-"), Harmless::Nothing),
     (Named::Exactly("x-amz-bucket-namespace"), Harmless::Values(&["global"])),
     (Named::Exactly("x-amz-write-offset-bytes"), Harmless::Nothing),
@@ -127,23 +123,22 @@ mod tests {
     #[test]
     fn values_that_ask_for_what_is_so_anyway_pass() {
         for (name, value) in [
-            ("x-amz-acl", "private"),
-            ("x-amz-acl", "bucket-owner-full-control"),
-            ("x-amz-object-ownership", "BucketOwnerEnforced"),
+            ("x-amz-annotation-directive", "COPY"),
+            ("x-amz-bucket-namespace", "global"),
             ("x-amz-date", "20260101T000000Z"),
             ("x-amz-meta-acl", "public-read"),
             ("x-amz-storage-class", "STANDARD_IA"),
         ] {
             assert!(check_one(name, value).is_ok(), "{name}: {value}");
         }
-        assert!(check_one("x-amz-acl", "public-read").is_err());
+        assert!(check_one("x-amz-annotation-directive", "REPLACE").is_err());
     }
 
     #[test]
     fn a_harmless_value_does_not_hide_a_second_one() {
         let mut headers = HeaderMap::new();
-        headers.append("x-amz-acl", HeaderValue::from_static("private"));
-        headers.append("x-amz-acl", HeaderValue::from_static("public-read"));
+        headers.append("x-amz-annotation-directive", HeaderValue::from_static("COPY"));
+        headers.append("x-amz-annotation-directive", HeaderValue::from_static("REPLACE"));
         assert!(check(Operation::PutObject, &headers).is_err());
     }
 

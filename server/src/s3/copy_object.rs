@@ -3,11 +3,13 @@
 use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectAttributes;
-use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX, Permit};
+use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX};
+use cairn_storage::settings::ObjectSettings;
 use http::HeaderMap;
 
 use crate::authorize::{Authorized, OnCopy};
 
+use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
 use super::put_object::{settings, version_into_headers};
@@ -21,12 +23,13 @@ pub(super) async fn copy_object(
     request: Request,
 ) -> Result<Answer, Failure> {
     let headers = &request.headers;
+    let OfNewObject { owner, acl } = of_new_object(edge, &authorized, headers)?;
     let copy = CopyObject {
         attributes: replaced_attributes(headers)?,
         storage_class: attributes::storage_class(headers)?,
         tags: tags::of_copy(headers)?,
-        settings: settings(headers)?,
-        owner: authorized.account().id,
+        settings: ObjectSettings { acl, ..settings(headers)? },
+        owner,
         checksum: checksum::requested_algorithm(headers)?,
         conditions: conditions::of_write(headers),
     };
@@ -36,7 +39,7 @@ pub(super) async fn copy_object(
         StorageError::TooLarge { .. } => Failure::invalid_request(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES_MAX}"
         )),
-        error => error.into(),
+        error => authorized.failure(error),
     })?;
     let mut document = Document::new("CopyObjectResult");
     document.text("ETag", &quoted_text(&copied.object.etag));
@@ -57,7 +60,7 @@ pub(super) fn source<'a>(authorized: &'a Authorized<OnCopy>, headers: &HeaderMap
         bucket: authorized.source_bucket(),
         key: &named.key,
         version: named.version,
-        permit: Permit::any(),
+        permit: authorized.source_permit(),
         conditions: conditions::of_copy_source(headers),
     }
 }

@@ -1,8 +1,10 @@
 //! CreateBucket.
 
 use cairn_storage::StorageError;
-use cairn_storage::index::family::bucket::ObjectOwnership;
-use cairn_storage::ops::NewBucket;
+use cairn_storage::id::AccountId;
+use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership};
+use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::ops::{BucketName, NewBucket, Store};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
@@ -12,9 +14,9 @@ use crate::authorize::{Authorized, OnNewBucket};
 use crate::config::RecreateOwn;
 
 use super::error::Failure;
-use super::headers::BUCKET_OBJECT_LOCK_ENABLED;
+use super::headers::{BUCKET_OBJECT_LOCK_ENABLED, OBJECT_OWNERSHIP};
 use super::request::{Answer, Request};
-use super::{Edge, checksum, headers, to_its_end, xml};
+use super::{Edge, acl, checksum, headers, ownership_controls, to_its_end, xml};
 
 /// The region that S3 takes for granted, and that its API does not name.
 const US_EAST_1: &str = "us-east-1";
@@ -31,18 +33,20 @@ pub(super) async fn create_bucket(
     check_location(location(&document)?.as_deref(), &edge.region)?;
     let name = authorized.name();
     let account = authorized.account().id;
+    let ownership = ownership(edge, &request.headers)?;
+    let acl = acl(edge, &request.headers, ownership, account)?;
     let new = NewBucket {
         name: name.clone(),
         owner: account,
         region: edge.region.clone(),
         object_lock: object_lock(&request.headers)?,
-        ownership: ObjectOwnership::BucketOwnerEnforced,
+        ownership,
     };
-    let store = edge.store.clone();
-    match to_its_end(async move { store.create_bucket(new).await }).await? {
-        Ok(_) => {}
+    let (store, of_new) = (edge.store.clone(), acl.clone());
+    match to_its_end(async move { create(&store, new, of_new).await }).await? {
+        Ok(()) => {}
         Err(StorageError::BucketExists { owner }) if owner == account => match edge.recreate_own {
-            RecreateOwn::Ok => {}
+            RecreateOwn::Ok => reset_acl(edge, name, acl).await?,
             RecreateOwn::Conflict => {
                 let failure = Failure::new(S3ErrorCode::BucketAlreadyOwnedByYou);
                 return Err(failure.field("BucketName", name.as_str()));
@@ -64,6 +68,55 @@ fn object_lock(headers: &HeaderMap) -> Result<bool, Failure> {
             Failure::invalid_argument(BUCKET_OBJECT_LOCK_ENABLED.as_str(), &text, message)
         }),
     }
+}
+
+/// Creates the bucket and then, if it is not private, gives it its ACL: cut short between them it is private, and nobody
+/// was told that it is there.
+async fn create(store: &Store, new: NewBucket, acl: Option<Vec<u8>>) -> Result<(), StorageError> {
+    let bucket = store.create_bucket(new).await?;
+    match acl {
+        Some(acl) => store.set_document(&bucket, DocumentKind::Acl, Some(acl.into()), |_| Ok(())).await,
+        None => Ok(()),
+    }
+}
+
+/// As us-east-1 does when a bucket is created again by its owner (API reference, CreateBucket: it "resets the bucket access
+/// control lists").
+async fn reset_acl(edge: &Edge, name: &BucketName, acl: Option<Vec<u8>>) -> Result<(), Failure> {
+    let bucket = edge.store.bucket(name).await?;
+    let allowed = |record: &BucketRecord| match record.ownership {
+        ObjectOwnership::BucketOwnerEnforced if acl.is_some() => Err(StorageError::AclGrantsOthers),
+        _ => Ok(()),
+    };
+    let document = acl.clone().map(Into::into);
+    Ok(edge.store.set_document(&bucket, DocumentKind::Acl, document, allowed).await?)
+}
+
+/// Who will own what is written into the bucket.
+fn ownership(edge: &Edge, headers: &HeaderMap) -> Result<ObjectOwnership, Failure> {
+    let Some(name) = headers::text(headers, &OBJECT_OWNERSHIP) else { return Ok(edge.object_ownership) };
+    ownership_controls::parse(&name).ok_or_else(|| {
+        let message = format!("Invalid {OBJECT_OWNERSHIP} header: {name}");
+        Failure::invalid_argument(OBJECT_OWNERSHIP.as_str(), &name, message)
+    })
+}
+
+/// The ACL to store with the bucket.
+fn acl(
+    edge: &Edge,
+    headers: &HeaderMap,
+    ownership: ObjectOwnership,
+    owner: AccountId,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(asked) = acl::from_headers(headers, &edge.accounts)? else { return Ok(None) };
+    let acl = asked.for_bucket(owner);
+    if ownership == ObjectOwnership::BucketOwnerEnforced {
+        if acl.grants_others(acl::account_number(owner)) {
+            return Err(StorageError::AclGrantsOthers.into());
+        }
+        return Ok(None);
+    }
+    Ok(acl::to_store(&acl, owner))
 }
 
 /// The location constraint in the request's document.

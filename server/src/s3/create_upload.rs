@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::authorize::{Authorized, OnObject};
 
+use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use super::put_object::settings;
@@ -19,11 +20,13 @@ pub(super) async fn create_upload(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    let OfNewObject { owner, acl } = of_new_object(edge, &authorized, &request.headers)?;
     let create = CreateUpload {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..settings(&request.headers)? },
-        owner: authorized.account().id,
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings(&request.headers)? },
+        owner,
+        initiator: authorized.writer(),
         checksum: requested_checksum(&request.headers)?,
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;

@@ -1,11 +1,11 @@
 //! DeleteObject.
 
 use cairn_storage::StorageError;
+use cairn_storage::id::AccountId;
 use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{Bucket, DeleteOutcome, Governance, VersionSelector, WriteConditions};
 use http::{HeaderValue, StatusCode};
 
-use crate::accounts::Account;
 use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
@@ -21,8 +21,8 @@ pub(super) async fn delete_object(
 ) -> Result<Answer, Failure> {
     let conditions = conditions::of_delete(&request.headers)?;
     let version = request.version()?;
-    let caller = Caller { account: authorized.account(), governance };
-    let outcome = delete(edge, &caller, authorized.bucket(), authorized.key(), version, &conditions).await?;
+    let caller = Caller { writer: authorized.writer(), governance };
+    let outcome = delete(edge, caller, authorized.bucket(), authorized.key(), version, &conditions).await?;
     let mut answer = Answer::empty(StatusCode::NO_CONTENT);
     if outcome.delete_marker {
         answer.headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
@@ -34,8 +34,9 @@ pub(super) async fn delete_object(
 }
 
 /// Who deletes.
-pub(super) struct Caller<'a> {
-    pub(super) account: &'a Account,
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) writer: AccountId,
     pub(super) governance: Governance,
 }
 
@@ -43,14 +44,14 @@ pub(super) struct Caller<'a> {
 /// "if the ETag matches or if the object doesn't exist").
 pub(super) async fn delete(
     edge: &Edge,
-    caller: &Caller<'_>,
+    caller: Caller,
     bucket: &Bucket,
     key: &ObjectKey,
     version: VersionSelector,
     conditions: &WriteConditions,
 ) -> Result<DeleteOutcome, StorageError> {
-    let Caller { account, governance } = *caller;
-    match edge.store.delete_object(bucket, key, version, conditions, governance, account.id).await {
+    let Caller { writer, governance } = caller;
+    match edge.store.delete_object(bucket, key, version, conditions, governance, writer).await {
         Err(StorageError::NoSuchKey { .. }) => Ok(DeleteOutcome::default()),
         outcome => outcome,
     }

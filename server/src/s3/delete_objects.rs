@@ -67,8 +67,9 @@ async fn delete_one(
     let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let version = version.map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
     let conditions = conditions(object)?;
-    let caller = Caller { account: authorized.account(), governance };
-    let outcome = delete(edge, &caller, authorized.bucket(), &key, version, &conditions).await;
+    authorized.check_delete(version)?;
+    let caller = Caller { writer: authorized.writer(), governance };
+    let outcome = delete(edge, caller, authorized.bucket(), &key, version, &conditions).await;
     outcome.map_err(|error| {
         let failure = Failure::from(error);
         if let Some(cause) = failure.cause() {

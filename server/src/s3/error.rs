@@ -154,6 +154,8 @@ impl From<StorageError> for Failure {
             StorageError::RetentionInPast => {
                 Self::with_message(S3ErrorCode::InvalidArgument, "The retain until date must be in the future!")
             }
+            StorageError::AclsDisabled => Self::new(S3ErrorCode::AccessControlListNotSupported),
+            StorageError::AclGrantsOthers => Self::new(S3ErrorCode::InvalidBucketAclWithObjectOwnership),
             StorageError::NoSuchVersion => Self::new(S3ErrorCode::NoSuchVersion),
             StorageError::IsDeleteMarker(version) => is_delete_marker(&version.to_string()),
             StorageError::NoSuchUpload => Self::new(S3ErrorCode::NoSuchUpload),

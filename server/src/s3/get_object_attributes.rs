@@ -1,6 +1,6 @@
 //! GetObjectAttributes: what HeadObject and ListParts tell, of a finished object and as far as asked for.
 
-use cairn_storage::ops::{GetObjectParts, ObjectPartsPage, Permit};
+use cairn_storage::ops::{GetObjectParts, ObjectPartsPage};
 use http::header::LAST_MODIFIED;
 use http::{HeaderMap, HeaderName};
 
@@ -37,13 +37,14 @@ pub(super) async fn get_object_attributes(
     let marker = header_count(headers, &PART_NUMBER_MARKER, usize::from(u16::MAX))?.unwrap_or(0);
     let get = GetObjectParts {
         version: request.version()?,
-        permit: Permit::any(),
+        permit: authorized.permit(),
         conditions: conditions::of_read(headers),
         after: u16::try_from(marker).unwrap_or(u16::MAX),
         max_parts: if wanted.parts { max_parts } else { 0 },
     };
     let after = get.after;
-    let page = edge.store.object_parts(authorized.bucket(), authorized.key(), get).await?;
+    let page = edge.store.object_parts(authorized.bucket(), authorized.key(), get).await;
+    let page = page.map_err(|error| authorized.failure(error))?;
     let object = &page.object;
     let mut document = Document::new("GetObjectAttributesResponse");
     if wanted.etag {

@@ -25,6 +25,7 @@ macro_rules! names {
 }
 
 names! {
+    ACL = "x-amz-acl";
     BUCKET_REGION = "x-amz-bucket-region";
     BUCKET_OBJECT_LOCK_ENABLED = "x-amz-bucket-object-lock-enabled";
     BYPASS_GOVERNANCE_RETENTION = "x-amz-bypass-governance-retention";
@@ -40,6 +41,11 @@ names! {
     DECODED_CONTENT_LENGTH = "x-amz-decoded-content-length";
     DELETE_MARKER = "x-amz-delete-marker";
     EXPECTED_BUCKET_OWNER = "x-amz-expected-bucket-owner";
+    GRANT_FULL_CONTROL = "x-amz-grant-full-control";
+    GRANT_READ = "x-amz-grant-read";
+    GRANT_READ_ACP = "x-amz-grant-read-acp";
+    GRANT_WRITE = "x-amz-grant-write";
+    GRANT_WRITE_ACP = "x-amz-grant-write-acp";
     IF_MATCH_LAST_MODIFIED_TIME = "x-amz-if-match-last-modified-time";
     IF_MATCH_SIZE = "x-amz-if-match-size";
     MAX_PARTS = "x-amz-max-parts";
@@ -53,7 +59,10 @@ names! {
     OBJECT_LOCK_LEGAL_HOLD = "x-amz-object-lock-legal-hold";
     OBJECT_LOCK_MODE = "x-amz-object-lock-mode";
     OBJECT_LOCK_RETAIN_UNTIL_DATE = "x-amz-object-lock-retain-until-date";
+    OBJECT_OWNERSHIP = "x-amz-object-ownership";
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
+    REQUEST_CHARGED = "x-amz-request-charged";
+    REQUEST_PAYER = "x-amz-request-payer";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
     SOURCE_EXPECTED_BUCKET_OWNER = "x-amz-source-expected-bucket-owner";
     STORAGE_CLASS = "x-amz-storage-class";

@@ -1,10 +1,11 @@
 //! ListObjects and ListObjectsV2.
 
 use cairn_storage::object::{ObjectKey, ObjectSummary};
-use cairn_storage::ops::{ListObjects, Listed, ObjectsPage};
+use cairn_storage::ops::{Bucket, ListObjects, Listed, ObjectsPage};
 
 use crate::authorize::{Authorized, OnBucket};
 
+use super::acl::owner_of;
 use super::encoding::NameEncoding;
 use super::error::Failure;
 use super::headers::{document_time, quoted_text};
@@ -59,11 +60,12 @@ impl<'q> Listing<'q> {
         document.optional("EncodingType", self.encoding.element());
     }
 
-    fn write_entries(&self, edge: &Edge, page: &ObjectsPage, with_owner: bool, document: &mut Document) {
+    /// `owned_in` is the bucket if owners are to be shown.
+    fn write_entries(&self, edge: &Edge, page: &ObjectsPage, owned_in: Option<&Bucket>, document: &mut Document) {
         for entry in &page.entries {
             match entry {
                 Listed::Object(key, object) => document.element("Contents", |contents| {
-                    self.write_object(edge, key, object, with_owner, contents);
+                    self.write_object(edge, key, object, owned_in, contents);
                 }),
                 Listed::Prefix(prefix) => document.element("CommonPrefixes", |prefixes| {
                     prefixes.text("Prefix", &self.encoding.apply(prefix));
@@ -77,7 +79,7 @@ impl<'q> Listing<'q> {
         edge: &Edge,
         key: &ObjectKey,
         object: &ObjectSummary,
-        with_owner: bool,
+        owned_in: Option<&Bucket>,
         contents: &mut Document,
     ) {
         contents.text("Key", &self.encoding.apply(key.as_str()));
@@ -89,8 +91,8 @@ impl<'q> Listing<'q> {
         }
         contents.value("Size", object.size_bytes);
         contents.value("StorageClass", object.storage_class.name());
-        if with_owner {
-            edge.account_element("Owner", object.owner, contents);
+        if let Some(bucket) = owned_in {
+            edge.account_element("Owner", owner_of(bucket, object.owner), contents);
         }
     }
 }
@@ -110,7 +112,7 @@ pub(super) async fn list_objects(
     // Without a delimiter the client goes on after the last key.
     let next_marker = page.next.as_deref().filter(|_| listing.delimiter.is_some());
     document.optional("NextMarker", next_marker.map(|marker| listing.encoding.apply(marker)).as_deref());
-    listing.write_entries(edge, &page, true, &mut document);
+    listing.write_entries(edge, &page, Some(authorized.bucket()), &mut document);
     Ok(Answer::document(document))
 }
 
@@ -136,6 +138,6 @@ pub(super) async fn list_objects_v2(
     document.optional("ContinuationToken", token);
     document.optional("NextContinuationToken", page.next.as_deref().map(token::encode).as_deref());
     document.optional("StartAfter", start_after.map(|start| listing.encoding.apply(start)).as_deref());
-    listing.write_entries(edge, &page, with_owner, &mut document);
+    listing.write_entries(edge, &page, with_owner.then(|| authorized.bucket()), &mut document);
     Ok(Answer::document(document))
 }

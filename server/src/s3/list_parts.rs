@@ -2,6 +2,7 @@
 
 use crate::authorize::{Authorized, OnObject};
 
+use super::acl::owner_of;
 use super::error::Failure;
 use super::headers::{document_time, quoted_text};
 use super::request::{Answer, Request};
@@ -32,8 +33,8 @@ pub(super) async fn list_parts(
     document.text("Bucket", authorized.bucket().name.as_str());
     document.text("Key", authorized.key().as_str());
     document.value("UploadId", id);
-    edge.account_element("Initiator", page.upload.owner, &mut document);
-    edge.account_element("Owner", page.upload.owner, &mut document);
+    edge.account_element("Initiator", page.upload.initiator, &mut document);
+    edge.account_element("Owner", owner_of(authorized.bucket(), page.upload.owner), &mut document);
     document.text("StorageClass", page.upload.storage_class.name());
     document.value("PartNumberMarker", marker);
     document.value("NextPartNumberMarker", page.parts.last().map_or(0, |part| part.number));

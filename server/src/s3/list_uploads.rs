@@ -1,10 +1,11 @@
 //! ListMultipartUploads.
 
-use cairn_storage::ops::{ListUploads, ListedUpload, Upload};
+use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Upload};
 
 use crate::authorize::{Authorized, OnBucket};
 
 use super::Edge;
+use super::acl::owner_of;
 use super::encoding::NameEncoding;
 use super::error::Failure;
 use super::headers::document_time;
@@ -51,7 +52,8 @@ pub(super) async fn list_uploads(
     for entry in &page.entries {
         match entry {
             ListedUpload::Upload(upload) => {
-                document.element("Upload", |element| write_upload(edge, upload, encoding, element));
+                document
+                    .element("Upload", |element| write_upload(edge, authorized.bucket(), upload, encoding, element));
             }
             ListedUpload::Prefix(prefix) => document.element("CommonPrefixes", |element| {
                 element.text("Prefix", &encoding.apply(prefix));
@@ -65,11 +67,11 @@ fn parse_marker(text: &str) -> Result<cairn_storage::id::UploadId, Failure> {
     text.parse().map_err(|_| Failure::invalid_argument("upload-id-marker", text, "Invalid uploadId marker"))
 }
 
-fn write_upload(edge: &Edge, upload: &Upload, encoding: NameEncoding, element: &mut Document) {
+fn write_upload(edge: &Edge, bucket: &Bucket, upload: &Upload, encoding: NameEncoding, element: &mut Document) {
     element.text("Key", &encoding.apply(upload.key.as_str()));
     element.value("UploadId", upload.id);
-    edge.account_element("Initiator", upload.owner, element);
-    edge.account_element("Owner", upload.owner, element);
+    edge.account_element("Initiator", upload.initiator, element);
+    edge.account_element("Owner", owner_of(bucket, upload.owner), element);
     element.text("StorageClass", upload.storage_class.name());
     element.text("Initiated", &document_time(upload.initiated));
     if let Some((algorithm, checksum_type)) = upload.checksum {

@@ -1,10 +1,11 @@
 //! ListObjectVersions.
 
 use cairn_storage::index::family::version::VersionSummary;
-use cairn_storage::ops::{ListVersions, ListedVersion};
+use cairn_storage::ops::{Bucket, ListVersions, ListedVersion};
 
 use crate::authorize::{Authorized, OnBucket};
 
+use super::acl::owner_of;
 use super::encoding::NameEncoding;
 use super::error::Failure;
 use super::headers::{document_time, quoted_text};
@@ -61,14 +62,22 @@ pub(super) async fn list_versions(
                 prefixes.text("Prefix", &encoding.apply(prefix));
             }),
             ListedVersion::Version { key, is_latest, version } => {
-                write_version(edge, &encoding.apply(key.as_str()), *is_latest, version, &mut document);
+                let bucket = authorized.bucket();
+                write_version(edge, bucket, &encoding.apply(key.as_str()), *is_latest, version, &mut document);
             }
         }
     }
     Ok(Answer::document(document))
 }
 
-fn write_version(edge: &Edge, key: &str, is_latest: bool, version: &VersionSummary, document: &mut Document) {
+fn write_version(
+    edge: &Edge,
+    bucket: &Bucket,
+    key: &str,
+    is_latest: bool,
+    version: &VersionSummary,
+    document: &mut Document,
+) {
     let name = match version {
         VersionSummary::Object(_) => "Version",
         VersionSummary::Marker(_) => "DeleteMarker",
@@ -87,11 +96,11 @@ fn write_version(edge: &Edge, key: &str, is_latest: bool, version: &VersionSumma
                 }
                 element.value("Size", object.size_bytes);
                 element.text("StorageClass", object.storage_class.name());
-                edge.account_element("Owner", object.owner, element);
+                edge.account_element("Owner", owner_of(bucket, object.owner), element);
             }
             VersionSummary::Marker(marker) => {
                 element.text("LastModified", &document_time(marker.created));
-                edge.account_element("Owner", marker.owner, element);
+                edge.account_element("Owner", owner_of(bucket, marker.owner), element);
             }
         }
     });

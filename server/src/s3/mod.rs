@@ -5,6 +5,7 @@
 //! of typed operations: the typed ones refuse what S3 accepts (a `Range` that is none, lists of ETags, repeated metadata),
 //! cannot answer a HEAD with 206, and cannot list keys with control characters.
 
+pub mod acl;
 pub mod attributes;
 pub mod checksum;
 pub mod conditions;
@@ -29,6 +30,7 @@ mod create_upload;
 mod delete_bucket;
 mod delete_object;
 mod delete_objects;
+mod get_acl;
 mod get_bucket_location;
 mod get_bucket_versioning;
 mod get_object_attributes;
@@ -41,9 +43,12 @@ mod list_uploads;
 mod list_versions;
 mod lock_configuration;
 mod object_tagging;
+mod ownership_controls;
+mod put_acl;
 mod put_bucket_versioning;
 mod put_object;
 mod read_object;
+mod request_payment;
 mod retention;
 mod upload_part;
 mod upload_part_copy;
@@ -54,6 +59,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
+use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{ReturnedVersion, Store};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 use s3s::route::S3Route;
@@ -67,6 +74,7 @@ use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
 
 use error::Failure;
+use headers::REQUEST_CHARGED;
 use request::{Answer, Request, Target};
 use xml::Document;
 
@@ -81,6 +89,8 @@ pub struct Edge {
     pub region: String,
     /// What creating a bucket that one already owns answers.
     pub recreate_own: RecreateOwn,
+    /// Who owns what is written into new buckets.
+    pub object_ownership: ObjectOwnership,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
@@ -132,7 +142,7 @@ impl Edge {
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
         let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let access_key = routed.signer.as_deref().or(verified_by_s3s);
-        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers)?;
+        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers, &routed.query)?;
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
@@ -142,7 +152,7 @@ impl Edge {
             body: unmeasured.unwrap_or(request.input),
             trailers: request.trailing_headers,
         };
-        match routed.target {
+        let answer = match routed.target {
             Target::Service => self.on_service(&authorizer, request).await,
             Target::Bucket(bucket) => self.on_bucket(routed.operation, &authorizer, &bucket, request).await,
             Target::Object { bucket, key } => {
@@ -154,11 +164,15 @@ impl Edge {
                     operation => self.on_object(operation, &authorizer, target, request).await,
                 }
             }
+        }?;
+        if authorizer.charged() {
+            return Ok(answer.header(REQUEST_CHARGED, HeaderValue::from_static("requester")));
         }
+        Ok(answer)
     }
 
     async fn on_service(&self, authorizer: &Authorizer<'_>, request: Request) -> Result<Answer, Failure> {
-        list_buckets::list_buckets(self, authorizer.service(Action::ListAllMyBuckets)?, request).await
+        list_buckets::list_buckets(self, authorizer.service()?, request).await
     }
 
     async fn on_bucket(
@@ -170,10 +184,7 @@ impl Edge {
     ) -> Result<Answer, Failure> {
         let on = |action| authorizer.bucket(action, name);
         match operation {
-            Operation::CreateBucket => {
-                let authorized = authorizer.new_bucket(Action::CreateBucket, name)?;
-                create_bucket::create_bucket(self, authorized, request).await
-            }
+            Operation::CreateBucket => create_bucket::create_bucket(self, authorizer.new_bucket(name)?, request).await,
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on(Action::DeleteBucket).await?).await,
             Operation::DeleteObjects => {
                 let governance = authorizer.governance(&request.headers, name).await;
@@ -225,6 +236,40 @@ impl Edge {
                 let authorized = on(Action::PutBucketVersioning).await?;
                 put_bucket_versioning::put_bucket_versioning(self, authorized, request).await
             }
+            operation => self.on_bucket_access(operation, authorizer, name, request).await,
+        }
+    }
+
+    /// What says who may use a bucket.
+    async fn on_bucket_access(
+        &self,
+        operation: Operation,
+        authorizer: &Authorizer<'_>,
+        name: &str,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let on = |action| authorizer.bucket(action, name);
+        match operation {
+            Operation::DeleteBucketOwnershipControls => {
+                let authorized = on(Action::PutBucketOwnershipControls).await?;
+                ownership_controls::delete_ownership_controls(self, authorized).await
+            }
+            Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on(Action::GetBucketAcl).await?).await,
+            Operation::GetBucketOwnershipControls => {
+                ownership_controls::get_ownership_controls(&on(Action::GetBucketOwnershipControls).await?)
+            }
+            Operation::GetBucketRequestPayment => {
+                Ok(request_payment::get_request_payment(&on(Action::GetBucketRequestPayment).await?))
+            }
+            Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on(Action::PutBucketAcl).await?, request).await,
+            Operation::PutBucketOwnershipControls => {
+                let authorized = on(Action::PutBucketOwnershipControls).await?;
+                ownership_controls::put_ownership_controls(self, authorized, request).await
+            }
+            Operation::PutBucketRequestPayment => {
+                let authorized = on(Action::PutBucketRequestPayment).await?;
+                request_payment::put_request_payment(self, authorized, request).await
+            }
             _ => Err(misrouted(operation)),
         }
     }
@@ -233,7 +278,7 @@ impl Edge {
         &self,
         operation: Operation,
         authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &cairn_storage::object::ObjectKey),
+        (bucket, key): (&str, &ObjectKey),
         request: Request,
     ) -> Result<Answer, Failure> {
         let on = |action| authorizer.object(action, bucket, key);
@@ -241,14 +286,12 @@ impl Edge {
             on(action).await?;
         }
         match operation {
-            Operation::AbortMultipartUpload => {
-                abort_upload::abort_upload(self, on(Action::AbortMultipartUpload).await?, request).await
-            }
-            Operation::CompleteMultipartUpload => {
-                Box::pin(complete_upload::complete_upload(self, on(Action::PutObject).await?, request)).await
-            }
             Operation::CreateMultipartUpload => {
-                create_upload::create_upload(self, on(Action::PutObject).await?, request).await
+                let authorized = on(Action::PutObject).await?;
+                // A stranger could not be told from another who goes on with the upload.
+                authorizer
+                    .refuse_anonymous("Anonymous users cannot initiate multipart uploads. Please authenticate.")?;
+                create_upload::create_upload(self, authorized, request).await
             }
             Operation::DeleteObject => {
                 let governance = authorizer.governance(&request.headers, bucket).await;
@@ -295,10 +338,39 @@ impl Edge {
                 let action = of_version(&request, Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging);
                 object_tagging::delete_object_tagging(self, on(action).await?, request).await
             }
+            Operation::GetObjectAcl => {
+                let action = of_version(&request, Action::GetObjectAcl, Action::GetObjectVersionAcl);
+                get_acl::get_object_acl(self, on(action).await?, request).await
+            }
+            Operation::PutObjectAcl => {
+                let action = of_version(&request, Action::PutObjectAcl, Action::PutObjectVersionAcl);
+                put_acl::put_object_acl(self, on(action).await?, request).await
+            }
+            Operation::PutObject => Box::pin(put_object::put_object(self, on(Action::PutObject).await?, request)).await,
+            operation => self.on_upload(operation, authorizer, (bucket, key), request).await,
+        }
+    }
+
+    /// What goes on with a multipart upload, or ends it.
+    async fn on_upload(
+        &self,
+        operation: Operation,
+        authorizer: &Authorizer<'_>,
+        (bucket, key): (&str, &ObjectKey),
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let id = upload_part::upload_id(&request.query);
+        let on = |action| authorizer.upload(action, bucket, key, id);
+        match operation {
+            Operation::AbortMultipartUpload => {
+                abort_upload::abort_upload(self, on(Action::AbortMultipartUpload).await?, request).await
+            }
+            Operation::CompleteMultipartUpload => {
+                Box::pin(complete_upload::complete_upload(self, on(Action::PutObject).await?, request)).await
+            }
             Operation::ListParts => {
                 list_parts::list_parts(self, on(Action::ListMultipartUploadParts).await?, request).await
             }
-            Operation::PutObject => Box::pin(put_object::put_object(self, on(Action::PutObject).await?, request)).await,
             Operation::UploadPart => {
                 Box::pin(upload_part::upload_part(self, on(Action::PutObject).await?, request)).await
             }
@@ -310,14 +382,22 @@ impl Edge {
         &self,
         operation: Operation,
         authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &cairn_storage::object::ObjectKey),
+        (bucket, key): (&str, &ObjectKey),
         request: Request,
     ) -> Result<Answer, Failure> {
         for action in object_lock::actions_of(operation, &request.headers) {
             authorizer.object(action, bucket, key).await?;
         }
         let source = copy_source::parse(&request.headers)?;
-        let authorized = authorizer.copy(Action::PutObject, bucket, key, source).await?;
+        let target = match operation {
+            Operation::CopyObject => authorizer.object(Action::PutObject, bucket, key).await?,
+            _ => {
+                let id = upload_part::upload_id(&request.query);
+                authorizer.upload(Action::PutObject, bucket, key, id).await?
+            }
+        };
+        let with_tags = operation == Operation::CopyObject && tags::of_copy(&request.headers)?.is_none();
+        let authorized = authorizer.copy(target, source, with_tags).await?;
         if operation == Operation::CopyObject {
             Box::pin(copy_object::copy_object(self, authorized, request)).await
         } else {
@@ -327,15 +407,17 @@ impl Edge {
 
     /// Writes an `Owner`, or another element that names an account.
     fn account_element(&self, name: &str, id: AccountId, document: &mut Document) {
+        document.element(name, |element| self.account_texts(id, element));
+    }
+
+    fn account_texts(&self, id: AccountId, element: &mut Document) {
         let account = self.accounts.by_id(id);
         let number = id.to_string();
         // The account may have left the configuration; its number still tells whose it is.
         let canonical_id = account.map_or(number.as_str(), |account| account.canonical_id.as_str());
         let display_name = account.map_or(number.as_str(), |account| account.display_name.as_str());
-        document.element(name, |element| {
-            element.text("ID", canonical_id);
-            element.text("DisplayName", display_name);
-        });
+        element.text("ID", canonical_id);
+        element.text("DisplayName", display_name);
     }
 }
 

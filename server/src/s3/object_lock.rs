@@ -11,13 +11,18 @@ use crate::authorize::Action;
 use crate::gate::routes::Operation;
 
 use super::error::Failure;
-use super::headers::{OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, text, value};
+use super::headers::{OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, TAGGING, text, value};
 
-/// What the caller of an operation that makes a version must be allowed besides, because of the lock that it asks for.
+/// What the caller of an operation that makes a version must be allowed besides, because of the lock and the tags that it
+/// asks for.
 pub fn actions_of(operation: Operation, headers: &HeaderMap) -> impl Iterator<Item = Action> {
     let makes_version =
         matches!(operation, Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload);
-    let asked = [(OBJECT_LOCK_MODE, Action::PutObjectRetention), (OBJECT_LOCK_LEGAL_HOLD, Action::PutObjectLegalHold)];
+    let asked = [
+        (OBJECT_LOCK_MODE, Action::PutObjectRetention),
+        (OBJECT_LOCK_LEGAL_HOLD, Action::PutObjectLegalHold),
+        (TAGGING, Action::PutObjectTagging),
+    ];
     let asked = asked.map(|(name, action)| (makes_version && headers.contains_key(name)).then_some(action));
     asked.into_iter().flatten()
 }

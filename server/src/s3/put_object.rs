@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::authorize::{Authorized, OnObject};
 
+use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{VERSION_ID, quoted};
 use super::request::{Answer, Request};
@@ -19,13 +20,14 @@ pub(super) async fn put_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    let OfNewObject { owner, acl } = of_new_object(edge, &authorized, &request.headers)?;
     let settings = settings(&request.headers)?;
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
     let put = PutObject {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, ..settings },
-        owner: authorized.account().id,
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
+        owner,
         conditions: conditions::of_write(&request.headers),
         body: body(request)?,
     };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectVersion, StorageClass};
-use cairn_storage::ops::{GetObject, ObjectBody, Permit, Select};
+use cairn_storage::ops::{GetObject, ObjectBody, Select};
 use futures::Stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -35,10 +35,10 @@ pub(super) async fn get_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let get = selection(&request)?;
+    let get = selection(&authorized, &request)?;
     let select = get.select;
     let read = edge.store.get_object(authorized.bucket(), authorized.key(), get).await;
-    let read = read.map_err(|error| failure(error, &request))?;
+    let read = read.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: read.range, parts_count: read.parts_count, part_checksum: read.part_checksum };
     let mut answer = describe(&authorized, &read.object, &selected, &request)?;
@@ -51,10 +51,10 @@ pub(super) async fn head_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let get = selection(&request)?;
+    let get = selection(&authorized, &request)?;
     let select = get.select;
     let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
-    let head = head.map_err(|error| failure(error, &request))?;
+    let head = head.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: head.range, parts_count: head.parts_count, part_checksum: head.part_checksum };
     describe(&authorized, &head.object, &selected, &request)
@@ -68,7 +68,12 @@ struct Selected {
     part_checksum: Option<Checksum>,
 }
 
-fn selection(request: &Request) -> Result<GetObject, Failure> {
+fn selection(authorized: &Authorized<OnObject>, request: &Request) -> Result<GetObject, Failure> {
+    if authorized.account().is_none() && OVERRIDES.iter().any(|(parameter, _)| request.query.has(parameter)) {
+        return Err(Failure::invalid_request(
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ));
+    }
     let range = text(&request.headers, &RANGE);
     let select = match (part_number(&request.query)?, range) {
         (Some(_), Some(_)) => {
@@ -80,7 +85,7 @@ fn selection(request: &Request) -> Result<GetObject, Failure> {
     };
     Ok(GetObject {
         version: request.version()?,
-        permit: Permit::any(),
+        permit: authorized.permit(),
         conditions: conditions::of_read(&request.headers),
         select,
     })
@@ -99,9 +104,9 @@ pub(super) fn part_number(query: &Query) -> Result<Option<u16>, Failure> {
     }
 }
 
-fn failure(error: StorageError, request: &Request) -> Failure {
+fn failure(authorized: &Authorized<OnObject>, error: StorageError, request: &Request) -> Failure {
     let unsatisfiable = matches!(error, StorageError::RangeNotSatisfiable { .. });
-    let failure = Failure::from(error);
+    let failure = authorized.failure(error);
     match text(&request.headers, &RANGE) {
         Some(range) if unsatisfiable => failure.field("RangeRequested", range),
         _ => failure,
@@ -130,7 +135,7 @@ fn describe(
         headers.insert(TAGGING_COUNT, HeaderValue::from(object.settings.tags.len()));
     }
     // S3 shows locks to those who may ask for them by themselves: until there are policies, the bucket's owner.
-    if authorized.account().id == authorized.bucket().owner {
+    if authorized.is_bucket_owner() {
         object_lock::into_headers(&object.settings, headers);
     }
     if let (Select::Part(_), Some(count)) = (selected.select, selected.parts_count) {
@@ -165,16 +170,18 @@ fn checksum_into_headers(object: &ObjectVersion, selected: &Selected, headers: &
     }
 }
 
-/// The `response-*` parameters. Requests without a signature never get here; when they do, they must not use these.
+/// The parameters that replace headers of the answer. Only a signature makes them the requester's own: without one, a link
+/// could make any public object into a page.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-cache-control", CACHE_CONTROL),
+    ("response-content-disposition", CONTENT_DISPOSITION),
+    ("response-content-encoding", CONTENT_ENCODING),
+    ("response-content-language", CONTENT_LANGUAGE),
+    ("response-content-type", CONTENT_TYPE),
+    ("response-expires", EXPIRES),
+];
+
 fn override_headers(query: &Query, headers: &mut HeaderMap) -> Result<(), Failure> {
-    const OVERRIDES: [(&str, HeaderName); 6] = [
-        ("response-cache-control", CACHE_CONTROL),
-        ("response-content-disposition", CONTENT_DISPOSITION),
-        ("response-content-encoding", CONTENT_ENCODING),
-        ("response-content-language", CONTENT_LANGUAGE),
-        ("response-content-type", CONTENT_TYPE),
-        ("response-expires", EXPIRES),
-    ];
     for (parameter, name) in OVERRIDES {
         let Some(text) = query.non_empty(parameter) else { continue };
         let value = HeaderValue::from_bytes(text.as_bytes())

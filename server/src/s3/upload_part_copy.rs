@@ -19,8 +19,8 @@ pub(super) async fn upload_part_copy(
     let number = required_part_number(&request.query)?;
     let range = text(&request.headers, &COPY_SOURCE_RANGE).map(|text| range::parse_copy_source(&text)).transpose()?;
     let source = source(&authorized, &request.headers);
-    let (part, copied) =
-        edge.store.upload_part_copy(source, range, authorized.bucket(), authorized.key(), id, number).await?;
+    let copied = edge.store.upload_part_copy(source, range, authorized.bucket(), authorized.key(), id, number).await;
+    let (part, copied) = copied.map_err(|error| authorized.failure(error))?;
     let mut document = Document::new("CopyPartResult");
     document.text("ETag", &quoted_text(&part.etag));
     document.text("LastModified", &document_time(part.modified));

@@ -75,6 +75,17 @@ impl Document {
         self.close(name);
     }
 
+    /// An element with elements, and a type of the XML Schema's, as grantees have.
+    pub fn typed_element(&mut self, name: &str, type_name: &'static str, content: impl FnOnce(&mut Self)) {
+        self.open(name);
+        self.text.pop();
+        self.text.push_str(" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"");
+        self.text.push_str(type_name);
+        self.text.push_str("\">");
+        content(self);
+        self.close(name);
+    }
+
     /// Text in the root itself.
     pub fn root_text(&mut self, text: &str) {
         escape(text, &mut self.text);
@@ -218,6 +229,16 @@ mod tests {
                 "<Root xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Owner><Age>7</Age></Owner></Root>"
             )
         );
+    }
+
+    #[test]
+    fn a_grantee_has_a_type() {
+        let mut document = Document::without_namespace("Root");
+        document.typed_element("Grantee", "Group", |grantee| grantee.text("URI", "x"));
+        let text = document.finish();
+        let expected = "<Root><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+                        xsi:type=\"Group\"><URI>x</URI></Grantee></Root>";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

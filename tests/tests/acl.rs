@@ -542,3 +542,55 @@ async fn requesters_pay_where_the_bucket_says_so() {
     payment("PUT").body(document("BucketOwner")).send().await.expect(200);
     assert_eq!(scene.object(&scene.other, "GET", "key").send().await.expect(200).header(charged), None);
 }
+
+#[tokio::test]
+async fn write_permission_is_none_to_lock_or_tag() {
+    let scene = Scene::with("lock-or-tag", "ObjectWriter", "public-read-write").await;
+    for (name, value) in [("x-amz-tagging", "a=b"), ("x-amz-object-lock-legal-hold", "ON")] {
+        for (method, query) in [("PUT", None), ("POST", Some("uploads"))] {
+            let call = || {
+                let call = scene.object(&scene.other, method, "key").header(name, value);
+                query.map_or(call.clone(), |query| call.query(query, ""))
+            };
+            call().send().await.expect_error(403, "AccessDenied");
+            call().anonymous().send().await.expect_error(403, "AccessDenied");
+        }
+    }
+    assert!(scene.owner.keys(&scene.bucket).await.is_empty());
+}
+
+#[tokio::test]
+async fn tags_are_not_copied_by_who_may_not_read_them() {
+    let scene = Scene::new("copied-tags").await;
+    let put = scene.object(&scene.owner, "PUT", "key").header("x-amz-acl", "public-read");
+    put.header("x-amz-tagging", "a=b").body("content").send().await.expect(200);
+    scene.object(&scene.other, "GET", "key").query("tagging", "").send().await.expect_error(403, "AccessDenied");
+    let copies = scene.other.fresh_bucket("acl-untagged").await;
+    let copy = || {
+        let source = format!("{}/key", scene.bucket);
+        scene.other.object("PUT", &copies, "copy").header("x-amz-copy-source", &source)
+    };
+    copy().send().await.expect_error(403, "AccessDenied");
+    copy().header("x-amz-tagging-directive", "REPLACE").send().await.expect(200);
+    scene
+        .object(&scene.owner, "PUT", "copy")
+        .header("x-amz-copy-source", &format!("{}/key", scene.bucket))
+        .send()
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn acls_survive_a_restart() {
+    let mut cairn = Cairn::start(Config { object_ownership: Some("ObjectWriter"), ..Config::default() });
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("acl-kept").await;
+    client.bucket("PUT", &bucket).query("acl", "").header("x-amz-acl", "public-read").send().await.expect(200);
+    client.object("PUT", &bucket, "key").header("x-amz-acl", "public-read").body("x").send().await.expect(200);
+    cairn.restart();
+    client.bucket("GET", &bucket).anonymous().send().await.expect(200);
+    client.object("GET", &bucket, "key").anonymous().send().await.expect(200);
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}

@@ -33,6 +33,8 @@ fn run(script: &str, scenario: &str) -> Result<(), String> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("AWS_ACCESS_KEY_ID", &client.credentials.access_key)
         .env("AWS_SECRET_ACCESS_KEY", &client.credentials.secret_key)
+        .env("OTHER_ACCESS_KEY_ID", &cairn.other_client().credentials.access_key)
+        .env("OTHER_SECRET_ACCESS_KEY", &cairn.other_client().credentials.secret_key)
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .output()
@@ -76,6 +78,9 @@ scenarios! {
     boto3_keeps_metadata: "boto3_sweep.py" "metadata";
     boto3_sees_typed_errors: "boto3_sweep.py" "errors";
     boto3_writes_conditionally: "boto3_sweep.py" "conditional_writes";
+    boto3_grants_and_revokes: "boto3_acl.py" "acls";
+    boto3_sets_ownership: "boto3_acl.py" "ownership";
+    boto3_has_requesters_pay: "boto3_acl.py" "payment";
     boto3_configures_object_lock: "boto3_object_lock.py" "configuration";
     boto3_retains_versions: "boto3_object_lock.py" "retention";
     boto3_holds_versions: "boto3_object_lock.py" "legal_hold";

@@ -2,7 +2,8 @@
 
 use cairn_storage::StorageError;
 use cairn_storage::index::Family;
-use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership, Versioning};
+use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::jobs::collect::Collector;
 
 use super::{all, collect, explore, new_rig, racer};
@@ -192,5 +193,33 @@ fn a_deleted_bucket_s_contents_are_freed_whoever_collects_them() {
         // What the collector had in hand may have left tasks in the bucket's partition; a runner knows of them.
         rig.run_partition(&Collector, bucket.id.into()).await.unwrap();
         assert!(rig.files().is_empty());
+    });
+}
+
+#[test]
+fn acls_are_not_switched_off_beside_a_grant_to_others() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        rig.store.set_ownership(&bucket, ObjectOwnership::ObjectWriter, |_| Ok(())).await.unwrap();
+        let switch = racer(&rig, &bucket, |rig, bucket| async move {
+            let allowed = |acl: Option<&[u8]>| match acl {
+                Some(_) => Err(StorageError::AclGrantsOthers),
+                None => Ok(()),
+            };
+            rig.store.set_ownership(&bucket, ObjectOwnership::BucketOwnerEnforced, allowed).await
+        });
+        let grant = racer(&rig, &bucket, |rig, bucket| async move {
+            let allowed = |record: &BucketRecord| match record.ownership {
+                ObjectOwnership::BucketOwnerEnforced => Err(StorageError::AclsDisabled),
+                _ => Ok(()),
+            };
+            let acl = Some(bytes::Bytes::from_static(b"others"));
+            rig.store.set_document(&bucket, DocumentKind::Acl, acl, allowed).await
+        });
+        let results = all(vec![switch, grant]).await;
+        match (&results[0], &results[1]) {
+            (Ok(()), Err(StorageError::AclsDisabled)) | (Err(StorageError::AclGrantsOthers), Ok(())) => {}
+            results => panic!("{results:?}"),
+        }
     });
 }

@@ -87,3 +87,13 @@ async fn a_server_without_object_lock_raises_no_alarm() {
     cairn.restart();
     expect_alarm(&cairn, false).await;
 }
+
+#[tokio::test]
+async fn a_data_directory_with_locked_versions_is_found_whole() {
+    let mut cairn = Cairn::start(Config::default());
+    put_retained(&cairn, 5).await;
+    cairn.client().bucket("DELETE", "locked").send().await.expect_error(409, "BucketNotEmpty");
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}

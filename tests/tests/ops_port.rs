@@ -51,6 +51,7 @@ async fn every_promised_kind_of_metric_is_there() {
         "cairn_jobs_running{",
         "cairn_disk_available_bytes ",
         "cairn_read_only ",
+        "cairn_lock_clock_held ",
     ];
     for beginning in promised {
         assert!(

@@ -298,19 +298,10 @@ impl Edge {
                 let action = of_version(&request, Action::DeleteObject, Action::DeleteObjectVersion);
                 delete_object::delete_object(self, on(action).await?, governance, request).await
             }
-            Operation::GetObjectLegalHold => {
-                legal_hold::get_legal_hold(self, on(Action::GetObjectLegalHold).await?, request).await
-            }
-            Operation::PutObjectLegalHold => {
-                legal_hold::put_legal_hold(self, on(Action::PutObjectLegalHold).await?, request).await
-            }
-            Operation::GetObjectRetention => {
-                retention::get_retention(self, on(Action::GetObjectRetention).await?, request).await
-            }
-            Operation::PutObjectRetention => {
-                let governance = authorizer.governance(&request.headers, bucket).await;
-                retention::put_retention(self, on(Action::PutObjectRetention).await?, governance, request).await
-            }
+            Operation::GetObjectLegalHold
+            | Operation::GetObjectRetention
+            | Operation::PutObjectLegalHold
+            | Operation::PutObjectRetention => self.on_lock(operation, authorizer, (bucket, key), request).await,
             Operation::GetObject => {
                 let action = of_version(&request, Action::GetObject, Action::GetObjectVersion);
                 read_object::get_object(self, on(action).await?, request).await
@@ -373,6 +364,32 @@ impl Edge {
             }
             Operation::UploadPart => {
                 Box::pin(upload_part::upload_part(self, on(Action::PutObject).await?, request)).await
+            }
+            _ => Err(misrouted(operation)),
+        }
+    }
+
+    async fn on_lock(
+        &self,
+        operation: Operation,
+        authorizer: &Authorizer<'_>,
+        (bucket, key): (&str, &cairn_storage::object::ObjectKey),
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let on = |action| authorizer.object(action, bucket, key);
+        match operation {
+            Operation::GetObjectLegalHold => {
+                legal_hold::get_legal_hold(self, on(Action::GetObjectLegalHold).await?, request).await
+            }
+            Operation::PutObjectLegalHold => {
+                legal_hold::put_legal_hold(self, on(Action::PutObjectLegalHold).await?, request).await
+            }
+            Operation::GetObjectRetention => {
+                retention::get_retention(self, on(Action::GetObjectRetention).await?, request).await
+            }
+            Operation::PutObjectRetention => {
+                let governance = authorizer.governance(&request.headers, bucket).await;
+                retention::put_retention(self, on(Action::PutObjectRetention).await?, governance, request).await
             }
             _ => Err(misrouted(operation)),
         }

@@ -21,6 +21,9 @@ const PARTITION_BYTES: usize = 16;
 /// Deleted rows in a family's memtable from which on flushing it is worth a file. Fewer cost a scan a few milliseconds.
 const FLUSHED_TOMBSTONES_MIN: u64 = 2_000;
 
+/// `Engine::strewn` has a bit for each family.
+const _: () = assert!(Family::ALL.len() <= u32::BITS as usize);
+
 /// An open database.
 pub(super) struct Engine {
     db: DB,

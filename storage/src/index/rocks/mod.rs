@@ -128,9 +128,11 @@ impl Index for RocksIndex {
             done => return done,
         }
         let engine = self.engine.clone();
+        // A store that is read-only must not write.
+        let flushes = self.committer.is_some() && self.health.read_only().is_none();
         let on_pool = move || {
             let done = view::run_page(&engine, partition, Tier::Disk, &mut *page);
-            if let Err(error) = engine.flush_tombstones() {
+            if flushes && let Err(error) = engine.flush_tombstones() {
                 tracing::warn!(%error, "deleted rows that slow scans down cannot be flushed");
             }
             done

@@ -263,6 +263,22 @@ async fn few_deleted_rows_are_not_worth_a_flush() {
 }
 
 #[tokio::test]
+async fn a_read_only_store_does_not_flush_deleted_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let health = Health::default();
+    let index = open_with(directory.path(), &health);
+    let mut batch = Batch::new();
+    for number in 0..10_000_u16 {
+        batch.delete(Family::Current, number.to_be_bytes());
+    }
+    committed(&index, batch).await;
+    health.fail("a sync of a blob failed");
+    assert_eq!(rows(&index, Family::Current).await, 0);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(files(directory.path(), "sst"), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn closing_leaves_no_log_to_replay_and_every_row() {
     let directory = tempfile::tempdir().unwrap();
     for round in 0..2_u16 {

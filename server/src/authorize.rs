@@ -5,7 +5,7 @@
 //! that the operation will find: that goes along as a [`Permit`].
 //!
 //! The rule, until policies land: an account's root may create buckets and use its own. What others may do in a bucket, and
-//! what anybody may do with an object, the ACLs say ([`rule`]), unless the bucket's ownership setting switches them off.
+//! what anybody may do with an object, the ACLs say (`authorize/rule.rs`), unless the bucket's ownership setting switches them off.
 
 mod rule;
 

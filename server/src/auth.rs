@@ -2,11 +2,12 @@
 //!
 //! `s3s` verifies signatures of version 4: of headers, of presigned URLs and of each chunk of a chunked body. This module
 //! gives it the secrets, and checks before it what it does not: that a request has one signature and not two, that it is
-//! of this region and of S3, that the host is signed, that a presigned URL lives for at most a week, and that no session
+//! of this region and of the service asked, that the host is signed, that a presigned URL lives for at most a week, and that no session
 //! token comes along, because there are none. Signatures of version 2, where they are accepted, are verified in [`v2`].
 
 pub mod v2;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -68,6 +69,15 @@ impl S3Auth for Secrets {
     }
 }
 
+/// What a signature must be for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'r> {
+    /// The server's region.
+    pub region: &'r str,
+    /// S3, or the admin API's.
+    pub service: &'r str,
+}
+
 /// Checks everything about a request's signature but the signature. The answer is where a signature of version 2 is, which
 /// remains to be verified by [`v2::verify`]; any other is left to `s3s`.
 ///
@@ -76,7 +86,7 @@ impl S3Auth for Secrets {
 pub fn check(
     headers: &HeaderMap,
     query: &Query,
-    region: &str,
+    scope: Scope<'_>,
     accepted: SignatureV2,
 ) -> Result<Option<v2::Form>, Failure> {
     if headers.contains_key(SECURITY_TOKEN) || query.has("X-Amz-Security-Token") {
@@ -96,10 +106,10 @@ pub fn check(
         return accept_version_2(v2::Form::Query, accepted);
     }
     if version_4 {
-        return check_presigned(headers, query, region).map(|()| None);
+        return check_presigned(headers, query, scope).map(|()| None);
     }
     if in_header {
-        return check_header(headers, region, accepted);
+        return check_header(headers, scope, accepted);
     }
     Ok(None)
 }
@@ -113,7 +123,7 @@ fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Option<v2::
     }
 }
 
-fn check_header(headers: &HeaderMap, region: &str, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
+fn check_header(headers: &HeaderMap, scope: Scope<'_>, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let text = values.next().map(headers::text_of).unwrap_or_default();
     if values.next().is_some() {
@@ -139,12 +149,13 @@ fn check_header(headers: &HeaderMap, region: &str, accepted: SignatureV2) -> Res
     };
     check_payload_hash(headers)?;
     request_time(headers)?;
-    match check_scope(credential, region) {
+    let region = scope.region;
+    match check_scope(credential, scope) {
         Ok(()) => check_is_signed(HOST.as_str(), signed_headers).map(|()| None),
         Err(ScopeError::Region) => {
             Err(header_malformed(&format!("the region is wrong; expecting '{region}'")).field("Region", region))
         }
-        Err(ScopeError::Other(fault)) => Err(header_malformed(fault)),
+        Err(ScopeError::Other(fault)) => Err(header_malformed(&fault)),
     }
 }
 
@@ -188,7 +199,7 @@ fn header_malformed(fault: &str) -> Failure {
     )
 }
 
-fn check_presigned(headers: &HeaderMap, query: &Query, region: &str) -> Result<(), Failure> {
+fn check_presigned(headers: &HeaderMap, query: &Query, scope: Scope<'_>) -> Result<(), Failure> {
     let once = |name: &str| query.iter().filter(|(key, _)| *key == name).count() == 1;
     if !PRESIGNED_PARAMETERS.iter().all(|name| once(name)) {
         return Err(query_malformed(
@@ -212,7 +223,8 @@ fn check_presigned(headers: &HeaderMap, query: &Query, region: &str) -> Result<(
     if headers.contains_key(headers::DATE) {
         check_is_signed(headers::DATE.as_str(), parameter("X-Amz-SignedHeaders"))?;
     }
-    match check_scope(parameter("X-Amz-Credential"), region) {
+    let region = scope.region;
+    match check_scope(parameter("X-Amz-Credential"), scope) {
         Ok(()) => check_is_signed(HOST.as_str(), parameter("X-Amz-SignedHeaders")),
         Err(ScopeError::Region) => Err(query_malformed(format!(
             "Error parsing the X-Amz-Credential parameter; the region is wrong; expecting '{region}'"
@@ -224,31 +236,32 @@ fn check_presigned(headers: &HeaderMap, query: &Query, region: &str) -> Result<(
     }
 }
 
-fn query_malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
+fn query_malformed(message: impl Into<Cow<'static, str>>) -> Failure {
     Failure::with_message(S3ErrorCode::AuthorizationQueryParametersError, message)
 }
 
 /// What is wrong with a credential's scope.
 enum ScopeError {
     Region,
-    Other(&'static str),
+    Other(Cow<'static, str>),
 }
 
 /// A credential is `access key/date/region/service/aws4_request`; an access key has no slash.
-fn check_scope(credential: &str, region: &str) -> Result<(), ScopeError> {
+fn check_scope(credential: &str, scope: Scope<'_>) -> Result<(), ScopeError> {
     let parts: Vec<&str> = credential.split('/').collect();
     let [_, _, named_region, service, terminator] = parts[..] else {
         return Err(ScopeError::Other(
-            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"".into(),
         ));
     };
-    if service != "s3" {
-        return Err(ScopeError::Other("incorrect service; this endpoint belongs to \"s3\""));
+    if service != scope.service {
+        let fault = format!("incorrect service; this endpoint belongs to \"{}\"", scope.service);
+        return Err(ScopeError::Other(fault.into()));
     }
     if terminator != "aws4_request" {
-        return Err(ScopeError::Other("incorrect terminal; this endpoint uses \"aws4_request\""));
+        return Err(ScopeError::Other("incorrect terminal; this endpoint uses \"aws4_request\"".into()));
     }
-    if named_region == region { Ok(()) } else { Err(ScopeError::Region) }
+    if named_region == scope.region { Ok(()) } else { Err(ScopeError::Region) }
 }
 
 /// That the signature covers a header. One that leaves the host out is good for another server, or another bucket.
@@ -287,6 +300,7 @@ mod tests {
     use super::*;
 
     const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const SCOPE_OF_S3: Scope<'_> = Scope { region: "us-east-1", service: "s3" };
     const SCOPE: &str = "AK/20260101/us-east-1/s3/aws4_request";
 
     fn checked(authorization: &[&str], query: &str, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
@@ -295,7 +309,7 @@ mod tests {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         headers.insert(DATE, HeaderValue::from_static("Thu, 01 Jan 2026 00:00:00 GMT"));
-        check(&headers, &Query::parse(Some(query)).unwrap(), "us-east-1", accepted)
+        check(&headers, &Query::parse(Some(query)).unwrap(), SCOPE_OF_S3, accepted)
     }
 
     fn code(authorization: &[&str], query: &str) -> String {
@@ -339,7 +353,7 @@ mod tests {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&header(SCOPE, "host")).unwrap());
             headers.insert(headers::DATE, HeaderValue::from_static("20260101T000000Z"));
             headers.insert(name, HeaderValue::from_static(value));
-            let checked = check(&headers, &Query::default(), "us-east-1", SignatureV2::Off);
+            let checked = check(&headers, &Query::default(), SCOPE_OF_S3, SignatureV2::Off);
             checked.err().map(|failure| failure.code().to_owned())
         };
         for date in ["20260101T000000Z", "Thu, 01 Jan 2026 00:00:00 GMT"] {
@@ -392,7 +406,7 @@ mod tests {
         headers.insert(headers::DATE, HeaderValue::from_static("20260101T000000Z"));
         let code = |signed: &str| {
             let query = Query::parse(Some(&presigned("Headers=host", signed))).unwrap();
-            check(&headers, &query, "us-east-1", SignatureV2::Off).map_err(|failure| failure.code().to_owned())
+            check(&headers, &query, SCOPE_OF_S3, SignatureV2::Off).map_err(|failure| failure.code().to_owned())
         };
         assert_eq!(code("Headers=host").unwrap_err(), "AccessDenied");
         assert_eq!(code("Headers=host%3Bx-amz-date").unwrap(), None);
@@ -424,7 +438,7 @@ mod tests {
         assert_eq!(code(&[], "X-Amz-Security-Token=t"), "InvalidToken");
         let mut headers = HeaderMap::new();
         headers.insert(SECURITY_TOKEN, HeaderValue::from_static("t"));
-        let refused = check(&headers, &Query::default(), "us-east-1", SignatureV2::All);
+        let refused = check(&headers, &Query::default(), SCOPE_OF_S3, SignatureV2::All);
         assert_eq!(refused.unwrap_err().code(), "InvalidToken");
     }
 

@@ -4,8 +4,9 @@
 //! to ask does not compile. Everything is decided before a byte of the body is read, except what depends on the version
 //! that the operation will find: that goes along as a [`Permit`].
 //!
-//! The rule, until policies land: an account's root may create buckets and use its own. What others may do in a bucket, and
-//! what anybody may do with an object, the ACLs say (`authorize/rule.rs`), unless the bucket's ownership setting switches them off.
+//! The rule, until policies land: an account's root may create buckets, use its own and make admin calls. What others may do
+//! in a bucket, and what anybody may do with an object, the ACLs say (`authorize/rule.rs`), unless the bucket's ownership setting
+//! switches them off.
 
 mod rule;
 
@@ -65,6 +66,12 @@ impl Principal {
 pub struct Authorized<Resource> {
     principal: Principal,
     resource: Resource,
+}
+
+/// The server itself.
+#[derive(Debug)]
+pub struct OnServer {
+    account: Arc<Account>,
 }
 
 /// The account's list of buckets.
@@ -167,6 +174,13 @@ impl<Resource: InBucket> Authorized<Resource> {
     /// owner, who let them: S3 has an account for strangers, whose objects nobody could ever manage.
     pub fn writer(&self) -> AccountId {
         self.account().map_or(self.bucket().owner, |account| account.id)
+    }
+}
+
+impl Authorized<OnServer> {
+    /// The account whose root acts.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.resource.account
     }
 }
 
@@ -301,6 +315,12 @@ impl<'r> Authorizer<'r> {
     /// `AccessDenied`, with `message`.
     pub fn refuse_anonymous(&self, message: &'static str) -> Result<(), Failure> {
         self.signer(message).map(|_| ())
+    }
+
+    /// On the server itself.
+    pub fn server(&self) -> Result<Authorized<OnServer>, Failure> {
+        let account = self.signer(ACCESS_DENIED)?;
+        Ok(Authorized { principal: self.principal.clone(), resource: OnServer { account } })
     }
 
     /// On the account's buckets as a whole.

@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admin;
 use crate::log::{self, RequestSummary};
 use crate::metrics::{InFlight, Metrics};
 use crate::s3::error::Failure;
@@ -116,6 +117,15 @@ impl Body for AnswerBody {
     }
 }
 
+/// How a failure is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorFormat {
+    /// As S3 does it.
+    Xml,
+    /// As the admin API does it.
+    Json,
+}
+
 /// What a failure's document says of the request.
 #[derive(Debug)]
 pub struct About<'r> {
@@ -127,6 +137,8 @@ pub struct About<'r> {
     pub target: Option<&'r Target>,
     /// Its query, if that could be read.
     pub query: Option<&'r Query>,
+    /// The form that its client expects.
+    pub format: ErrorFormat,
 }
 
 /// The answer for a failure.
@@ -141,9 +153,13 @@ pub fn failed(failure: &Failure, about: &About<'_>, record: &mut Record) -> Resp
     if failure.status_code() == StatusCode::NOT_MODIFIED {
         return response;
     }
-    response.headers_mut().insert(CONTENT_TYPE, xml::CONTENT_TYPE);
+    let (content_type, document) = match about.format {
+        ErrorFormat::Xml => (xml::CONTENT_TYPE, document(failure, about, record.id)),
+        ErrorFormat::Json => (admin::JSON, admin::error_document(failure)),
+    };
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     if *about.method != Method::HEAD {
-        *response.body_mut() = s3s::Body::from(document(failure, about, record.id));
+        *response.body_mut() = s3s::Body::from(document);
     }
     response
 }

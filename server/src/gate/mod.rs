@@ -2,8 +2,11 @@
 //!
 //! In order: an id, a place among the requests in flight (or 503 at once: nothing waits), the bucket and key that path and
 //! host name, the operation on the allow-list, the headers that cannot be honoured, what of the signature `s3s` does not
-//! check, and a signature of version 2. Then `s3s` verifies one of version 4 and calls the operation. On the way out: errors become documents, an unread
-//! body is dealt with, and the answer gets its ids and, when it has been sent, its line in the log.
+//! check, and a signature of version 2. Then `s3s` verifies one of version 4 and calls the operation. On the way out: errors
+//! become documents, an unread body is dealt with, and the answer gets its ids and, when it has been sent, its line in the
+//! log.
+//!
+//! The calls of the [`admin`] API leave this way early, for an `s3s` of their own that knows their service and no other.
 
 pub mod answer;
 pub mod body;
@@ -24,11 +27,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use s3s::S3ErrorCode;
 use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::route::S3Route;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
-use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Secrets, v2};
+use crate::admin::{self, Admin};
+use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Scope, Secrets, v2};
 use crate::config::SignatureV2;
 use crate::metrics::Metrics;
 use crate::s3::error::{Failure, slow_down};
@@ -36,10 +41,13 @@ use crate::s3::headers::{self, COPY_SOURCE};
 use crate::s3::request::{Query, Target};
 use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
 
-use answer::{About, AnswerBody, Record};
+use answer::{About, AnswerBody, ErrorFormat, Record};
 use body::Unmeasured;
 use ids::RequestIds;
 use routes::Operation;
+
+/// The service of S3 in the scope of a signature.
+const S3_SERVICE: &str = "s3";
 
 /// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
 const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -55,6 +63,12 @@ pub struct Routed {
     pub query: Query,
     /// The access key of a signature that the gate has verified; None leaves the signature to `s3s`.
     pub signer: Option<String>,
+}
+
+/// A request that may go on.
+enum Admitted {
+    S3(Routed),
+    Admin(admin::Call),
 }
 
 /// What the gate is told.
@@ -73,7 +87,8 @@ pub struct GateSettings {
 pub struct Gate(Arc<Inner>);
 
 struct Inner {
-    service: S3Service,
+    s3: S3Service,
+    admin: S3Service,
     region: String,
     domains: Vec<String>,
     signature_v2: SignatureV2,
@@ -101,25 +116,15 @@ impl Gate {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, InvalidRegion> {
         let region = edge.region.clone();
-        let mut config = S3Config::default();
-        config.expected_region = Some(region.parse().map_err(|_| InvalidRegion(region.clone()))?);
-        config.sig_v4_allowed_services = vec!["s3".to_owned()];
-        config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS_MAX;
-        config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
-        // Bodies are bounded where their length is known to the operation.
-        config.custom_route_max_body_size = None;
-        // Otherwise a parameter could turn a signed request into another operation.
-        config.operation_id_routing = false;
-        // The date is part of what is signed, whether its header is or not.
-        config.unsigned_amz_header_allowlist = vec![headers::DATE.as_str().to_owned()];
-        let mut builder = S3ServiceBuilder::new(NoTypedOperations);
-        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let accounts = Arc::clone(&edge.accounts);
         let clock = Arc::clone(edge.store.clock());
-        builder.set_auth(Secrets(Arc::clone(&accounts)));
-        builder.set_route(edge);
+        let admin = Admin { store: edge.store.clone(), accounts: Arc::clone(&accounts) };
+        let mut admin_config = verifier_config(&region, admin::SERVICE)?;
+        // Whoever may make a call can sign it; a URL that makes one could be slipped to somebody.
+        admin_config.allow_presigned_url = false;
         Ok(Self(Arc::new(Inner {
-            service: builder.build(),
+            s3: verifier(verifier_config(&region, S3_SERVICE)?, &accounts, edge),
+            admin: verifier(admin_config, &accounts, admin),
             region,
             domains: settings.domains,
             signature_v2: settings.signature_v2,
@@ -144,17 +149,27 @@ impl Gate {
         let (shared, handle) = body::share(body, &parts.headers);
         let method = parts.method.clone();
         let path = parts.uri.path().to_owned();
-        let admitted = gate.admit(&mut parts, &mut record);
-        let routed = admitted.as_ref().ok().cloned();
+        let host_bucket = gate.bucket_of_host(&parts.headers);
+        let is_admin = host_bucket.is_none() && admin::is_path(&path);
+        let admitted = gate.admit(&mut parts, host_bucket, is_admin, &mut record);
+        let routed = match &admitted {
+            Ok(Admitted::S3(routed)) => Some(routed.clone()),
+            _ => None,
+        };
+        let mut body = s3s::Body::http_body(shared);
         let outcome = match admitted {
-            Ok(routed) => {
+            Ok(Admitted::S3(routed)) => {
                 record.operation = routed.operation.name();
-                let mut body = s3s::Body::http_body(shared);
                 if is_unmeasured && !routed.operation.takes_object() {
                     parts.extensions.insert(Unmeasured::new(std::mem::replace(&mut body, s3s::Body::empty())));
                 }
                 parts.extensions.insert(routed);
-                gate.call(Request::from_parts(parts, body)).await
+                call(&gate.s3, Request::from_parts(parts, body)).await
+            }
+            Ok(Admitted::Admin(admin_call)) => {
+                record.operation = admin_call.name();
+                parts.extensions.insert(admin_call);
+                call(&gate.admin, Request::from_parts(parts, body)).await
             }
             Err(failure) => Err(Arc::new(failure)),
         };
@@ -165,6 +180,7 @@ impl Gate {
             path: &path,
             target: routed.as_ref().map(|routed| &routed.target),
             query: routed.as_ref().map(|routed| &routed.query),
+            format: if is_admin { ErrorFormat::Json } else { ErrorFormat::Xml },
         };
         let response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
         answer::finish(response, record, reusable)
@@ -172,28 +188,51 @@ impl Gate {
 }
 
 impl Inner {
+    fn bucket_of_host(&self, headers: &HeaderMap) -> Option<String> {
+        target::bucket_of_host(&headers::text(headers, &HOST).unwrap_or_default(), &self.domains)
+    }
+
     /// Everything that is checked before `s3s` is asked.
-    fn admit(&self, parts: &mut Parts, record: &mut Record) -> Result<Routed, Failure> {
+    fn admit(
+        &self,
+        parts: &mut Parts,
+        host_bucket: Option<String>,
+        is_admin: bool,
+        record: &mut Record,
+    ) -> Result<Admitted, Failure> {
         let permit = Arc::clone(&self.in_flight).try_acquire_owned();
         record.permit = Some(permit.map_err(|_| {
             self.metrics.request_refused();
             slow_down("Please reduce your request rate.")
         })?);
         let query = Query::parse(parts.uri.query())?;
-        let host = headers::text(&parts.headers, &HOST).unwrap_or_default();
-        let host_bucket = target::bucket_of_host(&host, &self.domains);
+        if is_admin {
+            return self.admit_admin(parts, &query).map(Admitted::Admin);
+        }
         let target = target::of_path(parts.uri.path(), host_bucket.clone())?;
         refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
         refused_headers::check(operation, &parts.headers)?;
-        let version_2 = auth::check(&parts.headers, &query, &self.region, self.signature_v2)?;
+        let version_2 = auth::check(&parts.headers, &query, self.scope(S3_SERVICE), self.signature_v2)?;
         let signer = match version_2 {
             Some(form) => Some(self.verify_v2(form, parts, &query, host_bucket.as_deref())?),
             None => None,
         };
         auth::complete_date(&mut parts.headers);
-        Ok(Routed { operation, target, query, signer })
+        Ok(Admitted::S3(Routed { operation, target, query, signer }))
+    }
+
+    fn admit_admin(&self, parts: &mut Parts, query: &Query) -> Result<admin::Call, Failure> {
+        refuse_form(&parts.method, &parts.headers)?;
+        let call = admin::route(&parts.method, parts.uri.path())?;
+        auth::check(&parts.headers, query, self.scope(admin::SERVICE), SignatureV2::Off)?;
+        auth::complete_date(&mut parts.headers);
+        Ok(call)
+    }
+
+    fn scope<'r>(&'r self, service: &'r str) -> Scope<'r> {
+        Scope { region: &self.region, service }
     }
 
     /// Verifies a signature of version 2 and takes it out of the request. The answer is its access key.
@@ -210,22 +249,47 @@ impl Inner {
         v2::remove(parts)?;
         Ok(signer)
     }
+}
 
-    /// Has the signature verified and the operation done.
-    async fn call(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, Arc<Failure>> {
-        let is_head = request.method() == Method::HEAD;
-        let mut response = match self.service.call(request).await {
-            Ok(response) => response,
-            Err(error) => return Err(Arc::new(Failure::internal(error))),
-        };
-        if let Some(Failed(failure)) = response.extensions_mut().remove() {
-            return Err(failure);
-        }
-        if response.extensions().get::<Answered>().is_some() {
-            return Ok(response);
-        }
-        Err(Arc::new(refused_by_s3s(response, is_head).await))
+/// How `s3s` verifies the signatures of one service.
+fn verifier_config(region: &str, service: &str) -> Result<S3Config, InvalidRegion> {
+    let mut config = S3Config::default();
+    config.expected_region = Some(region.parse().map_err(|_| InvalidRegion(region.to_owned()))?);
+    config.sig_v4_allowed_services = vec![service.to_owned()];
+    config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS_MAX;
+    config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
+    // Bodies are bounded where their length is known to the operation.
+    config.custom_route_max_body_size = None;
+    // Otherwise a parameter could turn a signed request into another operation.
+    config.operation_id_routing = false;
+    // The date is part of what is signed, whether its header is or not.
+    config.unsigned_amz_header_allowlist = vec![headers::DATE.as_str().to_owned()];
+    Ok(config)
+}
+
+/// An `s3s` that verifies signatures and sends every request on.
+fn verifier(config: S3Config, accounts: &Arc<Accounts>, route: impl S3Route) -> S3Service {
+    let mut builder = S3ServiceBuilder::new(NoTypedOperations);
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.set_auth(Secrets(Arc::clone(accounts)));
+    builder.set_route(route);
+    builder.build()
+}
+
+/// Has the signature verified and the operation done.
+async fn call(service: &S3Service, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, Arc<Failure>> {
+    let is_head = request.method() == Method::HEAD;
+    let mut response = match service.call(request).await {
+        Ok(response) => response,
+        Err(error) => return Err(Arc::new(Failure::internal(error))),
+    };
+    if let Some(Failed(failure)) = response.extensions_mut().remove() {
+        return Err(failure);
     }
+    if response.extensions().get::<Answered>().is_some() {
+        return Ok(response);
+    }
+    Err(Arc::new(refused_by_s3s(response, is_head).await))
 }
 
 /// A form has its signature in its body, where `s3s` would look for it before anything else is known of the request.

@@ -113,18 +113,24 @@ impl S3Route for Edge {
     }
 
     async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
-        let answer = match self.dispatch(request).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                let mut response = S3Response::with_status(s3s::Body::empty(), failure.status_code());
-                response.extensions.insert(Failed(Arc::new(failure)));
-                return Ok(response);
-            }
-        };
-        let mut response = S3Response::with_headers(answer.body, answer.headers);
-        response.status = Some(answer.status);
-        response.extensions.insert(Answered);
-        Ok(response)
+        Ok(respond(self.dispatch(request).await))
+    }
+}
+
+/// An operation's answer or failure on its way through `s3s` to the gate.
+pub fn respond(outcome: Result<Answer, Failure>) -> S3Response<s3s::Body> {
+    match outcome {
+        Ok(answer) => {
+            let mut response = S3Response::with_headers(answer.body, answer.headers);
+            response.status = Some(answer.status);
+            response.extensions.insert(Answered);
+            response
+        }
+        Err(failure) => {
+            let mut response = S3Response::with_status(s3s::Body::empty(), failure.status_code());
+            response.extensions.insert(Failed(Arc::new(failure)));
+            response
+        }
     }
 }
 

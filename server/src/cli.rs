@@ -3,7 +3,10 @@
 //! Exit status: 0 for success, 2 for a command line or settings that cannot be used, and otherwise what the command's own
 //! documentation says.
 
+mod admin_client;
 mod check;
+mod credentials;
+mod lock_clock;
 mod serve;
 
 use std::process::ExitCode;
@@ -11,6 +14,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flags, Loaded, Sources};
+
+use lock_clock::LockClockCommand;
 
 /// The command line or the settings cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -30,6 +35,9 @@ enum Command {
     /// Verify a data directory that no server is using: exit status 0 when all is well, 1 with findings, 2 when it cannot be
     /// verified
     Check(CheckArgs),
+    /// Ask a running server about the time by which it judges locks
+    #[command(subcommand)]
+    LockClock(LockClockCommand),
     /// Print the version
     Version,
 }
@@ -60,6 +68,7 @@ pub fn main() -> ExitCode {
             serve::run_serve(loaded)
         }),
         Command::Check(args) => with_settings(&args.flags, |loaded| check::run_check(&loaded.config)),
+        Command::LockClock(command) => lock_clock::run_lock_clock(command, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -186,6 +186,23 @@ impl Cairn {
         command
     }
 
+    /// A command that calls the server, by the server's wall clock and with the first account's root credentials in its
+    /// environment. No other credentials can be found.
+    pub fn calling_command(&self, arguments: &[&str]) -> Command {
+        let Credentials { access_key, secret_key } = self.client().credentials;
+        let mut command = self.command(arguments);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["--endpoint-url", &format!("http://{}", self.s3)]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("HOME", self.directory.path());
+        command.env("AWS_ACCESS_KEY_ID", access_key).env("AWS_SECRET_ACCESS_KEY", secret_key);
+        command
+    }
+
     /// Ends the process as a crash would.
     pub fn kill9(&mut self) {
         if let Some(mut child) = self.process.take() {

@@ -1,0 +1,188 @@
+//! The admin API: who may call it, what it answers, and the sub-commands that call it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Output;
+
+use cairn_tests::client::REGION;
+use cairn_tests::{Cairn, Call, Config, Reply, digest, skip};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+const STATUS: &str = "/-/admin/v1/lock-clock";
+const ACCEPT: &str = "/-/admin/v1/lock-clock/accept";
+const YEARS_DAYS: i64 = 10 * 365;
+
+fn signed(cairn: &Cairn, method: &str, path: &str) -> Call {
+    cairn.client().call(method, path).scope(REGION, "cairn")
+}
+
+/// Status and code of a refusal, which must be a JSON document.
+fn refusal(reply: &Reply) -> (u16, String) {
+    assert_eq!(reply.header("content-type"), Some("application/json"), "{}", reply.text());
+    let text = reply.text();
+    let (_, rest) = text.split_once(r#""code":""#).unwrap_or_else(|| panic!("no code: {text}"));
+    assert!(text.contains(r#""message":""#), "{text}");
+    (reply.status, rest.split('"').next().unwrap().to_owned())
+}
+
+async fn expect_refusal(call: Call, status: u16, code: &str) {
+    assert_eq!(refusal(&call.send().await), (status, code.to_owned()));
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs `cairn lock-clock`: its exit status and what it printed.
+fn lock_clock(cairn: &Cairn, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = cairn.calling_command(&[&["lock-clock"], arguments].concat()).output().unwrap();
+    (output.status.code(), text(&output))
+}
+
+#[tokio::test]
+async fn a_root_is_told_the_lock_clock() {
+    let cairn = Cairn::shared();
+    let reply = signed(&cairn, "GET", STATUS).send().await.expect(200);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert!(reply.header("x-amz-request-id").is_some());
+    let text = reply.text();
+    assert!(text.contains(r#""lock_time":"2"#) && text.contains(r#""wall_time":"2"#), "{text}");
+    assert!(text.contains(r#""held":false"#), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_signed_for_s3_is_no_admin_call() {
+    let cairn = Cairn::shared();
+    for (method, path) in [("GET", STATUS), ("POST", ACCEPT)] {
+        let call = cairn.client().call(method, path);
+        expect_refusal(call, 400, "AuthorizationHeaderMalformed").await;
+        let call = cairn.client().call(method, path).presigned(60);
+        expect_refusal(call, 400, "AuthorizationQueryParametersError").await;
+        let call = signed(&cairn, method, path).scope(REGION, "iam");
+        expect_refusal(call, 400, "AuthorizationHeaderMalformed").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_signed_for_the_admin_api_is_no_request_of_s3() {
+    let cairn = Cairn::shared();
+    for path in ["/", "/some-bucket", "/some-bucket/-/admin/v1/lock-clock", "/-/other"] {
+        let call = signed(&cairn, "GET", path);
+        call.send().await.expect_error(400, "AuthorizationHeaderMalformed");
+    }
+}
+
+#[tokio::test]
+async fn only_a_root_signing_in_the_header_may_call() {
+    let cairn = Cairn::shared();
+    for (method, path) in [("GET", STATUS), ("POST", ACCEPT)] {
+        expect_refusal(cairn.client().call(method, path).anonymous(), 403, "AccessDenied").await;
+        expect_refusal(signed(&cairn, method, path).presigned(60), 403, "AccessDenied").await;
+        let expires = OffsetDateTime::now_utc().unix_timestamp() + 60;
+        expect_refusal(cairn.client().call(method, path).presigned_v2(expires), 400, "InvalidRequest").await;
+        let unknown = cairn.client_with("nobody", "a-secret-that-is-long").call(method, path).scope(REGION, "cairn");
+        expect_refusal(unknown, 403, "InvalidAccessKeyId").await;
+        let access_key = cairn.client().credentials.access_key;
+        let wrong = cairn.client_with(&access_key, "a-secret-that-is-long").call(method, path).scope(REGION, "cairn");
+        expect_refusal(wrong, 403, "SignatureDoesNotMatch").await;
+        let elsewhere = cairn.client().call(method, path).scope("eu-west-1", "cairn");
+        expect_refusal(elsewhere, 400, "AuthorizationHeaderMalformed").await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_call_and_a_wrong_method_are_told_in_json() {
+    let cairn = Cairn::shared();
+    for path in ["/-/admin/v1/nothing", "/-/admin/v1/", "/-/admin/v2/lock-clock", "/-/admin/v1/lock-clock/"] {
+        expect_refusal(signed(&cairn, "GET", path), 404, "NoSuchCall").await;
+    }
+    for (method, path, allowed) in [("PUT", STATUS, "GET"), ("DELETE", STATUS, "GET"), ("GET", ACCEPT, "POST")] {
+        let reply = signed(&cairn, method, path).send().await;
+        assert_eq!(refusal(&reply), (405, "MethodNotAllowed".to_owned()));
+        assert_eq!(reply.header("allow"), Some(allowed));
+    }
+}
+
+#[tokio::test]
+async fn in_a_buckets_host_the_path_is_a_key() {
+    let cairn = Cairn::shared();
+    let bucket = cairn.client().fresh_bucket("admin-host").await;
+    let key = cairn.client().call("PUT", STATUS).host_bucket(&bucket).body("an object");
+    key.send().await.expect(200);
+    let got = cairn.client().call("GET", STATUS).host_bucket(&bucket).send().await.expect(200);
+    assert_eq!(got.text(), "an object");
+}
+
+#[tokio::test]
+async fn the_command_says_whether_the_wall_clock_is_believed() {
+    let cairn = Cairn::shared();
+    let (status, printed) = lock_clock(&cairn, &["status"]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("lock time   2") && printed.contains("wall clock  2"), "{printed}");
+}
+
+#[tokio::test]
+async fn the_command_needs_no_certificates_for_an_endpoint_without_tls() {
+    let cairn = Cairn::shared();
+    let mut command = cairn.calling_command(&["lock-clock", "status"]);
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn the_command_tells_a_refusal_and_prints_no_secret() {
+    let cairn = Cairn::shared();
+    let secret = "not-the-secret-of-this-key";
+    for (arguments, told) in [
+        (&["status", "--access-key", "nobody", "--secret-key", secret][..], "InvalidAccessKeyId"),
+        (&["accept", "--access-key", "cairn-test-access", "--secret-key", secret], "SignatureDoesNotMatch"),
+        (&["status", "--region", "eu-west-1"], "AuthorizationHeaderMalformed"),
+    ] {
+        let (status, printed) = lock_clock(&cairn, arguments);
+        assert_eq!(status, Some(2), "{printed}");
+        assert!(printed.contains(told) && !printed.contains(secret), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_tells_that_no_server_answers() {
+    let cairn = Cairn::prepare(Config::default());
+    let (status, printed) = lock_clock(&cairn, &["status"]);
+    assert_eq!(status, Some(2), "{printed}");
+    assert!(printed.contains("does not answer"), "{printed}");
+}
+
+#[tokio::test]
+async fn an_accepted_wall_clock_ends_the_alarm_and_the_retentions_that_it_has_passed() {
+    let mut cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let create = client.bucket("PUT", "locked").header("x-amz-bucket-object-lock-enabled", "true");
+    create.send().await.expect(200);
+    let until = (OffsetDateTime::now_utc() + Duration::days(5)).format(&Rfc3339).unwrap();
+    let put = client.object("PUT", "locked", "key").header("x-amz-object-lock-mode", "COMPLIANCE");
+    let put = put.header("x-amz-object-lock-retain-until-date", &until);
+    let put = put.header("x-amz-checksum-crc32", &digest::checksum("CRC32", b"kept")).body("kept");
+    let version = put.send().await.expect(200).header("x-amz-version-id").unwrap().to_owned();
+    if let Err(reason) = cairn.set_wall_clock(YEARS_DAYS) {
+        skip!("{reason}");
+    }
+    cairn.restart();
+    let now = OffsetDateTime::now_utc() + Duration::days(YEARS_DAYS);
+    let remove = client.object("DELETE", "locked", "key").query("versionId", &version).at(now);
+
+    let (status, printed) = lock_clock(&cairn, &["status"]);
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("cairn lock-clock accept"), "{printed}");
+    remove.clone().send().await.expect_error(403, "AccessDenied");
+
+    let (status, printed) = lock_clock(&cairn, &["accept"]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert_eq!(lock_clock(&cairn, &["status"]).0, Some(0));
+    // It stays accepted.
+    cairn.kill9();
+    cairn.start_again();
+    assert_eq!(lock_clock(&cairn, &["status"]).0, Some(0));
+    remove.send().await.expect(204);
+}

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cairn_tests::client::REGION;
 use cairn_tests::{Cairn, Call, Config, Reply, digest, skip};
@@ -152,6 +156,46 @@ async fn the_command_tells_that_no_server_answers() {
     let (status, printed) = lock_clock(&cairn, &["status"]);
     assert_eq!(status, Some(2), "{printed}");
     assert!(printed.contains("does not answer"), "{printed}");
+}
+
+/// Answers one call after another: 503 SlowDown so many times, and then a status. The answer is where, and how many calls
+/// have come.
+fn busy_server(refusals: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while reader.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            let (status, body) = if counted.fetch_add(1, Ordering::Relaxed) < refusals {
+                ("503 Slow Down", r#"{"code":"SlowDown","message":"Later."}"#)
+            } else {
+                ("200 OK", r#"{"lock_time":"now","wall_time":"now","held":false}"#)
+            };
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
+        }
+    });
+    (address, calls)
+}
+
+#[tokio::test]
+async fn the_command_comes_back_to_a_busy_server_but_not_for_ever() {
+    let cairn = Cairn::prepare(Config::default());
+    for (refusals, exit_status, calls_expected) in [(2, 0, 3), (usize::MAX, 2, 5)] {
+        let (address, calls) = busy_server(refusals);
+        let mut command = cairn.command(&["lock-clock", "status", "--endpoint-url", &format!("http://{address}")]);
+        command.args(["--access-key", "access-key", "--secret-key", "secret-key"]);
+        let output = command.env("HOME", cairn.scratch_dir()).output().unwrap();
+        assert_eq!(output.status.code(), Some(exit_status), "{}", text(&output));
+        assert_eq!(calls.load(Ordering::Relaxed), calls_expected);
+    }
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn an_objects_tags_are_set_with_it_replaced_and_removed() {
     let bucket = client.fresh_bucket("object-tags").await;
     let put = client.object("PUT", &bucket, "key").header("x-amz-tagging", "team=storage&empty=").body("x");
     put.send().await.expect(200);
-    assert_eq!(object_tags(&client, &bucket, "key").await, pairs(&[("team", "storage"), ("empty", "")]));
+    assert_eq!(object_tags(&client, &bucket, "key").await, pairs(&[("empty", ""), ("team", "storage")]));
     assert_eq!(client.head(&bucket, "key").await.header("x-amz-tagging-count"), Some("2"));
     let replace = client.object("PUT", &bucket, "key").query("tagging", "").body(document(&[("k", "v")]));
     replace.send().await.expect(200);

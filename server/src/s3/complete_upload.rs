@@ -11,7 +11,7 @@ use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
 use super::headers::{MP_OBJECT_SIZE, quoted_text, text};
-use super::put_object::version_into_headers;
+use super::put_object::new_version_into_headers;
 use super::request::{Answer, Request};
 use super::upload_part::upload_id;
 use super::xml::Document;
@@ -46,7 +46,7 @@ pub(super) async fn complete_upload(
         checksum::into_document(checksum, object.etag.parts_count, &mut document);
     }
     let mut answer = Answer::document(document);
-    version_into_headers(authorized.bucket(), &object, &mut answer.headers);
+    new_version_into_headers(&object, &mut answer.headers);
     Ok(answer)
 }
 

@@ -12,7 +12,7 @@ use crate::authorize::{Authorized, OnCopy};
 use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
-use super::put_object::{settings, version_into_headers};
+use super::put_object::{new_version_into_headers, settings};
 use super::request::{Answer, Request};
 use super::xml::Document;
 use super::{Edge, attributes, checksum, conditions, tags, version_header};
@@ -48,7 +48,7 @@ pub(super) async fn copy_object(
         checksum::into_document(checksum, copied.object.etag.parts_count, &mut document);
     }
     let mut answer = Answer::document(document);
-    version_into_headers(authorized.bucket(), &copied.object, &mut answer.headers);
+    new_version_into_headers(&copied.object, &mut answer.headers);
     source_version_into_headers(authorized.source_bucket(), &copied.source, &mut answer.headers);
     Ok(answer)
 }

@@ -81,7 +81,8 @@ pub fn into_document(tags: &[Tag]) -> Document {
     document
 }
 
-fn checked(tags: Vec<Tag>, count_max: usize) -> Result<Vec<Tag>, Failure> {
+/// The tags in the order of their keys, as answers show them.
+fn checked(mut tags: Vec<Tag>, count_max: usize) -> Result<Vec<Tag>, Failure> {
     if tags.len() > count_max {
         return Err(invalid(format!("There can be no more than {count_max} tags."), None));
     }
@@ -101,6 +102,7 @@ fn checked(tags: Vec<Tag>, count_max: usize) -> Result<Vec<Tag>, Failure> {
             return Err(invalid("Cannot provide multiple Tags with the same key".to_owned(), Some(key)));
         }
     }
+    tags.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(tags)
 }
 
@@ -146,7 +148,7 @@ mod tests {
     #[test]
     fn a_header_is_a_query() {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(header("a=1&b=&c").unwrap(), [pair("a", "1"), pair("b", ""), pair("c", "")]);
+        assert_eq!(header("b=&a=1&c").unwrap(), [pair("a", "1"), pair("b", ""), pair("c", "")]);
         assert_eq!(header("k%C3%A4se=a%20b").unwrap(), [pair("käse", "a b")]);
         assert_eq!(header("a=1&a=2"), Err("InvalidTag".to_owned()));
         assert_eq!(header("a=%FF"), Err("InvalidArgument".to_owned()));
@@ -158,7 +160,7 @@ mod tests {
         let long = "x".repeat(129);
         let value = "y".repeat(257);
         assert_eq!(document(&[(&long[..128], &value[..256])], 10), Ok(1));
-        let eleven: Vec<String> = (0..11).map(|n| n.to_string()).collect();
+        let eleven: Vec<String> = (0..11).map(|n| format!("{n:02}")).collect();
         let eleven: Vec<(&str, &str)> = eleven.iter().map(|key| (key.as_str(), "")).collect();
         for tags in [&[(long.as_str(), "")][..], &[("k", value.as_str())], &[("", "v")], &[("a!", "v")], &eleven] {
             assert_eq!(document(tags, 10), Err("InvalidTag".to_owned()), "{tags:?}");

@@ -120,7 +120,13 @@ pub(super) fn of_new_object<Resource: InBucket>(
     let bucket = authorized.bucket();
     let asked = from_headers(headers, &edge.accounts)?;
     if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
-        if asked.is_some_and(|asked| !asked.is_as_enforced(bucket.owner)) {
+        // S3 refuses `private` from everybody. From the bucket's owner it is as good as nothing here: it asks for what is so,
+        // and clients send it unasked (rclone 1.60).
+        let is_own = authorized.account().is_some_and(|account| account.id == bucket.owner);
+        let asks_for_what_is_so = |asked: &Asked| {
+            asked.is_as_enforced(bucket.owner) || (is_own && *asked == Asked::Canned(CannedAcl::Private))
+        };
+        if asked.is_some_and(|asked| !asks_for_what_is_so(&asked)) {
             return Err(S3ErrorCode::AccessControlListNotSupported.into());
         }
         return Ok(OfNewObject { owner: bucket.owner, acl: None });

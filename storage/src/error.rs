@@ -21,7 +21,7 @@ pub enum StorageError {
         /// The account that owns the existing bucket.
         owner: AccountId,
     },
-    /// DeleteBucket found versions or open multipart uploads.
+    /// DeleteBucket found versions.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
     /// The bucket is being created or deleted at this moment.

@@ -321,6 +321,12 @@ pub struct DeleteMarker {
 #[derive(Clone, Debug, PartialEq, Eq, Decode)]
 #[cbor(map)]
 pub struct ObjectSummary {
+    /// Its id, also when it is the `null` version.
+    #[n(0)]
+    pub version_id: VersionId,
+    /// It is the key's `null` version.
+    #[n(1)]
+    pub is_null: bool,
     /// When it was created.
     #[n(2)]
     pub created: Timestamp,

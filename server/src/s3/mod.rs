@@ -379,7 +379,7 @@ impl Edge {
         &self,
         operation: Operation,
         authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &cairn_storage::object::ObjectKey),
+        (bucket, key): (&str, &ObjectKey),
         request: Request,
     ) -> Result<Answer, Failure> {
         let on = |action| authorizer.object(action, bucket, key);

@@ -71,33 +71,10 @@ impl SeenHead {
     }
 }
 
-/// The part of a `current` row that a listing needs.
+/// A head as listings need it.
 #[derive(Decode)]
 #[cbor(map)]
 struct ListedHead {
-    #[n(0)]
-    version: ListedVersion,
-}
-
-#[derive(Decode)]
-enum ListedVersion {
-    #[n(0)]
-    Object(#[n(0)] ObjectSummary),
-}
-
-/// What a listing returns of a `current` row.
-///
-/// # Errors
-/// `Corrupt` if it does not decode.
-pub fn summary(value: &[u8]) -> Result<ObjectSummary, IndexError> {
-    let ListedHead { version: ListedVersion::Object(summary) } = decode_as(Head::NAME, Head::FORMAT, value)?;
-    Ok(summary)
-}
-
-/// A head as a listing of versions needs it.
-#[derive(Decode)]
-#[cbor(map)]
-struct ListedVersions {
     #[n(0)]
     version: VersionSummary,
     #[n(1)]
@@ -109,8 +86,19 @@ struct ListedVersions {
 /// # Errors
 /// `Corrupt` if it does not decode.
 pub fn version_summary(value: &[u8]) -> Result<(VersionSummary, Option<VersionId>), IndexError> {
-    let ListedVersions { version, older_null } = decode_as(Head::NAME, Head::FORMAT, value)?;
+    let ListedHead { version, older_null } = decode_as(Head::NAME, Head::FORMAT, value)?;
     Ok((version, older_null))
+}
+
+/// What a listing returns of a `current` row.
+///
+/// # Errors
+/// `Corrupt` if it does not decode, or is a delete marker.
+pub fn summary(value: &[u8]) -> Result<ObjectSummary, IndexError> {
+    match version_summary(value)?.0 {
+        VersionSummary::Object(object) => Ok(object),
+        VersionSummary::Marker(_) => Err(IndexError::Corrupt("a delete marker is where objects are".to_owned())),
+    }
 }
 
 #[cfg(test)]

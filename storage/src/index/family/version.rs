@@ -7,11 +7,10 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::clock::Timestamp;
-use crate::id::{AccountId, VersionId};
+use crate::id::VersionId;
 use crate::index::IndexError;
 use crate::index::key::push_escaped;
-use crate::object::{DeleteMarker, Etag, ObjectChecksum, ObjectKey, ObjectVersion, ReturnedVersion, StorageClass};
+use crate::object::{DeleteMarker, ObjectKey, ObjectSummary, ObjectVersion, ReturnedVersion};
 use crate::record::{Record, decode_as};
 
 /// A version of a key.
@@ -57,40 +56,10 @@ impl Version {
 pub enum VersionSummary {
     /// An object.
     #[n(0)]
-    Object(#[n(0)] ListedObject),
+    Object(#[n(0)] ObjectSummary),
     /// A delete marker.
     #[n(1)]
     Marker(#[n(0)] DeleteMarker),
-}
-
-/// An object with its id.
-#[derive(Clone, Debug, PartialEq, Eq, Decode)]
-#[cbor(map)]
-pub struct ListedObject {
-    /// Its id, also when it is the `null` version.
-    #[n(0)]
-    pub version_id: VersionId,
-    /// It is the key's `null` version.
-    #[n(1)]
-    pub is_null: bool,
-    /// When it was created.
-    #[n(2)]
-    pub created: Timestamp,
-    /// The account that owns it.
-    #[n(3)]
-    pub owner: AccountId,
-    /// Plaintext bytes.
-    #[n(4)]
-    pub size_bytes: u64,
-    /// The ETag.
-    #[n(5)]
-    pub etag: Etag,
-    /// The checksum.
-    #[n(7)]
-    pub checksum: Option<ObjectChecksum>,
-    /// The storage class.
-    #[n(8)]
-    pub storage_class: StorageClass,
 }
 
 impl VersionSummary {
@@ -147,8 +116,9 @@ pub fn key(key: &ObjectKey, version: VersionId) -> Vec<u8> {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::clock::Timestamp;
     use crate::id::ContentId;
-    use crate::object::{Content, KEY_BYTES_MAX, ObjectAttributes};
+    use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
     use crate::record::check_round_trip;
     use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
     use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};

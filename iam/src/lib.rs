@@ -1,7 +1,8 @@
 //! Who may do what, and why. Pure: no I/O and no clock of its own.
 //!
-//! So far the ACLs of buckets and objects, and who makes a request. Until policies land, `server/src/authorize.rs` has the
-//! rest of the rule: an account's root may use the account's own buckets.
+//! The ACLs of buckets and objects, who makes a request, policy documents, and what they decide.
 
 pub mod acl;
+pub mod evaluate;
+pub mod policy;
 pub mod principal;

@@ -42,9 +42,25 @@ pub enum Principal {
         account: AccountNumber,
         /// What the user calls them.
         name: String,
+        /// The user. None: the account's root.
+        by: Option<FederatingUser>,
+    },
+    /// Somebody whom an identity provider vouches for; only roles' trust policies know such.
+    WebIdentity {
+        /// The provider's ARN, or the domain of a well-known one.
+        provider: String,
     },
     /// The server itself, acting for one of its services, for example `delivery.logs.amazonaws.com`.
     Service(String),
+}
+
+/// The user who asked for a federation token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FederatingUser {
+    /// The folder of the name.
+    pub path: String,
+    /// The name.
+    pub name: String,
 }
 
 impl Principal {
@@ -52,7 +68,7 @@ impl Principal {
     #[must_use]
     pub fn account(&self) -> Option<AccountNumber> {
         match self {
-            Self::Anonymous | Self::Service(_) => None,
+            Self::Anonymous | Self::Service(_) | Self::WebIdentity { .. } => None,
             Self::Root(account)
             | Self::User { account, .. }
             | Self::RoleSession { account, .. }
@@ -64,11 +80,11 @@ impl Principal {
     #[must_use]
     pub fn arn(&self) -> Option<String> {
         match self {
-            Self::Anonymous | Self::Service(_) => None,
+            Self::Anonymous | Self::Service(_) | Self::WebIdentity { .. } => None,
             Self::Root(account) => Some(format!("arn:aws:iam::{account}:root")),
             Self::User { account, path, name, .. } => Some(format!("arn:aws:iam::{account}:user{path}{name}")),
             Self::RoleSession { account, path, role, .. } => Some(format!("arn:aws:iam::{account}:role{path}{role}")),
-            Self::FederatedUser { account, name } => Some(format!("arn:aws:sts::{account}:federated-user/{name}")),
+            Self::FederatedUser { account, name, .. } => Some(format!("arn:aws:sts::{account}:federated-user/{name}")),
         }
     }
 
@@ -87,11 +103,11 @@ impl Principal {
     #[must_use]
     pub fn user_id(&self) -> Option<String> {
         match self {
-            Self::Anonymous | Self::Service(_) => None,
+            Self::Anonymous | Self::Service(_) | Self::WebIdentity { .. } => None,
             Self::Root(account) => Some(account.to_string()),
             Self::User { id, .. } => Some(id.clone()),
             Self::RoleSession { role_id, session, .. } => Some(format!("{role_id}:{session}")),
-            Self::FederatedUser { account, name } => Some(format!("{account}:{name}")),
+            Self::FederatedUser { account, name, .. } => Some(format!("{account}:{name}")),
         }
     }
 
@@ -114,6 +130,7 @@ impl Principal {
             Self::RoleSession { .. } => "AssumedRole",
             Self::FederatedUser { .. } => "FederatedUser",
             Self::Service(_) => "Service",
+            Self::WebIdentity { .. } => "FederatedUser",
         }
     }
 }

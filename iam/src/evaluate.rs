@@ -62,6 +62,17 @@ pub struct Request<'r> {
     pub context: &'r dyn Context,
 }
 
+impl Request<'_> {
+    /// Whether a condition key, in lower case, has a value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        match (Facts { request: self }).values(key) {
+            Values::Absent => false,
+            Values::One(_) => true,
+            Values::Many(values) => !values.is_empty(),
+        }
+    }
+}
+
 /// The policies that decide.
 #[derive(Clone, Copy, Default)]
 pub struct Policies<'p> {

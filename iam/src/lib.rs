@@ -4,5 +4,8 @@
 
 pub mod acl;
 pub mod evaluate;
+pub mod managed;
 pub mod policy;
 pub mod principal;
+pub mod s3_actions;
+pub mod simulate;

@@ -11,6 +11,7 @@ mod parse;
 mod pattern;
 mod principals;
 mod public;
+mod s3;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -120,26 +121,16 @@ impl Policy {
         keys.filter(|key| seen.insert(key.to_lowercase())).map(str::to_owned).collect()
     }
 
+    /// The condition keys that its statements about an action ask for, as the document writes them.
+    pub(crate) fn keys_for_action(&self, action: &str) -> impl Iterator<Item = &str> {
+        let about_it = self.0.statements.iter().filter(move |statement| statement.actions.cover(action));
+        about_it.flat_map(Statement::keys)
+    }
+
     /// Whom it is about, those that NotPrincipal elements except included.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalEntry> {
         let principals = self.0.statements.iter().filter_map(|statement| statement.principals.as_ref());
         principals.flat_map(|principals| &principals.entries)
-    }
-
-    /// Whether each resource lies in a bucket, as a bucket's policy wants it: the bucket, objects of it, or `*`.
-    ///
-    /// # Errors
-    /// If one does not: "Policy has invalid resource".
-    pub fn check_bucket(&self, bucket: &str) -> Result<(), PolicyError> {
-        let lies_in_bucket = |resource: &str| {
-            let name = resource.strip_prefix("arn:aws:s3:::").and_then(|resource| resource.strip_prefix(bucket));
-            resource == "*" || name.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let resources = self.0.statements.iter().filter_map(|statement| statement.resources.as_ref());
-        match resources.flat_map(|resources| &resources.written).find(|resource| !lies_in_bucket(resource)) {
-            None => Ok(()),
-            Some(outside) => Err(PolicyError { kind: self.0.kind, fault: Fault::Resource(outside.clone()) }),
-        }
     }
 
     /// The policy with the accounts that its canonical ids stand for, as S3 stores it.

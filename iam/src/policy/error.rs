@@ -42,6 +42,8 @@ pub(super) enum Fault {
     /// An action that is not STS's, in a trust policy.
     ActionNotSts,
     Resource(String),
+    /// An action of a statement can be done to none of its resources.
+    ActionWithoutResource,
     Operator(String),
     ConditionKey(String),
     ConditionValue(String),
@@ -76,6 +78,7 @@ impl PolicyError {
             Fault::Principal(_) => f.write_str("Invalid principal in policy"),
             Fault::Action(_) | Fault::ActionVendor(_) | Fault::ActionNotSts => f.write_str("Policy has invalid action"),
             Fault::Resource(_) => f.write_str("Policy has invalid resource"),
+            Fault::ActionWithoutResource => f.write_str("Action does not apply to any resource(s) in statement"),
             Fault::Operator(operator) => write!(f, "Invalid Condition type : {operator}"),
             Fault::ConditionKey(_) => f.write_str("Policy has an invalid condition key"),
             Fault::ConditionValue(value) => write!(f, "Invalid condition value: {value}"),
@@ -111,6 +114,7 @@ impl PolicyError {
             }
             Fault::ActionNotSts => f.write_str("AssumeRole policy may only specify STS AssumeRole actions."),
             Fault::Resource(resource) => write!(f, "Resource {resource} must be in ARN format or \"*\"."),
+            Fault::ActionWithoutResource => f.write_str("Action does not apply to any resource(s) in statement"),
             Fault::Operator(operator) => write!(f, "Invalid Condition type : {operator}"),
             Fault::ConditionKey(_) => f.write_str("Condition keys must be prefaced by a vendor, e.g., aws, s3, iam, etc."),
             Fault::ConditionValue(value) => write!(f, "Invalid condition value: {value}"),

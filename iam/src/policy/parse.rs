@@ -182,7 +182,7 @@ fn parse_actions(value: Json, except: bool, kind: PolicyKind) -> Result<Actions,
         let pattern = Pattern::compile(action, Syntax { wildcards: true, variables: false });
         patterns.push(pattern.map_err(|_| Fault::Action(action.clone()))?);
     }
-    Ok(Actions { except, patterns })
+    Ok(Actions { except, patterns, written })
 }
 
 fn check_action(action: &str, kind: PolicyKind) -> Result<(), Fault> {

@@ -21,6 +21,8 @@ pub(super) struct Actions {
     /// It is a NotAction.
     pub(super) except: bool,
     pub(super) patterns: Vec<Pattern>,
+    /// As the document writes them.
+    pub(super) written: Vec<String>,
 }
 
 /// A Resource or NotResource element.

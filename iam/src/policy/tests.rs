@@ -77,6 +77,39 @@ fn resources_of_a_bucket_policy_lie_in_the_bucket() {
 }
 
 #[test]
+fn a_bucket_policy_says_what_s3_knows() {
+    let cases = [
+        (r#""Action":"s3:GetObjekt","Resource":"arn:aws:s3:::b/*""#, "Policy has invalid action"),
+        (r#""Action":"s3:Fetch*","Resource":"arn:aws:s3:::b/*""#, "Policy has invalid action"),
+        (
+            r#""Action":["s3:GetObject","s3:ListBucket"],"Resource":"arn:aws:s3:::b/*""#,
+            "Action does not apply to any resource(s) in statement",
+        ),
+        (
+            r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::b""#,
+            "Action does not apply to any resource(s) in statement",
+        ),
+        (
+            r#""Action":"s3:*","Resource":"*","Condition":{"StringEquals":{"s3:prefixes":"x"}}"#,
+            "Policy has an invalid condition key",
+        ),
+    ];
+    for (elements, message) in cases {
+        let text = statement(&format!(r#""Principal":"*",{elements}"#));
+        let policy = Policy::parse(&text, PolicyKind::Bucket).unwrap();
+        assert_eq!(policy.check_bucket("b").unwrap_err().to_string(), message, "{elements}");
+    }
+    for elements in [
+        r#""Action":["s3:getobject","s3:List*"],"Resource":["arn:aws:s3:::b/*","arn:aws:s3:::b"]"#,
+        r#""Action":"*","Resource":"arn:aws:s3:::b/a/*","Condition":{"Bool":{"aws:SecureTransport":true}}"#,
+        r#""NotAction":"s3:GetObject","NotResource":"arn:aws:s3:::b/a","Condition":{"Null":{"s3:ExistingObjectTag/x":"true"}}"#,
+    ] {
+        let text = statement(&format!(r#""Principal":"*",{elements}"#));
+        assert_eq!(Policy::parse(&text, PolicyKind::Bucket).unwrap().check_bucket("b"), Ok(()), "{elements}");
+    }
+}
+
+#[test]
 fn a_policy_knows_the_keys_that_it_asks_for() {
     let elements = r#""Action":"s3:*","Resource":"arn:aws:s3:::b/${aws:username}/*",
         "Condition":{"StringLike":{"s3:ExistingObjectTag/Team":"${aws:PrincipalTag/team, 'none'}"}}"#;

@@ -38,6 +38,7 @@ enum Auth {
 #[derive(Clone, Debug)]
 enum Payload {
     Hashed,
+    HashedSilently,
     Unsigned,
     Declared(String),
     Chunked { chunking: Chunking, declared_length: Option<usize> },
@@ -84,6 +85,16 @@ impl Client {
     /// A call on an object, whose key is encoded here.
     pub fn object(&self, method: &str, bucket: &str, key: &str) -> Call {
         self.call(method, &format!("/{bucket}/{}", sigv4::encode_key(key.as_bytes())))
+    }
+
+    /// A call of an action of the API of IAM or STS, which `service` names.
+    pub fn action(&self, service: &str, action: &str, parameters: &[(&str, &str)]) -> Call {
+        let version = if service == "iam" { "2010-05-08" } else { "2011-06-15" };
+        let all = [("Action", action), ("Version", version)].into_iter().chain(parameters.iter().copied());
+        let form: Vec<String> = all.map(|(name, value)| format!("{name}={}", sigv4::encode(value))).collect();
+        let mut call = self.call("POST", "/").scope(REGION, service).body(form.join("&"));
+        call.payload = Payload::HashedSilently;
+        call.header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
     }
 
     /// Creates a bucket of a name that no other test uses.
@@ -260,6 +271,9 @@ impl Call {
             Auth::Header => match &self.payload {
                 Payload::Hashed => {
                     signer.sign_header(&mut self.head, &sigv4::sha256_hex(&self.body));
+                }
+                Payload::HashedSilently => {
+                    signer.sign_header_alone(&mut self.head, &sigv4::sha256_hex(&self.body));
                 }
                 Payload::Unsigned => {
                     signer.sign_header(&mut self.head, sigv4::UNSIGNED_PAYLOAD);

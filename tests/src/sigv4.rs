@@ -64,10 +64,15 @@ impl Signer {
 
     /// Adds `x-amz-date`, `x-amz-content-sha256` and `Authorization`; returns the signature, which seeds the chunks'.
     pub fn sign_header(&self, head: &mut Head, payload_hash: &str) -> String {
+        head.headers.push(("x-amz-content-sha256".into(), payload_hash.into()));
+        self.sign_header_alone(head, payload_hash)
+    }
+
+    /// As [`Signer::sign_header`], without sending the payload hash, as clients of services other than S3 do.
+    pub fn sign_header_alone(&self, head: &mut Head, payload_hash: &str) -> String {
         if !head.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("x-amz-date")) {
             head.headers.push(("x-amz-date".into(), self.timestamp.clone()));
         }
-        head.headers.push(("x-amz-content-sha256".into(), payload_hash.into()));
         let (canonical, signed_names) = canonical_request(head, payload_hash);
         let signature = self.signature("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes()));
         let authorization = format!(

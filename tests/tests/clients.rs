@@ -84,6 +84,7 @@ scenarios! {
     boto3_configures_object_lock: "boto3_object_lock.py" "configuration";
     boto3_retains_versions: "boto3_object_lock.py" "retention";
     boto3_holds_versions: "boto3_object_lock.py" "legal_hold";
+    aws_tells_who_one_is: "sts.py" "caller_identity";
     restic_backs_up_checks_and_restores: "restic_backup.py" "backup_and_restore";
     duplicity_backs_up_incrementally_and_restores: "duplicity_backup.py" "backup_and_restore";
     rclone_syncs_and_checks_by_downloading: "rclone_remote.py" "sync_and_check";

@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admin;
 use crate::log::{self, RequestSummary};
 use crate::metrics::{InFlight, Metrics};
+use crate::query_api::{self, Service, faults};
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::{Query, Target};
@@ -68,6 +69,11 @@ impl Record {
             _in_flight: metrics.request_started(),
             permit: None,
         }
+    }
+
+    /// Where it comes from.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
     }
 }
 
@@ -124,6 +130,8 @@ pub enum ErrorFormat {
     Xml,
     /// As the admin API does it.
     Json,
+    /// As the Query API of this service does it.
+    Query(Service),
 }
 
 /// What a failure's document says of the request.
@@ -143,19 +151,28 @@ pub struct About<'r> {
 
 /// The answer for a failure.
 pub fn failed(failure: &Failure, about: &About<'_>, record: &mut Record) -> Response<s3s::Body> {
-    record.error_code = Some(failure.code().to_owned());
+    let (code, status) = match about.format {
+        ErrorFormat::Query(_) => (faults::code_of(failure), faults::status_of(failure)),
+        ErrorFormat::Xml | ErrorFormat::Json => (failure.code(), failure.status_code()),
+    };
+    record.error_code = Some(code.to_owned());
     if let Some(cause) = failure.cause() {
         tracing::error!(id = record.id.request_id(), operation = record.operation, cause, "a request failed");
     }
     let mut response = Response::new(s3s::Body::empty());
-    *response.status_mut() = failure.status_code();
+    *response.status_mut() = status;
     *response.headers_mut() = failure.headers().clone();
-    if failure.status_code() == StatusCode::NOT_MODIFIED {
+    if status == StatusCode::NOT_MODIFIED {
         return response;
     }
     let (content_type, document) = match about.format {
         ErrorFormat::Xml => (xml::CONTENT_TYPE, document(failure, about, record.id)),
         ErrorFormat::Json => (admin::JSON, admin::error_document(failure)),
+        ErrorFormat::Query(service) => {
+            let id = record.id;
+            response.headers_mut().insert(query_api::REQUEST_ID, headers::value(&id.request_id()));
+            (query_api::CONTENT_TYPE_XML, faults::error_document(service, failure, id))
+        }
     };
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     if *about.method != Method::HEAD {

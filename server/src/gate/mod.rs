@@ -6,13 +6,15 @@
 //! become documents, an unread body is dealt with, and the answer gets its ids and, when it has been sent, its line in the
 //! log.
 //!
-//! The calls of the [`admin`] API leave this way early, for an `s3s` of their own that knows their service and no other.
+//! The calls of the [`admin`] API, and those of IAM and STS ([`service_apis`]), leave this way early, for an `s3s` of their
+//! own that knows their service and no other.
 
 pub mod answer;
 pub mod body;
 pub mod ids;
 pub mod refused_headers;
 pub mod routes;
+pub mod service_apis;
 pub mod target;
 
 use std::error::Error as StdError;
@@ -36,6 +38,7 @@ use crate::admin::{self, Admin};
 use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Scope, Secrets, v2};
 use crate::config::SignatureV2;
 use crate::metrics::Metrics;
+use crate::query_api::Service;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, COPY_SOURCE};
 use crate::s3::request::{Query, Target};
@@ -45,6 +48,7 @@ use answer::{About, AnswerBody, ErrorFormat, Record};
 use body::Unmeasured;
 use ids::RequestIds;
 use routes::Operation;
+use service_apis::ServiceApis;
 
 /// The service of S3 in the scope of a signature.
 const S3_SERVICE: &str = "s3";
@@ -69,6 +73,15 @@ pub struct Routed {
 enum Admitted {
     S3(Routed),
     Admin(admin::Call),
+    Call(Service),
+}
+
+/// Whose a request is, by its head.
+#[derive(Clone, Copy)]
+enum Api {
+    S3,
+    Admin,
+    Query(Service),
 }
 
 /// What the gate is told.
@@ -89,6 +102,7 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     s3: S3Service,
     admin: S3Service,
+    service_apis: ServiceApis,
     region: String,
     domains: Vec<String>,
     signature_v2: SignatureV2,
@@ -125,6 +139,7 @@ impl Gate {
         Ok(Self(Arc::new(Inner {
             s3: verifier(verifier_config(&region, S3_SERVICE)?, &accounts, edge),
             admin: verifier(admin_config, &accounts, admin),
+            service_apis: ServiceApis::new(&region, &accounts)?,
             region,
             domains: settings.domains,
             signature_v2: settings.signature_v2,
@@ -150,15 +165,15 @@ impl Gate {
         let method = parts.method.clone();
         let path = parts.uri.path().to_owned();
         let host_bucket = gate.bucket_of_host(&parts.headers);
-        let is_admin = host_bucket.is_none() && admin::is_path(&path);
-        let admitted = gate.admit(&mut parts, host_bucket, is_admin, &mut record);
+        let api = api_of(&parts, host_bucket.as_deref());
+        let admitted = gate.admit(&mut parts, host_bucket, api, &mut record);
         let routed = match &admitted {
             Ok(Admitted::S3(routed)) => Some(routed.clone()),
             _ => None,
         };
-        let mut body = s3s::Body::http_body(shared);
         let outcome = match admitted {
             Ok(Admitted::S3(routed)) => {
+                let mut body = s3s::Body::http_body(shared);
                 record.operation = routed.operation.name();
                 if is_unmeasured && !routed.operation.takes_object() {
                     parts.extensions.insert(Unmeasured::new(std::mem::replace(&mut body, s3s::Body::empty())));
@@ -169,8 +184,9 @@ impl Gate {
             Ok(Admitted::Admin(admin_call)) => {
                 record.operation = admin_call.name();
                 parts.extensions.insert(admin_call);
-                call(&gate.admin, Request::from_parts(parts, body)).await
+                call(&gate.admin, Request::from_parts(parts, s3s::Body::http_body(shared))).await
             }
+            Ok(Admitted::Call(service)) => gate.service_apis.answer(service, parts, shared, &mut record).await,
             Err(failure) => Err(Arc::new(failure)),
         };
         let reusable = handle.finish().await;
@@ -180,7 +196,11 @@ impl Gate {
             path: &path,
             target: routed.as_ref().map(|routed| &routed.target),
             query: routed.as_ref().map(|routed| &routed.query),
-            format: if is_admin { ErrorFormat::Json } else { ErrorFormat::Xml },
+            format: match api {
+                Api::S3 => ErrorFormat::Xml,
+                Api::Admin => ErrorFormat::Json,
+                Api::Query(service) => ErrorFormat::Query(service),
+            },
         };
         let response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
         answer::finish(response, record, reusable)
@@ -197,7 +217,7 @@ impl Inner {
         &self,
         parts: &mut Parts,
         host_bucket: Option<String>,
-        is_admin: bool,
+        api: Api,
         record: &mut Record,
     ) -> Result<Admitted, Failure> {
         let permit = Arc::clone(&self.in_flight).try_acquire_owned();
@@ -206,8 +226,10 @@ impl Inner {
             slow_down("Please reduce your request rate.")
         })?);
         let query = Query::parse(parts.uri.query())?;
-        if is_admin {
-            return self.admit_admin(parts, &query).map(Admitted::Admin);
+        match api {
+            Api::S3 => {}
+            Api::Admin => return self.admit_admin(parts, &query).map(Admitted::Admin),
+            Api::Query(service) => return self.admit_call(service, parts, &query).map(Admitted::Call),
         }
         let target = target::of_path(parts.uri.path(), host_bucket.clone())?;
         refuse_form(&parts.method, &parts.headers)?;
@@ -231,8 +253,15 @@ impl Inner {
         Ok(call)
     }
 
+    fn admit_call(&self, service: Service, parts: &mut Parts, query: &Query) -> Result<Service, Failure> {
+        let scope = Scope { or_region: Some(service_apis::GLOBAL_REGION), ..self.scope(service.name()) };
+        auth::check(&parts.headers, query, scope, SignatureV2::Off)?;
+        auth::complete_date(&mut parts.headers);
+        Ok(service)
+    }
+
     fn scope<'r>(&'r self, service: &'r str) -> Scope<'r> {
-        Scope { region: &self.region, service }
+        Scope { region: &self.region, or_region: None, service }
     }
 
     /// Verifies a signature of version 2 and takes it out of the request. The answer is its access key.
@@ -248,6 +277,17 @@ impl Inner {
         let signer = v2::verify(&head, form, &self.accounts, self.clock.now())?;
         v2::remove(parts)?;
         Ok(signer)
+    }
+}
+
+fn api_of(parts: &Parts, host_bucket: Option<&str>) -> Api {
+    if host_bucket.is_some() {
+        return Api::S3;
+    }
+    match service_apis::of_request(&parts.method, &parts.uri, &parts.headers) {
+        Some(service) => Api::Query(service),
+        None if admin::is_path(parts.uri.path()) => Api::Admin,
+        None => Api::S3,
     }
 }
 

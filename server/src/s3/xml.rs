@@ -23,27 +23,43 @@ pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/xml"
 #[derive(Debug)]
 pub struct Document {
     text: String,
-    root: &'static str,
+    root: Cow<'static, str>,
 }
 
 impl Document {
     /// A document whose root is in S3's namespace.
     pub fn new(root: &'static str) -> Self {
+        Self::in_namespace(root, NAMESPACE)
+    }
+
+    /// A document whose root is in a namespace.
+    pub fn in_namespace(root: impl Into<Cow<'static, str>>, namespace: &str) -> Self {
         let mut document = Self::without_namespace(root);
         document.text.pop();
         document.text.push_str(" xmlns=\"");
-        document.text.push_str(NAMESPACE);
+        document.text.push_str(namespace);
         document.text.push_str("\">");
         document
     }
 
     /// A document without a namespace, as errors are.
-    pub fn without_namespace(root: &'static str) -> Self {
+    pub fn without_namespace(root: impl Into<Cow<'static, str>>) -> Self {
+        let root = root.into();
         let mut text = String::with_capacity(512);
         text.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<");
-        text.push_str(root);
+        text.push_str(&root);
         text.push('>');
         Self { text, root }
+    }
+
+    /// Elements that are to be appended to a document. They are none by themselves.
+    pub fn fragment() -> Self {
+        Self { text: String::new(), root: "".into() }
+    }
+
+    /// The elements of a fragment.
+    pub fn append(&mut self, fragment: Self) {
+        self.text.push_str(&fragment.text);
     }
 
     /// An element with text.
@@ -93,7 +109,8 @@ impl Document {
 
     /// The whole document.
     pub fn finish(mut self) -> String {
-        self.close(self.root);
+        let root = std::mem::take(&mut self.root);
+        self.close(&root);
         self.text
     }
 

@@ -1,0 +1,195 @@
+//! The calls of IAM and STS: which requests they are, and how they get to their actions.
+//!
+//! A call's signature covers its form by the hash of it, which most clients do not send: it is computed here and given to
+//! `s3s` as if they had. So the form is read, within bounds, before the signature is verified.
+//!
+//! Not taken: calls in the query of a GET, of which AWS takes some. Their signature covers the hash of no body, where
+//! presigned URLs of S3 leave the body open, and `s3s` knows the latter only.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use s3s::S3ErrorCode;
+use s3s::service::S3Service;
+
+use crate::accounts::Accounts;
+use crate::iam_api::IamApi;
+use crate::query_api::params::FORM_BYTES_MAX;
+use crate::query_api::{self, Api, Form, Params, Service};
+use crate::s3::error::{Failure, of_body, too_large};
+use crate::s3::headers::{self, CONTENT_SHA256};
+use crate::sts::StsApi;
+
+use super::answer::Record;
+use super::{InvalidRegion, call, verifier, verifier_config};
+
+/// The region that clients sign for whatever they are configured with: IAM has no regions, and STS's first endpoint has none.
+pub const GLOBAL_REGION: &str = "us-east-1";
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The service whose API a request in no bucket's host is for, if it is one. A form without any signature can only be for an
+/// action of STS that needs none. S3 has no POST here.
+pub fn of_request(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Service> {
+    if *method != Method::POST || uri.path() != "/" {
+        return None;
+    }
+    if headers.contains_key(AUTHORIZATION) {
+        return Service::from_scope(&crate::auth::service_of(headers)?);
+    }
+    let is_form = headers::text(headers, &CONTENT_TYPE).is_some_and(|text| {
+        let media_type = text.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case(FORM)
+    });
+    (is_form && uri.query().is_none()).then_some(Service::Sts)
+}
+
+/// Both APIs, each behind an `s3s` of its own.
+pub struct ServiceApis {
+    iam: Verified,
+    sts: Verified,
+}
+
+struct Verified {
+    api: Arc<dyn Api>,
+    verifier: S3Service,
+}
+
+impl ServiceApis {
+    /// The APIs of a server in this region.
+    ///
+    /// # Errors
+    /// If it is no region.
+    pub fn new(region: &str, accounts: &Arc<Accounts>) -> Result<Self, InvalidRegion> {
+        let verified = |api: Arc<dyn Api>| {
+            let mut config = verifier_config(region, api.service().name())?;
+            // There are two, and the gate has seen to it that it is one of them.
+            config.expected_region = None;
+            config.allow_presigned_url = false;
+            let route = query_api::Route(Arc::clone(&api));
+            Ok(Verified { api, verifier: verifier(config, accounts, route) })
+        };
+        Ok(Self {
+            iam: verified(Arc::new(IamApi))?,
+            sts: verified(Arc::new(StsApi { accounts: Arc::clone(accounts) }))?,
+        })
+    }
+
+    /// Reads the form of a call, has its signature verified and its action done.
+    pub async fn answer<B>(
+        &self,
+        service: Service,
+        mut parts: Parts,
+        body: B,
+        record: &mut Record,
+    ) -> Result<Response<s3s::Body>, Arc<Failure>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let Verified { api, verifier } = match service {
+            Service::Iam => &self.iam,
+            Service::Sts => &self.sts,
+        };
+        let form = read(body).await?;
+        sign(&mut parts.headers, &form)?;
+        let params = Params::parse(&form)?;
+        if let Some(action) = params.get("Action").and_then(|name| api.action(name)) {
+            record.operation = action;
+        }
+        parts.extensions.insert(Form { params, remote: record.remote(), id: record.id });
+        call(verifier, Request::from_parts(parts, s3s::Body::from(form))).await
+    }
+}
+
+async fn read<B>(body: B) -> Result<Bytes, Failure>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let collected = std::pin::pin!(Limited::new(body, FORM_BYTES_MAX)).collect().await;
+    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return too_large(FORM_BYTES_MAX as u64 + 1, FORM_BYTES_MAX as u64);
+        }
+        of_body(error.as_ref())
+    })
+}
+
+/// Says of a form what its signature must have covered.
+fn sign(headers: &mut HeaderMap, form: &[u8]) -> Result<(), Failure> {
+    let hash = hex::encode(Checksum::of(ChecksumAlgorithm::Sha256, form).as_bytes());
+    // A hash that a client has sent is what it signed, and so has to be true.
+    if headers::text(headers, &CONTENT_SHA256).is_some_and(|sent| !sent.eq_ignore_ascii_case(&hash)) {
+        return Err(S3ErrorCode::SignatureDoesNotMatch.into());
+    }
+    if headers.contains_key(AUTHORIZATION) && !headers.contains_key(CONTENT_SHA256) {
+        headers.insert(CONTENT_SHA256, headers::value(&hash));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn service(method: &str, uri: &str, authorization: Option<&str>, content_type: &'static str) -> Option<Service> {
+        let mut headers: HeaderMap = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
+        if let Some(text) = authorization {
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(text).unwrap());
+        }
+        of_request(&Method::from_bytes(method.as_bytes()).unwrap(), &uri.parse().unwrap(), &headers)
+    }
+
+    fn signed_for(service: &str) -> String {
+        format!("AWS4-HMAC-SHA256 Credential=AK/20260101/r/{service}/aws4_request, SignedHeaders=host, Signature=0")
+    }
+
+    #[test]
+    fn a_call_is_known_by_the_service_that_it_is_signed_for() {
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        assert_eq!(service("POST", "/", Some(&signed_for("iam")), form), Some(Service::Iam));
+        assert_eq!(service("POST", "/", Some(&signed_for("sts")), form), Some(Service::Sts));
+        for name in ["s3", "cairn", "kms", ""] {
+            assert_eq!(service("POST", "/", Some(&signed_for(name)), form), None, "{name}");
+        }
+        assert_eq!(service("POST", "/bucket", Some(&signed_for("iam")), form), None);
+        assert_eq!(service("GET", "/", Some(&signed_for("iam")), form), None);
+        assert_eq!(service("POST", "/", Some("AWS AK:x"), form), None);
+    }
+
+    #[test]
+    fn a_form_without_a_signature_is_for_sts() {
+        assert_eq!(service("POST", "/", None, "Application/X-WWW-Form-URLEncoded"), Some(Service::Sts));
+        assert_eq!(service("POST", "/", None, "multipart/form-data; boundary=x"), None);
+        assert_eq!(service("POST", "/", None, "application/x-www-form-urlencoded2"), None);
+        assert_eq!(service("POST", "/?delete", None, FORM), None);
+    }
+
+    #[test]
+    fn a_hash_that_a_client_sends_must_be_true() {
+        let with = |value: &'static str| {
+            let mut headers: HeaderMap = [(AUTHORIZATION, HeaderValue::from_static("x"))].into_iter().collect();
+            if !value.is_empty() {
+                headers.insert(CONTENT_SHA256, HeaderValue::from_static(value));
+            }
+            sign(&mut headers, b"").map(|()| headers::text(&headers, &CONTENT_SHA256).unwrap())
+        };
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(with("").unwrap(), empty);
+        assert_eq!(with(empty).unwrap(), empty);
+        for other in ["UNSIGNED-PAYLOAD", "x", "E3B0"] {
+            assert_eq!(with(other).unwrap_err().code(), "SignatureDoesNotMatch", "{other}");
+        }
+    }
+}

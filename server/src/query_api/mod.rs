@@ -1,0 +1,249 @@
+//! The AWS Query protocol, which the APIs of IAM and STS speak: a form in, XML out.
+//!
+//! A call is `POST /` with a form that names the action and its parameters (`UserName=anna&Tags.member.1.Key=team`), signed with
+//! version 4 in the header for its service. `gate/service_apis.rs` recognises calls and reads their forms; an `s3s` of each
+//! service's own verifies the signature; the [`Route`] behind it finds the action and wraps what it replies. What the actions are
+//! and do, each [`Api`] says.
+
+pub mod faults;
+pub mod params;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use s3s::route::S3Route;
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::gate::ids::RequestId;
+use crate::s3::error::Failure;
+use crate::s3::headers;
+use crate::s3::request::Answer;
+use crate::s3::respond;
+use crate::s3::xml::Document;
+
+pub use params::Params;
+
+/// The id of a request, as these services send it.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// The media type of every answer.
+pub const CONTENT_TYPE_XML: HeaderValue = HeaderValue::from_static("text/xml");
+
+/// A service that speaks the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Identities and policies.
+    Iam,
+    /// Temporary credentials.
+    Sts,
+}
+
+impl Service {
+    /// The service that a signature's scope names.
+    pub fn from_scope(name: &str) -> Option<Self> {
+        [Self::Iam, Self::Sts].into_iter().find(|service| service.name() == name)
+    }
+
+    /// Its name in the scope of a signature.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iam => "iam",
+            Self::Sts => "sts",
+        }
+    }
+
+    /// The version of its API, which each call names.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Iam => "2010-05-08",
+            Self::Sts => "2011-06-15",
+        }
+    }
+
+    /// The namespace of its documents.
+    fn namespace(self) -> &'static str {
+        match self {
+            Self::Iam => "https://iam.amazonaws.com/doc/2010-05-08/",
+            Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
+        }
+    }
+}
+
+/// A call whose signature, if it has one, was verified.
+#[derive(Debug)]
+pub struct Call {
+    /// The access key that signed it. None: it has no signature, which only some actions allow.
+    pub access_key: Option<String>,
+    /// What the form says besides action and version.
+    pub params: Params,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// Its id.
+    pub id: RequestId,
+}
+
+/// What an action replies.
+#[derive(Debug)]
+pub struct Reply(Option<Document>);
+
+impl Reply {
+    /// The reply of an action that AWS gives no result, such as DeleteUser.
+    pub fn empty() -> Self {
+        Self(None)
+    }
+
+    /// A result, whose elements `write` writes.
+    pub fn result(write: impl FnOnce(&mut Document)) -> Self {
+        let mut elements = Document::fragment();
+        write(&mut elements);
+        Self(Some(elements))
+    }
+}
+
+/// The actions of a service.
+#[async_trait]
+pub trait Api: Send + Sync + 'static {
+    /// Whose they are.
+    fn service(&self) -> Service;
+
+    /// The name of an action, if there is one of this name.
+    fn action(&self, name: &str) -> Option<&'static str>;
+
+    /// Whether an action proves by its parameters who calls it, and so needs no signature.
+    fn needs_no_signature(&self, _action: &'static str) -> bool {
+        false
+    }
+
+    /// Does what an action of [`Api::action`] says, if the caller may have it done.
+    async fn call(&self, action: &'static str, call: Call) -> Result<Reply, Failure>;
+}
+
+/// A form on its way from the gate through `s3s` to its action.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// All its parameters.
+    pub params: Params,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// The request's id.
+    pub id: RequestId,
+}
+
+/// Takes calls to their actions.
+pub struct Route(pub Arc<dyn Api>);
+
+#[async_trait]
+impl S3Route for Route {
+    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
+        true
+    }
+
+    /// Nothing here: authorization is the action's, where its parameters are known.
+    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
+        Ok(())
+    }
+
+    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
+        Ok(respond(self.dispatch(request).await))
+    }
+}
+
+impl Route {
+    async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
+        let Form { params, remote, id } =
+            request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
+        let access_key = request.credentials.map(|credentials| credentials.access_key);
+        let service = self.0.service();
+        let action = find(self.0.as_ref(), &params, access_key.is_some())?;
+        let call = Call { access_key, params, headers: request.headers, remote, id };
+        let reply = self.0.call(action, call).await?;
+        Ok(answer(service, action, reply, id))
+    }
+}
+
+/// The action that a call names, if it may be called so.
+fn find(api: &dyn Api, params: &Params, is_signed: bool) -> Result<&'static str, Failure> {
+    let service = api.service();
+    let action = params.get("Action").and_then(|name| api.action(name));
+    let action = action.filter(|_| params.get("Version") == Some(service.version()));
+    if !is_signed && !action.is_some_and(|action| api.needs_no_signature(action)) {
+        return Err(faults::missing_signature());
+    }
+    action.ok_or_else(|| faults::invalid_action(service, params))
+}
+
+fn answer(service: Service, action: &str, reply: Reply, id: RequestId) -> Answer {
+    let id = id.request_id();
+    let mut document = Document::in_namespace(format!("{action}Response"), service.namespace());
+    if let Reply(Some(elements)) = reply {
+        document.element(&format!("{action}Result"), |result| result.append(elements));
+    }
+    document.element("ResponseMetadata", |metadata| metadata.text("RequestId", &id));
+    let mut answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, CONTENT_TYPE_XML);
+    answer.headers.insert(REQUEST_ID, headers::value(&id));
+    answer.body = s3s::Body::from(document.finish());
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    struct Greeter;
+
+    #[async_trait]
+    impl Api for Greeter {
+        fn service(&self) -> Service {
+            Service::Sts
+        }
+
+        fn action(&self, name: &str) -> Option<&'static str> {
+            ["Greet", "GreetStranger"].into_iter().find(|action| *action == name)
+        }
+
+        fn needs_no_signature(&self, action: &'static str) -> bool {
+            action == "GreetStranger"
+        }
+
+        async fn call(&self, _: &'static str, _: Call) -> Result<Reply, Failure> {
+            Ok(Reply::empty())
+        }
+    }
+
+    fn found(form: &str, is_signed: bool) -> Result<&'static str, String> {
+        let params = Params::parse(form.as_bytes()).unwrap();
+        find(&Greeter, &params, is_signed).map_err(|failure| failure.code().to_owned())
+    }
+
+    #[test]
+    fn an_action_is_found_by_name_and_version() {
+        assert_eq!(found("Action=Greet&Version=2011-06-15", true), Ok("Greet"));
+        for form in ["Action=greet&Version=2011-06-15", "Action=Greet&Version=2010-05-08", "Action=Greet", ""] {
+            assert_eq!(found(form, true), Err("InvalidAction".to_owned()), "{form}");
+        }
+    }
+
+    #[test]
+    fn an_action_without_a_signature_is_told_nothing_unless_it_needs_none() {
+        assert_eq!(found("Action=GreetStranger&Version=2011-06-15", false), Ok("GreetStranger"));
+        for form in ["Action=Greet&Version=2011-06-15", "Action=Other&Version=2011-06-15", ""] {
+            assert_eq!(found(form, false), Err("MissingAuthenticationToken".to_owned()), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_named_exactly() {
+        assert_eq!(Service::from_scope("iam"), Some(Service::Iam));
+        assert_eq!(Service::from_scope("sts"), Some(Service::Sts));
+        for name in ["", "s3", "IAM", "cairn"] {
+            assert_eq!(Service::from_scope(name), None, "{name}");
+        }
+    }
+}

@@ -20,8 +20,8 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use crate::accounts::Accounts;
 use crate::config::SignatureV2;
+use crate::identities::Identities;
 use crate::s3::error::Failure;
 use crate::s3::headers::{self, CONTENT_SHA256};
 use crate::s3::request::Query;
@@ -57,13 +57,13 @@ const PRESIGNED_PARAMETERS: [&str; 6] =
 
 /// Gives `s3s` the secret of an access key.
 #[derive(Debug)]
-pub struct Secrets(pub Arc<Accounts>);
+pub struct Secrets(pub Arc<Identities>);
 
 #[async_trait]
 impl S3Auth for Secrets {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match self.0.by_access_key(access_key) {
-            Some((_, secret)) => Ok(SecretKey::from(secret.expose())),
+        match self.0.snapshot().key(access_key) {
+            Some(key) => Ok(SecretKey::from(key.secret.expose())),
             None => Err(S3ErrorCode::InvalidAccessKeyId.into()),
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_iam::acl::{self, Acl, Permission};
+use cairn_iam::principal::Principal;
 use cairn_storage::StorageError;
 use cairn_storage::id::{AccountId, UploadId};
 use cairn_storage::index::family::bucket::ObjectOwnership;
@@ -23,7 +24,7 @@ use cairn_storage::ops::{Bucket, BucketName, Governance, Permit, Store, VersionS
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
-use crate::accounts::{Account, Accounts};
+use crate::identities::{Account, Caller, Snapshot};
 use crate::s3::acl::{account_number, of_bucket, of_object};
 use crate::s3::copy_source::NamedSource;
 use crate::s3::error::Failure;
@@ -37,19 +38,11 @@ use rule::{Access, Rule};
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub enum Principal {
-    /// An account's root.
-    Root(Arc<Account>),
-    /// Somebody whose request has no signature.
-    Anonymous,
-}
+struct Requester(Caller);
 
-impl Principal {
+impl Requester {
     fn account(&self) -> Option<&Arc<Account>> {
-        match self {
-            Self::Root(account) => Some(account),
-            Self::Anonymous => None,
-        }
+        self.0.account.as_ref()
     }
 
     fn owns(&self, bucket: &Bucket) -> bool {
@@ -57,14 +50,14 @@ impl Principal {
     }
 
     fn in_acls(&self) -> acl::Principal {
-        self.account().map_or(acl::Principal::Anonymous, |account| acl::Principal::Account(account_number(account.id)))
+        self.account().map_or(acl::Principal::Anonymous, |account| acl::Principal::Account(account.number()))
     }
 }
 
 /// Permission to act on one resource.
 #[derive(Debug)]
 pub struct Authorized<Resource> {
-    principal: Principal,
+    principal: Requester,
     resource: Resource,
 }
 
@@ -264,7 +257,7 @@ impl Authorized<OnCopy> {
 #[derive(Debug)]
 pub struct Authorizer<'r> {
     store: &'r Store,
-    principal: Principal,
+    principal: Requester,
     expected_owner: Option<AccountId>,
     expected_source_owner: Option<AccountId>,
     /// The requester says that it pays for what costs.
@@ -277,26 +270,27 @@ impl<'r> Authorizer<'r> {
     /// For a request whose signature by this access key was verified (None: it has none).
     ///
     /// # Errors
-    /// `InvalidBucketOwnerAWSAccountID` if the owner that it expects is no account's number.
+    /// `InvalidBucketOwnerAWSAccountID` if the owner that it expects is no account's number; `AccessDenied` to users, who
+    /// have no rights until policies decide.
     pub fn new(
         store: &'r Store,
-        accounts: &Accounts,
+        identities: &Snapshot,
         access_key: Option<&str>,
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Self, Failure> {
-        let principal = match access_key {
-            None => Principal::Anonymous,
-            Some(key) => {
-                let (account, _) = accounts.by_access_key(key).ok_or(S3ErrorCode::InvalidAccessKeyId)?;
-                Principal::Root(Arc::clone(account))
-            }
+        let caller = match access_key {
+            None => Caller::anonymous(),
+            Some(key) => identities.caller(key).ok_or(S3ErrorCode::InvalidAccessKeyId)?,
         };
+        if !matches!(caller.principal, Principal::Root(_) | Principal::Anonymous) {
+            return Err(S3ErrorCode::AccessDenied.into());
+        }
         let payer = headers::text(headers, &REQUEST_PAYER);
         let payer = payer.as_deref().or_else(|| query.get(REQUEST_PAYER.as_str()));
         Ok(Self {
             store,
-            principal,
+            principal: Requester(caller),
             expected_owner: expected_owner(headers, &EXPECTED_BUCKET_OWNER)?,
             expected_source_owner: expected_owner(headers, &SOURCE_EXPECTED_BUCKET_OWNER)?,
             pays: payer.is_some_and(|payer| payer.eq_ignore_ascii_case("requester")),

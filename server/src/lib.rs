@@ -3,7 +3,6 @@
 //! `main.rs` only calls [`cli::main`]; the parts are a library so that each can be tested by itself. Settings are read in
 //! [`config`] and nowhere else; everything is constructed in [`wiring`]; nothing here is global.
 
-pub mod accounts;
 pub mod admin;
 pub mod auth;
 pub mod authorize;
@@ -11,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod iam_api;
+pub mod identities;
 pub mod listener;
 pub mod log;
 pub mod master_key;

@@ -1,7 +1,7 @@
 //! Constructs everything and runs it: the one place that knows all parts.
 //!
 //! Order of a start: both ports are bound (so that a port in use is found out before anything is made), the operations port
-//! answers (so that a supervisor can watch the rest), the store, the accounts, the S3 endpoint. Order of a stop: not ready,
+//! answers (so that a supervisor can watch the rest), the store, the identities, the S3 endpoint. Order of a stop: not ready,
 //! no new connections, requests in flight, store, operations port.
 
 mod store;
@@ -13,18 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_crypto::wrap::MasterKeyWrap;
-use cairn_storage::StorageError;
 use cairn_storage::check::{Progress, Report};
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::Accounts;
-use crate::accounts::own::{self, NewKey, OwnAccountError, SealedRecord};
-use crate::accounts::record::IndexRecord;
 use crate::config::{self, Config, Limits};
 use crate::gate::{Gate, GateSettings, InvalidRegion};
+use crate::identities::own::{self, NewKey, OwnAccountError};
+use crate::identities::own_record::IndexRecord;
+use crate::identities::sealing::{Sealing, SealingError};
+use crate::identities::{Identities, IdentityParts, StartError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
@@ -62,9 +62,12 @@ pub enum ServeError {
     /// There is no account.
     #[error(transparent)]
     Account(#[from] OwnAccountError),
-    /// The accounts cannot be read.
-    #[error("the accounts cannot be read")]
-    Accounts(#[from] StorageError),
+    /// There are no identities.
+    #[error(transparent)]
+    Identities(#[from] StartError),
+    /// The master key is another one than before.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// No signature can name the region.
     #[error(transparent)]
     Region(#[from] InvalidRegion),
@@ -126,10 +129,10 @@ async fn start(
     store: &Store,
     metrics: &Arc<Metrics>,
 ) -> Result<(Gate, Option<NewKey>), ServeError> {
-    let (accounts, new_key) = accounts(config, store).await?;
+    let (identities, new_key) = identities(config, store).await?;
     let edge = Edge {
         store: store.clone(),
-        accounts: Arc::new(accounts),
+        identities,
         region: config.region.as_str().to_owned(),
         recreate_own: config.new_buckets.recreate_own,
         object_ownership: match config.new_buckets.object_ownership {
@@ -156,16 +159,29 @@ pub fn check(config: &Config, mut progress: impl FnMut(Progress) + Send) -> Resu
     runtime.block_on(store::check(config, &mut progress))
 }
 
-/// The accounts, and a root key if one was made just now.
-async fn accounts(config: &mut Config, store: &Store) -> Result<(Accounts, Option<NewKey>), ServeError> {
-    if !config.accounts.is_empty() {
-        return Ok((Accounts::from_config(std::mem::take(&mut config.accounts)), None));
-    }
-    let record = IndexRecord::new(store.index().clone());
-    let nothing_sealed = record.load().await?.is_none();
-    let master_key = master_key::load_or_create(&config.master_key_file(), nothing_sealed)?;
+/// The identities, and a root key if one was made just now.
+async fn identities(config: &mut Config, store: &Store) -> Result<(Arc<Identities>, Option<NewKey>), ServeError> {
+    let sealing = Sealing::new(store.index().clone());
+    let master_key = master_key::load_or_create(&config.master_key_file(), sealing.nothing_sealed().await?)?;
     let master_key = MasterKeyWrap::new(&master_key);
-    Ok(own::load_or_create(config.root_key.take(), &record, &master_key, store.entropy().as_ref()).await?)
+    sealing.note(master_key.key_id()).await?;
+    let mut declared = std::mem::take(&mut config.accounts);
+    let mut new_key = None;
+    if declared.is_empty() {
+        let record = IndexRecord::new(store.index().clone());
+        let given = config.root_key.take();
+        let (account, made) = own::load_or_create(given, &record, &master_key, store.entropy().as_ref()).await?;
+        declared.push(account);
+        new_key = made;
+    }
+    let parts = IdentityParts {
+        declared,
+        index: store.index().clone(),
+        master_key,
+        clock: store.clock().clone(),
+        entropy: store.entropy().clone(),
+    };
+    Ok((Identities::start(parts).await?, new_key))
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

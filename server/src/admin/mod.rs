@@ -16,8 +16,8 @@ use s3s::route::S3Route;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::Serialize;
 
-use crate::accounts::Accounts;
 use crate::authorize::Authorizer;
+use crate::identities::Identities;
 use crate::s3::error::Failure;
 use crate::s3::request::{Answer, Query};
 use crate::s3::respond;
@@ -86,7 +86,7 @@ pub struct Admin {
     /// The objects, and the clock of their locks.
     pub store: Store,
     /// Who may call.
-    pub accounts: Arc<Accounts>,
+    pub identities: Arc<Identities>,
 }
 
 #[async_trait]
@@ -109,7 +109,8 @@ impl Admin {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let call: Call = request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
         let access_key = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers, &Query::default())?;
+        let authorizer =
+            Authorizer::new(&self.store, &self.identities.snapshot(), access_key, &request.headers, &Query::default())?;
         match call {
             Call::GetLockClock => lock_clock::get_lock_clock(self, &authorizer.server()?),
             Call::AcceptWallClock => lock_clock::accept_wall_clock(self, authorizer.server()?).await,

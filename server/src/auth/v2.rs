@@ -22,8 +22,8 @@ use http::{HeaderMap, HeaderName, Method, Uri};
 use s3s::S3ErrorCode;
 use sha1::Sha1;
 
-use crate::accounts::Accounts;
 use crate::gate::routes;
+use crate::identities::Snapshot;
 use crate::s3::error::Failure;
 use crate::s3::headers::{self, CONTENT_MD5, CONTENT_SHA256};
 use crate::s3::request::Query;
@@ -112,18 +112,18 @@ struct Claim {
 ///
 /// # Errors
 /// The code that S3 gives each fault; `AccessDenied` for a parameter that the signature does not cover.
-pub fn verify(head: &SignedHead<'_>, form: Form, accounts: &Accounts, now: Timestamp) -> Result<String, Failure> {
+pub fn verify(head: &SignedHead<'_>, form: Form, keys: &Snapshot, now: Timestamp) -> Result<String, Failure> {
     check_parameters(head, form)?;
     check_headers(head.headers)?;
     let claim = match form {
         Form::Query => claim_of_query(head.query, now)?,
         Form::Header => claim_of_header(head.headers, now)?,
     };
-    let Some((_, secret)) = accounts.by_access_key(&claim.access_key) else {
+    let Some(key) = keys.key(&claim.access_key) else {
         return Err(Failure::new(S3ErrorCode::InvalidAccessKeyId).field("AWSAccessKeyId", claim.access_key));
     };
     let text = string_to_sign(head, &claim.date);
-    if is_signature(&claim.signature, secret.expose(), &text)? {
+    if is_signature(&claim.signature, key.secret.expose(), &text)? {
         return Ok(claim.access_key);
     }
     Err(does_not_match(claim, &text))

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use crate::accounts::own::NewKey;
 use crate::config::Loaded;
+use crate::identities::own::NewKey;
 use crate::{log, wiring};
 
 pub(super) fn run_serve(loaded: Loaded) -> ExitCode {

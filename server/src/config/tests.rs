@@ -8,7 +8,7 @@ use std::io::Write;
 use clap::{Args, FromArgMatches};
 
 use super::*;
-use crate::accounts::Accounts;
+use crate::identities::Snapshot;
 
 const EVERY_SECTION: &str = include_str!("fixtures/every_section.toml");
 
@@ -112,11 +112,11 @@ fn every_section_loads() {
 
 #[test]
 fn root_keys_of_the_file_find_their_accounts() {
-    let accounts = Accounts::from_config(load_from(EVERY_SECTION, &[], &[]).unwrap().config.accounts);
-    let (account, secret) = accounts.by_access_key("main-access").unwrap();
-    assert_eq!((account.display_name.as_str(), secret.expose()), ("main", "main-secret-key-0001"));
-    assert_eq!(accounts.by_id("200000000001".parse().unwrap()), Some(account));
-    assert!(accounts.by_access_key("other-access").is_none(), "a user's key is not a root key");
+    let snapshot = Snapshot::of_roots(load_from(EVERY_SECTION, &[], &[]).unwrap().config.accounts);
+    let key = snapshot.key("main-access").unwrap();
+    assert_eq!((key.account.display_name.as_str(), key.secret.expose()), ("main", "main-secret-key-0001"));
+    assert_eq!(snapshot.accounts().by_id("200000000001".parse().unwrap()), Some(&key.account));
+    assert!(snapshot.key("other-access").is_none(), "a user's key is not a root key");
 }
 
 #[test]
@@ -127,7 +127,6 @@ fn settings_whose_feature_is_missing_are_named() {
         "lifecycle.day_seconds",
         "restore.standard_seconds",
         "access_log.delivery_seconds",
-        "account 200000000002: user",
         "account 200000000003: administers",
         "kms_key",
     ] {

@@ -33,10 +33,10 @@ use s3s::route::S3Route;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::sync::Semaphore;
 
-use crate::accounts::Accounts;
 use crate::admin::{self, Admin};
 use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Scope, Secrets, v2};
 use crate::config::SignatureV2;
+use crate::identities::Identities;
 use crate::metrics::Metrics;
 use crate::query_api::Service;
 use crate::s3::error::{Failure, slow_down};
@@ -106,7 +106,7 @@ struct Inner {
     region: String,
     domains: Vec<String>,
     signature_v2: SignatureV2,
-    accounts: Arc<Accounts>,
+    identities: Arc<Identities>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     ids: RequestIds,
@@ -130,20 +130,20 @@ impl Gate {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, InvalidRegion> {
         let region = edge.region.clone();
-        let accounts = Arc::clone(&edge.accounts);
+        let identities = Arc::clone(&edge.identities);
         let clock = Arc::clone(edge.store.clock());
-        let admin = Admin { store: edge.store.clone(), accounts: Arc::clone(&accounts) };
+        let admin = Admin { store: edge.store.clone(), identities: Arc::clone(&identities) };
         let mut admin_config = verifier_config(&region, admin::SERVICE)?;
         // Whoever may make a call can sign it; a URL that makes one could be slipped to somebody.
         admin_config.allow_presigned_url = false;
         Ok(Self(Arc::new(Inner {
-            s3: verifier(verifier_config(&region, S3_SERVICE)?, &accounts, edge),
-            admin: verifier(admin_config, &accounts, admin),
-            service_apis: ServiceApis::new(&region, &accounts)?,
+            s3: verifier(verifier_config(&region, S3_SERVICE)?, &identities, edge),
+            admin: verifier(admin_config, &identities, admin),
+            service_apis: ServiceApis::new(&region, &identities)?,
             region,
             domains: settings.domains,
             signature_v2: settings.signature_v2,
-            accounts,
+            identities,
             clock,
             in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
             ids: RequestIds::new(entropy),
@@ -274,7 +274,7 @@ impl Inner {
     ) -> Result<String, Failure> {
         let (method, path, headers) = (&parts.method, parts.uri.path(), &parts.headers);
         let head = v2::SignedHead { method, path, host_bucket, query, headers };
-        let signer = v2::verify(&head, form, &self.accounts, self.clock.now())?;
+        let signer = v2::verify(&head, form, &self.identities.snapshot(), self.clock.now())?;
         v2::remove(parts)?;
         Ok(signer)
     }
@@ -308,10 +308,10 @@ fn verifier_config(region: &str, service: &str) -> Result<S3Config, InvalidRegio
 }
 
 /// An `s3s` that verifies signatures and sends every request on.
-fn verifier(config: S3Config, accounts: &Arc<Accounts>, route: impl S3Route) -> S3Service {
+fn verifier(config: S3Config, identities: &Arc<Identities>, route: impl S3Route) -> S3Service {
     let mut builder = S3ServiceBuilder::new(NoTypedOperations);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(Secrets(Arc::clone(accounts)));
+    builder.set_auth(Secrets(Arc::clone(identities)));
     builder.set_route(route);
     builder.build()
 }

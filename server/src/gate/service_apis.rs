@@ -18,8 +18,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use s3s::S3ErrorCode;
 use s3s::service::S3Service;
 
-use crate::accounts::Accounts;
 use crate::iam_api::IamApi;
+use crate::identities::Identities;
 use crate::query_api::params::FORM_BYTES_MAX;
 use crate::query_api::{self, Api, Form, Params, Service};
 use crate::s3::error::{Failure, of_body, too_large};
@@ -66,18 +66,18 @@ impl ServiceApis {
     ///
     /// # Errors
     /// If it is no region.
-    pub fn new(region: &str, accounts: &Arc<Accounts>) -> Result<Self, InvalidRegion> {
+    pub fn new(region: &str, identities: &Arc<Identities>) -> Result<Self, InvalidRegion> {
         let verified = |api: Arc<dyn Api>| {
             let mut config = verifier_config(region, api.service().name())?;
             // There are two, and the gate has seen to it that it is one of them.
             config.expected_region = None;
             config.allow_presigned_url = false;
             let route = query_api::Route(Arc::clone(&api));
-            Ok(Verified { api, verifier: verifier(config, accounts, route) })
+            Ok(Verified { api, verifier: verifier(config, identities, route) })
         };
         Ok(Self {
             iam: verified(Arc::new(IamApi))?,
-            sts: verified(Arc::new(StsApi { accounts: Arc::clone(accounts) }))?,
+            sts: verified(Arc::new(StsApi { identities: Arc::clone(identities) }))?,
         })
     }
 

@@ -14,8 +14,8 @@ use minicbor::bytes::ByteVec;
 use s3s::S3ErrorCode;
 use s3s::dto::AccessControlPolicy;
 
-use crate::accounts::Accounts;
 use crate::authorize::{Authorized, InBucket};
+use crate::identities::Accounts;
 
 use super::Edge;
 use super::error::Failure;
@@ -118,7 +118,7 @@ pub(super) fn of_new_object<Resource: InBucket>(
     headers: &HeaderMap,
 ) -> Result<OfNewObject, Failure> {
     let bucket = authorized.bucket();
-    let asked = from_headers(headers, &edge.accounts)?;
+    let asked = from_headers(headers, edge.accounts())?;
     if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
         // S3 refuses `private` from everybody. From the bucket's owner it is as good as nothing here: it asks for what is so,
         // and clients send it unasked (rclone 1.60).

@@ -108,7 +108,7 @@ fn acl(
     ownership: ObjectOwnership,
     owner: AccountId,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let Some(asked) = acl::from_headers(headers, &edge.accounts)? else { return Ok(None) };
+    let Some(asked) = acl::from_headers(headers, edge.accounts())? else { return Ok(None) };
     let acl = asked.for_bucket(owner);
     if ownership == ObjectOwnership::BucketOwnerEnforced {
         if acl.grants_others(acl::account_number(owner)) {

@@ -66,12 +66,12 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 use s3s::route::S3Route;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use crate::accounts::Accounts;
 use crate::authorize::{Action, Authorizer};
 use crate::config::RecreateOwn;
 use crate::gate::Routed;
 use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
+use crate::identities::{Accounts, Identities};
 
 use error::Failure;
 use headers::REQUEST_CHARGED;
@@ -83,8 +83,8 @@ use xml::Document;
 pub struct Edge {
     /// The objects.
     pub store: Store,
-    /// Who owns them.
-    pub accounts: Arc<Accounts>,
+    /// Who owns them, and who may use them.
+    pub identities: Arc<Identities>,
     /// The region that buckets are in.
     pub region: String,
     /// What creating a bucket that one already owns answers.
@@ -148,7 +148,8 @@ impl Edge {
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
         let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let access_key = routed.signer.as_deref().or(verified_by_s3s);
-        let authorizer = Authorizer::new(&self.store, &self.accounts, access_key, &request.headers, &routed.query)?;
+        let authorizer =
+            Authorizer::new(&self.store, &self.identities.snapshot(), access_key, &request.headers, &routed.query)?;
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
@@ -428,13 +429,17 @@ impl Edge {
         }
     }
 
+    fn accounts(&self) -> &Accounts {
+        self.identities.accounts()
+    }
+
     /// Writes an `Owner`, or another element that names an account.
     fn account_element(&self, name: &str, id: AccountId, document: &mut Document) {
         document.element(name, |element| self.account_texts(id, element));
     }
 
     fn account_texts(&self, id: AccountId, element: &mut Document) {
-        let account = self.accounts.by_id(id);
+        let account = self.accounts().by_id(id);
         let number = id.to_string();
         // The account may have left the configuration; its number still tells whose it is.
         let canonical_id = account.map_or(number.as_str(), |account| account.canonical_id.as_str());

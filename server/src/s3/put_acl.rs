@@ -9,8 +9,8 @@ use http::StatusCode;
 use minicbor::bytes::ByteVec;
 use s3s::S3ErrorCode;
 
-use crate::accounts::Accounts;
 use crate::authorize::{Authorized, OnBucket, OnObject};
+use crate::identities::Accounts;
 
 use super::Edge;
 use super::acl::{Replacement, to_store};
@@ -23,8 +23,8 @@ pub(super) async fn put_bucket_acl(
     mut request: Request,
 ) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
-    let replacement = Replacement::of(&mut request, &edge.accounts).await?;
-    if !replacement.is_about(bucket.owner, &edge.accounts) {
+    let replacement = Replacement::of(&mut request, edge.accounts()).await?;
+    if !replacement.is_about(bucket.owner, edge.accounts()) {
         return Err(S3ErrorCode::AccessDenied.into());
     }
     let acl = replacement.asked.for_bucket(bucket.owner);
@@ -45,8 +45,8 @@ pub(super) async fn put_object_acl(
     mut request: Request,
 ) -> Result<Answer, Failure> {
     let version = request.version()?;
-    let replacement = Replacement::of(&mut request, &edge.accounts).await?;
-    let change = |bucket: &BucketRecord, object: &ObjectVersion| changed(&replacement, &edge.accounts, bucket, object);
+    let replacement = Replacement::of(&mut request, edge.accounts()).await?;
+    let change = |bucket: &BucketRecord, object: &ObjectVersion| changed(&replacement, edge.accounts(), bucket, object);
     let (bucket, key, permit) = (authorized.bucket(), authorized.key(), authorized.permit());
     let updated = edge.store.update_version(bucket, key, version, &permit, change).await;
     updated.map_err(|error| authorized.failure(error))?;

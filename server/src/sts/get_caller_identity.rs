@@ -3,15 +3,14 @@
 use cairn_iam::principal::Principal;
 
 use crate::query_api::{Call, Reply, faults};
-use crate::s3::acl::account_number;
 use crate::s3::error::Failure;
 
 use super::StsApi;
 
 pub(super) fn get_caller_identity(sts: &StsApi, call: &Call) -> Result<Reply, Failure> {
     let access_key = call.access_key.as_deref().ok_or_else(faults::missing_signature)?;
-    let (account, _) = sts.accounts.by_access_key(access_key).ok_or_else(faults::invalid_client_token)?;
-    Ok(reply(&Principal::Root(account_number(account.id))))
+    let caller = sts.identities.snapshot().caller(access_key).ok_or_else(faults::invalid_client_token)?;
+    Ok(reply(&caller.principal))
 }
 
 fn reply(principal: &Principal) -> Reply {

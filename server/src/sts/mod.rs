@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::accounts::Accounts;
+use crate::identities::Identities;
 use crate::query_api::{Api, Call, Reply, Service};
 use crate::s3::error::Failure;
 
@@ -16,7 +16,7 @@ const ACTIONS: &[&str] = &["GetCallerIdentity"];
 #[derive(Debug)]
 pub struct StsApi {
     /// Who may sign.
-    pub accounts: Arc<Accounts>,
+    pub identities: Arc<Identities>,
 }
 
 #[async_trait]

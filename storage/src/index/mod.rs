@@ -27,8 +27,21 @@ use crate::id::BucketId;
 pub struct Partition(pub [u8; 16]);
 
 impl Partition {
-    /// Holds the bucket directory and the identities.
+    /// Holds the bucket directory and what the installation has once.
     pub const SYSTEM: Self = Self([0; 16]);
+
+    /// Begins the partition of an account's identities. A bucket's id begins with the milliseconds of its creation, which
+    /// came to such a number in 2004.
+    const ACCOUNT: u8 = 1;
+
+    /// Holds the identities of the account of this number: `01 | zeros (7) | account number (u64)`.
+    #[must_use]
+    pub fn account(number: u64) -> Self {
+        let mut bytes = [0; 16];
+        bytes[0] = Self::ACCOUNT;
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
 }
 
 impl From<BucketId> for Partition {

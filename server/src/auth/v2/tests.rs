@@ -11,7 +11,7 @@ const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// Tue, 27 Mar 2007 19:36:42 GMT, the time of Amazon's examples.
 const NOW: Timestamp = Timestamp(1_175_024_202_000);
 
-fn accounts() -> Accounts {
+fn keys() -> Snapshot {
     #[derive(serde::Deserialize)]
     struct File {
         account: Vec<crate::config::Account>,
@@ -20,7 +20,7 @@ fn accounts() -> Accounts {
         "[[account]]\nid = \"100000000001\"\ncanonical_id = \"a\"\ndisplay_name = \"a\"\nemail = \"a@example.com\"\n\
          root_key = {{ access_key = {ACCESS_KEY:?}, secret_key = {SECRET_KEY:?} }}\n"
     );
-    Accounts::from_config(toml::from_str::<File>(&text).unwrap().account)
+    Snapshot::of_roots(toml::from_str::<File>(&text).unwrap().account)
 }
 
 /// The head of a request, owned.
@@ -89,7 +89,7 @@ impl Head {
     }
 
     fn verify(&self, form: Form, now: Timestamp) -> Result<String, Failure> {
-        self.with(|head| verify(head, form, &accounts(), now))
+        self.with(|head| verify(head, form, &keys(), now))
     }
 
     #[track_caller]

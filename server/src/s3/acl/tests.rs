@@ -11,14 +11,15 @@ fn id(number: u64) -> AccountId {
 }
 
 fn accounts() -> Accounts {
-    let account = |number: u64| crate::accounts::Account {
+    let account = |number: u64| crate::identities::Account {
         id: id(number),
         canonical_id: CanonicalId::try_from(format!("canonical{number}")).unwrap(),
         display_name: format!("name {number}"),
+        administers: Vec::new(),
     };
     let mut accounts = Accounts::default();
-    accounts.insert(account(1), None, Some("one@cairn.example".to_owned()));
-    accounts.insert(account(2), None, Some("Two@cairn.example".to_owned()));
+    accounts.insert(account(1), Some("one@cairn.example"));
+    accounts.insert(account(2), Some("Two@cairn.example"));
     accounts
 }
 

@@ -13,8 +13,7 @@ use cairn_storage::clock::Entropy;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::{Account, Accounts};
-use crate::config::{AccessKey, CanonicalId, KeyPair, SecretKey};
+use crate::config::{AccessKey, Account, CanonicalId, KeyPair, SecretKey};
 
 /// What the sealed record is, bound into the seal.
 const SEAL_LABEL: &str = "cairn root account 1";
@@ -69,13 +68,13 @@ pub struct NewKey {
     pub secret_key: SecretKey,
 }
 
-/// The account and, if its key was generated just now (and is already durable), that key.
+/// The account, as if it had been configured, and, if its key was generated just now (and is already durable), that key.
 pub async fn load_or_create(
     given: Option<KeyPair>,
     store: &dyn SealedRecord,
     master_key: &MasterKeyWrap,
     entropy: &dyn Entropy,
-) -> Result<(Accounts, Option<NewKey>), OwnAccountError> {
+) -> Result<(Account, Option<NewKey>), OwnAccountError> {
     let stored = match store.load().await? {
         Some(sealed) => Some(Record::open(&sealed, master_key)?),
         None => None,
@@ -93,16 +92,18 @@ pub async fn load_or_create(
         store.save(record.seal(master_key)?).await?;
     }
     let new_key = if generate { record.root_key.as_ref().map(StoredKey::shown).transpose()? } else { None };
+    let root_key =
+        given.or(record.root_key.map(|key| KeyPair { access_key: key.access_key, secret_key: key.secret_key }));
     let account = Account {
         id: record.account_id.parse().map_err(|_| OwnAccountError::Malformed)?,
         canonical_id: CanonicalId::try_from(record.canonical_id).map_err(|_| OwnAccountError::Malformed)?,
         display_name: DISPLAY_NAME.to_owned(),
+        email: None,
+        root_key,
+        administers: Vec::new(),
+        users: Vec::new(),
     };
-    let root_key =
-        given.or(record.root_key.map(|key| KeyPair { access_key: key.access_key, secret_key: key.secret_key }));
-    let mut accounts = Accounts::default();
-    accounts.insert(account, root_key, None);
-    Ok((accounts, new_key))
+    Ok((account, new_key))
 }
 
 /// What is kept, as JSON under the seal.
@@ -205,7 +206,7 @@ mod tests {
         MasterKeyWrap::new(&MasterKey::from_bytes([byte; KEY_BYTES]))
     }
 
-    async fn start(store: &Memory, given: Option<KeyPair>) -> (Accounts, Option<NewKey>) {
+    async fn start(store: &Memory, given: Option<KeyPair>) -> (Account, Option<NewKey>) {
         load_or_create(given, store, &master_key(1), &SystemEntropy).await.unwrap()
     }
 
@@ -216,9 +217,12 @@ mod tests {
         }
     }
 
-    fn only_account(accounts: &Accounts) -> Account {
-        assert_eq!(accounts.by_id.len(), 1);
-        Account::clone(accounts.by_id.values().next().unwrap())
+    fn identity(account: &Account) -> (String, &str) {
+        (account.id.to_string(), account.canonical_id.as_str())
+    }
+
+    fn root_access_key(account: &Account) -> &str {
+        account.root_key.as_ref().unwrap().access_key.as_str()
     }
 
     #[tokio::test]
@@ -229,16 +233,15 @@ mod tests {
         assert_eq!((key.access_key.as_str().len(), key.secret_key.expose().len()), (20, 40));
         let (second, told_again) = start(&store, None).await;
         assert_eq!(told_again, None);
-        let (account, secret) = second.by_access_key(key.access_key.as_str()).unwrap();
-        assert_eq!(*secret, key.secret_key);
-        assert_eq!(**account, only_account(&first));
+        assert_eq!(identity(&second), identity(&first));
+        let root_key = second.root_key.unwrap();
+        assert_eq!((root_key.access_key, root_key.secret_key), (key.access_key, key.secret_key));
     }
 
     #[tokio::test]
     async fn two_installations_have_nothing_in_common() {
         let (a, a_key) = start(&Memory::default(), None).await;
         let (b, b_key) = start(&Memory::default(), None).await;
-        let (a, b) = (only_account(&a), only_account(&b));
         assert!(a.id != b.id && a.canonical_id != b.canonical_id);
         let (a_key, b_key) = (a_key.unwrap(), b_key.unwrap());
         assert!(a_key.access_key != b_key.access_key && a_key.secret_key != b_key.secret_key);
@@ -251,9 +254,10 @@ mod tests {
         let generated = new_key.unwrap();
         let (second, told) = start(&store, Some(pair("given-key"))).await;
         assert_eq!(told, None);
-        assert!(second.by_access_key("given-key").is_some());
-        assert!(second.by_access_key(generated.access_key.as_str()).is_none());
-        assert_eq!(only_account(&first), only_account(&second));
+        assert_eq!(root_access_key(&second), "given-key");
+        assert_ne!(root_access_key(&first), "given-key");
+        assert_eq!(root_access_key(&first), generated.access_key.as_str());
+        assert_eq!(identity(&first), identity(&second));
     }
 
     #[tokio::test]
@@ -261,8 +265,8 @@ mod tests {
         let store = Memory::default();
         let (first, _) = start(&store, Some(pair("given-key"))).await;
         let (second, new_key) = start(&store, None).await;
-        assert!(new_key.is_some() && second.by_access_key("given-key").is_none());
-        assert_eq!(only_account(&first), only_account(&second));
+        assert!(new_key.is_some() && root_access_key(&second) != "given-key");
+        assert_eq!(identity(&first), identity(&second));
     }
 
     #[tokio::test]

@@ -1,0 +1,182 @@
+//! Where identities are kept: rows of the family `identity`, in a partition for each account, secrets in them sealed under
+//! the master key with the row's key as context.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
+use cairn_iam::acl::AccountNumber;
+use cairn_iam::identity::{Change, Directory, Kind, RecordError};
+use cairn_storage::StorageError;
+use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Outcome, Partition, Refusal, Revision};
+use zeroize::Zeroizing;
+
+/// Rows of one page of a start.
+const PAGE_ROWS_MAX: usize = 1_000;
+
+/// Bytes of values after which a page ends.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// What a sealed secret is, bound into the seal with the row's key.
+const SEAL_LABEL: &str = "cairn identity 1";
+
+/// Why identities cannot be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// The index's answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A row makes no sense.
+    #[error("account {account}: {source}")]
+    Record {
+        /// The account.
+        account: AccountNumber,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// The server has no such account.
+    #[error("there is no account {0}")]
+    NoAccount(AccountNumber),
+    /// A secret cannot be opened with this master key, or sealed.
+    #[error("a secret of the identities: {0}")]
+    Seal(#[from] WrapError),
+}
+
+/// What was read of an account.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub directory: Directory,
+    /// The revision of the generation's row, which every change guards. None: nothing was ever kept.
+    pub revision: Option<Revision>,
+    /// Rows of [`Kind::Usage`], without the kind.
+    pub usage: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The rows of all accounts.
+pub(super) struct Rows {
+    index: Arc<dyn Index>,
+    master_key: MasterKeyWrap,
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    pub(super) fn new(index: Arc<dyn Index>, master_key: MasterKeyWrap) -> Self {
+        Self { index, master_key }
+    }
+
+    /// Everything that is kept of an account.
+    pub(super) async fn load(&self, account: AccountNumber) -> Result<Loaded, RowsError> {
+        let mut loaded = Loaded { directory: Directory::new(account), revision: None, usage: Vec::new() };
+        let mut from = Vec::new();
+        loop {
+            let page = self.page(account, from.clone()).await.map_err(StorageError::from)?;
+            let Some((last, ..)) = page.last() else { return Ok(loaded) };
+            from.clone_from(last);
+            from.push(0);
+            for (key, revision, value) in page {
+                match key.split_first() {
+                    Some((&kind, _)) if kind == Kind::Generation as u8 => loaded.revision = Some(revision),
+                    Some((&kind, name)) if kind == Kind::Usage as u8 => {
+                        loaded.usage.push((name.to_vec(), value));
+                        continue;
+                    }
+                    _ => {}
+                }
+                loaded.directory.load(&key, &value).map_err(|source| RowsError::Record { account, source })?;
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        account: AccountNumber,
+        from: Vec<u8>,
+    ) -> Result<Vec<(Vec<u8>, Revision, Vec<u8>)>, IndexError> {
+        let page = move |view: &dyn cairn_storage::index::View| {
+            let mut rows = Vec::new();
+            let mut bytes = 0;
+            let mut cursor = view.cursor(Family::Identity, KeyRange { start: from.clone(), end: None })?;
+            while let Some((key, revision, value)) = cursor.row() {
+                if rows.len() >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES_MAX {
+                    break;
+                }
+                bytes += value.len();
+                rows.push((key.to_vec(), revision, value.to_vec()));
+                cursor.advance()?;
+            }
+            Ok(rows)
+        };
+        self.index.view(Partition::account(account.0), page).await
+    }
+
+    /// Commits changes of an account if its generation's row still has this revision. None: it has not. Otherwise the row's
+    /// new revision.
+    pub(super) async fn commit(
+        &self,
+        account: AccountNumber,
+        revision: Option<Revision>,
+        changes: Vec<Change>,
+    ) -> Result<Option<Revision>, RowsError> {
+        let mut batch = Batch::new();
+        // Stops two changes that were decided on the same state: the second would undo, or contradict, the first.
+        batch.guard(Family::Identity, Kind::Generation.key(""), revision);
+        self.write(account, batch, changes).await
+    }
+
+    async fn write(
+        &self,
+        account: AccountNumber,
+        mut batch: Batch,
+        changes: Vec<Change>,
+    ) -> Result<Option<Revision>, RowsError> {
+        for Change { key, value } in changes {
+            match value {
+                Some(value) => batch.put(Family::Identity, key, value),
+                None => batch.delete(Family::Identity, key),
+            }
+        }
+        let refused = match self.index.commit(Partition::account(account.0), batch).await {
+            Outcome::Committed(revision) => return Ok(Some(revision)),
+            Outcome::Conflict => return Ok(None),
+            Outcome::Refused(Refusal::Overloaded) => StorageError::Overloaded,
+            Outcome::Refused(Refusal::TooLarge) => StorageError::MetadataTooLarge,
+            Outcome::Refused(refusal @ (Refusal::ReadOnly | Refusal::Unreadable)) => {
+                StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") }
+            }
+            Outcome::Unknown => StorageError::OutcomeUnknown,
+        };
+        Err(refused.into())
+    }
+
+    /// A secret for the row of this kind and name.
+    pub(super) fn seal(
+        &self,
+        account: AccountNumber,
+        kind: Kind,
+        row_name: &str,
+        secret: &[u8],
+    ) -> Result<Vec<u8>, RowsError> {
+        Ok(self.master_key.seal_secret(&label(account, kind, row_name), secret)?)
+    }
+
+    /// The secret of the row of this kind and name.
+    pub(super) fn open(
+        &self,
+        account: AccountNumber,
+        kind: Kind,
+        row_name: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, RowsError> {
+        Ok(self.master_key.open_secret(&label(account, kind, row_name), sealed)?)
+    }
+}
+
+/// Names of rows have no blanks, so no two rows have one label.
+fn label(account: AccountNumber, kind: Kind, row_name: &str) -> String {
+    format!("{SEAL_LABEL} {account} {} {row_name}", kind as u8)
+}

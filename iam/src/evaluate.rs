@@ -29,8 +29,8 @@ use crate::principal::Principal;
 /// Values of condition keys, asked only for keys that a statement names.
 ///
 /// What follows from the principal and the resource's account need not be answered: `aws:PrincipalArn`,
-/// `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:PrincipalIsAWSService`, `aws:userid`, `aws:username`,
-/// `aws:ResourceAccount` and `s3:ResourceAccount`.
+/// `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:PrincipalIsAWSService`, `aws:PrincipalServiceName` and
+/// `aws:PrincipalServiceNamesList`, `aws:userid`, `aws:username`, `aws:ResourceAccount` and `s3:ResourceAccount`.
 pub trait Context {
     /// The values of a key, which is in lower case.
     fn values<'c>(&'c self, key: &str) -> Values<'c>;

@@ -193,9 +193,8 @@ impl<'r> Facts<'r> {
             "aws:principaltype" => Some(principal.kind().into()),
             "aws:userid" => principal.user_id().map(Cow::Owned),
             "aws:username" => principal.user_name().map(Cow::Borrowed),
-            "aws:principalisawsservice" => {
-                Some(matches!(principal, crate::principal::Principal::Service(_)).to_string().into())
-            }
+            "aws:principalisawsservice" => Some(principal.service().is_some().to_string().into()),
+            "aws:principalservicename" | "aws:principalservicenameslist" => principal.service().map(Cow::Borrowed),
             "aws:resourceaccount" | "s3:resourceaccount" => {
                 self.request.resource_account.map(|account| account.to_string().into())
             }

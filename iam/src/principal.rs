@@ -120,6 +120,15 @@ impl Principal {
         }
     }
 
+    /// The value of `aws:PrincipalServiceName`, which only services have.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Self::Service(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The value of `aws:PrincipalType`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

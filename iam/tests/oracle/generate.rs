@@ -157,7 +157,8 @@ const RANGES: [&str; 8] = [
 const ARN_KEYS: [&str; 2] = ["aws:SourceArn", "aws:PrincipalArn"];
 const ARNS: [&str; 4] =
     ["arn:aws:s3:::b", "arn:aws:sns:eu-west-1:111122223333:t:u", "arn:aws:iam::111122223333:user/anna", "none"];
-const ARN_PATTERNS: [&str; 9] = [
+const ARN_PATTERNS: [&str; 10] = [
+    "arn:${x:partition, 'aws'}:s*",
     "*",
     "arn:aws:s3:::*",
     "arn:aws:sns:*:111122223333:*",

@@ -25,7 +25,7 @@ impl Context for Given<'_> {
     fn values<'c>(&'c self, key: &str) -> Values<'c> {
         match self.0.get(key).map(Vec::as_slice) {
             None => Values::Absent,
-            Some([one]) => Values::One(one.into()),
+            Some([one]) if !["aws:tagkeys", "s3:requestobjecttagkeys"].contains(&key) => Values::One(one.into()),
             Some(many) => Values::Many(many.iter().map(Into::into).collect()),
         }
     }

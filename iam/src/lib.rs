@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod evaluate;
+pub mod granted;
 pub mod identity;
 pub mod managed;
 pub mod policy;

@@ -12,6 +12,7 @@ mod pattern;
 mod principals;
 mod public;
 mod s3;
+mod span;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 pub use error::PolicyError;
 pub(crate) use principals::Named;
 pub use principals::PrincipalEntry;
+pub use span::{Position, Span};
 pub use statement::Effect;
 
 use self::error::Fault;
@@ -63,6 +65,8 @@ struct Document {
     kind: PolicyKind,
     id: Option<String>,
     statements: Vec<Statement>,
+    /// Where the statements stand in the text.
+    spans: Vec<Span>,
     /// The condition keys that statements ask for, in lower case, sorted.
     keys: Vec<Box<str>>,
 }
@@ -78,7 +82,8 @@ impl Policy {
             parsed.statements.iter().flat_map(Statement::keys).map(|key| key.to_lowercase().into_boxed_str()).collect();
         keys.sort_unstable();
         keys.dedup();
-        Ok(Self(Arc::new(Document { kind, id: parsed.id, statements: parsed.statements, keys })))
+        let spans = span::of_statements(text);
+        Ok(Self(Arc::new(Document { kind, id: parsed.id, statements: parsed.statements, spans, keys })))
     }
 
     /// Where it stands.
@@ -105,6 +110,12 @@ impl Policy {
         self.0.statements.get(statement)?.sid.as_deref()
     }
 
+    /// Where a statement stands in the text. None: that cannot be told, or there is no such statement.
+    #[must_use]
+    pub fn span(&self, statement: usize) -> Option<Span> {
+        self.0.spans.get(statement).copied()
+    }
+
     /// Some statement asks for a condition key that begins so (lower case), for example `s3:existingobjecttag/`, in a
     /// condition or as a variable.
     #[must_use]
@@ -125,6 +136,15 @@ impl Policy {
     pub(crate) fn keys_for_action(&self, action: &str) -> impl Iterator<Item = &str> {
         let about_it = self.0.statements.iter().filter(move |statement| statement.actions.cover(action));
         about_it.flat_map(Statement::keys)
+    }
+
+    /// What its statements about an action do.
+    pub(crate) fn statements_about(&self, action: &str) -> impl Iterator<Item = About> {
+        let about_it = self.0.statements.iter().filter(move |statement| statement.actions.cover(action));
+        about_it.map(|statement| About {
+            allows: statement.effect == Effect::Allow,
+            is_of_everything: statement.is_of_everything(),
+        })
     }
 
     /// Whom it is about, those that NotPrincipal elements except included.
@@ -169,6 +189,14 @@ impl Policy {
             statement.covers(facts, has_boundary).map(|named| (index, statement.effect, named))
         })
     }
+}
+
+/// What a statement about an action does.
+pub(crate) struct About {
+    /// It allows the action; or else it denies it.
+    pub(crate) allows: bool,
+    /// For all resources, under all circumstances.
+    pub(crate) is_of_everything: bool,
 }
 
 /// What a request says to the keys that statements ask for.

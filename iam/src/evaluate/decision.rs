@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::policy::Policy;
+use crate::policy::{Policy, Span};
 
 /// A policy and what it is attached as, for explanations.
 #[derive(Clone, Debug)]
@@ -163,6 +163,12 @@ impl Decider {
     #[must_use]
     pub fn sid(&self) -> Option<&str> {
         self.policy.sid(self.statement)
+    }
+
+    /// Where the statement stands in its document. None: that cannot be told.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        self.policy.span(self.statement)
     }
 }
 

@@ -67,6 +67,14 @@ impl Statement {
         self.conditions.iter().all(|condition| condition.holds(facts)).then_some(named)
     }
 
+    /// It is about all resources, under all circumstances.
+    pub(super) fn is_of_everything(&self) -> bool {
+        let every_resource = self.resources.as_ref().is_none_or(|resources| {
+            !resources.except && resources.patterns.iter().any(|pattern| matches!(pattern, ArnPattern::All))
+        });
+        every_resource && self.conditions.is_empty()
+    }
+
     /// The condition keys that it asks for.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         let in_resources =

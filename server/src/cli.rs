@@ -7,6 +7,8 @@ mod admin_client;
 mod check;
 mod credentials;
 mod lock_clock;
+mod restore;
+mod restores;
 mod serve;
 
 use std::process::ExitCode;
@@ -16,6 +18,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Flags, Loaded, Sources};
 
 use lock_clock::LockClockCommand;
+use restore::RestoreArgs;
+use restores::RestoresCommand;
 
 /// The command line or the settings cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -38,6 +42,12 @@ enum Command {
     /// Ask a running server about the time by which it judges locks
     #[command(subcommand)]
     LockClock(LockClockCommand),
+    /// Make a bucket look as it did at a time, by adding versions and delete markers: exit status 0 when it is done, 1 when
+    /// it was not, 2 when the server cannot be asked
+    Restore(RestoreArgs),
+    /// List and end restores
+    #[command(subcommand)]
+    Restores(RestoresCommand),
     /// Print the version
     Version,
 }
@@ -69,6 +79,8 @@ pub fn main() -> ExitCode {
         }),
         Command::Check(args) => with_settings(&args.flags, |loaded| check::run_check(&loaded.config)),
         Command::LockClock(command) => lock_clock::run_lock_clock(command, &|name| std::env::var_os(name)),
+        Command::Restore(args) => restore::run_restore(args, &|name| std::env::var_os(name)),
+        Command::Restores(command) => restores::run_restores(command, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

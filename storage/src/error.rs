@@ -48,6 +48,15 @@ pub enum StorageError {
         /// The state, for people.
         what: &'static str,
     },
+    /// The bucket is being restored to a point in time, which only one request at a time can ask for.
+    #[error("the bucket is being restored")]
+    RestoreRunning,
+    /// The bucket cannot be restored to this time.
+    #[error("{what}")]
+    InvalidRestoreTime {
+        /// Why, for people.
+        what: &'static str,
+    },
     /// A lock keeps the version, or its retention, as it is.
     #[error("the version is locked: {0}")]
     Locked(Lock),

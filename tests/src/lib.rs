@@ -17,6 +17,7 @@ pub mod sigv4;
 pub mod skip;
 pub mod strace;
 pub mod venv;
+pub mod version_ledger;
 pub mod wire;
 pub mod xml;
 

@@ -65,6 +65,14 @@ scenarios! {
     aws_syncs_a_tree_and_only_what_changed: "aws_cli.py" "sync";
     aws_lists_moves_and_removes: "aws_cli.py" "list_move_remove";
     aws_streams_through_pipes: "aws_cli.py" "stream";
+    aws_s3api_versions: "aws_s3api.py" "versioning";
+    aws_s3api_lists_versions: "aws_s3api.py" "list_object_versions";
+    aws_s3api_configures_object_lock: "aws_s3api.py" "object_lock";
+    aws_s3api_retains_and_holds: "aws_s3api.py" "retention_and_legal_hold";
+    aws_s3api_tags: "aws_s3api.py" "tagging";
+    aws_s3api_grants_and_sets_ownership: "aws_s3api.py" "acls_and_ownership";
+    aws_s3api_has_requesters_pay: "aws_s3api.py" "payment_and_acceleration";
+    aws_s3api_gets_object_attributes: "aws_s3api.py" "object_attributes";
     boto3_puts_gets_heads_and_ranges: "boto3_sweep.py" "put_get_head_range";
     boto3_copies: "boto3_sweep.py" "copy";
     boto3_deletes_many: "boto3_sweep.py" "delete_objects";

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use cairn_tests::ledger::Ledger;
 use cairn_tests::mount::Mount;
+use cairn_tests::version_ledger::{Mode, VersionLedger};
 use cairn_tests::{Cairn, Config, Random, skip};
 
 const KILLS: usize = 24;
+const VERSION_KILLS: usize = 8;
 const KILLS_SOAK: usize = 500;
 const POWER_CUTS: usize = 6;
 const POWER_CUTS_SOAK: usize = 200;
@@ -36,6 +38,37 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         assert!(ledger.acknowledgements() > before, "cycle {cycle}: nothing was acknowledged");
         cairn.start_again();
         ledger.verify(&client).await;
+    }
+    cairn.stop();
+    let (status, report) = cairn.check();
+    assert_eq!(status, Some(0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_version_is_lost_or_out_of_order_when_the_process_is_killed() {
+    let seed = 0x0DD;
+    let mut cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let mut random = Random::new(seed);
+    let mut ledgers = Vec::new();
+    for (mode, name) in [(Mode::Enabled, "killed-versions"), (Mode::Suspended, "killed-suspended")] {
+        let bucket = client.fresh_bucket(name).await;
+        ledgers.push(VersionLedger::new(&client, &bucket, mode, seed).await);
+    }
+    for cycle in 1..=cycles(VERSION_KILLS, KILLS_SOAK) {
+        let before: usize = ledgers.iter().map(VersionLedger::acknowledgements).sum();
+        let loads: Vec<_> = ledgers.iter_mut().map(|ledger| ledger.start(&client)).collect();
+        tokio::time::sleep(Duration::from_millis(200 + random.below(600) as u64)).await;
+        cairn.kill9();
+        for (ledger, load) in ledgers.iter_mut().zip(loads) {
+            ledger.finish(load).await;
+        }
+        let after: usize = ledgers.iter().map(VersionLedger::acknowledgements).sum();
+        assert!(after > before, "cycle {cycle}: nothing was acknowledged");
+        cairn.start_again();
+        for ledger in &mut ledgers {
+            ledger.verify(&client).await;
+        }
     }
     cairn.stop();
     let (status, report) = cairn.check();

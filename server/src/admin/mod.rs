@@ -5,20 +5,24 @@
 //! call is `authorize`'s business; `cairn`'s sub-commands are the client.
 
 mod lock_clock;
+mod restores;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_storage::ops::Store;
+use futures::StreamExt as _;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use s3s::route::S3Route;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::authorize::Authorizer;
+use crate::authorize::{Action, Authorizer};
 use crate::identities::Identities;
-use crate::s3::error::Failure;
+use crate::s3::error::{Failure, of_body};
+use crate::s3::headers;
 use crate::s3::request::{Answer, Query};
 use crate::s3::respond;
 
@@ -34,21 +38,45 @@ const VERSION: &str = "v1";
 /// The type of every answer's body.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// The longest body of a call.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// What can be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `GET /-/admin/v1/lock-clock`
     GetLockClock,
     /// `POST /-/admin/v1/lock-clock/accept`
     AcceptWallClock,
+    /// `GET /-/admin/v1/restores?after=BUCKET`
+    ListRestores {
+        /// Only those of buckets after this one.
+        after: Option<String>,
+    },
+    /// `POST /-/admin/v1/restores`
+    StartRestore,
+    /// `GET /-/admin/v1/restores/BUCKET`
+    GetRestore {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
+    /// `POST /-/admin/v1/restores/BUCKET/cancel`
+    CancelRestore {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
 }
 
 impl Call {
     /// Its name in the log and the metrics.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::GetLockClock => "GetLockClock",
             Self::AcceptWallClock => "AcceptWallClock",
+            Self::ListRestores { .. } => "ListRestores",
+            Self::StartRestore => "StartRestore",
+            Self::GetRestore { .. } => "GetRestore",
+            Self::CancelRestore { .. } => "CancelRestore",
         }
     }
 }
@@ -62,17 +90,25 @@ pub fn is_path(path: &str) -> bool {
 ///
 /// # Errors
 /// `NoSuchCall` for a path that is none, `MethodNotAllowed`.
-pub fn route(method: &Method, path: &str) -> Result<Call, Failure> {
+pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure> {
     let segments: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
-    let (allowed, call) = match segments[..] {
-        [VERSION, "lock-clock"] => ("GET", Call::GetLockClock),
-        [VERSION, "lock-clock", "accept"] => ("POST", Call::AcceptWallClock),
+    // No bucket's name needs an escape, so a segment that has one names none.
+    let calls: &[(&'static str, Call)] = &match segments[..] {
+        [VERSION, "lock-clock"] => vec![("GET", Call::GetLockClock)],
+        [VERSION, "lock-clock", "accept"] => vec![("POST", Call::AcceptWallClock)],
+        [VERSION, "restores"] => {
+            let after = query.non_empty("after").map(str::to_owned);
+            vec![("GET", Call::ListRestores { after }), ("POST", Call::StartRestore)]
+        }
+        [VERSION, "restores", bucket] => vec![("GET", Call::GetRestore { bucket: bucket.to_owned() })],
+        [VERSION, "restores", bucket, "cancel"] => vec![("POST", Call::CancelRestore { bucket: bucket.to_owned() })],
         _ => return Err(Failure::custom("NoSuchCall", StatusCode::NOT_FOUND, "The admin API has no such call.")),
     };
-    if method.as_str() == allowed {
-        return Ok(call);
+    if let Some((_, call)) = calls.iter().find(|(allowed, _)| *allowed == method.as_str()) {
+        return Ok(call.clone());
     }
-    Err(Failure::new(S3ErrorCode::MethodNotAllowed).header(ALLOW, HeaderValue::from_static(allowed)))
+    let allowed: Vec<&str> = calls.iter().map(|(allowed, _)| *allowed).collect();
+    Err(Failure::new(S3ErrorCode::MethodNotAllowed).header(ALLOW, headers::value(&allowed.join(", "))))
 }
 
 /// A failure as the admin API shows it.
@@ -114,8 +150,35 @@ impl Admin {
         match call {
             Call::GetLockClock => lock_clock::get_lock_clock(self, &authorizer.server()?),
             Call::AcceptWallClock => lock_clock::accept_wall_clock(self, authorizer.server()?).await,
+            Call::ListRestores { after } => restores::list_restores(self, authorizer.service()?, after).await,
+            Call::StartRestore => {
+                authorizer.refuse_anonymous("Access Denied")?;
+                let document: restores::StartDocument = read(request.input).await?;
+                let authorized = authorizer.bucket(Action::RestoreBucket, &document.bucket).await?;
+                restores::start_restore(self, authorized, document).await
+            }
+            Call::GetRestore { bucket } => {
+                restores::get_restore(self, authorizer.bucket(Action::RestoreBucket, &bucket).await?).await
+            }
+            Call::CancelRestore { bucket } => {
+                restores::cancel_restore(self, authorizer.bucket(Action::RestoreBucket, &bucket).await?).await
+            }
         }
     }
+}
+
+/// The document in a call's body, which reading it to its end holds to the hash that was signed.
+async fn read<T: DeserializeOwned>(mut body: s3s::Body) -> Result<T, Failure> {
+    let mut text = Vec::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| of_body(error.as_ref()))?;
+        if text.len() + piece.len() > BODY_BYTES_MAX {
+            return Err(S3ErrorCode::MaxMessageLengthExceeded.into());
+        }
+        text.extend_from_slice(&piece);
+    }
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::custom("MalformedJSON", StatusCode::BAD_REQUEST, format!("The body: {error}.")))
 }
 
 /// 200 with a document.
@@ -140,6 +203,12 @@ mod tests {
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("HEAD", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock/accept", Err(("MethodNotAllowed", 405))),
+            ("GET", "/-/admin/v1/restores", Ok(Call::ListRestores { after: None })),
+            ("POST", "/-/admin/v1/restores", Ok(Call::StartRestore)),
+            ("GET", "/-/admin/v1/restores/b.c", Ok(Call::GetRestore { bucket: "b.c".to_owned() })),
+            ("POST", "/-/admin/v1/restores/b/cancel", Ok(Call::CancelRestore { bucket: "b".to_owned() })),
+            ("DELETE", "/-/admin/v1/restores/b", Err(("MethodNotAllowed", 405))),
+            ("POST", "/-/admin/v1/restores/b/c", Err(("NoSuchCall", 404))),
             ("GET", "/-/admin/v1/lock-clock/", Err(("NoSuchCall", 404))),
             ("GET", "/-/admin/v2/lock-clock", Err(("NoSuchCall", 404))),
             ("GET", "/-/admin/v1/", Err(("NoSuchCall", 404))),
@@ -148,7 +217,7 @@ mod tests {
             ("GET", "/-/admin/v1/%6cock-clock", Err(("NoSuchCall", 404))),
         ] {
             assert!(is_path(path), "{path}");
-            let routed = route(&Method::from_bytes(method.as_bytes()).unwrap(), path);
+            let routed = route(&Method::from_bytes(method.as_bytes()).unwrap(), path, &Query::default());
             let found = routed.as_ref().map_err(|failure| (failure.code(), failure.status_code().as_u16()));
             assert_eq!(found, expected.as_ref().map_err(|error| *error), "{method} {path}");
         }

@@ -50,6 +50,8 @@ pub enum Action {
     PutObjectTagging,
     PutObjectVersionAcl,
     PutObjectVersionTagging,
+    /// `cairn:RestoreBucket`, of the admin API: to make the bucket look as it did, to watch that and to end it.
+    RestoreBucket,
 }
 
 impl Action {
@@ -119,7 +121,8 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutObjectLegalHold
         | Action::PutObjectRetention
         | Action::PutObjectTagging
-        | Action::PutObjectVersionTagging => Rule::BucketOwner,
+        | Action::PutObjectVersionTagging
+        | Action::RestoreBucket => Rule::BucketOwner,
     }
 }
 

@@ -10,8 +10,8 @@ use aws_sigv4::sign::v4::SigningParams;
 use clap::Args;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::admin::SERVICE;
 
@@ -106,11 +106,35 @@ impl AdminClient {
 
     /// Calls `path` below `/-/admin/v1/` and gives the answer. Every call may safely be made twice.
     pub(super) async fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CallError> {
+        self.exchange(method, path, None, Vec::new()).await
+    }
+
+    /// Reads the page of a list that comes after `after`.
+    pub(super) async fn page<T: DeserializeOwned>(&self, path: &str, after: Option<&str>) -> Result<T, CallError> {
+        self.exchange(Method::GET, path, after, Vec::new()).await
+    }
+
+    /// Sends a document to `path`.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
+        let body = serde_json::to_vec(body).map_err(|error| CallError::Unsigned(error.into()))?;
+        self.exchange(Method::POST, path, None, body).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        after: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<T, CallError> {
         let mut url = self.endpoint.clone();
         url.set_path(&format!("/-/admin/v1/{path}"));
+        if let Some(after) = after {
+            url.query_pairs_mut().append_pair("after", after);
+        }
         let mut attempt = 1;
         loop {
-            let response = self.send(method.clone(), url.clone()).await?;
+            let response = self.send(method.clone(), url.clone(), body.clone()).await?;
             let status = response.status();
             if status.is_server_error() && attempt < ATTEMPTS_MAX {
                 tokio::time::sleep(pause(attempt)).await;
@@ -122,22 +146,23 @@ impl AdminClient {
         }
     }
 
-    async fn send(&self, method: Method, url: Url) -> Result<Response, CallError> {
+    async fn send(&self, method: Method, url: Url, body: Vec<u8>) -> Result<Response, CallError> {
         let mut request = self.http.request(method.clone(), url.clone());
-        for (name, value) in self.signature(&method, &url).map_err(CallError::Unsigned)? {
+        for (name, value) in self.signature(&method, &url, &body).map_err(CallError::Unsigned)? {
             request = request.header(name, value);
         }
         if method == Method::POST {
-            request = request.body(Vec::new());
+            request = request.body(body);
         }
         Ok(request.send().await?)
     }
 
-    /// The headers that sign a call without a body.
+    /// The headers that sign a call.
     fn signature(
         &self,
         method: &Method,
         url: &Url,
+        body: &[u8],
     ) -> Result<Vec<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -153,7 +178,7 @@ impl AdminClient {
             .build()?
             .into();
         let request =
-            SignableRequest::new(method.as_str(), url.as_str(), std::iter::empty(), SignableBody::Bytes(&[]))?;
+            SignableRequest::new(method.as_str(), url.as_str(), std::iter::empty(), SignableBody::Bytes(body))?;
         let (instructions, _) = sign(request, &params)?.into_parts();
         Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }

@@ -247,7 +247,7 @@ impl Inner {
 
     fn admit_admin(&self, parts: &mut Parts, query: &Query) -> Result<admin::Call, Failure> {
         refuse_form(&parts.method, &parts.headers)?;
-        let call = admin::route(&parts.method, parts.uri.path())?;
+        let call = admin::route(&parts.method, parts.uri.path(), query)?;
         auth::check(&parts.headers, query, self.scope(admin::SERVICE), SignatureV2::Off)?;
         auth::complete_date(&mut parts.headers);
         Ok(call)

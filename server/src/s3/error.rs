@@ -147,6 +147,11 @@ impl From<StorageError> for Failure {
             StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
             StorageError::NotPermitted => Self::new(S3ErrorCode::AccessDenied),
             StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),
+            StorageError::RestoreRunning => Self::with_message(
+                S3ErrorCode::OperationAborted,
+                "The bucket is being restored to another time, or with another prefix.",
+            ),
+            StorageError::InvalidRestoreTime { what } => Self::with_message(S3ErrorCode::InvalidArgument, what),
             StorageError::Locked(_) => {
                 Self::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
             }

@@ -21,6 +21,7 @@ use cairn_storage::index::IndexError;
 use cairn_storage::index::rocks::{RocksIndex, RocksOptions};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::forget_upload::ForgetUpload;
+use cairn_storage::jobs::restore::Restorer;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::jobs::{self, Handler, JobHandle, RunnerOptions};
 use cairn_storage::observe::{Observer, Silent};
@@ -206,7 +207,7 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
 }
 
 fn run_jobs(store: &Store, observer: &Arc<dyn Observer>) -> Vec<JobHandle> {
-    let handlers: [Arc<dyn Handler>; 2] = [Arc::new(Collector), Arc::new(ForgetUpload)];
+    let handlers: [Arc<dyn Handler>; 3] = [Arc::new(Collector), Arc::new(ForgetUpload), Arc::new(Restorer::default())];
     handlers
         .into_iter()
         .map(|handler| jobs::spawn(store.clone(), handler, observer.clone(), RunnerOptions::default()))

@@ -58,32 +58,57 @@ fn encode_with_seal(content: ContentId, seal: Option<(SealId, &DataKey)>, plain:
 /// # Errors
 /// `Corrupt` if the value is damaged or another content's, or if the key is missing, needless or the wrong one.
 pub fn decode(content: ContentId, key: Option<&DataKey>, value: &Bytes) -> Result<Bytes, StorageError> {
-    let damaged = |what: &str| StorageError::corrupt(format!("inline content {content}: {what}"));
+    let crc_at = verify(content, value)?;
+    let payload_at = crc_at + CRC_BYTES;
+    match (value[SEAL_ID_AT..crc_at].first_chunk(), key) {
+        (None, None) => Ok(value.slice(payload_at..)),
+        (Some(seal), Some(key)) => {
+            let mut plain = value[payload_at..].to_vec();
+            let opened = ChunkSealer::new(key, SealId::from_bytes(*seal)).open(0, true, &mut plain);
+            let plain_bytes = opened.map_err(|error| damaged(content, &error.to_string()))?.len();
+            plain.truncate(plain_bytes);
+            Ok(Bytes::from(plain))
+        }
+        _ => Err(damaged(content, "a key belongs to a sealed content and only to one")),
+    }
+}
+
+/// The value of `to` with the bytes of `from`, whose value this is: sealed as they are, without the key.
+///
+/// # Errors
+/// `Corrupt` if the value is damaged or another content's.
+pub fn copy(from: ContentId, value: &[u8], to: ContentId) -> Result<Bytes, StorageError> {
+    let crc_at = verify(from, value)?;
+    let payload_at = crc_at + CRC_BYTES;
+    let mut copy = value.to_vec();
+    let crc = crc64(&[to.as_bytes(), &value[1..crc_at], &value[payload_at..]]);
+    copy[crc_at..payload_at].copy_from_slice(&crc.to_be_bytes());
+    Ok(Bytes::from(copy))
+}
+
+fn damaged(content: ContentId, what: &str) -> StorageError {
+    StorageError::corrupt(format!("inline content {content}: {what}"))
+}
+
+/// Verifies a value; returns where its checksum is, which the payload follows.
+fn verify(content: ContentId, value: &[u8]) -> Result<usize, StorageError> {
     let seal_id_bytes = match value.first_chunk() {
         Some([FORMAT, 0]) => 0,
         Some([FORMAT, FLAG_SEALED]) => SEAL_ID_BYTES,
-        Some([format, flags]) => return Err(damaged(&format!("unknown format {format} or flags {flags}"))),
-        None => return Err(damaged("too short")),
+        Some([format, flags]) => {
+            return Err(damaged(content, &format!("unknown format {format} or flags {flags}")));
+        }
+        None => return Err(damaged(content, "too short")),
     };
     let crc_at = SEAL_ID_AT + seal_id_bytes;
     let payload_at = crc_at + CRC_BYTES;
     let (Some(crc), Some(payload)) = (value.get(crc_at..payload_at), value.get(payload_at..)) else {
-        return Err(damaged("too short"));
+        return Err(damaged(content, "too short"));
     };
     if crc != crc64(&[content.as_bytes(), &value[1..crc_at], payload]).to_be_bytes() {
-        return Err(damaged("wrong checksum"));
+        return Err(damaged(content, "wrong checksum"));
     }
-    match (value[SEAL_ID_AT..crc_at].first_chunk(), key) {
-        (None, None) => Ok(value.slice(payload_at..)),
-        (Some(seal), Some(key)) => {
-            let mut plain = payload.to_vec();
-            let opened = ChunkSealer::new(key, SealId::from_bytes(*seal)).open(0, true, &mut plain);
-            let plain_bytes = opened.map_err(|error| damaged(&error.to_string()))?.len();
-            plain.truncate(plain_bytes);
-            Ok(Bytes::from(plain))
-        }
-        _ => Err(damaged("a key belongs to a sealed content and only to one")),
-    }
+    Ok(crc_at)
 }
 
 #[cfg(test)]
@@ -137,6 +162,18 @@ mod tests {
     fn a_value_under_another_id_is_refused() {
         let value = encode(content(), None, b"bytes").unwrap();
         assert!(decode(ContentId::from_bytes([8; 16]), None, &value).is_err());
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes_under_its_own_id() {
+        let other = ContentId::from_bytes([8; 16]);
+        for key in [None, Some(key())] {
+            let value = encode(content(), key.as_ref(), b"bytes").unwrap();
+            let copied = copy(content(), &value, other).unwrap();
+            assert_eq!(decode(other, key.as_ref(), &copied).unwrap(), "bytes");
+            assert!(decode(content(), key.as_ref(), &copied).is_err());
+            assert!(copy(other, &value, content()).is_err(), "a damaged value is not copied");
+        }
     }
 
     #[test]

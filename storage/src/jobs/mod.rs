@@ -7,6 +7,7 @@
 
 pub mod collect;
 pub mod forget_upload;
+pub mod restore;
 mod runner;
 pub mod scan;
 mod schedule;

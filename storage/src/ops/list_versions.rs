@@ -7,12 +7,12 @@
 
 use crate::StorageError;
 use crate::id::VersionId;
-use crate::index::family::head;
 use crate::index::family::version::{self, VersionSummary};
 use crate::index::key::push_escaped_prefix;
 use crate::index::{Cursor, Family, IndexError, KeyRange, View};
 use crate::object::ObjectKey;
 
+use super::heads::{Heads, ListedHead};
 use super::list_objects::{MAX_KEYS, common_prefix, start_of};
 use super::{Bucket, Store, VersionSelector};
 
@@ -75,21 +75,12 @@ impl Store {
     }
 }
 
-/// The three cursors, and the page that they fill.
+/// The cursors, and the page that they fill.
 struct Merge<'v> {
-    current: Box<dyn Cursor + 'v>,
-    hidden: Box<dyn Cursor + 'v>,
+    heads: Heads<'v>,
     versions: Box<dyn Cursor + 'v>,
     page: VersionsPage,
     max_keys: usize,
-}
-
-/// The head under one of the two cursors.
-struct MergedHead {
-    family: Family,
-    key: String,
-    version: VersionSummary,
-    older_null: Option<VersionId>,
 }
 
 fn page(view: &dyn View, list: &ListVersions) -> Result<VersionsPage, IndexError> {
@@ -106,14 +97,13 @@ fn page(view: &dyn View, list: &ListVersions) -> Result<VersionsPage, IndexError
     }
     let rows = KeyRange { start: escaped(&heads.start), end: None };
     let mut merge = Merge {
-        current: view.cursor(Family::Current, heads.clone())?,
-        hidden: view.cursor(Family::Hidden, heads)?,
+        heads: Heads::new(view, heads)?,
         versions: view.cursor(Family::Version, rows)?,
         page: VersionsPage::default(),
         max_keys,
     };
-    while let Some(head) = merge.head()? {
-        if let Some(folded) = common_prefix(&head.key, &list.prefix, delimiter) {
+    while let Some(head) = merge.heads.head()? {
+        if let Some(folded) = common_prefix(head.key.as_str(), &list.prefix, delimiter) {
             if merge.is_full() {
                 break;
             }
@@ -123,7 +113,7 @@ fn page(view: &dyn View, list: &ListVersions) -> Result<VersionsPage, IndexError
             }
             continue;
         }
-        let below = resumed.filter(|(key, _)| *key == head.key).map(|(_, selector)| below(&head, selector));
+        let below = resumed.filter(|(key, _)| *key == head.key.as_str()).map(|(_, selector)| below(&head, selector));
         if !merge.list_key(head, below)? {
             break;
         }
@@ -132,7 +122,7 @@ fn page(view: &dyn View, list: &ListVersions) -> Result<VersionsPage, IndexError
 }
 
 /// The order below which a resumed key's versions are listed.
-fn below(head: &MergedHead, marker: VersionSelector) -> VersionId {
+fn below(head: &ListedHead, marker: VersionSelector) -> VersionId {
     let nothing = VersionId::from_bytes([0; 16]);
     match marker {
         VersionSelector::Id(id) => id,
@@ -144,29 +134,9 @@ fn below(head: &MergedHead, marker: VersionSelector) -> VersionId {
 }
 
 impl Merge<'_> {
-    /// The next head in the order of keys; the cursors stay.
-    fn head(&mut self) -> Result<Option<MergedHead>, IndexError> {
-        let family = match (self.current.row(), self.hidden.row()) {
-            (None, None) => return Ok(None),
-            (Some(_), None) => Family::Current,
-            (None, Some(_)) => Family::Hidden,
-            (Some((current, ..)), Some((hidden, ..))) if current == hidden => {
-                return Err(IndexError::Corrupt("a key has two heads".to_owned()));
-            }
-            (Some((current, ..)), Some((hidden, ..))) if current < hidden => Family::Current,
-            (Some(_), Some(_)) => Family::Hidden,
-        };
-        let cursor = if family == Family::Current { &self.current } else { &self.hidden };
-        let Some((key, _, value)) = cursor.row() else { return Ok(None) };
-        let key = std::str::from_utf8(key).map_err(|_| IndexError::Corrupt("a key is not UTF-8".to_owned()))?;
-        let (version, older_null) = head::version_summary(value)?;
-        Ok(Some(MergedHead { family, key: key.to_owned(), version, older_null }))
-    }
-
     /// Lists a key's versions and moves past them; only those below `below`, if it is there. False: the page is full.
-    fn list_key(&mut self, head: MergedHead, below: Option<VersionId>) -> Result<bool, IndexError> {
-        let key =
-            ObjectKey::new(&head.key).ok_or_else(|| IndexError::Corrupt("a key has no valid length".to_owned()))?;
+    fn list_key(&mut self, head: ListedHead, below: Option<VersionId>) -> Result<bool, IndexError> {
+        let key = head.key;
         let wanted = |version: &VersionSummary| below.is_none_or(|below| version.id() < below);
         if wanted(&head.version) && !self.push(&key, true, head.version) {
             return Ok(false);
@@ -185,10 +155,7 @@ impl Merge<'_> {
             }
             self.versions.advance()?;
         }
-        match head.family {
-            Family::Current => self.current.advance()?,
-            _ => self.hidden.advance()?,
-        }
+        self.heads.advance()?;
         Ok(true)
     }
 
@@ -218,8 +185,7 @@ impl Merge<'_> {
     /// Moves past everything under a common prefix. False: nothing sorts after it.
     fn seek_past(&mut self, prefix: &str) -> Result<bool, IndexError> {
         let Some(past) = KeyRange::prefix(prefix.as_bytes()).end else { return Ok(false) };
-        self.current.seek(&past)?;
-        self.hidden.seek(&past)?;
+        self.heads.seek(&past)?;
         self.versions.seek(&escaped(&past))?;
         Ok(true)
     }

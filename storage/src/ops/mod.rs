@@ -10,6 +10,7 @@ pub mod copy_object;
 mod delete_bucket;
 pub mod delete_object;
 pub mod get_object;
+mod heads;
 pub mod ingest;
 pub mod list_objects;
 pub mod list_versions;
@@ -21,6 +22,7 @@ mod permit;
 mod placement;
 pub mod planner;
 pub mod put_object;
+pub mod restore;
 mod seen;
 mod share;
 mod store;
@@ -43,6 +45,7 @@ pub use multipart::{
 pub use object_parts::{GetObjectParts, ObjectPart, ObjectPartsPage};
 pub use permit::Permit;
 pub use put_object::PutObject;
+pub use restore::NewRestore;
 pub use store::{Limits, Store, StoreParts};
 
 /// The largest object that one request may carry (S3 API reference, PutObject and UploadPart).

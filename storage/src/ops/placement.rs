@@ -10,6 +10,7 @@ use crate::id::{ContentId, VersionId};
 use crate::index::family::bucket::{self, Versioning};
 use crate::index::family::content::ContentRecord;
 use crate::index::family::head::{Head, SeenHead};
+use crate::index::family::removed;
 use crate::index::family::usage::{self, Counter};
 use crate::index::family::version::{self, Version};
 use crate::index::{Batch, Family, Revision};
@@ -92,6 +93,7 @@ impl Mutation {
         // The head's guard stops: delete x legal hold or retention of the same version, which rewrites the head.
         removal.check(gone)?;
         self.count_version(gone, -1);
+        self.batch.add(Family::Usage, removed::key(gone.created(), removal.now), 1);
         self.tasks.extend(planner.plan(Change::Removed { key, version: gone }, &seen.documents));
         let Version::Object(object) = gone else { return Ok(()) };
         match object.content {

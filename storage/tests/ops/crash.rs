@@ -5,7 +5,9 @@
 //! that returned is durable, as the database's are; the disk is simulated and keeps any mixture of what was not synced.
 //! After each cut a new process recovers, and all it shows must be the state before the operation under way or after.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod see;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +18,13 @@ use cairn_storage::clock::{ManualClock, Timestamp};
 use cairn_storage::disk::sim::{Call, SimDisk};
 use cairn_storage::health::Health;
 use cairn_storage::id::UploadId;
-use cairn_storage::index::Family;
+use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
-use cairn_storage::ops::{
-    CopyObject, CopySource, ListBuckets, ListObjects, ListUploads, ListedUpload, Permit, ReadConditions,
-    VersionSelector, WriteConditions,
-};
+use cairn_storage::ops::{CopyObject, CopySource, Permit, ReadConditions, VersionSelector, WriteConditions};
+
+use see::{Seen, check_files, check_usage, see, versions};
 
 use crate::rig::{FILE_BYTES, Rig, START, bytes, object_key, owner, upload_of};
 
@@ -31,16 +32,6 @@ use crate::rig::{FILE_BYTES, Rig, START, bytes, object_key, owner, upload_of};
 const SEEDS_PER_POINT: u64 = 250;
 const STATES_COUNT_MIN: usize = 1_500;
 const KNOWN_IN_A_ROW_MAX: usize = 25;
-
-/// What clients see.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    buckets: BTreeSet<String>,
-    /// By bucket and key.
-    objects: BTreeMap<(String, String), Vec<u8>>,
-    /// The parts' ETags of open uploads, by key.
-    uploads: BTreeMap<String, BTreeMap<u16, String>>,
-}
 
 /// What was acknowledged, and what may hold while operations are under way (empty: none is).
 #[derive(Default)]
@@ -96,17 +87,37 @@ impl Work {
 
     async fn delete(&mut self, bucket: &str, key: &str) -> Result<(), StorageError> {
         let handle = self.rig.bucket(bucket).await?;
-        let gone = (bucket.to_owned(), key.to_owned());
-        self.log.begin(move |seen| drop(seen.objects.remove(&gone)));
+        self.log.begin(|seen| match handle.versioning {
+            Versioning::Unversioned => seen.remove(bucket, key, 0),
+            Versioning::Enabled | Versioning::Suspended => seen.write(bucket, key, None),
+        });
         self.rig.delete_version(&handle, key, VersionSelector::Newest).await?;
         self.log.end();
         Ok(())
     }
 
-    async fn copy(&mut self, key: &str, to: &str) -> Result<(), StorageError> {
-        let bucket = self.rig.bucket("one").await?;
-        let content = self.log.acknowledged.objects[&("one".to_owned(), key.to_owned())].clone();
-        self.log.begin(put_change("one", to, &content));
+    /// Removes the key's `nth` version, from the newest on, for good.
+    async fn remove(&mut self, bucket: &str, key: &str, nth: usize) -> Result<(), StorageError> {
+        let handle = self.rig.bucket(bucket).await?;
+        let version = versions(&self.rig, &handle).await?.remove(key).unwrap().remove(nth).id();
+        self.log.begin(|seen| seen.remove(bucket, key, nth));
+        self.rig.delete_version(&handle, key, VersionSelector::Id(version)).await?;
+        self.log.end();
+        Ok(())
+    }
+
+    async fn set_versioning(&mut self, bucket: &str, versioning: Versioning) -> Result<(), StorageError> {
+        let handle = self.rig.bucket(bucket).await?;
+        self.log.begin(|seen| *seen.buckets.get_mut(bucket).unwrap() = versioning);
+        self.rig.store.set_versioning(&handle, versioning).await?;
+        self.log.end();
+        Ok(())
+    }
+
+    async fn copy(&mut self, bucket: &str, key: &str, to: &str) -> Result<(), StorageError> {
+        let bucket = self.rig.bucket(bucket).await?;
+        let content = self.log.acknowledged.newest(bucket.name.as_str(), key).content.clone().unwrap();
+        self.log.begin(put_change(bucket.name.as_str(), to, &content));
         let (key, conditions) = (object_key(key), ReadConditions::default());
         let source = CopySource {
             bucket: &bucket,
@@ -172,7 +183,9 @@ impl Work {
 
     async fn create_bucket(&mut self, name: &str) -> Result<(), StorageError> {
         let created = name.to_owned();
-        self.log.begin(move |seen| seen.buckets.extend([created.clone()]));
+        self.log.begin(move |seen| {
+            seen.buckets.insert(created.clone(), Versioning::Unversioned);
+        });
         self.rig.try_create_bucket(name).await?;
         self.log.end();
         Ok(())
@@ -180,8 +193,9 @@ impl Work {
 
     async fn delete_bucket(&mut self, name: &str) -> Result<(), StorageError> {
         let bucket = self.rig.bucket(name).await?;
-        let gone = name.to_owned();
-        self.log.begin(move |seen| seen.buckets.retain(|bucket| *bucket != gone));
+        self.log.begin(|seen| {
+            seen.buckets.remove(name);
+        });
         self.rig.store.delete_bucket(&bucket).await?;
         self.log.end();
         Ok(())
@@ -194,8 +208,8 @@ impl Work {
 }
 
 fn put_change(bucket: &str, key: &str, content: &[u8]) -> impl Fn(&mut Seen) + use<> {
-    let (at, content) = ((bucket.to_owned(), key.to_owned()), content.to_vec());
-    move |seen| drop(seen.objects.insert(at.clone(), content.clone()))
+    let (bucket, key, content) = (bucket.to_owned(), key.to_owned(), content.to_vec());
+    move |seen| seen.write(&bucket, &key, Some(content.clone()))
 }
 
 fn etag_of(content: &[u8]) -> String {
@@ -213,7 +227,7 @@ async fn work(work: &mut Work) -> Result<(), StorageError> {
     work.put("one", "file", file(3)).await?;
     work.put_two(("left", file(4)), ("right", bytes(5, 70_000))).await?;
     work.collect().await?;
-    work.copy("right", "copy").await?;
+    work.copy("one", "right", "copy").await?;
     work.delete("one", "right").await?;
     work.delete("one", "inline").await?;
 
@@ -237,6 +251,36 @@ async fn work(work: &mut Work) -> Result<(), StorageError> {
     work.delete("two", "file").await?;
     work.delete_bucket("two").await?;
     for _ in 0..3 {
+        work.collect().await?;
+    }
+    work_with_versions(work).await
+}
+
+/// Versions, delete markers, removals and suspension.
+async fn work_with_versions(work: &mut Work) -> Result<(), StorageError> {
+    let file = |seed| bytes(seed, FILE_BYTES);
+    work.create_bucket("kept").await?;
+    work.put("kept", "key", file(20)).await?;
+    work.set_versioning("kept", Versioning::Enabled).await?;
+    work.put("kept", "key", bytes(21, 10)).await?;
+    work.put("kept", "key", file(22)).await?;
+    work.delete("kept", "key").await?;
+    work.put("kept", "key", file(23)).await?;
+    work.copy("kept", "key", "copy").await?;
+    work.remove("kept", "key", 1).await?;
+    work.remove("kept", "key", 0).await?;
+    work.collect().await?;
+    work.set_versioning("kept", Versioning::Suspended).await?;
+    work.put("kept", "key", bytes(24, 10)).await?;
+    work.put("kept", "key", file(25)).await?;
+    work.delete("kept", "key").await?;
+    work.collect().await?;
+    work.remove("kept", "key", 0).await?;
+    work.set_versioning("kept", Versioning::Enabled).await?;
+    work.put("kept", "key", file(26)).await?;
+    work.delete("kept", "copy").await?;
+    work.remove("kept", "copy", 1).await?;
+    for _ in 0..2 {
         work.collect().await?;
     }
     Ok(())
@@ -301,53 +345,6 @@ async fn violation(disk: SimDisk, wreck: &Wreck) -> Result<(), String> {
         Ok(_) => Err("the scan or the collector changed what is seen".to_owned()),
         Err(error) => Err(format!("after the scan: {error}")),
     }
-}
-
-async fn see(rig: &Rig) -> Result<Seen, StorageError> {
-    let mut seen = Seen::default();
-    let all = ListBuckets { prefix: String::new(), after: None, max_buckets: 100 };
-    for bucket in rig.store.list_buckets(owner(), all).await?.buckets {
-        let handle = rig.bucket(&bucket.name).await?;
-        let list = ListObjects { max_keys: 100, ..ListObjects::default() };
-        for entry in rig.store.list_objects(&handle, list).await?.entries {
-            let content = rig.get(&handle, entry.name()).await?;
-            seen.objects.insert((bucket.name.clone(), entry.name().to_owned()), content);
-        }
-        let list = ListUploads { max_uploads: 100, ..ListUploads::default() };
-        for entry in rig.store.list_uploads(&handle, list).await?.entries {
-            let ListedUpload::Upload(upload) = entry else { continue };
-            let page = rig.store.list_parts(&handle, &upload.key, upload.id, 0, 100).await?;
-            let parts = page.parts.into_iter().map(|part| (part.number, part.etag.to_string())).collect();
-            seen.uploads.insert(upload.key.as_str().to_owned(), parts);
-        }
-        seen.buckets.insert(bucket.name);
-    }
-    Ok(seen)
-}
-
-async fn check_usage(rig: &Rig, seen: &Seen) -> Result<(), String> {
-    for name in &seen.buckets {
-        let handle = rig.bucket(name).await.map_err(|error| error.to_string())?;
-        let sizes = seen.objects.iter().filter(|((bucket, _), _)| bucket == name).map(|(_, content)| content.len());
-        let (count, size) = sizes.fold((0, 0), |(count, size), one| (count + 1, size + one as i64));
-        let usage = rig.usage(&handle).await;
-        if usage != [count, count, size] {
-            return Err(format!("the counters of {name} are {usage:?}, not {count}, {size}"));
-        }
-    }
-    Ok(())
-}
-
-async fn check_files(rig: &Rig) -> Result<(), String> {
-    let mut rows: Vec<Vec<u8>> = Vec::new();
-    for (_, entry) in rig.store.all_buckets().await.unwrap() {
-        let layouts = rig.keys(entry.bucket.into(), Family::Layout).await;
-        let contents = rig.keys(entry.bucket.into(), Family::Content).await;
-        rows.extend(contents.into_iter().filter(|id| !layouts.iter().any(|layout| layout.starts_with(id))));
-    }
-    rows.sort();
-    let files: Vec<Vec<u8>> = rig.files().iter().map(|id| id.as_bytes().to_vec()).collect();
-    if files == rows { Ok(()) } else { Err(format!("{} files for {} rows", files.len(), rows.len())) }
 }
 
 /// Cuts the power everywhere; returns how many distinct states were seen, or the first violation.

@@ -21,6 +21,7 @@ mod multipart;
 mod objects;
 mod planner;
 mod races;
+mod restore;
 mod rig;
 mod runner;
 mod uploads_listing;

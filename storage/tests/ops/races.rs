@@ -8,6 +8,7 @@ mod buckets;
 mod contents;
 mod keys;
 mod locks;
+mod restores;
 mod uploads;
 
 use std::future::Future;

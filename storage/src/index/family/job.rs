@@ -20,13 +20,15 @@ pub enum Queue {
     Collect = 1,
     /// Forgets completed uploads after a day.
     ForgetUpload = 2,
+    /// Restores buckets to a point in time.
+    Restore = 3,
     /// Tasks that failed too often; nothing runs them.
     Dead = 255,
 }
 
 impl Queue {
     /// The queues that a runner serves.
-    pub const RUN: [Self; 2] = [Self::Collect, Self::ForgetUpload];
+    pub const RUN: [Self; 3] = [Self::Collect, Self::ForgetUpload, Self::Restore];
 
     /// Its name in metrics and logs.
     #[must_use]
@@ -34,6 +36,7 @@ impl Queue {
         match self {
             Self::Collect => "collect",
             Self::ForgetUpload => "forget-upload",
+            Self::Restore => "restore",
             Self::Dead => "dead",
         }
     }

@@ -9,6 +9,8 @@ pub mod identity;
 pub mod job;
 pub mod layout;
 pub mod part;
+pub mod removed;
+pub mod restore;
 pub mod upload;
 pub mod usage;
 pub mod version;

@@ -7,6 +7,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::clock::Timestamp;
 use crate::id::VersionId;
 use crate::index::IndexError;
 use crate::index::key::push_escaped;
@@ -49,6 +50,15 @@ impl Version {
             Self::Marker(marker) => marker.is_null,
         }
     }
+
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        match self {
+            Self::Object(object) => object.created,
+            Self::Marker(marker) => marker.created,
+        }
+    }
 }
 
 /// What a listing returns of a version: the tags of [`Version`] that it needs, so that decoding skips the rest.
@@ -78,6 +88,15 @@ impl VersionSummary {
         match self {
             Self::Object(object) => object.is_null,
             Self::Marker(marker) => marker.is_null,
+        }
+    }
+
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        match self {
+            Self::Object(object) => object.created,
+            Self::Marker(marker) => marker.created,
         }
     }
 
@@ -116,7 +135,6 @@ pub fn key(key: &ObjectKey, version: VersionId) -> Vec<u8> {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::clock::Timestamp;
     use crate::id::ContentId;
     use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
     use crate::record::check_round_trip;

@@ -117,7 +117,7 @@ async fn delete_all(cairn: &Cairn, keys: usize, per_prefix: usize) {
     let cell = drive(client.address, cairn.pid(), DELETERS, UNTIL_DONE, move |deleter, count| {
         let first = (count as usize * DELETERS + deleter) * PAGE_KEYS;
         let numbers = first..keys.min(first + PAGE_KEYS);
-        (first < keys).then(|| requests.delete_objects(FULL, numbers.map(|number| key(number, per_prefix))))
+        (first < keys).then(|| requests.delete_objects(FULL, numbers.map(|number| (key(number, per_prefix), None))))
     })
     .await;
     print_cell("DELETE 1000", 0, DELETERS, &cell, None);

@@ -12,6 +12,7 @@ mod objects;
 mod process;
 mod requests;
 mod table;
+mod versions;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,17 +22,18 @@ use cairn_tests::{Cairn, Config};
 use floor::Floor;
 use table::Aims;
 
-const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
+const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
-     --only         one group: put, get, head, delete, multipart, list or start\n\
+     --only         one group: put, get, head, delete, multipart, list, start or versions\n\
      --size         one object size\n\
      --connections  one number of connections\n\
      --list-keys    how many keys the groups list and start go over (default 100000; the aims are for 1000000)\n\
+     --markers      how many delete markers the group versions lists among (default 300000)\n\
      --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 
-const GROUPS: [&str; 7] = ["put", "get", "head", "delete", "multipart", "list", "start"];
+const GROUPS: [&str; 8] = ["put", "get", "head", "delete", "multipart", "list", "start", "versions"];
 
 /// For what is measured by its end and not by a time.
 const UNTIL_DONE: Duration = Duration::from_secs(3_600);
@@ -44,6 +46,7 @@ pub(crate) struct Options {
     size: Option<usize>,
     connections: Option<usize>,
     list_keys: usize,
+    markers: usize,
     inline_threshold_bytes: Option<u64>,
     data_dir: Option<PathBuf>,
 }
@@ -56,6 +59,7 @@ impl Options {
             size: None,
             connections: None,
             list_keys: 100_000,
+            markers: 300_000,
             inline_threshold_bytes: None,
             data_dir: None,
         };
@@ -68,6 +72,7 @@ impl Options {
                 "--size" => options.size = Some(number()?),
                 "--connections" => options.connections = Some(number()?.max(1)),
                 "--list-keys" => options.list_keys = number()?,
+                "--markers" => options.markers = number()?,
                 "--inline-threshold" => options.inline_threshold_bytes = Some(number()? as u64),
                 "--data-dir" => options.data_dir = Some(value.into()),
                 _ => return Err(format!("{name} {value}: unknown")),
@@ -124,6 +129,9 @@ async fn run(options: &Options) {
     }
     if options.wants("list") || options.wants("start") {
         listing::many_keys(options, &mut cairn, &aims).await;
+    }
+    if options.wants("versions") {
+        versions::delete_markers(options, &cairn, &aims).await;
     }
     if options.wants("put") {
         floor::print_disk(options.duration(), &cairn.data_dir());

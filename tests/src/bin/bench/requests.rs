@@ -40,9 +40,14 @@ impl Requests {
         self.make_with(method, path, query, headers, body, signed)
     }
 
-    /// DeleteObjects of these keys.
-    pub fn delete_objects(&self, bucket: &str, keys: impl Iterator<Item = String>) -> Request {
-        let objects: String = keys.map(|key| format!("<Object><Key>{key}</Key></Object>")).collect();
+    /// DeleteObjects of these keys, or of these of their versions.
+    pub fn delete_objects(&self, bucket: &str, keys: impl Iterator<Item = (String, Option<String>)>) -> Request {
+        let objects: String = keys
+            .map(|(key, version)| {
+                let version = version.map(|version| format!("<VersionId>{version}</VersionId>")).unwrap_or_default();
+                format!("<Object><Key>{key}</Key>{version}</Object>")
+            })
+            .collect();
         let body = Bytes::from(format!("<Delete><Quiet>true</Quiet>{objects}</Delete>"));
         let digest = ("content-md5".to_owned(), sigv4::content_md5(&body));
         let headers = vec![("host".to_owned(), self.host.clone()), digest];

@@ -174,7 +174,7 @@ fn tell(restore: &Restore) -> ExitCode {
     ];
     println!("{} as of {}", restore.bucket, restore.as_of);
     for (what, count) in counts {
-        println!("{:>16}  {}", HumanCount(count), what.replace("  ", " "));
+        println!("{:>16}  {}", HumanCount(count).to_string(), what.replace("  ", " "));
     }
     match restore.removed_since {
         None => {}

@@ -4,7 +4,7 @@ use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership};
 use cairn_storage::index::family::document::DocumentKind;
-use cairn_storage::ops::{BucketName, NewBucket, Store};
+use cairn_storage::ops::{BucketName, NewBucket};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
@@ -41,10 +41,11 @@ pub(super) async fn create_bucket(
         region: edge.region.clone(),
         object_lock: object_lock(&request.headers)?,
         ownership,
+        acl: acl.clone().map(Into::into),
     };
-    let (store, of_new) = (edge.store.clone(), acl.clone());
-    match to_its_end(async move { create(&store, new, of_new).await }).await? {
-        Ok(()) => {}
+    let store = edge.store.clone();
+    match to_its_end(async move { store.create_bucket(new).await }).await? {
+        Ok(_) => {}
         Err(StorageError::BucketExists { owner }) if owner == account => match edge.recreate_own {
             RecreateOwn::Ok => reset_acl(edge, name, acl).await?,
             RecreateOwn::Conflict => {
@@ -67,16 +68,6 @@ fn object_lock(headers: &HeaderMap) -> Result<bool, Failure> {
             let message = "The value of the object lock header must be true or false.";
             Failure::invalid_argument(BUCKET_OBJECT_LOCK_ENABLED.as_str(), &text, message)
         }),
-    }
-}
-
-/// Creates the bucket and then, if it is not private, gives it its ACL: cut short between them it is private, and nobody
-/// was told that it is there.
-async fn create(store: &Store, new: NewBucket, acl: Option<Vec<u8>>) -> Result<(), StorageError> {
-    let bucket = store.create_bucket(new).await?;
-    match acl {
-        Some(acl) => store.set_document(&bucket, DocumentKind::Acl, Some(acl.into()), |_| Ok(())).await,
-        None => Ok(()),
     }
 }
 

@@ -3,16 +3,19 @@
 //!
 //! A bucket has a row in the directory (which owns the name) and one in its own partition (which mutations guard).
 //! Nothing commits across partitions, so the directory row carries the intent, and [`Store::recover`] finishes what a
-//! crash cut short: `Creating` is completed, `Deleting` is resumed. Neither was acknowledged, so both are allowed. While
+//! crash cut short: `Creating` is completed if the bucket row is there, else undone; `Deleting` is resumed. None was acknowledged, so all are allowed. While
 //! the process runs, what a client left halfway is taken over by the next creation or deletion of the same name.
 
 use std::fmt;
+
+use bytes::Bytes;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
 use crate::index::family::bucket::{self, BucketRecord, BucketState, DefaultRetention, ObjectOwnership, Versioning};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
+use crate::index::family::document::DocumentKind;
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
 use crate::record::Record;
 
@@ -101,6 +104,8 @@ pub struct NewBucket {
     pub object_lock: bool,
     /// Who owns what is written.
     pub ownership: ObjectOwnership,
+    /// Its ACL, as stored; None: it is private.
+    pub acl: Option<Bytes>,
 }
 
 /// Which of an account's buckets to list.
@@ -167,7 +172,7 @@ impl Store {
         if !self.put_entry(name, taken, &entry).await? {
             return Err(StorageError::BucketBusy);
         }
-        self.complete_creation(name, entry).await?;
+        self.complete_creation(name, entry, new.acl).await?;
         self.bucket(&new.name).await
     }
 
@@ -188,8 +193,14 @@ impl Store {
         }
     }
 
-    /// The second and third step of a creation; also what recovery does with a `Creating` entry.
-    async fn complete_creation(&self, name: &str, entry: DirectoryEntry) -> Result<(), StorageError> {
+    /// The second and third step of a creation; the third is also what recovery does with a `Creating` entry whose bucket
+    /// row is there.
+    async fn complete_creation(
+        &self,
+        name: &str,
+        entry: DirectoryEntry,
+        acl: Option<Bytes>,
+    ) -> Result<(), StorageError> {
         let record = BucketRecord {
             name: name.to_owned(),
             owner: entry.owner,
@@ -206,6 +217,9 @@ impl Store {
         // Stops: recovery writing over a row that the creation it completes had written already.
         batch.guard(Family::Bucket, bucket::KEY, None);
         batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
+        if let Some(acl) = acl {
+            batch.put(Family::Document, DocumentKind::Acl.key(), acl);
+        }
         self.commit(entry.bucket.into(), batch, Vec::new()).await?;
         let (revision, now) = self.directory_entry(name).await?.ok_or(StorageError::BucketBusy)?;
         if now.bucket != entry.bucket {
@@ -303,13 +317,25 @@ impl Store {
         for (name, entry) in self.all_buckets().await? {
             match entry.state {
                 EntryState::Active => {}
-                EntryState::Creating => self.complete_creation(&name, entry).await?,
+                EntryState::Creating if self.view(entry.bucket, SeenBucket::read).await?.is_some() => {
+                    self.complete_creation(&name, entry, None).await?;
+                }
+                EntryState::Creating => self.give_name_up(&name).await?,
                 EntryState::Deleting => match self.complete_deletion(&name, entry.bucket).await {
                     Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
                     Err(error) => return Err(error),
                 },
             }
         }
+        Ok(())
+    }
+
+    /// Undoes the first step of a creation, the only one that was taken.
+    async fn give_name_up(&self, name: &str) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        // No guard: recovery runs before the first request.
+        batch.delete(Family::Directory, name.as_bytes());
+        self.commit(Partition::SYSTEM, batch, Vec::new()).await?;
         Ok(())
     }
 

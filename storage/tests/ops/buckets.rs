@@ -1,20 +1,25 @@
 //! Creating and deleting buckets, and finishing what a stop cut short.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use cairn_storage::StorageError;
-use cairn_storage::blob::Pin;
-use cairn_storage::clock::Clock as _;
+use cairn_storage::blob::{BlobStore, Pin};
+use cairn_storage::clock::{Clock as _, ManualClock};
+use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::health::Health;
 use cairn_storage::id::BucketId;
 use cairn_storage::index::family::bucket::{self, BucketRecord, BucketState, ObjectOwnership, Versioning};
 use cairn_storage::index::family::directory::{DirectoryEntry, EntryState};
+use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::Queue;
+use cairn_storage::index::memory::{Fault, MemoryIndex};
 use cairn_storage::index::{Batch, Family, Partition};
 use cairn_storage::object::Content;
-use cairn_storage::ops::{Bucket, ListBuckets};
+use cairn_storage::ops::{Bucket, ListBuckets, NewBucket};
 use cairn_storage::record::Record as _;
 
-use crate::rig::{FILE_BYTES, Rig, bytes, owner};
+use crate::rig::{FILE_BYTES, Rig, START, bytes, new_bucket, owner};
 
 /// Rewrites the bucket's directory row.
 async fn set_entry_state(rig: &Rig, bucket: &Bucket, state: EntryState) {
@@ -209,7 +214,7 @@ async fn dead_collect_tasks_are_handed_over_as_well() {
 }
 
 #[tokio::test]
-async fn recovery_completes_a_creation_with_and_without_its_bucket_row() {
+async fn recovery_completes_a_creation_with_its_bucket_row_and_undoes_one_without() {
     for with_row in [false, true] {
         let rig = Rig::new();
         let entropy = cairn_storage::clock::SeededEntropy::new(9);
@@ -232,8 +237,41 @@ async fn recovery_completes_a_creation_with_and_without_its_bucket_row() {
         }
         assert!(matches!(rig.bucket("bucket").await, Err(StorageError::NoSuchBucket)));
         let rig = rig.restart(2).await;
-        assert_eq!(rig.bucket("bucket").await.unwrap(), bucket);
-        rig.put(&bucket, "key", b"x").await;
+        if with_row {
+            assert_eq!(rig.bucket("bucket").await.unwrap(), bucket);
+            rig.put(&bucket, "key", b"x").await;
+        } else {
+            assert!(matches!(rig.bucket("bucket").await, Err(StorageError::NoSuchBucket)));
+            rig.create_bucket("bucket").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_has_its_acl_from_the_first_moment_or_is_not_there() {
+    for commits in 0..4 {
+        for fault in [Fault::UnknownWritten, Fault::UnknownLost] {
+            let health = Health::default();
+            let index = Arc::new(MemoryIndex::new(health.clone()));
+            let disk = SimDisk::new();
+            BlobStore::create_folders(&disk).unwrap();
+            let clock = Arc::new(ManualClock::new(START));
+            let rig = Rig::over(index.clone(), Arc::new(disk.clone()), clock.clone(), health, 1);
+            index.fail_after(commits, fault);
+            let created = rig.store.create_bucket(NewBucket { acl: Some("acl".into()), ..new_bucket("bucket", false) });
+            let acknowledged = created.await.is_ok();
+            let health = Health::default();
+            let index = Arc::new(MemoryIndex::from_snapshot(index.snapshot(), health.clone()));
+            let rig = Rig::over(index, Arc::new(disk), clock, health, 2);
+            rig.store.recover().await.unwrap();
+            match rig.bucket("bucket").await {
+                Ok(bucket) => {
+                    let acl = rig.store.document(&bucket, DocumentKind::Acl).await.unwrap();
+                    assert_eq!(acl.as_deref(), Some(&b"acl"[..]), "{commits} {fault:?}");
+                }
+                Err(error) => assert!(!acknowledged && matches!(error, StorageError::NoSuchBucket), "{error}"),
+            }
+        }
     }
 }
 

@@ -413,9 +413,9 @@ pub fn owner() -> AccountId {
     "000000000001".parse().unwrap()
 }
 
-fn new_bucket(name: &str, object_lock: bool) -> NewBucket {
+pub fn new_bucket(name: &str, object_lock: bool) -> NewBucket {
     let (name, region) = (bucket_name(name), "us-east-1".to_owned());
-    NewBucket { name, owner: owner(), region, object_lock, ownership: ObjectOwnership::default() }
+    NewBucket { name, owner: owner(), region, object_lock, ownership: ObjectOwnership::default(), acl: None }
 }
 
 pub fn bucket_name(name: &str) -> BucketName {

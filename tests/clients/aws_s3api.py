@@ -167,7 +167,7 @@ def tagging():
     api("delete-object-tagging", *key)
     expect_equal(api("get-object-tagging", *key)["TagSet"], [], "deleted tags")
     many = {"TagSet": [{"Key": str(number), "Value": "x"} for number in range(11)]}
-    refused("BadRequest", "put-object-tagging", *key, "--tagging", json.dumps(many))
+    refused("InvalidTag", "put-object-tagging", *key, "--tagging", json.dumps(many))
     double = {"TagSet": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}
     refused("InvalidTag", "put-object-tagging", *key, "--tagging", json.dumps(double))
 
@@ -186,7 +186,7 @@ def acls_and_ownership():
     refused("AccessDenied", "get-object", *key, "down", keys=other())
     refused("AccessDenied", "list-objects-v2", *where, keys=other())
     api("put-bucket-acl", *where, "--grant-read", 'emailaddress="other@cairn.example"')
-    expect_equal(api("list-objects-v2", *where, keys=other())["KeyCount"], 1, "keys")
+    expect_equal([entry["Key"] for entry in api("list-objects-v2", *where, keys=other())["Contents"]], ["key"], "keys")
     refused("UnresolvableGrantByEmailAddress", "put-bucket-acl", *where, "--grant-read", 'emailaddress="no@body"')
     rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     enforce = ["put-bucket-ownership-controls", *where, "--ownership-controls", json.dumps(rules)]

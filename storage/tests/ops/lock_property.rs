@@ -12,10 +12,12 @@ use cairn_storage::index::family::bucket::{DefaultRetention, RetentionPeriod, Ve
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::lock_clock::AHEAD_MS_MAX;
 use cairn_storage::object::ObjectVersion;
+use cairn_storage::ops::restore::RestoreLimits;
 use cairn_storage::ops::{Bucket, Governance, Permit, VersionSelector};
 use cairn_storage::settings::{ObjectSettings, Retention, RetentionMode};
 use proptest::prelude::*;
 
+use crate::restore;
 use crate::rig::{FILE_BYTES, Rig, bytes, object_key};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
@@ -34,6 +36,7 @@ enum Step {
     SetVersioning(Versioning),
     SetDefault(Option<(RetentionMode, u32)>),
     DeleteBucket,
+    RestoreBucket { hours_ago: i64 },
     Collect,
     Pass { minutes: u32 },
     Jump { hours: i64 },
@@ -64,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(Versioning::Enabled), Just(Versioning::Suspended)].prop_map(Step::SetVersioning),
         1 => proptest::option::of((mode(), 1..10_u32)).prop_map(Step::SetDefault),
         1 => Just(Step::DeleteBucket),
+        2 => (0..100_i64).prop_map(|hours_ago| Step::RestoreBucket { hours_ago }),
         1 => Just(Step::Collect),
         2 => (0..3_000_u32).prop_map(|minutes| Step::Pass { minutes }),
         2 => hours.clone().prop_map(|hours| Step::Jump { hours }),
@@ -194,6 +198,12 @@ impl World {
                 drop(rig.store.set_object_lock(bucket, default).await);
             }
             Step::DeleteBucket => drop(rig.store.delete_bucket(bucket).await.unwrap_err()),
+            Step::RestoreBucket { hours_ago } => {
+                let as_of = rig.clock.now().plus_ms(-hours_ago * HOUR_MS).max(bucket.created);
+                if rig.store.start_restore(bucket, restore::to(as_of)).await.is_ok() {
+                    restore::finish(rig, bucket, RestoreLimits::default()).await;
+                }
+            }
             Step::Collect => drop(rig.try_run_due(&Collector).await.unwrap()),
             Step::Pass { minutes } => {
                 rig.clock.advance_ms(minutes * 60_000);

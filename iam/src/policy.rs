@@ -1,7 +1,7 @@
 //! Policy documents: parsed, validated for where they stand, compiled for [`crate::evaluate`].
 //!
-//! The language is IAM's (IAM user guide, "IAM JSON policy reference"), in its versions 2012-10-17 and 2008-10-17. The text of a
-//! document is the caller's to keep: what a policy says is all that is here.
+//! The language is IAM's (IAM user guide, "IAM JSON policy reference"), in its versions 2012-10-17 and 2008-10-17. A policy keeps the
+//! text that it was parsed from, so that a decision can show the statements that made it.
 
 mod arn;
 mod condition;
@@ -27,6 +27,7 @@ pub use span::{Position, Span};
 pub use statement::Effect;
 
 use self::error::Fault;
+use self::span::Place;
 use self::statement::Statement;
 use crate::acl::AccountNumber;
 use crate::evaluate::{Request, Values};
@@ -66,7 +67,9 @@ struct Document {
     id: Option<String>,
     statements: Vec<Statement>,
     /// Where the statements stand in the text.
-    spans: Vec<Span>,
+    places: Vec<Place>,
+    /// The text, for explanations.
+    text: Box<str>,
     /// The condition keys that statements ask for, in lower case, sorted.
     keys: Vec<Box<str>>,
 }
@@ -82,8 +85,9 @@ impl Policy {
             parsed.statements.iter().flat_map(Statement::keys).map(|key| key.to_lowercase().into_boxed_str()).collect();
         keys.sort_unstable();
         keys.dedup();
-        let spans = span::of_statements(text);
-        Ok(Self(Arc::new(Document { kind, id: parsed.id, statements: parsed.statements, spans, keys })))
+        let places = span::of_statements(text);
+        let (id, statements, text) = (parsed.id, parsed.statements, text.into());
+        Ok(Self(Arc::new(Document { kind, id, statements, places, text, keys })))
     }
 
     /// Where it stands.
@@ -113,7 +117,13 @@ impl Policy {
     /// Where a statement stands in the text. None: that cannot be told, or there is no such statement.
     #[must_use]
     pub fn span(&self, statement: usize) -> Option<Span> {
-        self.0.spans.get(statement).copied()
+        self.0.places.get(statement).map(|place| place.span)
+    }
+
+    /// A statement as the document writes it. None: that cannot be told, or there is no such statement.
+    #[must_use]
+    pub fn text(&self, statement: usize) -> Option<&str> {
+        self.0.text.get(self.0.places.get(statement)?.bytes.clone())
     }
 
     /// Some statement asks for a condition key that begins so (lower case), for example `s3:existingobjecttag/`, in a

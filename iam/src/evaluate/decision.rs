@@ -165,6 +165,12 @@ impl Decider {
         self.policy.sid(self.statement)
     }
 
+    /// The statement as its document writes it. None: that cannot be told.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.policy.text(self.statement)
+    }
+
     /// Where the statement stands in its document. None: that cannot be told.
     #[must_use]
     pub fn span(&self) -> Option<Span> {

@@ -114,6 +114,8 @@ fn an_explicit_deny_wins_over_everything_and_says_where_it_stands() {
         decision.deciders.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["statement 1 of inline policy name of holder"]
     );
+    let statement = r#"{"Effect":"Deny","Action":"S3:GetObject","Resource":"*"}"#;
+    assert_eq!(decision.deciders[0].text(), Some(statement));
     assert_eq!(decision.because("s3:GetObject").unwrap(), "with an explicit deny in an identity-based policy");
 }
 

@@ -4,6 +4,8 @@
 //! `simulate-principal-policy`) the only statement of a document begins behind its brace, the first of a list behind the bracket,
 //! and each ends behind its brace. That the next ones begin behind the one before is a guess.
 
+use std::ops::Range;
+
 /// A place in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -22,18 +24,29 @@ pub struct Span {
     pub end: Position,
 }
 
-/// The spans of the statements of a document, in their order. Fewer than there are: the element's name is written with escapes.
-pub(super) fn of_statements(text: &str) -> Vec<Span> {
-    let mut cursor = Cursor { text, at: 0, position: Position { line: 1, column: 1 } };
-    let spans = spans(text.as_bytes()).unwrap_or_default();
-    spans.into_iter().map(|(start, end)| Span { start: cursor.go_to(start), end: cursor.go_to(end) }).collect()
+/// Where a statement stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) span: Span,
+    /// The bytes of its object.
+    pub(super) bytes: Range<usize>,
 }
 
-/// The bytes from where to where each statement reaches.
-fn spans(bytes: &[u8]) -> Option<Vec<(usize, usize)>> {
+/// Where the statements of a document stand, in their order. Fewer than there are: the element's name is written with escapes.
+pub(super) fn of_statements(text: &str) -> Vec<Place> {
+    let mut cursor = Cursor { text, at: 0, position: Position { line: 1, column: 1 } };
+    let place = |(start, bytes): (usize, Range<usize>)| Place {
+        span: Span { start: cursor.go_to(start), end: cursor.go_to(bytes.end) },
+        bytes,
+    };
+    spans(text.as_bytes()).unwrap_or_default().into_iter().map(place).collect()
+}
+
+/// From which byte each statement reaches, and the bytes of its object.
+fn spans(bytes: &[u8]) -> Option<Vec<(usize, Range<usize>)>> {
     let mut at = statement_element(bytes)?;
     if bytes.get(at) == Some(&b'{') {
-        return Some(vec![(at + 1, end_of_value(bytes, at)?)]);
+        return Some(vec![(at + 1, at..end_of_value(bytes, at)?)]);
     }
     let mut spans = Vec::new();
     at += 1;
@@ -43,7 +56,7 @@ fn spans(bytes: &[u8]) -> Option<Vec<(usize, usize)>> {
             return Some(spans);
         }
         let end = end_of_value(bytes, object)?;
-        spans.push((at, end));
+        spans.push((at, object..end));
         at = end;
     }
 }
@@ -113,7 +126,7 @@ mod tests {
 
     fn positions(text: &str) -> Vec<[(u32, u32); 2]> {
         let pair = |position: Position| (position.line, position.column);
-        of_statements(text).into_iter().map(|span| [pair(span.start), pair(span.end)]).collect()
+        of_statements(text).into_iter().map(|place| [pair(place.span.start), pair(place.span.end)]).collect()
     }
 
     #[test]
@@ -128,5 +141,7 @@ mod tests {
     fn what_stands_in_texts_does_not_count() {
         let text = r#"{"Id":"\"Statement\":{}]","Statement" : [{"Sid":"}]{\\"},{"Sid":"é"}],"Version":"2012-10-17"}"#;
         assert_eq!(positions(text), [[(1, 42), (1, 57)], [(1, 57), (1, 69)]]);
+        let objects = of_statements(text).into_iter().map(|place| &text[place.bytes]);
+        assert_eq!(objects.collect::<Vec<_>>(), [r#"{"Sid":"}]{\\"}"#, r#"{"Sid":"é"}"#]);
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`secret`] | the types that hold secrets: wiped when dropped, never printed |
 //! | [`seal`] | AES-256-GCM over the chunks of one content |
+//! | [`session`] | temporary credentials: their secrets, and sealing their tokens |
 //! | [`wrap`] | data keys and small secrets, encrypted for keeping on disk |
 //! | [`checksum`] | S3's checksums as values |
 //! | [`digest`] | computing checksums and the MD5 of ETags, many in one pass over the bytes |
@@ -21,4 +22,5 @@ mod derive;
 pub mod digest;
 pub mod seal;
 pub mod secret;
+pub mod session;
 pub mod wrap;

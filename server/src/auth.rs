@@ -2,9 +2,13 @@
 //!
 //! `s3s` verifies signatures of version 4: of headers, of presigned URLs and of each chunk of a chunked body. This module
 //! gives it the secrets, and checks before it what it does not: that a request has one signature and not two, that it is
-//! of this region and of the service asked, that the host is signed, that a presigned URL lives for at most a week, and that no session
-//! token comes along, because there are none. Signatures of version 2, where they are accepted, are verified in [`v2`].
+//! of this region and of the service asked, that the host is signed, that a presigned URL lives for at most a week, and that the
+//! access key has the session token that it must have ([`session_tokens`]). Signatures of version 2, where they are accepted, are
+//! verified in [`v2`].
+//!
+//! What it reads of a signature is a [`Claim`]; [`Claim::confirm`] makes a [`Signer`] of it once the signature is verified.
 
+pub mod session_tokens;
 pub mod v2;
 
 use std::borrow::Cow;
@@ -13,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cairn_storage::clock::Timestamp;
 use http::header::{AUTHORIZATION, DATE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3ErrorCode, S3Result};
 use time::format_description::BorrowedFormatItem;
@@ -25,6 +29,9 @@ use crate::identities::Identities;
 use crate::s3::error::Failure;
 use crate::s3::headers::{self, CONTENT_SHA256};
 use crate::s3::request::Query;
+use crate::sts::session::{Session, Sessions};
+
+use session_tokens::Place;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -49,22 +56,99 @@ const STREAMED_PAYLOADS: [&str; 5] = [
 /// A date as version 4 writes it.
 const SIGNATURE_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
-const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
-
 /// The parameters of a presigned URL, all of which it must have.
 const PRESIGNED_PARAMETERS: [&str; 6] =
     ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature", "X-Amz-SignedHeaders"];
 
-/// Gives `s3s` the secret of an access key.
-#[derive(Debug)]
-pub struct Secrets(pub Arc<Identities>);
+/// Who knows the secrets of access keys that last.
+pub trait Keys: std::fmt::Debug + Send + Sync + 'static {
+    /// The secret of a key that requests may be signed with.
+    fn secret(&self, access_key: &str) -> Option<SecretKey>;
+}
+
+impl Keys for Identities {
+    fn secret(&self, access_key: &str) -> Option<SecretKey> {
+        self.snapshot().key(access_key).map(|key| SecretKey::from(key.secret.expose()))
+    }
+}
+
+/// The secrets of access keys: those that last, and those of sessions.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// Those that last.
+    pub keys: Arc<dyn Keys>,
+    /// Makes those of sessions.
+    pub sessions: Sessions,
+}
+
+impl Secrets {
+    /// The secret of an access key. One of a session is good only together with its token.
+    pub fn secret(&self, access_key: &str) -> Option<SecretKey> {
+        match self.sessions.secret(access_key) {
+            Some(secret) => Some(SecretKey::from(secret.expose())),
+            None => self.keys.secret(access_key),
+        }
+    }
+}
 
 #[async_trait]
 impl S3Auth for Secrets {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match self.0.snapshot().key(access_key) {
-            Some(key) => Ok(SecretKey::from(key.secret.expose())),
-            None => Err(S3ErrorCode::InvalidAccessKeyId.into()),
+        self.secret(access_key).ok_or_else(|| S3ErrorCode::InvalidAccessKeyId.into())
+    }
+}
+
+/// Who signed a request.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The access key.
+    pub access_key: String,
+    /// The session that the key is of; None: the key is one that lasts.
+    pub session: Option<Arc<Session>>,
+}
+
+/// Who says to have signed a request. The session, if any, is the access key's.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    signer: Signer,
+    /// The signature was verified here, and not left to `s3s`.
+    is_verified: bool,
+}
+
+impl Claim {
+    /// That of a signature that was found, with the token that came with it. One of version 2 is verified by `verify_v2`, which
+    /// answers its access key.
+    ///
+    /// # Errors
+    /// What is wrong with the token, or with a signature of version 2.
+    pub fn of(
+        found: Found,
+        token: Option<&str>,
+        secrets: &Secrets,
+        now: Timestamp,
+        verify_v2: impl FnOnce(v2::Form) -> Result<String, Failure>,
+    ) -> Result<Option<Self>, Failure> {
+        let (access_key, is_verified) = match found {
+            Found::None => return Ok(None),
+            Found::Version4(access_key, _) => (access_key, false),
+            Found::Version2(form) => (verify_v2(form)?, true),
+        };
+        let session = session_tokens::session(&secrets.sessions, &access_key, token, now)?;
+        Ok(Some(Self { signer: Signer { access_key, session }, is_verified }))
+    }
+
+    /// Whose signature was verified, by the access key of the one that `s3s` has verified.
+    ///
+    /// # Errors
+    /// If both did not read the same signature.
+    pub fn confirm(claim: Option<Self>, by_s3s: Option<&str>) -> Result<Option<Signer>, Failure> {
+        match (claim, by_s3s) {
+            (None, None) => Ok(None),
+            (Some(claim), None) if claim.is_verified => Ok(Some(claim.signer)),
+            (Some(claim), Some(access_key)) if !claim.is_verified && claim.signer.access_key == access_key => {
+                Ok(Some(claim.signer))
+            }
+            _ => Err(Failure::internal("the gate and s3s read different signatures")),
         }
     }
 }
@@ -88,20 +172,34 @@ pub fn service_of(headers: &HeaderMap) -> Option<String> {
     credential.split('/').nth(3).map(str::to_owned)
 }
 
-/// Checks everything about a request's signature but the signature. The answer is where a signature of version 2 is, which
-/// remains to be verified by [`v2::verify`]; any other is left to `s3s`.
+/// The signature of a request, not verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is none: the request is anonymous.
+    None,
+    /// One of version 4, by this access key, which is left to `s3s`.
+    Version4(String, Place),
+    /// One of version 2, which remains to be verified by [`v2::verify`].
+    Version2(v2::Form),
+}
+
+impl Found {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::None => Place::Nowhere,
+            Self::Version4(_, place) => *place,
+            Self::Version2(v2::Form::Header) => Place::Header,
+            Self::Version2(v2::Form::Query) => Place::QueryV2,
+        }
+    }
+}
+
+/// Checks everything about a request's signature but the signature and the session token.
 ///
 /// # Errors
-/// The code that S3 gives each fault. A request without any signature passes: it is anonymous.
-pub fn check(
-    headers: &HeaderMap,
-    query: &Query,
-    scope: Scope<'_>,
-    accepted: SignatureV2,
-) -> Result<Option<v2::Form>, Failure> {
-    if headers.contains_key(SECURITY_TOKEN) || query.has("X-Amz-Security-Token") {
-        return Err(S3ErrorCode::InvalidToken.into());
-    }
+/// The code that S3 gives each fault. A request without any signature passes.
+pub fn check(headers: &HeaderMap, query: &Query, scope: Scope<'_>, accepted: SignatureV2) -> Result<Found, Failure> {
     let in_header = headers.contains_key(AUTHORIZATION);
     let version_4 = PRESIGNED_PARAMETERS.iter().any(|name| query.has(name));
     let version_2 = query.has("Signature") || query.has("AWSAccessKeyId");
@@ -116,24 +214,24 @@ pub fn check(
         return accept_version_2(v2::Form::Query, accepted);
     }
     if version_4 {
-        return check_presigned(headers, query, scope).map(|()| None);
+        return check_presigned(headers, query, scope).map(|access_key| Found::Version4(access_key, Place::Query));
     }
     if in_header {
         return check_header(headers, scope, accepted);
     }
-    Ok(None)
+    Ok(Found::None)
 }
 
-fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
+fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Found, Failure> {
     match (accepted, form) {
-        (SignatureV2::All, _) | (SignatureV2::Query, v2::Form::Query) => Ok(Some(form)),
+        (SignatureV2::All, _) | (SignatureV2::Query, v2::Form::Query) => Ok(Found::Version2(form)),
         (SignatureV2::Off, _) | (SignatureV2::Query, v2::Form::Header) => Err(Failure::invalid_request(
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
         )),
     }
 }
 
-fn check_header(headers: &HeaderMap, scope: Scope<'_>, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
+fn check_header(headers: &HeaderMap, scope: Scope<'_>, accepted: SignatureV2) -> Result<Found, Failure> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let text = values.next().map(headers::text_of).unwrap_or_default();
     if values.next().is_some() {
@@ -161,7 +259,8 @@ fn check_header(headers: &HeaderMap, scope: Scope<'_>, accepted: SignatureV2) ->
     request_time(headers)?;
     let region = scope.region;
     match check_scope(credential, scope) {
-        Ok(()) => check_is_signed(HOST.as_str(), signed_headers).map(|()| None),
+        Ok(access_key) => check_is_signed(HOST.as_str(), signed_headers)
+            .map(|()| Found::Version4(access_key.to_owned(), Place::Header)),
         Err(ScopeError::Region) => {
             Err(header_malformed(&format!("the region is wrong; expecting '{region}'")).field("Region", region))
         }
@@ -209,7 +308,8 @@ fn header_malformed(fault: &str) -> Failure {
     )
 }
 
-fn check_presigned(headers: &HeaderMap, query: &Query, scope: Scope<'_>) -> Result<(), Failure> {
+/// The access key of a presigned URL.
+fn check_presigned(headers: &HeaderMap, query: &Query, scope: Scope<'_>) -> Result<String, Failure> {
     let once = |name: &str| query.iter().filter(|(key, _)| *key == name).count() == 1;
     if !PRESIGNED_PARAMETERS.iter().all(|name| once(name)) {
         return Err(query_malformed(
@@ -235,7 +335,9 @@ fn check_presigned(headers: &HeaderMap, query: &Query, scope: Scope<'_>) -> Resu
     }
     let region = scope.region;
     match check_scope(parameter("X-Amz-Credential"), scope) {
-        Ok(()) => check_is_signed(HOST.as_str(), parameter("X-Amz-SignedHeaders")),
+        Ok(access_key) => {
+            check_is_signed(HOST.as_str(), parameter("X-Amz-SignedHeaders")).map(|()| access_key.to_owned())
+        }
         Err(ScopeError::Region) => Err(query_malformed(format!(
             "Error parsing the X-Amz-Credential parameter; the region is wrong; expecting '{region}'"
         ))
@@ -256,10 +358,10 @@ enum ScopeError {
     Other(Cow<'static, str>),
 }
 
-/// A credential is `access key/date/region/service/aws4_request`; an access key has no slash.
-fn check_scope(credential: &str, scope: Scope<'_>) -> Result<(), ScopeError> {
+/// A credential is `access key/date/region/service/aws4_request`; an access key has no slash. The answer is the access key.
+fn check_scope<'c>(credential: &'c str, scope: Scope<'_>) -> Result<&'c str, ScopeError> {
     let parts: Vec<&str> = credential.split('/').collect();
-    let [_, _, named_region, service, terminator] = parts[..] else {
+    let [access_key, _, named_region, service, terminator] = parts[..] else {
         return Err(ScopeError::Other(
             "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"".into(),
         ));
@@ -272,7 +374,7 @@ fn check_scope(credential: &str, scope: Scope<'_>) -> Result<(), ScopeError> {
         return Err(ScopeError::Other("incorrect terminal; this endpoint uses \"aws4_request\"".into()));
     }
     let is_good = named_region == scope.region || scope.or_region == Some(named_region);
-    if is_good { Ok(()) } else { Err(ScopeError::Region) }
+    if is_good { Ok(access_key) } else { Err(ScopeError::Region) }
 }
 
 /// That the signature covers a header. One that leaves the host out is good for another server, or another bucket.
@@ -308,13 +410,15 @@ fn signature_date(date: Timestamp) -> Option<HeaderValue> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use http::HeaderName;
+
     use super::*;
 
     const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     const SCOPE_OF_S3: Scope<'_> = Scope { region: "us-east-1", or_region: None, service: "s3" };
     const SCOPE: &str = "AK/20260101/us-east-1/s3/aws4_request";
 
-    fn checked(authorization: &[&str], query: &str, accepted: SignatureV2) -> Result<Option<v2::Form>, Failure> {
+    fn checked(authorization: &[&str], query: &str, accepted: SignatureV2) -> Result<Found, Failure> {
         let mut headers = HeaderMap::new();
         for value in authorization {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
@@ -325,8 +429,8 @@ mod tests {
 
     fn code(authorization: &[&str], query: &str) -> String {
         match checked(authorization, query, SignatureV2::Off) {
-            Ok(None) => "ok".to_owned(),
-            Ok(Some(form)) => format!("{form:?}"),
+            Ok(Found::None | Found::Version4(_, _)) => "ok".to_owned(),
+            Ok(Found::Version2(form)) => format!("{form:?}"),
             Err(failure) => failure.code().to_owned(),
         }
     }
@@ -420,7 +524,7 @@ mod tests {
             check(&headers, &query, SCOPE_OF_S3, SignatureV2::Off).map_err(|failure| failure.code().to_owned())
         };
         assert_eq!(code("Headers=host").unwrap_err(), "AccessDenied");
-        assert_eq!(code("Headers=host%3Bx-amz-date").unwrap(), None);
+        assert_eq!(code("Headers=host%3Bx-amz-date").unwrap(), Found::Version4("AK".to_owned(), Place::Query));
     }
 
     #[test]
@@ -438,19 +542,31 @@ mod tests {
         let header = |accepted| checked(&["AWS AK:x"], "", accepted);
         assert_eq!(query(SignatureV2::Off).unwrap_err().code(), "InvalidRequest");
         assert_eq!(header(SignatureV2::Off).unwrap_err().code(), "InvalidRequest");
-        assert_eq!(query(SignatureV2::Query).unwrap(), Some(v2::Form::Query));
+        assert_eq!(query(SignatureV2::Query).unwrap(), Found::Version2(v2::Form::Query));
         assert_eq!(header(SignatureV2::Query).unwrap_err().code(), "InvalidRequest");
-        assert_eq!(query(SignatureV2::All).unwrap(), Some(v2::Form::Query));
-        assert_eq!(header(SignatureV2::All).unwrap(), Some(v2::Form::Header));
+        assert_eq!(query(SignatureV2::All).unwrap(), Found::Version2(v2::Form::Query));
+        assert_eq!(header(SignatureV2::All).unwrap(), Found::Version2(v2::Form::Header));
     }
 
     #[test]
-    fn session_tokens_are_refused_wherever_they_are() {
-        assert_eq!(code(&[], "X-Amz-Security-Token=t"), "InvalidToken");
-        let mut headers = HeaderMap::new();
-        headers.insert(SECURITY_TOKEN, HeaderValue::from_static("t"));
-        let refused = check(&headers, &Query::default(), SCOPE_OF_S3, SignatureV2::All);
-        assert_eq!(refused.unwrap_err().code(), "InvalidToken");
+    fn only_the_signature_that_was_claimed_is_confirmed() {
+        let claim = |is_verified| {
+            let signer = Signer { access_key: "AK".to_owned(), session: None };
+            Some(Claim { signer, is_verified })
+        };
+        let confirmed = |claim, by_s3s| {
+            let signer = Claim::confirm(claim, by_s3s).map_err(|failure| failure.code().to_owned())?;
+            Ok(signer.map(|signer| signer.access_key))
+        };
+        assert_eq!(confirmed(None, None), Ok(None));
+        assert_eq!(confirmed(claim(true), None), Ok(Some("AK".to_owned())));
+        assert_eq!(confirmed(claim(false), Some("AK")), Ok(Some("AK".to_owned())));
+        let refused: Result<Option<String>, String> = Err("InternalError".to_owned());
+        for (claim, by_s3s) in
+            [(None, Some("AK")), (claim(false), None), (claim(false), Some("OTHER")), (claim(true), Some("AK"))]
+        {
+            assert_eq!(confirmed(claim, by_s3s), refused);
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use cairn_storage::ops::{Bucket, BucketName, Governance, Permit, Store, VersionS
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
+use crate::auth::Signer;
 use crate::identities::{Account, Caller, Snapshot};
 use crate::s3::acl::{account_number, of_bucket, of_object};
 use crate::s3::copy_source::NamedSource;
@@ -267,7 +268,7 @@ pub struct Authorizer<'r> {
 }
 
 impl<'r> Authorizer<'r> {
-    /// For a request whose signature by this access key was verified (None: it has none).
+    /// For a request that was signed so (None: it has no signature).
     ///
     /// # Errors
     /// `InvalidBucketOwnerAWSAccountID` if the owner that it expects is no account's number; `AccessDenied` to users, who
@@ -275,13 +276,13 @@ impl<'r> Authorizer<'r> {
     pub fn new(
         store: &'r Store,
         identities: &Snapshot,
-        access_key: Option<&str>,
+        signer: Option<&Signer>,
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Self, Failure> {
-        let caller = match access_key {
+        let caller = match signer {
             None => Caller::anonymous(),
-            Some(key) => identities.caller(key).ok_or(S3ErrorCode::InvalidAccessKeyId)?,
+            Some(signer) => identities.signed_by(signer).ok_or(S3ErrorCode::InvalidAccessKeyId)?,
         };
         if !matches!(caller.principal, Principal::Root(_) | Principal::Anonymous) {
             return Err(S3ErrorCode::AccessDenied.into());

@@ -20,7 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Limits};
-use crate::gate::{Gate, GateSettings, InvalidRegion};
+use crate::gate::{Apis, Gate, GateSettings, InvalidRegion};
+use crate::iam_api::IamApi;
 use crate::identities::own::{self, NewKey, OwnAccountError};
 use crate::identities::own_record::IndexRecord;
 use crate::identities::sealing::{Sealing, SealingError};
@@ -30,6 +31,9 @@ use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::s3::Edge;
+use crate::sts::StsApi;
+use crate::sts::session::Sessions;
+use crate::sts::web_identity::issuers::{ClientError, Issuers};
 pub use store::OpenError;
 use store::OpenStore;
 
@@ -68,6 +72,9 @@ pub enum ServeError {
     /// The master key is another one than before.
     #[error(transparent)]
     Sealing(#[from] SealingError),
+    /// No identity provider can be asked.
+    #[error(transparent)]
+    Issuers(#[from] ClientError),
     /// No signature can name the region.
     #[error(transparent)]
     Region(#[from] InvalidRegion),
@@ -129,7 +136,16 @@ async fn start(
     store: &Store,
     metrics: &Arc<Metrics>,
 ) -> Result<(Gate, Option<NewKey>), ServeError> {
-    let (identities, new_key) = identities(config, store).await?;
+    let (identities, sessions, new_key) = identities(config, store).await?;
+    let sts = StsApi {
+        identities: identities.clone(),
+        sessions: sessions.clone(),
+        issuers: Issuers::new(store.clock().clone(), config.sts.plain_loopback_issuers)?,
+        clock: store.clock().clone(),
+        entropy: store.entropy().clone(),
+        region: config.region.as_str().to_owned(),
+    };
+    let apis = Apis { iam: Arc::new(IamApi), sts: Arc::new(sts) };
     let edge = Edge {
         store: store.clone(),
         identities,
@@ -146,7 +162,7 @@ async fn start(
         signature_v2: config.s3.signature_v2,
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
-    let gate = Gate::new(edge, settings, metrics.clone(), store.entropy().clone())?;
+    let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), store.entropy().clone())?;
     Ok((gate, new_key))
 }
 
@@ -159,10 +175,14 @@ pub fn check(config: &Config, mut progress: impl FnMut(Progress) + Send) -> Resu
     runtime.block_on(store::check(config, &mut progress))
 }
 
-/// The identities, and a root key if one was made just now.
-async fn identities(config: &mut Config, store: &Store) -> Result<(Arc<Identities>, Option<NewKey>), ServeError> {
+/// The identities, what makes their sessions, and a root key if one was made just now.
+async fn identities(
+    config: &mut Config,
+    store: &Store,
+) -> Result<(Arc<Identities>, Sessions, Option<NewKey>), ServeError> {
     let sealing = Sealing::new(store.index().clone());
     let master_key = master_key::load_or_create(&config.master_key_file(), sealing.nothing_sealed().await?)?;
+    let sessions = Sessions::new(&master_key);
     let master_key = MasterKeyWrap::new(&master_key);
     sealing.note(master_key.key_id()).await?;
     let mut declared = std::mem::take(&mut config.accounts);
@@ -181,7 +201,7 @@ async fn identities(config: &mut Config, store: &Store) -> Result<(Arc<Identitie
         clock: store.clock().clone(),
         entropy: store.entropy().clone(),
     };
-    Ok((Identities::start(parts).await?, new_key))
+    Ok((Identities::start(parts).await?, sessions, new_key))
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

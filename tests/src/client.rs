@@ -16,6 +16,8 @@ use crate::wire::{Reply, Wire};
 /// The region that the harness configures.
 pub const REGION: &str = "us-east-1";
 
+const TOKEN: &str = "x-amz-security-token";
+
 /// An endpoint with credentials.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -95,6 +97,16 @@ impl Client {
         let mut call = self.call("POST", "/").scope(REGION, service).body(form.join("&"));
         call.payload = Payload::HashedSilently;
         call.header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+    }
+
+    /// Who holds the temporary credentials that an action of STS has replied.
+    pub fn in_session(&self, reply: &Reply) -> Client {
+        let credentials = Credentials {
+            access_key: reply.xml("AccessKeyId"),
+            secret_key: reply.xml("SecretAccessKey"),
+            token: Some(reply.xml("SessionToken")),
+        };
+        Client { address: self.address, credentials }
     }
 
     /// Creates a bucket of a name that no other test uses.
@@ -261,12 +273,18 @@ impl Call {
             (None, None) => self.client.address.to_string(),
         };
         self.head.headers.insert(0, ("host".into(), host));
+        self.add_token();
         let (credentials, host_bucket) = (&self.client.credentials, self.host_bucket.as_deref());
         let mut pieces = Vec::new();
         match self.auth {
             Auth::Anonymous => {}
             Auth::Presigned { expires_seconds } => signer.presign(&mut self.head, expires_seconds),
-            Auth::PresignedV2 { expires } => sigv2::presign(&mut self.head, credentials, host_bucket, &expires),
+            Auth::PresignedV2 { expires } => {
+                sigv2::presign(&mut self.head, credentials, host_bucket, &expires);
+                // Signed as a header, and sent in the URL.
+                let is_token = |(name, _): &mut (String, String)| name == TOKEN;
+                self.head.query.extend(self.head.headers.extract_if(.., is_token));
+            }
             Auth::HeaderV2 => sigv2::sign_header(&mut self.head, credentials, host_bucket),
             Auth::Header => match &self.payload {
                 Payload::Hashed => {
@@ -303,6 +321,16 @@ impl Call {
             body: self.body,
         };
         (wire, pieces)
+    }
+
+    /// The session token, where a signature of this kind covers it.
+    fn add_token(&mut self) {
+        let Some(token) = self.client.credentials.token.clone() else { return };
+        match self.auth {
+            Auth::Anonymous => {}
+            Auth::Presigned { .. } => self.head.query.push(("X-Amz-Security-Token".into(), token)),
+            Auth::Header | Auth::HeaderV2 | Auth::PresignedV2 { .. } => self.head.headers.push((TOKEN.into(), token)),
+        }
     }
 
     /// Sends the request; a transport error panics.

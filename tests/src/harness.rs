@@ -189,7 +189,7 @@ impl Cairn {
     /// A command that calls the server, by the server's wall clock and with the first account's root credentials in its
     /// environment. No other credentials can be found.
     pub fn calling_command(&self, arguments: &[&str]) -> Command {
-        let Credentials { access_key, secret_key } = self.client().credentials;
+        let Credentials { access_key, secret_key, .. } = self.client().credentials;
         let mut command = self.command(arguments);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
@@ -260,7 +260,7 @@ impl Cairn {
 
     /// A client with any credentials.
     pub fn client_with(&self, access_key: &str, secret_key: &str) -> Client {
-        let credentials = Credentials { access_key: access_key.into(), secret_key: secret_key.into() };
+        let credentials = Credentials { access_key: access_key.into(), secret_key: secret_key.into(), token: None };
         Client { address: self.s3, credentials }
     }
 
@@ -334,7 +334,7 @@ impl Cairn {
         }
         if self.config.accounts {
             for (number, name, client) in [(1, "test", self.client()), (2, "other", self.other_client())] {
-                let Credentials { access_key, secret_key } = client.credentials;
+                let Credentials { access_key, secret_key, .. } = client.credentials;
                 text.push_str(&format!(
                     "\n[[account]]\nid = \"10000000000{number}\"\ncanonical_id = \"{number:064x}\"\n\
                      display_name = {name:?}\nemail = \"{name}@cairn.example\"\n\

@@ -17,6 +17,8 @@ pub struct Credentials {
     pub access_key: String,
     /// The secret half.
     pub secret_key: String,
+    /// The session token, if it is a key of a session.
+    pub token: Option<String>,
 }
 
 /// What a signature covers: a request before it is put on the wire.
@@ -258,6 +260,7 @@ mod tests {
         let credentials = Credentials {
             access_key: "AKIAIOSFODNN7EXAMPLE".into(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
+            token: None,
         };
         let signer = Signer::new(&credentials, "us-east-1", time::macros::datetime!(2013-05-24 00:00:00 UTC));
         let mut head = Head {
@@ -279,6 +282,7 @@ mod tests {
         let credentials = Credentials {
             access_key: "AKIAIOSFODNN7EXAMPLE".into(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
+            token: None,
         };
         let signer = Signer::new(&credentials, "us-east-1", time::macros::datetime!(2013-05-24 00:00:00 UTC));
         let mut head = Head {

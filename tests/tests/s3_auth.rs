@@ -294,7 +294,7 @@ async fn malformed_authorizations_are_refused() {
 #[tokio::test]
 async fn an_unchanged_client_without_rights_gets_no_hint_of_secrets() {
     let cairn = Cairn::shared();
-    let Credentials { access_key, secret_key } = cairn.client().credentials;
+    let Credentials { access_key, secret_key, .. } = cairn.client().credentials;
     let client = cairn.client_with(&access_key, "wrong secret");
     let reply = client.call("GET", "/").send().await.expect(403);
     assert!(!reply.text().contains(&secret_key));

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cairn_tests::client::REGION;
-use cairn_tests::{Cairn, Call, Reply};
+use cairn_tests::client::{Client, REGION};
+use cairn_tests::sigv4::{Chunking, Credentials};
+use cairn_tests::{Cairn, Call, Config, Reply, digest, skip};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -116,4 +118,187 @@ async fn a_form_is_bounded() {
     let large = "x".repeat((1 << 20) + 1);
     let reply = cairn.client().action("sts", "GetCallerIdentity", &[("Policy", &large)]).send().await;
     assert_eq!(reply.status, 400, "{}", reply.text());
+}
+
+/// A client with a session of the first account's root.
+async fn root_session(cairn: &Cairn) -> Client {
+    let reply = cairn.client().action("sts", "GetSessionToken", &[("DurationSeconds", "900")]).send().await.expect(200);
+    cairn.client().in_session(&reply)
+}
+
+fn with_token(client: &Client, token: Option<&str>) -> Client {
+    let credentials = Credentials { token: token.map(str::to_owned), ..client.credentials.clone() };
+    Client { credentials, ..client.clone() }
+}
+
+fn expires() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp() + 60
+}
+
+/// The same GET of an object, signed in every way that a token can come along with.
+fn signed_in_every_way(client: &Client, bucket: &str) -> Vec<(&'static str, Call)> {
+    let get = || client.object("GET", bucket, "key");
+    vec![
+        ("header", get()),
+        ("URL", get().presigned(60)),
+        ("URL of version 2", get().presigned_v2(expires())),
+        ("unsigned payload", get().unsigned_payload()),
+    ]
+}
+
+#[tokio::test]
+async fn a_session_signs_in_every_way() {
+    let cairn = Cairn::shared();
+    let bucket = cairn.client().fresh_bucket("sts-ways").await;
+    let session = root_session(&cairn).await;
+    assert!(session.credentials.access_key.starts_with("ASIA"));
+    for chunking in [
+        Chunking { chunk_bytes: 8 << 10, signed: true, trailers: vec![] },
+        Chunking {
+            chunk_bytes: 8 << 10,
+            signed: false,
+            trailers: vec![("x-amz-checksum-crc32".into(), digest::checksum("CRC32", b"body"))],
+        },
+    ] {
+        let put = session.object("PUT", &bucket, "key").body("body").chunked(chunking);
+        put.send().await.expect(200);
+    }
+    session.put(&bucket, "key", "body").await;
+    for (way, call) in signed_in_every_way(&session, &bucket) {
+        assert_eq!(call.send().await.expect(200).text(), "body", "{way}");
+    }
+    let reply = session.action("sts", "GetCallerIdentity", &[]).send().await.expect(200);
+    assert_eq!(reply.xml("Arn"), "arn:aws:iam::100000000001:root");
+}
+
+#[tokio::test]
+async fn a_key_of_a_session_without_its_token_is_nobodys() {
+    let cairn = Cairn::shared();
+    let bucket = cairn.client().fresh_bucket("sts-alone").await;
+    let session = with_token(&root_session(&cairn).await, None);
+    for (_, call) in signed_in_every_way(&session, &bucket) {
+        call.send().await.expect_error(403, "InvalidAccessKeyId");
+    }
+    expect_refusal(session.action("sts", "GetCallerIdentity", &[]), 403, "InvalidClientTokenId").await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_changed_or_of_another_key_is_invalid() {
+    let cairn = Cairn::shared();
+    let bucket = cairn.client().fresh_bucket("sts-changed").await;
+    let (session, other) = (root_session(&cairn).await, root_session(&cairn).await);
+    let token = session.credentials.token.clone().unwrap();
+    let changed = token.char_indices().step_by(97).map(|(at, character)| {
+        let other = if character == 'A' { "B" } else { "A" };
+        format!("{}{other}{}", &token[..at], &token[at + 1..])
+    });
+    let long = "A".repeat(100_000);
+    let bad: Vec<String> = changed
+        .chain([
+            other.credentials.token.unwrap(),
+            token[..token.len() - 4].to_owned(),
+            format!("{token}AAAA"),
+            long[..20_000].to_owned(),
+        ])
+        .collect();
+    for token in &bad {
+        let client = with_token(&session, Some(token));
+        client.get(&bucket, "key").await.expect_error(400, "InvalidToken");
+        client.object("GET", &bucket, "key").presigned(60).send().await.expect_error(400, "InvalidToken");
+    }
+    let client = with_token(&session, Some(&bad[0]));
+    client.object("GET", &bucket, "key").presigned_v2(expires()).send().await.expect_error(400, "InvalidToken");
+    expect_refusal(client.action("sts", "GetCallerIdentity", &[]), 403, "InvalidClientTokenId").await;
+    // A key that lasts has no token.
+    let root = with_token(&cairn.client(), Some(&token));
+    root.get(&bucket, "key").await.expect_error(400, "InvalidToken");
+    // Nor has nobody.
+    let nobody = session.object("GET", &bucket, "key").anonymous().header("x-amz-security-token", &token);
+    nobody.send().await.expect_error(400, "InvalidToken");
+}
+
+#[tokio::test]
+async fn a_token_that_the_signature_does_not_cover_is_refused() {
+    let cairn = Cairn::shared();
+    let bucket = cairn.client().fresh_bucket("sts-uncovered").await;
+    let session = root_session(&cairn).await;
+    let token = session.credentials.token.clone().unwrap();
+    let alone = with_token(&session, None);
+    // Added after signing, in the header and in the URLs.
+    let mut wire = alone.object("GET", &bucket, "key").build();
+    wire.headers.push(("x-amz-security-token".into(), token.clone()));
+    wire.send(session.address).await.unwrap().expect_error(403, "AccessDenied");
+    for (call, name) in [
+        (alone.object("GET", &bucket, "key").presigned(60), "X-Amz-Security-Token"),
+        (alone.object("GET", &bucket, "key").presigned_v2(expires()), "x-amz-security-token"),
+    ] {
+        let mut wire = call.build();
+        wire.target = format!("{}&{name}={token}", wire.target);
+        wire.send(session.address).await.unwrap().expect_error(403, "SignatureDoesNotMatch");
+    }
+    // In a header beside a URL.
+    let beside = alone.object("GET", &bucket, "key").presigned(60).header("x-amz-security-token", &token);
+    beside.send().await.expect_error(400, "InvalidToken");
+}
+
+#[tokio::test]
+async fn the_secret_of_a_session_is_needed_too() {
+    let cairn = Cairn::shared();
+    let session = root_session(&cairn).await;
+    let credentials = Credentials { secret_key: "wrong".repeat(8), ..session.credentials.clone() };
+    let thief = Client { credentials, ..session };
+    thief.get("bucket", "key").await.expect_error(403, "SignatureDoesNotMatch");
+    expect_refusal(thief.action("sts", "GetCallerIdentity", &[]), 403, "SignatureDoesNotMatch").await;
+}
+
+#[tokio::test]
+async fn a_token_of_another_server_is_invalid() {
+    let cairn = Cairn::shared();
+    let other = Cairn::start(Config::default());
+    let foreign = Client { address: cairn.client().address, ..root_session(&other).await };
+    foreign.get("bucket", "key").await.expect_error(400, "InvalidToken");
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_restart_and_ends_in_its_time() {
+    let mut cairn = Cairn::start(Config::default());
+    let bucket = cairn.client().fresh_bucket("sts-restart").await;
+    let session = root_session(&cairn).await;
+    session.put(&bucket, "key", "before").await;
+    cairn.restart();
+    assert_eq!(session.get(&bucket, "key").await.expect(200).text(), "before");
+    if let Err(reason) = cairn.set_wall_clock(1) {
+        skip!("{reason}");
+    }
+    cairn.restart();
+    let tomorrow = OffsetDateTime::now_utc() + Duration::days(1);
+    let get = |client: &Client| client.object("GET", &bucket, "key").at(tomorrow);
+    get(&session).send().await.expect_error(400, "ExpiredToken");
+    get(&session).presigned(60).send().await.expect_error(400, "ExpiredToken");
+    expect_refusal(session.action("sts", "GetCallerIdentity", &[]).at(tomorrow), 403, "ExpiredToken").await;
+    assert_eq!(get(&cairn.client()).send().await.expect(200).text(), "before");
+}
+
+#[tokio::test]
+async fn a_session_of_a_root_cannot_make_more_of_them() {
+    let cairn = Cairn::shared();
+    let session = root_session(&cairn).await;
+    for (action, parameters) in [("GetSessionToken", &[][..]), ("GetFederationToken", &[("Name", "guest")])] {
+        expect_refusal(session.action("sts", action, parameters), 403, "AccessDenied").await;
+    }
+}
+
+#[tokio::test]
+async fn durations_have_their_bounds() {
+    let cairn = Cairn::shared();
+    let ask = |seconds: &str| cairn.client().action("sts", "GetSessionToken", &[("DurationSeconds", seconds)]);
+    for seconds in ["899", "129601", "-1"] {
+        let reply = ask(seconds).send().await;
+        assert_eq!(reply.status, 400, "{seconds}: {}", reply.text());
+    }
+    // A root's session lasts for an hour at most, whatever it asks for.
+    let reply = ask("129600").send().await.expect(200);
+    let expiration = OffsetDateTime::parse(&reply.xml("Expiration"), &Rfc3339).unwrap();
+    let left = expiration - OffsetDateTime::now_utc();
+    assert!(left <= Duration::hours(1) && left > Duration::minutes(50), "{left}");
 }

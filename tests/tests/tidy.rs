@@ -27,7 +27,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("http", &["server/", "tests/"]),
     ("http_body_util", &["server/", "tests/"]),
     ("quick_xml", &["server/", "replication/src/client"]),
-    ("reqwest", &["replication/src/client", "server/src/cli/"]),
+    ("reqwest", &["replication/src/client", "server/src/cli/", "server/src/sts/web_identity/"]),
     ("rocksdb", &["storage/src/index/rocks"]),
 ];
 

@@ -157,6 +157,12 @@ impl Directory {
         self.policies.get(&name).ok_or_else(|| no_policy(policy_arn))
     }
 
+    /// What a managed policy says, AWS's or the account's own. None: there is none of this ARN.
+    #[must_use]
+    pub fn find_managed_policy(&self, arn: &str) -> Option<Policy> {
+        policies::find_managed_policy(self, arn)
+    }
+
     /// The row's name of the account's own policy of this ARN.
     pub(super) fn policy_row(&self, policy_arn: &str) -> Result<String, Fault> {
         if !policy_arn.starts_with("arn:") {

@@ -64,14 +64,19 @@ fn boundary(directory: &Directory, holder: &str, arn: Option<&str>) -> Option<At
 
 /// The version in force of a managed policy, AWS's or the account's own.
 fn managed_policy(directory: &Directory, arn: &str) -> Policy {
+    find_managed_policy(directory, arn).unwrap_or_else(denies_all)
+}
+
+/// As [`managed_policy`]. None: there is none.
+pub(super) fn find_managed_policy(directory: &Directory, arn: &str) -> Option<Policy> {
     if let Some(managed) = ManagedPolicy::by_arn(arn) {
-        return managed.policy();
+        return Some(managed.policy());
     }
-    let Ok(row) = directory.policy_row(arn) else { return denies_all() };
+    let row = directory.policy_row(arn).ok()?;
     let parsed = directory
         .policies
         .derived(&row, |policy| policy.default_document().map_or_else(denies_all, |version| parse(&version.document)));
-    parsed.map_or_else(denies_all, |policy| Policy::clone(policy))
+    parsed.map(|policy| Policy::clone(policy))
 }
 
 /// Documents are validated before they are kept, so only one of a newer version, or of a damaged row, is none.

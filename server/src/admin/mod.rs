@@ -19,6 +19,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::auth::Claim;
 use crate::authorize::{Action, Authorizer};
 use crate::identities::Identities;
 use crate::s3::error::{Failure, of_body};
@@ -144,9 +145,15 @@ impl S3Route for Admin {
 impl Admin {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let call: Call = request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
-        let access_key = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let authorizer =
-            Authorizer::new(&self.store, &self.identities.snapshot(), access_key, &request.headers, &Query::default())?;
+        let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
+        let authorizer = Authorizer::new(
+            &self.store,
+            &self.identities.snapshot(),
+            signer.as_ref(),
+            &request.headers,
+            &Query::default(),
+        )?;
         match call {
             Call::GetLockClock => lock_clock::get_lock_clock(self, &authorizer.server()?),
             Call::AcceptWallClock => lock_clock::accept_wall_clock(self, authorizer.server()?).await,

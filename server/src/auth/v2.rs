@@ -23,12 +23,11 @@ use s3s::S3ErrorCode;
 use sha1::Sha1;
 
 use crate::gate::routes;
-use crate::identities::Snapshot;
 use crate::s3::error::Failure;
 use crate::s3::headers::{self, CONTENT_MD5, CONTENT_SHA256};
 use crate::s3::request::Query;
 
-use super::{CLOCK_SKEW_SECONDS_MAX, UNSIGNED_PAYLOAD, request_time};
+use super::{CLOCK_SKEW_SECONDS_MAX, Secrets, UNSIGNED_PAYLOAD, request_time};
 
 /// The query parameters that the signature covers, in the order in which it covers them.
 const SIGNED_PARAMETERS: &[&str] = &[
@@ -72,6 +71,9 @@ const SIGNED_PARAMETERS: &[&str] = &[
 /// What a presigned URL adds to the query.
 const OWN_PARAMETERS: [&str; 3] = ["AWSAccessKeyId", "Expires", "Signature"];
 
+/// The name of the session token, in a header and in a URL.
+const TOKEN_NAME: &str = "x-amz-security-token";
+
 const AMZ_PREFIX: &str = "x-amz-";
 const USER_METADATA_PREFIX: &str = "x-amz-meta-";
 
@@ -112,18 +114,18 @@ struct Claim {
 ///
 /// # Errors
 /// The code that S3 gives each fault; `AccessDenied` for a parameter that the signature does not cover.
-pub fn verify(head: &SignedHead<'_>, form: Form, keys: &Snapshot, now: Timestamp) -> Result<String, Failure> {
+pub fn verify(head: &SignedHead<'_>, form: Form, secrets: &Secrets, now: Timestamp) -> Result<String, Failure> {
     check_parameters(head, form)?;
     check_headers(head.headers)?;
     let claim = match form {
         Form::Query => claim_of_query(head.query, now)?,
         Form::Header => claim_of_header(head.headers, now)?,
     };
-    let Some(key) = keys.key(&claim.access_key) else {
+    let Some(secret) = secrets.secret(&claim.access_key) else {
         return Err(Failure::new(S3ErrorCode::InvalidAccessKeyId).field("AWSAccessKeyId", claim.access_key));
     };
     let text = string_to_sign(head, &claim.date);
-    if is_signature(&claim.signature, key.secret.expose(), &text)? {
+    if is_signature(&claim.signature, secret.expose(), &text)? {
         return Ok(claim.access_key);
     }
     Err(does_not_match(claim, &text))
@@ -164,9 +166,11 @@ fn check_parameters(head: &SignedHead<'_>, form: Form) -> Result<(), Failure> {
     Ok(())
 }
 
-/// boto3 repeats in a URL which headers it signed; they count only as headers.
+/// boto3 repeats in a URL which headers it signed; they count only as headers, except for the session token, which nobody
+/// sends in both.
 fn repeats_signed_header(headers: &HeaderMap, name: &str, value: &str) -> bool {
-    is_signed_header(name) && headers.get(name).is_some_and(|header| header.as_bytes() == value.as_bytes())
+    name == TOKEN_NAME
+        || is_signed_header(name) && headers.get(name).is_some_and(|header| header.as_bytes() == value.as_bytes())
 }
 
 /// Whether a signature covers this header, by its name in lower case. The date is covered in the header form.
@@ -259,7 +263,7 @@ fn string_to_sign(head: &SignedHead<'_>, date: &[u8]) -> Vec<u8> {
         text.extend_from_slice(line);
         text.push(b'\n');
     }
-    push_amz_headers(head.headers, &mut text);
+    push_amz_headers(head, &mut text);
     if let Some(bucket) = head.host_bucket {
         text.push(b'/');
         text.extend_from_slice(bucket.as_bytes());
@@ -279,11 +283,19 @@ fn string_to_sign(head: &SignedHead<'_>, date: &[u8]) -> Vec<u8> {
     text
 }
 
-fn push_amz_headers(headers: &HeaderMap, text: &mut Vec<u8>) {
+fn push_amz_headers(head: &SignedHead<'_>, text: &mut Vec<u8>) {
+    let headers = head.headers;
     let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    // A URL's session token is signed as if it were a header.
+    let token = head.query.get(TOKEN_NAME).filter(|_| !headers.contains_key(TOKEN_NAME));
+    names.extend(token.map(|_| TOKEN_NAME));
     names.retain(|name| name.starts_with(AMZ_PREFIX));
     names.sort_unstable();
     for name in names {
+        if let (Some(token), TOKEN_NAME) = (token, name) {
+            text.extend_from_slice(format!("{name}:{}\n", token.trim()).as_bytes());
+            continue;
+        }
         text.extend_from_slice(name.as_bytes());
         let mut separator = b':';
         for value in headers.get_all(name) {

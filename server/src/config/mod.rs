@@ -45,6 +45,8 @@ pub struct Config {
     pub region: Region,
     /// The S3 endpoint.
     pub s3: S3,
+    /// Temporary credentials.
+    pub sts: Sts,
     /// The operations port.
     pub ops: Ops,
     /// What a new bucket starts with.
@@ -97,6 +99,15 @@ pub enum SignatureV2 {
     Query,
     /// Also in the Authorization header.
     All,
+}
+
+/// `[sts]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Sts {
+    /// Whether identity providers at loopback addresses are asked without TLS.
+    pub plain_loopback_issuers: bool,
 }
 
 /// `[ops]`

@@ -41,6 +41,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Where signature version 2 is accepted: off, query (presigned URLs) or all (also the Authorization header)",
     ),
     planned("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
+    setting(
+        "sts.plain_loopback_issuers",
+        "false",
+        "Ask identity providers at loopback addresses without TLS, for trying things out",
+    ),
     setting("ops.listen", r#""127.0.0.1:9001""#, "Where health and metrics are answered"),
     setting(
         "new_buckets.object_ownership",

@@ -34,20 +34,21 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
-use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Scope, Secrets, v2};
+use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Claim, Scope, Secrets, session_tokens, v2};
 use crate::config::SignatureV2;
-use crate::identities::Identities;
 use crate::metrics::Metrics;
 use crate::query_api::Service;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, COPY_SOURCE};
 use crate::s3::request::{Query, Target};
 use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
+use crate::sts::session::Sessions;
 
 use answer::{About, AnswerBody, ErrorFormat, Record};
 use body::Unmeasured;
 use ids::RequestIds;
 use routes::Operation;
+pub use service_apis::Apis;
 use service_apis::ServiceApis;
 
 /// The service of S3 in the scope of a signature.
@@ -65,8 +66,6 @@ pub struct Routed {
     pub target: Target,
     /// Its query.
     pub query: Query,
-    /// The access key of a signature that the gate has verified; None leaves the signature to `s3s`.
-    pub signer: Option<String>,
 }
 
 /// A request that may go on.
@@ -106,7 +105,7 @@ struct Inner {
     region: String,
     domains: Vec<String>,
     signature_v2: SignatureV2,
-    identities: Arc<Identities>,
+    secrets: Secrets,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     ids: RequestIds,
@@ -119,31 +118,33 @@ struct Inner {
 pub struct InvalidRegion(String);
 
 impl Gate {
-    /// A gate before these operations.
+    /// A gate before these operations and APIs, which lets in the holders of these sessions' tokens.
     ///
     /// # Errors
     /// If the operations' region is no region.
     pub fn new(
         edge: Edge,
+        sessions: Sessions,
+        apis: Apis,
         settings: GateSettings,
         metrics: Arc<Metrics>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, InvalidRegion> {
         let region = edge.region.clone();
-        let identities = Arc::clone(&edge.identities);
+        let secrets = Secrets { keys: edge.identities.clone(), sessions };
         let clock = Arc::clone(edge.store.clock());
-        let admin = Admin { store: edge.store.clone(), identities: Arc::clone(&identities) };
+        let admin = Admin { store: edge.store.clone(), identities: Arc::clone(&edge.identities) };
         let mut admin_config = verifier_config(&region, admin::SERVICE)?;
         // Whoever may make a call can sign it; a URL that makes one could be slipped to somebody.
         admin_config.allow_presigned_url = false;
         Ok(Self(Arc::new(Inner {
-            s3: verifier(verifier_config(&region, S3_SERVICE)?, &identities, edge),
-            admin: verifier(admin_config, &identities, admin),
-            service_apis: ServiceApis::new(&region, &identities)?,
+            s3: verifier(verifier_config(&region, S3_SERVICE)?, &secrets, edge),
+            admin: verifier(admin_config, &secrets, admin),
+            service_apis: ServiceApis::new(&region, apis, &secrets)?,
             region,
             domains: settings.domains,
             signature_v2: settings.signature_v2,
-            identities,
+            secrets,
             clock,
             in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
             ids: RequestIds::new(entropy),
@@ -236,32 +237,47 @@ impl Inner {
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
         refused_headers::check(operation, &parts.headers)?;
-        let version_2 = auth::check(&parts.headers, &query, self.scope(S3_SERVICE), self.signature_v2)?;
-        let signer = match version_2 {
-            Some(form) => Some(self.verify_v2(form, parts, &query, host_bucket.as_deref())?),
-            None => None,
-        };
-        auth::complete_date(&mut parts.headers);
-        Ok(Admitted::S3(Routed { operation, target, query, signer }))
+        self.claim(parts, &query, self.scope(S3_SERVICE), self.signature_v2, host_bucket.as_deref())?;
+        Ok(Admitted::S3(Routed { operation, target, query }))
     }
 
     fn admit_admin(&self, parts: &mut Parts, query: &Query) -> Result<admin::Call, Failure> {
         refuse_form(&parts.method, &parts.headers)?;
         let call = admin::route(&parts.method, parts.uri.path(), query)?;
-        auth::check(&parts.headers, query, self.scope(admin::SERVICE), SignatureV2::Off)?;
-        auth::complete_date(&mut parts.headers);
+        self.claim(parts, query, self.scope(admin::SERVICE), SignatureV2::Off, None)?;
         Ok(call)
     }
 
     fn admit_call(&self, service: Service, parts: &mut Parts, query: &Query) -> Result<Service, Failure> {
         let scope = Scope { or_region: Some(service_apis::GLOBAL_REGION), ..self.scope(service.name()) };
-        auth::check(&parts.headers, query, scope, SignatureV2::Off)?;
-        auth::complete_date(&mut parts.headers);
+        self.claim(parts, query, scope, SignatureV2::Off, None)?;
         Ok(service)
     }
 
     fn scope<'r>(&'r self, service: &'r str) -> Scope<'r> {
         Scope { region: &self.region, or_region: None, service }
+    }
+
+    /// Looks for the signature, and leaves who claims to have signed in the request's extensions.
+    fn claim(
+        &self,
+        parts: &mut Parts,
+        query: &Query,
+        scope: Scope<'_>,
+        accepted: SignatureV2,
+        host_bucket: Option<&str>,
+    ) -> Result<(), Failure> {
+        let found = auth::check(&parts.headers, query, scope, accepted)?;
+        let token = session_tokens::find(&parts.headers, query, found.place())?;
+        let now = self.clock.now();
+        let claim = Claim::of(found, token.as_deref(), &self.secrets, now, |form| {
+            self.verify_v2(form, parts, query, host_bucket)
+        })?;
+        if let Some(claim) = claim {
+            parts.extensions.insert(claim);
+        }
+        auth::complete_date(&mut parts.headers);
+        Ok(())
     }
 
     /// Verifies a signature of version 2 and takes it out of the request. The answer is its access key.
@@ -274,9 +290,9 @@ impl Inner {
     ) -> Result<String, Failure> {
         let (method, path, headers) = (&parts.method, parts.uri.path(), &parts.headers);
         let head = v2::SignedHead { method, path, host_bucket, query, headers };
-        let signer = v2::verify(&head, form, &self.identities.snapshot(), self.clock.now())?;
+        let access_key = v2::verify(&head, form, &self.secrets, self.clock.now())?;
         v2::remove(parts)?;
-        Ok(signer)
+        Ok(access_key)
     }
 }
 
@@ -308,10 +324,10 @@ fn verifier_config(region: &str, service: &str) -> Result<S3Config, InvalidRegio
 }
 
 /// An `s3s` that verifies signatures and sends every request on.
-fn verifier(config: S3Config, identities: &Arc<Identities>, route: impl S3Route) -> S3Service {
+fn verifier(config: S3Config, secrets: &Secrets, route: impl S3Route) -> S3Service {
     let mut builder = S3ServiceBuilder::new(NoTypedOperations);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(Secrets(Arc::clone(identities)));
+    builder.set_auth(secrets.clone());
     builder.set_route(route);
     builder.build()
 }

@@ -18,13 +18,11 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use s3s::S3ErrorCode;
 use s3s::service::S3Service;
 
-use crate::iam_api::IamApi;
-use crate::identities::Identities;
+use crate::auth::Secrets;
 use crate::query_api::params::FORM_BYTES_MAX;
 use crate::query_api::{self, Api, Form, Params, Service};
 use crate::s3::error::{Failure, of_body, too_large};
 use crate::s3::headers::{self, CONTENT_SHA256};
-use crate::sts::StsApi;
 
 use super::answer::Record;
 use super::{InvalidRegion, call, verifier, verifier_config};
@@ -50,6 +48,14 @@ pub fn of_request(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Ser
     (is_form && uri.query().is_none()).then_some(Service::Sts)
 }
 
+/// Both APIs.
+pub struct Apis {
+    /// That of IAM.
+    pub iam: Arc<dyn Api>,
+    /// That of STS.
+    pub sts: Arc<dyn Api>,
+}
+
 /// Both APIs, each behind an `s3s` of its own.
 pub struct ServiceApis {
     iam: Verified,
@@ -66,19 +72,16 @@ impl ServiceApis {
     ///
     /// # Errors
     /// If it is no region.
-    pub fn new(region: &str, identities: &Arc<Identities>) -> Result<Self, InvalidRegion> {
+    pub fn new(region: &str, apis: Apis, secrets: &Secrets) -> Result<Self, InvalidRegion> {
         let verified = |api: Arc<dyn Api>| {
             let mut config = verifier_config(region, api.service().name())?;
             // There are two, and the gate has seen to it that it is one of them.
             config.expected_region = None;
             config.allow_presigned_url = false;
             let route = query_api::Route(Arc::clone(&api));
-            Ok(Verified { api, verifier: verifier(config, identities, route) })
+            Ok(Verified { api, verifier: verifier(config, secrets, route) })
         };
-        Ok(Self {
-            iam: verified(Arc::new(IamApi))?,
-            sts: verified(Arc::new(StsApi { identities: Arc::clone(identities) }))?,
-        })
+        Ok(Self { iam: verified(apis.iam)?, sts: verified(apis.sts)? })
     }
 
     /// Reads the form of a call, has its signature verified and its action done.

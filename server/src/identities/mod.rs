@@ -11,6 +11,7 @@ pub mod own;
 pub mod own_record;
 mod rows;
 pub mod sealing;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_iam::acl::AccountNumber;
+use cairn_iam::evaluate::Attached;
 use cairn_iam::identity::{AccessKey, Directory, Fault, Kind, PrincipalPolicies, RecordError, Stamp, Tag};
 use cairn_iam::principal::Principal;
 use cairn_storage::StorageError;
@@ -29,6 +31,7 @@ use cairn_storage::index::{Index, Revision};
 use tokio::sync::Mutex;
 
 use crate::config::{self, KeyPair, SecretKey};
+use crate::sts::session::Session;
 
 pub use accounts::{Account, Accounts};
 pub use rows::RowsError;
@@ -131,18 +134,29 @@ pub struct Caller {
     pub policies: Arc<PrincipalPolicies>,
     /// Its tags.
     pub tags: Vec<Tag>,
+    /// The session that the request was signed with; None: the access key is one that lasts.
+    pub session: Option<Arc<Session>>,
+    /// What the session is granted at most; None: nothing bounds it.
+    pub session_policies: Option<Vec<Attached>>,
 }
 
 impl Caller {
     /// Somebody whose request has no signature.
     pub fn anonymous() -> Self {
-        Self { principal: Principal::Anonymous, account: None, policies: Arc::default(), tags: Vec::new() }
+        Self {
+            principal: Principal::Anonymous,
+            account: None,
+            policies: Arc::default(),
+            tags: Vec::new(),
+            session: None,
+            session_policies: None,
+        }
     }
 
     /// An account's root.
     pub fn root(account: &Arc<Account>) -> Self {
         let principal = Principal::Root(account.number());
-        Self { principal, account: Some(Arc::clone(account)), policies: Arc::default(), tags: Vec::new() }
+        Self { principal, account: Some(Arc::clone(account)), ..Self::anonymous() }
     }
 }
 
@@ -185,6 +199,7 @@ impl Snapshot {
             account: Some(Arc::clone(account)),
             policies: Arc::clone(directory.policies_of_user(name)?),
             tags: user.tags.clone(),
+            ..Caller::anonymous()
         })
     }
 

@@ -7,6 +7,7 @@
 
 pub mod faults;
 pub mod params;
+pub mod permission;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, U
 use s3s::route::S3Route;
 use s3s::{S3Request, S3Response, S3Result};
 
+use crate::auth::{Claim, Signer};
 use crate::gate::ids::RequestId;
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::Answer;
 use crate::s3::respond;
 use crate::s3::xml::Document;
+use crate::sts::session::{Session, Whose};
 
 pub use params::Params;
 
@@ -75,8 +78,8 @@ impl Service {
 /// A call whose signature, if it has one, was verified.
 #[derive(Debug)]
 pub struct Call {
-    /// The access key that signed it. None: it has no signature, which only some actions allow.
-    pub access_key: Option<String>,
+    /// Who signed it. None: it has no signature, which only some actions allow.
+    pub signer: Option<Signer>,
     /// What the form says besides action and version.
     pub params: Params,
     /// The headers.
@@ -157,10 +160,14 @@ impl Route {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let Form { params, remote, id } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
-        let access_key = request.credentials.map(|credentials| credentials.access_key);
+        let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
         let service = self.0.service();
-        let action = find(self.0.as_ref(), &params, access_key.is_some())?;
-        let call = Call { access_key, params, headers: request.headers, remote, id };
+        let action = find(self.0.as_ref(), &params, signer.is_some())?;
+        if let Some(session) = signer.as_ref().and_then(|signer| signer.session.as_deref()) {
+            check_session(service, action, session)?;
+        }
+        let call = Call { signer, params, headers: request.headers, remote, id };
         let reply = self.0.call(action, call).await?;
         Ok(answer(service, action, reply, id))
     }
@@ -175,6 +182,29 @@ fn find(api: &dyn Api, params: &Params, is_signed: bool) -> Result<&'static str,
         return Err(faults::missing_signature());
     }
     action.ok_or_else(|| faults::invalid_action(service, params))
+}
+
+/// What sessions that are no role's may not call, whatever their policies say (API references of GetSessionToken and
+/// GetFederationToken).
+fn check_session(service: Service, action: &'static str, session: &Session) -> Result<(), Failure> {
+    let is_allowed = match (&session.whose, service) {
+        (Whose::Role { .. }, _) => true,
+        (Whose::User { .. } | Whose::Root { .. }, Service::Iam) => session.mfa_at_ms.is_some(),
+        (Whose::User { .. } | Whose::Root { .. }, Service::Sts) => {
+            ["AssumeRole", "GetCallerIdentity"].contains(&action)
+        }
+        (Whose::Federated { .. }, Service::Iam) => false,
+        (Whose::Federated { .. }, Service::Sts) => action == "GetCallerIdentity",
+    };
+    match (is_allowed, service) {
+        (true, _) => Ok(()),
+        (false, Service::Iam) => Err(faults::invalid_client_token()),
+        (false, Service::Sts) => Err(faults::fault(
+            "AccessDenied",
+            StatusCode::FORBIDDEN,
+            format!("Cannot call {action} with session credentials"),
+        )),
+    }
 }
 
 fn answer(service: Service, action: &str, reply: Reply, id: RequestId) -> Answer {
@@ -235,6 +265,25 @@ mod tests {
         assert_eq!(found("Action=GreetStranger&Version=2011-06-15", false), Ok("GreetStranger"));
         for form in ["Action=Greet&Version=2011-06-15", "Action=Other&Version=2011-06-15", ""] {
             assert_eq!(found(form, false), Err("MissingAuthenticationToken".to_owned()), "{form}");
+        }
+    }
+
+    #[test]
+    fn sessions_that_are_no_roles_call_little() {
+        let user = || Session::new(Whose::User { account: 1, user_id: "AIDAX".to_owned() }, 0, 1);
+        let with_mfa = Session { mfa_at_ms: Some(0), ..user() };
+        let federated = Session::new(Whose::Federated { account: 1, user_id: None, name: "guest".to_owned() }, 0, 1);
+        for (session, service, action, expected) in [
+            (&user(), Service::Iam, "GetUser", Some("InvalidClientTokenId")),
+            (&with_mfa, Service::Iam, "GetUser", None),
+            (&with_mfa, Service::Sts, "AssumeRole", None),
+            (&with_mfa, Service::Sts, "GetSessionToken", Some("AccessDenied")),
+            (&federated, Service::Iam, "GetUser", Some("InvalidClientTokenId")),
+            (&federated, Service::Sts, "AssumeRole", Some("AccessDenied")),
+            (&federated, Service::Sts, "GetCallerIdentity", None),
+        ] {
+            let checked = check_session(service, action, session).err();
+            assert_eq!(checked.as_ref().map(Failure::code), expected, "{action}");
         }
     }
 

@@ -66,6 +66,7 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 use s3s::route::S3Route;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use crate::auth::Claim;
 use crate::authorize::{Action, Authorizer};
 use crate::config::RecreateOwn;
 use crate::gate::Routed;
@@ -147,9 +148,14 @@ impl Edge {
         let routed: Routed =
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
         let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let access_key = routed.signer.as_deref().or(verified_by_s3s);
-        let authorizer =
-            Authorizer::new(&self.store, &self.identities.snapshot(), access_key, &request.headers, &routed.query)?;
+        let signer = Claim::confirm(request.extensions.remove(), verified_by_s3s)?;
+        let authorizer = Authorizer::new(
+            &self.store,
+            &self.identities.snapshot(),
+            signer.as_ref(),
+            &request.headers,
+            &routed.query,
+        )?;
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),

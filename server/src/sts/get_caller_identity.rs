@@ -2,14 +2,13 @@
 
 use cairn_iam::principal::Principal;
 
-use crate::query_api::{Call, Reply, faults};
+use crate::query_api::{Call, Reply};
 use crate::s3::error::Failure;
 
 use super::StsApi;
 
 pub(super) fn get_caller_identity(sts: &StsApi, call: &Call) -> Result<Reply, Failure> {
-    let access_key = call.access_key.as_deref().ok_or_else(faults::missing_signature)?;
-    let caller = sts.identities.snapshot().caller(access_key).ok_or_else(faults::invalid_client_token)?;
+    let caller = sts.caller(&sts.identities.snapshot(), call)?;
     Ok(reply(&caller.principal))
 }
 

@@ -1,6 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
+use cairn_crypto::secret::{KEY_BYTES, MasterKey};
 use http::{HeaderValue, Request};
+use s3s::auth::SecretKey;
+
+use crate::auth::Keys;
+use crate::sts::session::Sessions;
 
 use super::*;
 
@@ -11,16 +18,19 @@ const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// Tue, 27 Mar 2007 19:36:42 GMT, the time of Amazon's examples.
 const NOW: Timestamp = Timestamp(1_175_024_202_000);
 
-fn keys() -> Snapshot {
-    #[derive(serde::Deserialize)]
-    struct File {
-        account: Vec<crate::config::Account>,
+/// Knows the one access key of these tests.
+#[derive(Debug)]
+struct OneKey;
+
+impl Keys for OneKey {
+    fn secret(&self, access_key: &str) -> Option<SecretKey> {
+        (access_key == ACCESS_KEY).then(|| SecretKey::from(SECRET_KEY))
     }
-    let text = format!(
-        "[[account]]\nid = \"100000000001\"\ncanonical_id = \"a\"\ndisplay_name = \"a\"\nemail = \"a@example.com\"\n\
-         root_key = {{ access_key = {ACCESS_KEY:?}, secret_key = {SECRET_KEY:?} }}\n"
-    );
-    Snapshot::of_roots(toml::from_str::<File>(&text).unwrap().account)
+}
+
+fn secrets() -> Secrets {
+    let sessions = Sessions::new(&MasterKey::from_bytes([7; KEY_BYTES]));
+    Secrets { keys: Arc::new(OneKey), sessions }
 }
 
 /// The head of a request, owned.
@@ -89,7 +99,7 @@ impl Head {
     }
 
     fn verify(&self, form: Form, now: Timestamp) -> Result<String, Failure> {
-        self.with(|head| verify(head, form, &keys(), now))
+        self.with(|head| verify(head, form, &secrets(), now))
     }
 
     #[track_caller]
@@ -378,4 +388,12 @@ fn a_verified_signature_is_taken_out_of_the_request() {
         assert_eq!(parts.uri.to_string(), left);
         assert_eq!(parts.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["date"]);
     }
+}
+
+#[test]
+fn a_urls_session_token_is_signed_among_the_headers() {
+    let head = Head::new(Method::GET, "/bucket/key").query("x-amz-security-token=to%2Bken");
+    assert_eq!(head.text("1"), "GET\n\n\n1\nx-amz-security-token:to+ken\n/bucket/key");
+    let in_header = Head::new(Method::GET, "/bucket/key").header("x-amz-security-token", "to+ken");
+    assert_eq!(head.text("1"), in_header.text("1"));
 }

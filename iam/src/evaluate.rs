@@ -65,7 +65,7 @@ pub struct Request<'r> {
 impl Request<'_> {
     /// Whether a condition key, in lower case, has a value.
     pub(crate) fn has(&self, key: &str) -> bool {
-        match (Facts { request: self }).values(key) {
+        match Facts::new(self).values(key) {
             Values::Absent => false,
             Values::One(_) => true,
             Values::Many(values) => !values.is_empty(),
@@ -92,7 +92,7 @@ pub struct Policies<'p> {
 /// Whether it is allowed, and the statements, or the absence, that decided.
 #[must_use]
 pub fn evaluate(request: &Request<'_>, policies: &Policies<'_>) -> Decision {
-    let facts = Facts { request };
+    let facts = Facts::new(request);
     let mut denies = Vec::new();
     let has_boundary = policies.boundary.is_some();
     let mut read = |attached: &[Attached]| Allowing::read(attached, &facts, has_boundary, &mut denies);

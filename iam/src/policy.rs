@@ -26,6 +26,7 @@ pub use principals::PrincipalEntry;
 pub use span::{Position, Span};
 pub use statement::Effect;
 
+use self::arn::{ArnParts, arn_parts};
 use self::error::Fault;
 use self::span::Place;
 use self::statement::Statement;
@@ -211,10 +212,16 @@ pub(crate) struct About {
 
 /// What a request says to the keys that statements ask for.
 pub(crate) struct Facts<'r> {
-    pub(crate) request: &'r Request<'r>,
+    request: &'r Request<'r>,
+    /// The parts of the resource's ARN.
+    resource: Option<ArnParts<'r>>,
 }
 
 impl<'r> Facts<'r> {
+    pub(crate) fn new(request: &'r Request<'r>) -> Self {
+        Self { request, resource: arn_parts(request.resource) }
+    }
+
     /// The values of a key: the context's, or what is known from who makes the request and of whom.
     pub(crate) fn values(&self, key: &str) -> Values<'r> {
         match self.request.context.values(key) {

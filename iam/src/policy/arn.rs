@@ -9,6 +9,15 @@ use super::pattern::{BadVariable, Pattern, Piece, Syntax, glob};
 /// `arn:partition:service:region:account:resource`
 const PARTS: usize = 6;
 
+/// The parts of an ARN.
+pub(crate) type ArnParts<'a> = [&'a str; PARTS];
+
+/// The parts of a text that is an ARN.
+pub(crate) fn arn_parts(text: &str) -> Option<ArnParts<'_>> {
+    let mut parts = text.splitn(PARTS, ':');
+    Some([parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?])
+}
+
 /// A pattern for ARNs, compiled.
 #[derive(Clone, Debug)]
 pub(super) enum ArnPattern {
@@ -34,23 +43,18 @@ impl ArnPattern {
         Ok(Self::Parts(Box::new([part(0)?, part(1)?, part(2)?, part(3)?, part(4)?, part(5)?])))
     }
 
-    pub(super) fn matches(&self, arn: &str, facts: &Facts<'_>) -> bool {
-        let texts = || {
-            let mut texts = arn.splitn(PARTS, ':');
-            let texts: [&str; PARTS] = std::array::from_fn(|_| texts.next().unwrap_or(""));
-            texts
-        };
-        match self {
-            Self::All => true,
-            // Not an ARN. (One that is has five colons.)
-            _ if arn.bytes().filter(|byte| *byte == b':').count() < PARTS - 1 => false,
-            Self::Parts(parts) => parts.iter().zip(texts()).all(|(part, text)| part.matches(text, facts)),
-            Self::Whole(pattern) => pattern.resolve(facts).is_some_and(|pieces| {
+    /// Whether an ARN is what the pattern stands for. None: what is asked for is no ARN.
+    pub(super) fn matches(&self, arn: Option<&ArnParts<'_>>, facts: &Facts<'_>) -> bool {
+        match (self, arn) {
+            (Self::All, _) => true,
+            (_, None) => false,
+            // From the end, where ARNs differ.
+            (Self::Parts(parts), Some(arn)) => {
+                parts.iter().zip(arn).rev().all(|(part, text)| part.matches(text, facts))
+            }
+            (Self::Whole(pattern), Some(arn)) => pattern.resolve(facts).is_some_and(|pieces| {
                 let parts = split(&pieces);
-                parts
-                    .iter()
-                    .zip(texts())
-                    .all(|(part, text)| glob(part, text, |text, literal| text.starts_with(literal)))
+                parts.iter().zip(arn).all(|(part, text)| glob(part, text, |text, literal| text.starts_with(literal)))
             }),
         }
     }

@@ -10,7 +10,7 @@ mod operand;
 
 use self::operand::{Network, Relation, parse_bool, parse_date, parse_number};
 use super::Facts;
-use super::arn::ArnPattern;
+use super::arn::{ArnPattern, arn_parts};
 use super::error::Fault;
 use super::pattern::{Pattern, Syntax};
 use crate::evaluate::Values;
@@ -192,7 +192,10 @@ impl Test {
             Self::Binary(wanted) => operand::parse_binary(value).is_some_and(|value| wanted.contains(&value)),
             Self::Address(networks) => operand::parse_address(value)
                 .is_some_and(|address| networks.iter().any(|network| network.contains(address))),
-            Self::Arn(patterns) => patterns.iter().any(|pattern| pattern.matches(value, facts)),
+            Self::Arn(patterns) => {
+                let arn = arn_parts(value);
+                patterns.iter().any(|pattern| pattern.matches(arn.as_ref(), facts))
+            }
             Self::Null(_) => false,
         }
     }

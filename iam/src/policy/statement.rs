@@ -56,7 +56,7 @@ impl Statement {
             return None;
         }
         if let Some(resources) = &self.resources
-            && !resources.cover(request.resource, facts)
+            && !resources.cover(facts)
         {
             return None;
         }
@@ -94,7 +94,7 @@ impl Actions {
 }
 
 impl Resources {
-    fn cover(&self, resource: &str, facts: &Facts<'_>) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(resource, facts)) != self.except
+    fn cover(&self, facts: &Facts<'_>) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(facts.resource.as_ref(), facts)) != self.except
     }
 }

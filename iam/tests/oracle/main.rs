@@ -6,10 +6,12 @@ mod generate;
 mod naive;
 mod naive_conditions;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_iam::acl::AccountNumber;
-use cairn_iam::evaluate::{Attached, Context, Outcome, Policies, Request, Source, SourceKind, Values, evaluate};
+use cairn_iam::evaluate::{Attached, Context, Grant, Outcome, Policies, Request, Source, SourceKind, Values, evaluate};
+use cairn_iam::granted::is_granted;
 use cairn_iam::policy::{Policy, PolicyKind};
 use cairn_iam::principal::Principal;
 use generate::Dice;
@@ -157,4 +159,47 @@ fn bounding_more_never_allows_more() {
         let after = engine(&principal, &ask, &given, &world);
         assert!(before == Verdict::Allow || after != Verdict::Allow, "seed {seed}: {ask:#?}\n{}", describe(&world));
     }
+}
+
+/// Remembers which keys were asked for.
+struct Watched<'a>(Given<'a>, RefCell<BTreeSet<String>>);
+
+impl Context for Watched<'_> {
+    fn values<'c>(&'c self, key: &str) -> Values<'c> {
+        self.1.borrow_mut().insert(key.to_owned());
+        self.0.values(key)
+    }
+}
+
+/// What is costly to find out is found out only if a policy says that it asks for it.
+#[test]
+fn no_key_is_asked_for_that_the_policies_do_not_name() {
+    let mut asked = 0;
+    for seed in 0..10_000 {
+        let mut dice = Dice::new(seed);
+        let world = generate::world(&mut dice, false);
+        let (principal, ask, given) = generate::ask(&mut dice, false);
+        let context = Watched(Given(&given), RefCell::default());
+        let identity: Vec<Attached> =
+            world.identity.iter().map(|document| attached(SourceKind::User, document, PolicyKind::Identity)).collect();
+        let request = Request {
+            principal: &principal,
+            action: &ask.action,
+            resource: &ask.resource,
+            resource_account: None,
+            context: &context,
+        };
+        let decision = evaluate(&request, &Policies { identity: &identity, ..Policies::default() });
+        for key in context.1.into_inner() {
+            assert!(identity.iter().any(|one| one.policy.asks_for(&key)), "seed {seed}: {key}\n{}", describe(&world));
+            asked += 1;
+        }
+        let by_policies = decision.outcome == Outcome::Allowed(Grant::Policies);
+        assert!(
+            !by_policies || is_granted(&identity, None, &ask.action),
+            "seed {seed}: {ask:#?}\n{}",
+            describe(&world)
+        );
+    }
+    assert!(asked > 1_000, "{asked}");
 }

@@ -166,14 +166,20 @@ impl Store {
 
 /// The object as it was then, but for its lock: a new version has the one that the bucket gives it.
 fn like(then: ObjectVersion, content: Content) -> NewObject {
-    NewObject {
-        owner: then.owner,
-        size_bytes: then.size_bytes,
-        etag: then.etag,
-        checksum: then.checksum,
-        storage_class: then.storage_class,
-        attributes: then.attributes,
-        content,
-        settings: ObjectSettings { retention: None, legal_hold: None, ..then.settings },
-    }
+    // Every field is named, so that nothing can be added to a version of which a restore does not know what becomes.
+    let ObjectVersion {
+        version_id: _,
+        is_null: _,
+        created: _,
+        owner,
+        size_bytes,
+        etag,
+        content: _,
+        checksum,
+        storage_class,
+        attributes,
+        settings,
+    } = then;
+    let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
+    NewObject { owner, size_bytes, etag, checksum, storage_class, attributes, content, settings }
 }

@@ -262,14 +262,28 @@ fn looks_alike(
     then: &ObjectVersion,
     source: &Source,
 ) -> Result<bool, IndexError> {
-    let same_description = newest.size_bytes == then.size_bytes
-        && newest.etag == then.etag
-        && newest.checksum == then.checksum
-        && newest.owner == then.owner
-        && newest.storage_class == then.storage_class
-        && newest.attributes == then.attributes
-        && newest.settings.tags == then.settings.tags
-        && newest.settings.acl == then.settings.acl;
+    // Every field is named, so that nothing can be added to a version that would be overlooked here.
+    let ObjectVersion {
+        version_id: _,
+        is_null: _,
+        created: _,
+        owner,
+        size_bytes,
+        etag,
+        content: _,
+        checksum,
+        storage_class,
+        attributes,
+        settings,
+    } = then;
+    let same_description = newest.size_bytes == *size_bytes
+        && newest.etag == *etag
+        && newest.checksum == *checksum
+        && newest.owner == *owner
+        && newest.storage_class == *storage_class
+        && newest.attributes == *attributes
+        && newest.settings.tags == settings.tags
+        && newest.settings.acl == settings.acl;
     if !same_description {
         return Ok(false);
     }

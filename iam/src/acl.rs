@@ -66,11 +66,19 @@ impl Grantee {
         Self::GROUPS.into_iter().find(|group| group.uri() == Some(uri))
     }
 
+    /// Whether it is the public: everybody, or everybody with an account somewhere.
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        matches!(self, Self::AllUsers | Self::AuthenticatedUsers)
+    }
+
     fn includes(self, principal: Principal) -> bool {
         match (self, principal) {
             (Self::Account(grantee), Principal::Account(account)) => grantee == account,
-            (Self::AllUsers, _) | (Self::AuthenticatedUsers, Principal::Account(_)) => true,
-            (Self::Account(_) | Self::AuthenticatedUsers, Principal::Anonymous) | (Self::LogDelivery, _) => false,
+            (Self::AllUsers, _) | (Self::AuthenticatedUsers, Principal::Account(_) | Principal::Authenticated) => true,
+            (Self::Account(_), Principal::Anonymous | Principal::Authenticated)
+            | (Self::AuthenticatedUsers, Principal::Anonymous)
+            | (Self::LogDelivery, _) => false,
         }
     }
 }
@@ -147,6 +155,8 @@ impl Grant {
 pub enum Principal {
     /// An account.
     Account(AccountNumber),
+    /// Somebody with a signature, who has nothing of what is granted to accounts.
+    Authenticated,
     /// Somebody without a signature.
     Anonymous,
 }
@@ -195,8 +205,25 @@ impl Acl {
     /// An owner may do everything, whatever its ACL says: otherwise it could take away its own access for good.
     #[must_use]
     pub fn permits(&self, owner: AccountNumber, principal: Principal, needed: Permission) -> bool {
-        principal == Principal::Account(owner)
-            || self.0.iter().any(|grant| grant.grantee.includes(principal) && grant.permission.covers(needed))
+        principal == Principal::Account(owner) || self.grants_to(principal, needed)
+    }
+
+    /// Whether a grant lets `principal` do what needs the permission `needed`.
+    #[must_use]
+    pub fn grants_to(&self, principal: Principal, needed: Permission) -> bool {
+        self.0.iter().any(|grant| grant.grantee.includes(principal) && grant.permission.covers(needed))
+    }
+
+    /// Whether the public is granted anything.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.0.iter().any(|grant| grant.grantee.is_public())
+    }
+
+    /// What is left of it without what the public is granted.
+    #[must_use]
+    pub fn without_public(&self) -> Self {
+        Self(self.0.iter().copied().filter(|grant| !grant.grantee.is_public()).collect())
     }
 
     /// Whether anybody but `owner` is granted anything.

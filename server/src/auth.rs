@@ -24,6 +24,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+use crate::authorize::Signature;
 use crate::config::SignatureV2;
 use crate::identities::Identities;
 use crate::s3::error::Failure;
@@ -222,6 +223,19 @@ pub fn check(headers: &HeaderMap, query: &Query, scope: Scope<'_>, accepted: Sig
     Ok(Found::None)
 }
 
+/// What policies can ask for of a signature that was found, before it is taken out of the request.
+pub fn signature_of(headers: &HeaderMap, query: &Query, found: &Found) -> Option<Signature> {
+    let in_header = || request_time(headers).ok();
+    let (in_query, is_version_2, signed_at) = match found {
+        Found::None => return None,
+        Found::Version4(_, Place::Query) => (true, false, query.get("X-Amz-Date").and_then(parse_signature_date)),
+        Found::Version4(..) => (false, false, in_header()),
+        Found::Version2(v2::Form::Query) => (true, true, None),
+        Found::Version2(v2::Form::Header) => (false, true, in_header()),
+    };
+    Some(Signature { in_query, is_version_2, signed_at })
+}
+
 fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Found, Failure> {
     match (accepted, form) {
         (SignatureV2::All, _) | (SignatureV2::Query, v2::Form::Query) => Ok(Found::Version2(form)),
@@ -273,17 +287,18 @@ fn check_header(headers: &HeaderMap, scope: Scope<'_>, accepted: SignatureV2) ->
 fn request_time(headers: &HeaderMap) -> Result<Timestamp, Failure> {
     let name = if headers.contains_key(headers::DATE) { headers::DATE } else { DATE };
     let text = headers::text(headers, &name).unwrap_or_default();
-    let basic = || {
-        let time = PrimitiveDateTime::parse(&text, SIGNATURE_DATE).ok()?.assume_utc();
-        time.unix_timestamp().checked_mul(1_000).map(Timestamp)
-    };
-    let time = headers::parse_http_date(&text).or_else(basic).filter(|time| time.0 >= 0);
+    let time = headers::parse_http_date(&text).or_else(|| parse_signature_date(&text)).filter(|time| time.0 >= 0);
     time.ok_or_else(|| {
         Failure::with_message(
             S3ErrorCode::AccessDenied,
             "AWS authentication requires a valid Date or x-amz-date header",
         )
     })
+}
+
+fn parse_signature_date(text: &str) -> Option<Timestamp> {
+    let time = PrimitiveDateTime::parse(text, SIGNATURE_DATE).ok()?.assume_utc();
+    time.unix_timestamp().checked_mul(1_000).map(Timestamp)
 }
 
 /// That the payload hash is one: `s3s` would say of any other that the signature does not match.

@@ -2,263 +2,103 @@
 //!
 //! Invariant: an [`Authorized`] can be made only here, and every operation takes one by value; so a route that forgets
 //! to ask does not compile. Everything is decided before a byte of the body is read, except what depends on the version
-//! that the operation will find: that goes along as a [`Permit`].
+//! that the operation will find or on the document in its body: the former goes along as a `Permit`, the latter is refused
+//! unless the operation asks again.
 //!
-//! The rule, until policies land: an account's root may create buckets, use its own and make admin calls. What others may do
-//! in a bucket, and what anybody may do with an object, the ACLs say (`authorize/rule.rs`), unless the bucket's ownership setting
-//! switches them off.
+//! An operation needs the actions of its row in the [`table`]. Each is asked about by itself ([`question`]): the caller's
+//! policies, the bucket's policy and its ACL (`rule.rs` says which permission of an ACL an action needs), and what is blocked
+//! of the latter two, decide by the rule of `cairn_iam::evaluate`. Every answer is noted in the request's [`Trail`].
 
+mod access;
+mod action;
+mod authorized;
+mod caller;
+mod context;
+mod policies;
+mod question;
 mod rule;
+mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cairn_iam::acl::{self, Acl, Permission};
-use cairn_iam::principal::Principal;
-use cairn_storage::StorageError;
-use cairn_storage::id::{AccountId, UploadId};
-use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_iam::evaluate::Decision;
+use cairn_iam::identity::PublicAccessBlock as AccountBlock;
+use cairn_storage::id::AccountId;
+use cairn_storage::index::family::bucket::{ObjectOwnership, PublicAccessBlock};
 use cairn_storage::index::family::document::DocumentKind;
-use cairn_storage::object::{ObjectKey, ObjectVersion};
+use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{Bucket, BucketName, Governance, Permit, Store, VersionSelector};
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
 
+use crate::audit::Trail;
 use crate::auth::Signer;
-use crate::identities::{Account, Caller, Snapshot};
-use crate::s3::acl::{account_number, of_bucket, of_object};
+use crate::gate::routes::Operation;
+use crate::identities::{Account, Snapshot};
+use crate::s3::acl::{account_number, of_bucket};
 use crate::s3::copy_source::NamedSource;
 use crate::s3::error::Failure;
 use crate::s3::headers::{
     self, BYPASS_GOVERNANCE_RETENTION, EXPECTED_BUCKET_OWNER, REQUEST_PAYER, SOURCE_EXPECTED_BUCKET_OWNER,
 };
-use crate::s3::request::Query;
+use crate::s3::upload_part::upload_id;
 
-pub use rule::Action;
-use rule::{Access, Rule};
+use access::Access;
+pub use action::Action;
+pub use authorized::{Authorized, InBucket, OnBucket, OnCopy, OnNewBucket, OnObject, OnServer, OnService};
+use authorized::{Found, Unlisted};
+pub use caller::Caller;
+pub use context::{Connection, Facts, InDocument, Signature};
+pub use policies::{
+    BucketPolicies, decode as decode_policy, digest_of, encode as encode_policy, parse as parse_policy,
+};
+use question::{Known, OwnedQuestion, Question, without_resource_policy};
+use table::Asked;
 
-/// Who asks.
-#[derive(Clone, Debug)]
-struct Requester(Caller);
+/// What listing one's buckets is done to, as policies name it.
+const ALL_BUCKETS: &str = "arn:aws:s3:::*";
 
-impl Requester {
-    fn account(&self) -> Option<&Arc<Account>> {
-        self.0.account.as_ref()
-    }
+/// What calls of the admin API are done to.
+const SERVER: &str = "arn:aws:cairn:::server";
 
-    fn owns(&self, bucket: &Bucket) -> bool {
-        self.account().is_some_and(|account| account.id == bucket.owner)
-    }
-
-    fn in_acls(&self) -> acl::Principal {
-        self.account().map_or(acl::Principal::Anonymous, |account| acl::Principal::Account(account.number()))
-    }
+/// What decides about every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'r> {
+    /// The buckets.
+    pub store: &'r Store,
+    /// The accounts and their users.
+    pub identities: &'r Snapshot,
+    /// The buckets' policies.
+    pub policies: &'r BucketPolicies,
 }
 
-/// Permission to act on one resource.
-#[derive(Debug)]
-pub struct Authorized<Resource> {
-    principal: Requester,
-    resource: Resource,
-}
-
-/// The server itself.
-#[derive(Debug)]
-pub struct OnServer {
-    account: Arc<Account>,
-}
-
-/// The account's list of buckets.
-#[derive(Debug)]
-pub struct OnService {
-    account: Arc<Account>,
-}
-
-/// A bucket that is to be created.
-#[derive(Debug)]
-pub struct OnNewBucket {
-    account: Arc<Account>,
-    name: BucketName,
-}
-
-/// A bucket.
-#[derive(Debug)]
-pub struct OnBucket(Bucket);
-
-/// A key in a bucket.
-#[derive(Debug)]
-pub struct OnObject {
-    bucket: Bucket,
-    key: ObjectKey,
-    found: Found,
-}
-
-/// A key in a bucket, and what is copied to it.
-#[derive(Debug)]
-pub struct OnCopy {
-    target: OnObject,
-    source_bucket: Bucket,
-    source: NamedSource,
-    found: Found,
-}
-
-/// What is decided about the version that an operation will find.
-#[derive(Debug)]
-struct Found {
-    permit: Permit,
-    may_list: bool,
-}
-
-impl Found {
-    /// As S3 has it, who may not list the bucket does not learn what is not in it (API reference, GetObject: "If you don't
-    /// have the `s3:ListBucket` permission, Amazon S3 returns an HTTP status code 403 Access Denied error").
-    fn failure(&self, error: StorageError) -> Failure {
-        match error {
-            StorageError::NoSuchKey { .. } | StorageError::NoSuchVersion | StorageError::IsDeleteMarker(_)
-                if !self.may_list =>
-            {
-                S3ErrorCode::AccessDenied.into()
-            }
-            error => error.into(),
-        }
-    }
-}
-
-/// What lies in a bucket, or is one.
-pub trait InBucket {
-    /// The bucket.
-    fn in_bucket(&self) -> &Bucket;
-}
-
-impl InBucket for OnBucket {
-    fn in_bucket(&self) -> &Bucket {
-        &self.0
-    }
-}
-
-impl InBucket for OnObject {
-    fn in_bucket(&self) -> &Bucket {
-        &self.bucket
-    }
-}
-
-impl InBucket for OnCopy {
-    fn in_bucket(&self) -> &Bucket {
-        &self.target.bucket
-    }
-}
-
-impl<Resource: InBucket> Authorized<Resource> {
-    /// The bucket; of a copy, the one that is copied to.
-    pub fn bucket(&self) -> &Bucket {
-        self.resource.in_bucket()
-    }
-
-    /// The account that acts; None: nobody in particular.
-    pub fn account(&self) -> Option<&Arc<Account>> {
-        self.principal.account()
-    }
-
-    /// Whether the bucket's owner acts.
-    pub fn is_bucket_owner(&self) -> bool {
-        self.principal.owns(self.bucket())
-    }
-
-    /// The account that what is written comes from. What somebody without a signature writes comes from the bucket's
-    /// owner, who let them: S3 has an account for strangers, whose objects nobody could ever manage.
-    pub fn writer(&self) -> AccountId {
-        self.account().map_or(self.bucket().owner, |account| account.id)
-    }
-}
-
-impl Authorized<OnServer> {
-    /// The account whose root acts.
-    pub fn account(&self) -> &Arc<Account> {
-        &self.resource.account
-    }
-}
-
-impl Authorized<OnService> {
-    /// The account whose buckets they are.
-    pub fn account(&self) -> &Arc<Account> {
-        &self.resource.account
-    }
-}
-
-impl Authorized<OnNewBucket> {
-    /// The account that the bucket will belong to.
-    pub fn account(&self) -> &Arc<Account> {
-        &self.resource.account
-    }
-
-    /// The name of the bucket.
-    pub fn name(&self) -> &BucketName {
-        &self.resource.name
-    }
-}
-
-impl Authorized<OnBucket> {
-    /// Decides about one of several deletions in the bucket.
+impl Rules<'_> {
+    /// Who has signed; None: nobody has.
     ///
     /// # Errors
-    /// `AccessDenied`.
-    pub fn check_delete(&self, version: VersionSelector) -> Result<(), Failure> {
-        match rule::of(Action::of_delete(version)) {
-            Rule::BucketOwner if !self.is_bucket_owner() => Err(S3ErrorCode::AccessDenied.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Authorized<OnObject> {
-    /// The key.
-    pub fn key(&self) -> &ObjectKey {
-        &self.resource.key
+    /// `InvalidAccessKeyId`.
+    pub fn caller(&self, signer: Option<&Signer>) -> Result<Arc<Caller>, Failure> {
+        let Some(signer) = signer else { return Ok(Arc::new(Caller::anonymous())) };
+        let identity = self.identities.signed_by(signer).ok_or(S3ErrorCode::InvalidAccessKeyId)?;
+        Ok(Arc::new(Caller::new(identity, &signer.access_key)))
     }
 
-    /// What is decided about the version that the operation finds.
-    pub fn permit(&self) -> Permit {
-        self.resource.found.permit.clone()
-    }
-
-    /// What the requester is told when the operation fails on a version that is there or not.
-    pub fn failure(&self, error: StorageError) -> Failure {
-        self.resource.found.failure(error)
-    }
-}
-
-impl Authorized<OnCopy> {
-    /// The key that is copied to.
-    pub fn key(&self) -> &ObjectKey {
-        &self.resource.target.key
-    }
-
-    /// The bucket that is copied from.
-    pub fn source_bucket(&self) -> &Bucket {
-        &self.resource.source_bucket
-    }
-
-    /// What is copied.
-    pub fn source(&self) -> &NamedSource {
-        &self.resource.source
-    }
-
-    /// What is decided about the version that is copied.
-    pub fn source_permit(&self) -> Permit {
-        self.resource.found.permit.clone()
-    }
-
-    /// What the requester is told when the copy fails.
-    pub fn failure(&self, error: StorageError) -> Failure {
-        self.resource.found.failure(error)
+    /// What an account blocks of public access.
+    fn block_of(&self, account: AccountId) -> PublicAccessBlock {
+        let block =
+            self.identities.directory(account_number(account)).and_then(|directory| directory.public_access_block());
+        block.map_or_else(PublicAccessBlock::default, in_storage)
     }
 }
 
 /// Decides for one request.
 #[derive(Debug)]
 pub struct Authorizer<'r> {
-    store: &'r Store,
-    principal: Requester,
+    rules: Rules<'r>,
+    caller: Arc<Caller>,
+    facts: Facts<'r>,
+    trail: Trail,
     expected_owner: Option<AccountId>,
     expected_source_owner: Option<AccountId>,
     /// The requester says that it pays for what costs.
@@ -268,33 +108,23 @@ pub struct Authorizer<'r> {
 }
 
 impl<'r> Authorizer<'r> {
-    /// For a request that was signed so (None: it has no signature).
+    /// For a request that comes from this caller, as its signature showed.
     ///
     /// # Errors
-    /// `InvalidBucketOwnerAWSAccountID` if the owner that it expects is no account's number; `AccessDenied` to users, who
-    /// have no rights until policies decide.
-    pub fn new(
-        store: &'r Store,
-        identities: &Snapshot,
-        signer: Option<&Signer>,
-        headers: &HeaderMap,
-        query: &Query,
-    ) -> Result<Self, Failure> {
-        let caller = match signer {
-            None => Caller::anonymous(),
-            Some(signer) => identities.signed_by(signer).ok_or(S3ErrorCode::InvalidAccessKeyId)?,
-        };
-        if !matches!(caller.principal, Principal::Root(_) | Principal::Anonymous) {
-            return Err(S3ErrorCode::AccessDenied.into());
-        }
-        let payer = headers::text(headers, &REQUEST_PAYER);
-        let payer = payer.as_deref().or_else(|| query.get(REQUEST_PAYER.as_str()));
+    /// `InvalidBucketOwnerAWSAccountID` if the owner that it expects is no account's number.
+    pub fn new(rules: Rules<'r>, caller: Arc<Caller>, facts: Facts<'r>, trail: Trail) -> Result<Self, Failure> {
+        trail.caller(&caller);
+        let payer = headers::text(facts.headers, &REQUEST_PAYER);
+        let payer = payer.as_deref().or_else(|| facts.query.get(REQUEST_PAYER.as_str()));
+        let pays = payer.is_some_and(|payer| payer.eq_ignore_ascii_case("requester"));
         Ok(Self {
-            store,
-            principal: Requester(caller),
-            expected_owner: expected_owner(headers, &EXPECTED_BUCKET_OWNER)?,
-            expected_source_owner: expected_owner(headers, &SOURCE_EXPECTED_BUCKET_OWNER)?,
-            pays: payer.is_some_and(|payer| payer.eq_ignore_ascii_case("requester")),
+            rules,
+            caller,
+            facts,
+            trail,
+            expected_owner: expected_owner(facts.headers, &EXPECTED_BUCKET_OWNER)?,
+            expected_source_owner: expected_owner(facts.headers, &SOURCE_EXPECTED_BUCKET_OWNER)?,
+            pays,
             charged: AtomicBool::new(false),
         })
     }
@@ -304,101 +134,248 @@ impl<'r> Authorizer<'r> {
         self.charged.load(Ordering::Relaxed)
     }
 
+    /// On the server itself, for this action of the admin API.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn server(&self, action: &'static str) -> Result<Authorized<OnServer>, Failure> {
+        let account = self.signer(ACCESS_DENIED)?;
+        self.check_alone(action, SERVER, None)?;
+        Ok(self.authorized(OnServer { account }))
+    }
+
+    /// On what belongs to the caller's account, for this action of the admin API.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn account(&self, action: &'static str) -> Result<Authorized<OnService>, Failure> {
+        let account = self.signer(ACCESS_DENIED)?;
+        self.check_alone(action, SERVER, Some(account.id))?;
+        Ok(self.authorized(OnService { account }))
+    }
+
+    /// On a bucket, for this action of the admin API.
+    ///
+    /// # Errors
+    /// As [`Self::bucket`].
+    pub async fn bucket_for(&self, action: Action, name: &str) -> Result<Authorized<OnBucket>, Failure> {
+        let bucket = self.find(name, self.expected_owner).await?;
+        let access = Arc::new(self.access(&bucket).await?);
+        self.check(&self.question(&access, action, &arn_of_bucket(bucket.name.as_str())))?;
+        Ok(self.authorized(OnBucket { bucket, access, facts: None }))
+    }
+
     /// Refuses who has no signature.
     ///
     /// # Errors
-    /// `AccessDenied`, with `message`.
-    pub fn refuse_anonymous(&self, message: &'static str) -> Result<(), Failure> {
-        self.signer(message).map(|_| ())
+    /// `AccessDenied`.
+    pub fn refuse_anonymous(&self) -> Result<(), Failure> {
+        self.signer(ACCESS_DENIED).map(|_| ())
     }
 
-    /// On the server itself.
-    pub fn server(&self) -> Result<Authorized<OnServer>, Failure> {
-        let account = self.signer(ACCESS_DENIED)?;
-        Ok(Authorized { principal: self.principal.clone(), resource: OnServer { account } })
-    }
-
-    /// On the account's buckets as a whole.
+    /// On what belongs to the caller's account and to no bucket: its buckets as a whole, or the account.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
     pub fn service(&self) -> Result<Authorized<OnService>, Failure> {
         let account = self.signer(ACCESS_DENIED)?;
-        Ok(Authorized { principal: self.principal.clone(), resource: OnService { account } })
+        for action in self.actions() {
+            self.check_alone(action.name(), ALL_BUCKETS, Some(account.id))?;
+        }
+        Ok(self.authorized(OnService { account }))
     }
 
     /// To create a bucket.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `InvalidBucketName`.
     pub fn new_bucket(&self, name: &str) -> Result<Authorized<OnNewBucket>, Failure> {
         let account = self.signer(ACCESS_DENIED)?;
-        let resource = OnNewBucket { account, name: bucket_name(name)? };
-        Ok(Authorized { principal: self.principal.clone(), resource })
+        let name = bucket_name(name)?;
+        for action in self.actions() {
+            self.check_alone(action.name(), &arn_of_bucket(name.as_str()), Some(account.id))?;
+        }
+        let block = self.rules.block_of(account.id);
+        Ok(self.authorized(OnNewBucket { account, name, block }))
     }
 
     /// On a bucket.
-    pub async fn bucket(&self, action: Action, name: &str) -> Result<Authorized<OnBucket>, Failure> {
+    ///
+    /// # Errors
+    /// `AccessDenied`, `NoSuchBucket`, and the index's.
+    pub async fn bucket(&self, name: &str) -> Result<Authorized<OnBucket>, Failure> {
         let bucket = self.find(name, self.expected_owner).await?;
-        self.permitted(action, &bucket).await?;
-        Ok(Authorized { principal: self.principal.clone(), resource: OnBucket(bucket) })
+        let access = Arc::new(self.access(&bucket).await?);
+        let resource = arn_of_bucket(bucket.name.as_str());
+        for action in self.actions() {
+            self.check(&self.question(&access, action, &resource))?;
+        }
+        if self.is(table::is_about_policy) && !self.caller.is_of(bucket.owner) {
+            // Whoever may do it must belong to the owner's account (API reference, PutBucketPolicy, "Permissions").
+            return Err(S3ErrorCode::MethodNotAllowed.into());
+        }
+        let facts = self.is(table::asks_later).then(|| self.facts.to_owned());
+        Ok(self.authorized(OnBucket { bucket, access, facts }))
     }
 
     /// On a key in a bucket.
-    pub async fn object(&self, action: Action, bucket: &str, key: &ObjectKey) -> Result<Authorized<OnObject>, Failure> {
+    ///
+    /// # Errors
+    /// `AccessDenied`, `NoSuchBucket`, `NoSuchUpload`, and the index's.
+    pub async fn object(&self, bucket: &str, key: &ObjectKey) -> Result<Authorized<OnObject>, Failure> {
         let bucket = self.find(bucket, self.expected_owner).await?;
-        let found = self.permitted(action, &bucket).await?;
-        let resource = OnObject { bucket, key: key.clone(), found };
-        Ok(Authorized { principal: self.principal.clone(), resource })
-    }
-
-    /// On a multipart upload: besides the bucket's owner, only who initiated it may go on with it or end it. `id` may be
-    /// none, which only those hear of who may do this.
-    pub async fn upload(
-        &self,
-        action: Action,
-        bucket: &str,
-        key: &ObjectKey,
-        id: Result<UploadId, Failure>,
-    ) -> Result<Authorized<OnObject>, Failure> {
-        let authorized = self.object(action, bucket, key).await?;
-        if !self.principal.owns(authorized.bucket()) {
-            let (account, id) = (self.signer(ACCESS_DENIED)?, id?);
-            // Looking first is safe here: an upload keeps its initiator for as long as it lives.
-            let upload = self.store.upload(authorized.bucket(), key, id).await?;
-            if upload.initiator != account.id {
-                return Err(S3ErrorCode::AccessDenied.into());
-            }
+        let access = Arc::new(self.access(&bucket).await?);
+        let goes_on = self.is(table::is_of_upload) && !self.caller.is_of(bucket.owner);
+        let initiated = if goes_on { self.initiated(&bucket, key).await } else { Ok(false) };
+        let resource = arn_of_object(bucket.name.as_str(), key);
+        let mut found = self.nothing_found(&access, bucket.name.as_str());
+        for action in self.actions() {
+            let initiated = matches!(initiated, Ok(true));
+            let question = Question { initiated, ..self.question(&access, action, &resource) };
+            self.ask(&question, &access, &mut found)?;
         }
-        Ok(authorized)
+        // That there is no such upload is only for those to hear who may go on with one.
+        if !initiated? && goes_on {
+            return Err(S3ErrorCode::AccessDenied.into());
+        }
+        if self.facts.operation == Some(Operation::CreateMultipartUpload) {
+            // A stranger could not be told from another who goes on with the upload.
+            self.signer("Anonymous users cannot initiate multipart uploads. Please authenticate.")?;
+        }
+        let governance = self.governance(&access, &resource);
+        Ok(self.authorized(OnObject { bucket, key: key.clone(), found, block: access.block, governance }))
     }
 
-    /// To read what is copied to a key for which `target` was given. `with_tags`: its tags are copied, too, which takes the
-    /// right to read them (API reference, CopyObject) if there are any.
+    /// On a key to which something is copied. `with_tags`: its tags are copied, too, which takes the right to read them (API
+    /// reference, CopyObject) if there are any.
+    ///
+    /// # Errors
+    /// As for a key, of either bucket.
     pub async fn copy(
         &self,
-        target: Authorized<OnObject>,
+        (bucket, key): (&str, &ObjectKey),
         source: NamedSource,
         with_tags: bool,
     ) -> Result<Authorized<OnCopy>, Failure> {
+        let target = self.object(bucket, key).await?.resource;
         let source_bucket = self.find(&source.bucket, self.expected_source_owner).await?;
-        let read = match source.version {
-            VersionSelector::Newest => Action::GetObject,
-            _ => Action::GetObjectVersion,
-        };
-        let mut found = self.permitted(read, &source_bucket).await?;
-        if with_tags && self.permitted(Action::GetObjectTagging, &source_bucket).await.is_err() {
-            let may_read = by_acl(self.principal.in_acls(), Permission::Read);
-            found.permit = Permit::when(move |object| object.settings.tags.is_empty() && may_read(object));
+        let access = Arc::new(self.access(&source_bucket).await?);
+        let resource = arn_of_object(source_bucket.name.as_str(), &source.key);
+        let (read, read_tags) = table::source_row(source.version != VersionSelector::Newest);
+        let question = |action| Question { version: Some(source.version), ..self.question(&access, action, &resource) };
+        let mut found = self.nothing_found(&access, source_bucket.name.as_str());
+        self.ask(&question(read), &access, &mut found)?;
+        if with_tags {
+            let (tags, trail) = (self.later(&question(read_tags), &access), self.trail.clone());
+            found.permit = found.permit.and(Permit::when(move |object| {
+                object.settings.tags.is_empty()
+                    || tags.permits(&trail, Known { object: Some(object), in_document: None })
+            }));
         }
-        let resource = OnCopy { target: target.resource, source_bucket, source, found };
-        Ok(Authorized { principal: target.principal, resource })
+        Ok(self.authorized(OnCopy { target, source_bucket, source, found }))
+    }
+
+    fn authorized<Resource>(&self, resource: Resource) -> Authorized<Resource> {
+        Authorized { caller: Arc::clone(&self.caller), trail: self.trail.clone(), resource }
+    }
+
+    fn actions(&self) -> impl Iterator<Item = Action> + use<> {
+        let Facts { operation, headers, query, .. } = self.facts;
+        let row = operation.map(|operation| table::row(operation, &Asked { headers, query }));
+        row.into_iter().flatten().flatten()
+    }
+
+    fn is(&self, of_kind: fn(Operation) -> bool) -> bool {
+        self.facts.operation.is_some_and(of_kind)
+    }
+
+    fn question<'q>(&'q self, access: &'q Access, action: Action, resource: &'q str) -> Question<'q> {
+        Question { facts: self.facts, caller: &self.caller, access, action, resource, version: None, initiated: false }
+    }
+
+    /// Asks what is answered at once.
+    fn check(&self, question: &Question<'_>) -> Result<(), Failure> {
+        let decision = question.answer(Known::default());
+        let refusal = refusal(&decision, &self.caller, question);
+        self.trail.decided(question.action.name(), question.resource, decision);
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Asks what nobody is told about.
+    fn may(&self, question: &Question<'_>) -> bool {
+        let decision = question.answer(Known::default());
+        let is_allowed = decision.is_allowed();
+        self.trail.decided(question.action.name(), question.resource, decision);
+        is_allowed
+    }
+
+    /// Asks about what lies in a bucket: at once what cannot depend on the version, and later what does.
+    fn ask(&self, question: &Question<'_>, access: &Arc<Access>, found: &mut Found) -> Result<(), Failure> {
+        if question.depends_on_document() {
+            found.in_document.push(self.later(question, access));
+            return Ok(());
+        }
+        if !question.depends_on_version() {
+            return self.check(question);
+        }
+        if !question.depends_on_tags() {
+            // Whatever version there is, it could not let the caller.
+            let decision = question.answer(Known::default());
+            if !decision.is_allowed() {
+                return self.check(question);
+            }
+        }
+        found.permit = std::mem::take(&mut found.permit).and(self.permit_of(question, access));
+        Ok(())
+    }
+
+    fn permit_of(&self, question: &Question<'_>, access: &Arc<Access>) -> Permit {
+        let (later, trail) = (self.later(question, access), self.trail.clone());
+        Permit::when(move |object| later.permits(&trail, Known { object: Some(object), in_document: None }))
+    }
+
+    fn later(&self, question: &Question<'_>, access: &Arc<Access>) -> OwnedQuestion {
+        OwnedQuestion::new(question, Arc::new(self.facts.to_owned()), Arc::clone(&self.caller), Arc::clone(access))
+    }
+
+    /// What is decided about a version before anything is asked. Whether the caller may list the bucket decides what it is
+    /// told of versions that are not there.
+    fn nothing_found(&self, access: &Access, bucket: &str) -> Found {
+        let unlisted = self.is(table::finds_version).then(|| {
+            let resource = arn_of_bucket(bucket);
+            let decision = self.question(access, Action::ListBucket, &resource).answer(Known::default());
+            (!decision.is_allowed()).then_some(Unlisted { decision, resource })
+        });
+        Found { permit: Permit::any(), in_document: Vec::new(), unlisted: unlisted.flatten(), owner: access.owner }
     }
 
     /// Whether GOVERNANCE retentions bind the caller: not if it asks to bypass them and may.
-    pub async fn governance(&self, headers: &HeaderMap, bucket: &str) -> Governance {
-        let asks = headers::text(headers, &BYPASS_GOVERNANCE_RETENTION);
-        if asks.is_some_and(|asks| asks.eq_ignore_ascii_case("true"))
-            && self.bucket(Action::BypassGovernanceRetention, bucket).await.is_ok()
+    fn governance(&self, access: &Access, resource: &str) -> Governance {
+        if self.is(table::may_bypass_governance)
+            && asks_for_bypass(self.facts.headers)
+            && self.may(&self.question(access, Action::BypassGovernanceRetention, resource))
         {
             Governance::Bypassed
         } else {
             Governance::Heeded
         }
+    }
+
+    /// Asks about what is in no bucket: the caller's policies decide alone.
+    fn check_alone(&self, action: &str, resource: &str, owner: Option<AccountId>) -> Result<(), Failure> {
+        let decision = without_resource_policy(self.facts, &self.caller, (action, resource), owner);
+        let refusal = refusal_of(&decision, &self.caller, action, resource, true);
+        self.trail.decided(action, resource, decision);
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Whether the caller's account initiated the upload that the request names.
+    async fn initiated(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool, Failure> {
+        let account = self.signer(ACCESS_DENIED)?;
+        let id = upload_id(self.facts.query)?;
+        // Looking first is safe here: an upload keeps its initiator for as long as it lives.
+        let upload = self.rules.store.upload(bucket, key, id).await?;
+        Ok(upload.initiator == account.id)
     }
 
     /// The bucket; as in S3, everybody may learn that a bucket does not exist.
@@ -408,7 +385,8 @@ impl<'r> Authorizer<'r> {
             "NoSuchBucket" => failure.field("BucketName", name.as_str()),
             _ => failure,
         };
-        let bucket = self.store.bucket(&name).await.map_err(|error| no_such_bucket(error.into()))?;
+        let bucket = self.rules.store.bucket(&name).await.map_err(|error| no_such_bucket(error.into()))?;
+        self.trail.owner(bucket.owner);
         if expected_owner.is_some_and(|expected| expected != bucket.owner) {
             return Err(S3ErrorCode::AccessDenied.into());
         }
@@ -418,62 +396,85 @@ impl<'r> Authorizer<'r> {
 
     /// Who pays must say so, and can be charged only if known (S3 user guide, "Using Requester Pays buckets").
     fn check_payer(&self, bucket: &Bucket) -> Result<(), Failure> {
-        if !bucket.requester_pays || self.principal.owns(bucket) {
+        if !bucket.requester_pays || self.caller.is_of(bucket.owner) {
             return Ok(());
         }
-        if !self.pays || self.principal.account().is_none() {
+        if !self.pays || self.caller.account.is_none() {
             return Err(S3ErrorCode::AccessDenied.into());
         }
         self.charged.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether the requester may do this in the bucket, as far as it can be told without a version; and what is then
-    /// decided about the version.
-    async fn permitted(&self, action: Action, bucket: &Bucket) -> Result<Found, Failure> {
-        let access = self.access(bucket).await?;
-        let (owner, principal) = (account_number(bucket.owner), self.principal.in_acls());
-        let rule = rule::of(action);
-        if !access.permits(rule, owner, principal) {
-            return Err(S3ErrorCode::AccessDenied.into());
-        }
-        let permit = match rule {
-            // Everything in it is the bucket owner's, and nobody else gets this far.
-            Rule::Object(_) if bucket.ownership == ObjectOwnership::BucketOwnerEnforced => Permit::any(),
-            Rule::Object(needed) => Permit::when(by_acl(principal, needed)),
-            Rule::BucketOwner | Rule::Bucket(_) | Rule::Initiator => Permit::any(),
-        };
-        Ok(Found { permit, may_list: access.permits(Rule::Bucket(Permission::Read), owner, principal) })
-    }
-
-    /// What says what the requester may do in the bucket. The ACL is read only if it could matter.
+    /// What the bucket says about who may use it. Its ACL is read only if it could matter.
     async fn access(&self, bucket: &Bucket) -> Result<Access, Failure> {
-        if self.principal.owns(bucket) {
-            return Ok(Access::Owner);
-        }
-        if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
-            return Ok(Access::None);
-        }
-        let document = self.store.document(bucket, DocumentKind::Acl).await?;
-        Ok(Access::Acl(of_bucket(bucket.owner, document.as_deref())?))
+        let store = self.rules.store;
+        let acls_count = bucket.ownership != ObjectOwnership::BucketOwnerEnforced;
+        let acl = if acls_count && !(self.caller.is_root() && self.caller.is_of(bucket.owner)) {
+            let document = store.document(bucket, DocumentKind::Acl).await?;
+            Some(of_bucket(bucket.owner, document.as_deref())?)
+        } else {
+            None
+        };
+        // The way back in: no policy keeps the owner's root from the policy (S3 user guide, "Bucket policies").
+        let is_way_back = self.caller.is_root() && self.caller.is_of(bucket.owner) && self.is(table::is_about_policy);
+        let policy = if is_way_back {
+            None
+        } else {
+            self.rules.policies.of(store, self.rules.identities.accounts(), bucket).await?
+        };
+        let block = bucket.public_access_block.unwrap_or_default().or(self.rules.block_of(bucket.owner));
+        Ok(Access { owner: bucket.owner, policy, acl, acls_count, block })
     }
 
     fn signer(&self, message: &'static str) -> Result<Arc<Account>, Failure> {
-        let account = self.principal.account().cloned();
+        let account = self.caller.account.clone();
         account.ok_or_else(|| Failure::with_message(S3ErrorCode::AccessDenied, message))
     }
 }
 
 const ACCESS_DENIED: &str = "Access Denied";
 
-/// Decides about versions by whose they are and by their ACLs.
-fn by_acl(principal: acl::Principal, needed: Permission) -> impl Fn(&ObjectVersion) -> bool + Send + Sync + 'static {
-    move |object| {
-        let owner = account_number(object.owner);
-        // An ACL that cannot be read lets nobody in but the owner.
-        let acl = of_object(object).unwrap_or_else(|_| Acl::private(owner));
-        acl.permits(owner, principal, needed)
+/// Whether a request asks not to be bound by GOVERNANCE retentions.
+fn asks_for_bypass(headers: &HeaderMap) -> bool {
+    headers::text(headers, &BYPASS_GOVERNANCE_RETENTION).is_some_and(|asks| asks.eq_ignore_ascii_case("true"))
+}
+
+/// What the caller is told of a refusal. None: it is allowed.
+fn refusal(decision: &Decision, caller: &Caller, question: &Question<'_>) -> Option<Failure> {
+    let is_own = caller.is_of(question.access.owner);
+    refusal_of(decision, caller, question.action.name(), question.resource, is_own)
+}
+
+/// As AWS does it, only who belongs to the owner's account is told why (S3 user guide, "Troubleshoot access denied (403
+/// Forbidden) errors").
+fn refusal_of(decision: &Decision, caller: &Caller, action: &str, resource: &str, is_own: bool) -> Option<Failure> {
+    let because = decision.because(action)?;
+    let Some(arn) = caller.principal.caller_arn().filter(|_| is_own) else {
+        return Some(S3ErrorCode::AccessDenied.into());
+    };
+    let message = format!("User: {arn} is not authorized to perform: {action} on resource: \"{resource}\" {because}");
+    Some(Failure::with_message(S3ErrorCode::AccessDenied, message))
+}
+
+/// An account's block as a bucket has it.
+pub fn in_storage(block: AccountBlock) -> PublicAccessBlock {
+    PublicAccessBlock {
+        refuse_acls: block.block_public_acls,
+        ignore_acls: block.ignore_public_acls,
+        refuse_policy: block.block_public_policy,
+        restrict: block.restrict_public_buckets,
     }
+}
+
+/// The ARN of a bucket.
+pub fn arn_of_bucket(name: &str) -> String {
+    format!("arn:aws:s3:::{name}")
+}
+
+/// The ARN of a key in a bucket.
+pub fn arn_of_object(bucket: &str, key: &ObjectKey) -> String {
+    format!("arn:aws:s3:::{bucket}/{}", key.as_str())
 }
 
 /// The account that the client believes to own the bucket.

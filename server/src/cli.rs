@@ -10,6 +10,7 @@ mod lock_clock;
 mod restore;
 mod restores;
 mod serve;
+mod why;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ use crate::config::{self, Flags, Loaded, Sources};
 use lock_clock::LockClockCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
+use why::WhyArgs;
 
 /// The command line or the settings cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -48,6 +50,8 @@ enum Command {
     /// List and end restores
     #[command(subcommand)]
     Restores(RestoresCommand),
+    /// Ask a running server what it decided about a request, and why: exit status 0 when it is known, else 2
+    Why(WhyArgs),
     /// Print the version
     Version,
 }
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::LockClock(command) => lock_clock::run_lock_clock(command, &|name| std::env::var_os(name)),
         Command::Restore(args) => restore::run_restore(args, &|name| std::env::var_os(name)),
         Command::Restores(command) => restores::run_restores(command, &|name| std::env::var_os(name)),
+        Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -4,6 +4,7 @@
 //! [`config`] and nowhere else; everything is constructed in [`wiring`]; nothing here is global.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod authorize;
 pub mod cli;

@@ -71,6 +71,7 @@ pub struct Metrics {
     disk_available_bytes: Gauge,
     read_only: Gauge,
     lock_clock_held: Gauge,
+    audit_lost: Counter,
 }
 
 /// 0.5 ms to 16 s.
@@ -112,6 +113,7 @@ impl Metrics {
             disk_available_bytes: Gauge::default(),
             read_only: Gauge::default(),
             lock_clock_held: Gauge::default(),
+            audit_lost: Counter::default(),
         };
         metrics.register()
     }
@@ -163,12 +165,18 @@ impl Metrics {
             "1 when the wall clock is too far ahead to be believed, and retentions are judged by an older time",
             self.lock_clock_held.clone(),
         );
+        r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
         self
     }
 
     /// What the S3 listener counts.
     pub fn connections(&self) -> ConnectionMetrics {
         self.connections.clone()
+    }
+
+    /// Counts what the audit log has no line of.
+    pub fn audit_lost(&self) -> Counter {
+        self.audit_lost.clone()
     }
 
     /// Counts a request as in flight until the guard is dropped.

@@ -19,6 +19,7 @@ use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::config::{self, Config, Limits};
 use crate::gate::{Apis, Gate, GateSettings, InvalidRegion};
 use crate::iam_api::IamApi;
@@ -75,6 +76,9 @@ pub enum ServeError {
     /// No identity provider can be asked.
     #[error(transparent)]
     Issuers(#[from] ClientError),
+    /// There is no audit log.
+    #[error("the audit log cannot be written")]
+    Audit(#[source] io::Error),
     /// No signature can name the region.
     #[error(transparent)]
     Region(#[from] InvalidRegion),
@@ -101,7 +105,8 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let ops = tokio::spawn(ops.serve(ops_service, stop_ops.clone(), OPS_GRACE));
 
     let open = OpenStore::open(&config, metrics.clone()).await?;
-    let started = start(&mut config, open.store(), &metrics).await;
+    let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
+    let started = start(&mut config, open.store(), &metrics, &audit).await;
     let drained = match started {
         Ok((gate, new_key)) => {
             if let Some(key) = &new_key {
@@ -121,6 +126,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
         }
         Err(error) => Err(error),
     };
+    audit.stop().await;
     open.close(*drained.as_ref().unwrap_or(&true)).await;
 
     stop_ops.cancel();
@@ -135,6 +141,7 @@ async fn start(
     config: &mut Config,
     store: &Store,
     metrics: &Arc<Metrics>,
+    audit: &Arc<Audit>,
 ) -> Result<(Gate, Option<NewKey>), ServeError> {
     let (identities, sessions, new_key) = identities(config, store).await?;
     let sts = StsApi {
@@ -156,13 +163,15 @@ async fn start(
             config::ObjectOwnership::BucketOwnerPreferred => ObjectOwnership::BucketOwnerPreferred,
             config::ObjectOwnership::ObjectWriter => ObjectOwnership::ObjectWriter,
         },
+        block_public_access: config.new_buckets.block_public_access,
+        policies: Arc::default(),
     };
     let settings = GateSettings {
         domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
         signature_v2: config.s3.signature_v2,
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
-    let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), store.entropy().clone())?;
+    let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
     Ok((gate, new_key))
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     pub signature_v2: Option<&'static str>,
     /// The setting `new_buckets.object_ownership`; `None` leaves the default.
     pub object_ownership: Option<&'static str>,
+    /// The setting `new_buckets.block_public_access`; `None` leaves the default, which most tests are not about.
+    pub block_public_access: Option<bool>,
     /// More lines for the section `[limits]`.
     pub limits: Vec<(&'static str, u64)>,
     /// The data directory, if not one of the harness's own.
@@ -58,6 +60,7 @@ impl Default for Config {
             domains: vec![DOMAIN],
             signature_v2: None,
             object_ownership: None,
+            block_public_access: Some(false),
             limits: vec![],
             data_dir: None,
             accounts: true,
@@ -325,8 +328,12 @@ impl Cairn {
         if let Some(threshold) = inline_threshold_bytes {
             text.push_str(&format!("inline_threshold_bytes = {threshold}\n"));
         }
+        text.push_str("\n[new_buckets]\n");
         if let Some(ownership) = self.config.object_ownership {
-            text.push_str(&format!("\n[new_buckets]\nobject_ownership = {ownership:?}\n"));
+            text.push_str(&format!("object_ownership = {ownership:?}\n"));
+        }
+        if let Some(blocks) = self.config.block_public_access {
+            text.push_str(&format!("block_public_access = {blocks}\n"));
         }
         text.push_str("\n[limits]\n");
         for (name, value) in limits {

@@ -12,7 +12,8 @@ use crate::policy::Policy;
 use crate::principal::Principal;
 
 use super::entity::{
-    AccessKey, Generation, Grants, Group, ManagedPolicy, MfaDevice, OidcProvider, Role, Settings, Tag, User,
+    AccessKey, Generation, Grants, Group, ManagedPolicy, MfaDevice, OidcProvider, PublicAccessBlock, Role, Settings,
+    Tag, User,
 };
 use super::fault::{Fault, FaultKind};
 use super::name::{arn, resource_of, split_path};
@@ -117,6 +118,12 @@ impl Directory {
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.settings.get("").cloned().unwrap_or_default()
+    }
+
+    /// What the account blocks of public access. None: it says nothing of that.
+    #[must_use]
+    pub fn public_access_block(&self) -> Option<PublicAccessBlock> {
+        self.settings.get("")?.public_access_block
     }
 
     /// Replaces what is set for the account as a whole.

@@ -4,6 +4,7 @@
 //! for S3 is refused here, and the other way round. Bodies and answers are JSON; an error is `{"code", "message"}`. Who may
 //! call is `authorize`'s business; `cairn`'s sub-commands are the client.
 
+mod decisions;
 mod lock_clock;
 mod restores;
 
@@ -19,13 +20,15 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::audit::Audit;
 use crate::auth::Claim;
-use crate::authorize::{Action, Authorizer};
+use crate::authorize::{Action, Authorizer, BucketPolicies, Facts, Rules};
+use crate::gate::Origin;
 use crate::identities::Identities;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
 use crate::s3::request::{Answer, Query};
-use crate::s3::respond;
+use crate::s3::{Edge, respond};
 
 /// The service in the scope of a signature.
 pub const SERVICE: &str = "cairn";
@@ -45,6 +48,8 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// What can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// `GET /-/admin/v1/decisions/REQUEST-ID`
+    GetDecision(String),
     /// `GET /-/admin/v1/lock-clock`
     GetLockClock,
     /// `POST /-/admin/v1/lock-clock/accept`
@@ -72,6 +77,7 @@ impl Call {
     /// Its name in the log and the metrics.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::GetDecision(_) => "GetDecision",
             Self::GetLockClock => "GetLockClock",
             Self::AcceptWallClock => "AcceptWallClock",
             Self::ListRestores { .. } => "ListRestores",
@@ -95,6 +101,7 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
     let segments: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
     // No bucket's name needs an escape, so a segment that has one names none.
     let calls: &[(&'static str, Call)] = &match segments[..] {
+        [VERSION, "decisions", id] if !id.is_empty() => vec![("GET", Call::GetDecision(id.to_owned()))],
         [VERSION, "lock-clock"] => vec![("GET", Call::GetLockClock)],
         [VERSION, "lock-clock", "accept"] => vec![("POST", Call::AcceptWallClock)],
         [VERSION, "restores"] => {
@@ -124,6 +131,12 @@ pub struct Admin {
     pub store: Store,
     /// Who may call.
     pub identities: Arc<Identities>,
+    /// The buckets' policies.
+    pub policies: Arc<BucketPolicies>,
+    /// The server's region.
+    pub region: String,
+    /// What was decided about requests.
+    pub audit: Arc<Audit>,
 }
 
 #[async_trait]
@@ -143,32 +156,56 @@ impl S3Route for Admin {
 }
 
 impl Admin {
+    /// Calls that work with what the operations of S3 work with.
+    pub fn new(edge: &Edge, audit: &Arc<Audit>) -> Self {
+        Self {
+            audit: Arc::clone(audit),
+            store: edge.store.clone(),
+            identities: Arc::clone(&edge.identities),
+            policies: Arc::clone(&edge.policies),
+            region: edge.region.clone(),
+        }
+    }
+
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let call: Call = request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
         let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
-        let authorizer = Authorizer::new(
-            &self.store,
-            &self.identities.snapshot(),
-            signer.as_ref(),
-            &request.headers,
-            &Query::default(),
-        )?;
+        let Origin { connection, signature, trail } =
+            request.extensions.remove().ok_or_else(|| Failure::internal("a call from nowhere"))?;
+        let query = Query::default();
+        let facts = Facts {
+            operation: None,
+            headers: &request.headers,
+            query: &query,
+            connection,
+            signature,
+            now: self.store.clock().now(),
+            region: &self.region,
+        };
+        let identities = self.identities.snapshot();
+        let rules = Rules { store: &self.store, identities: &identities, policies: &self.policies };
+        let authorizer = Authorizer::new(rules, rules.caller(signer.as_ref())?, facts, trail)?;
         match call {
-            Call::GetLockClock => lock_clock::get_lock_clock(self, &authorizer.server()?),
-            Call::AcceptWallClock => lock_clock::accept_wall_clock(self, authorizer.server()?).await,
-            Call::ListRestores { after } => restores::list_restores(self, authorizer.service()?, after).await,
+            Call::GetDecision(id) => decisions::get_decision(self, authorizer.server("cairn:GetDecision")?, &id).await,
+            Call::GetLockClock => lock_clock::get_lock_clock(self, &authorizer.server("cairn:GetLockClock")?),
+            Call::AcceptWallClock => {
+                lock_clock::accept_wall_clock(self, authorizer.server("cairn:AcceptWallClock")?).await
+            }
+            Call::ListRestores { after } => {
+                restores::list_restores(self, authorizer.account("cairn:ListRestores")?, after).await
+            }
             Call::StartRestore => {
-                authorizer.refuse_anonymous("Access Denied")?;
+                authorizer.refuse_anonymous()?;
                 let document: restores::StartDocument = read(request.input).await?;
-                let authorized = authorizer.bucket(Action::RestoreBucket, &document.bucket).await?;
+                let authorized = authorizer.bucket_for(Action::RestoreBucket, &document.bucket).await?;
                 restores::start_restore(self, authorized, document).await
             }
             Call::GetRestore { bucket } => {
-                restores::get_restore(self, authorizer.bucket(Action::RestoreBucket, &bucket).await?).await
+                restores::get_restore(self, authorizer.bucket_for(Action::RestoreBucket, &bucket).await?).await
             }
             Call::CancelRestore { bucket } => {
-                restores::cancel_restore(self, authorizer.bucket(Action::RestoreBucket, &bucket).await?).await
+                restores::cancel_restore(self, authorizer.bucket_for(Action::RestoreBucket, &bucket).await?).await
             }
         }
     }
@@ -205,6 +242,9 @@ mod tests {
     #[test]
     fn a_path_is_a_call_or_none() {
         for (method, path, expected) in [
+            ("GET", "/-/admin/v1/decisions/00AB", Ok(Call::GetDecision("00AB".to_owned()))),
+            ("GET", "/-/admin/v1/decisions/", Err(("NoSuchCall", 404))),
+            ("DELETE", "/-/admin/v1/decisions/00AB", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock", Ok(Call::GetLockClock)),
             ("POST", "/-/admin/v1/lock-clock/accept", Ok(Call::AcceptWallClock)),
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),

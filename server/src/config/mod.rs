@@ -22,7 +22,12 @@ use serde::Deserialize;
 pub use layers::{Flags, Origin, Sources};
 pub use values::{AccessKey, CanonicalId, Domain, KeyPair, Region, SecretKey, UserName};
 
+use crate::audit::FileSettings;
+
 use layers::Merged;
+
+/// The folder in the data directory that holds the audit log, unless `audit.folder` says otherwise.
+const AUDIT_FOLDER_NAME: &str = "audit";
 
 /// The file in the data directory that holds the master key, unless `master_key_file` says otherwise.
 const MASTER_KEY_FILE_NAME: &str = "master.key";
@@ -63,6 +68,8 @@ pub struct Config {
     pub restore: Restore,
     /// Server access logs.
     pub access_log: AccessLog,
+    /// The audit log.
+    pub audit: Audit,
     /// The accounts of the file; empty when the server keeps one account by itself.
     #[serde(default, rename = "account")]
     pub accounts: Vec<Account>,
@@ -278,6 +285,19 @@ pub struct AccessLog {
     pub delivery: Duration,
 }
 
+/// `[audit]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Audit {
+    /// The folder of the log.
+    pub folder: Option<PathBuf>,
+    /// The size at which the next file begins.
+    pub file_bytes_max: u64,
+    /// Files that are kept; 0: nothing is logged.
+    pub files_max: usize,
+}
+
 /// `[[account]]`: an owner of buckets.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -387,6 +407,13 @@ impl Config {
     /// The file that holds the master key.
     pub fn master_key_file(&self) -> PathBuf {
         self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join(MASTER_KEY_FILE_NAME))
+    }
+
+    /// Where the audit log goes; None: nowhere.
+    pub fn audit_log(&self) -> Option<FileSettings> {
+        let Audit { folder, file_bytes_max, files_max } = &self.audit;
+        let folder = folder.clone().unwrap_or_else(|| self.data_dir.join(AUDIT_FOLDER_NAME));
+        (*files_max > 0).then_some(FileSettings { folder, file_bytes_max: *file_bytes_max, files_max: *files_max })
     }
 
     /// What no single value can show.

@@ -52,7 +52,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         r#""BucketOwnerEnforced""#,
         "Who owns what is written: BucketOwnerEnforced (ACLs are off), BucketOwnerPreferred or ObjectWriter",
     ),
-    planned("new_buckets.block_public_access", "true", "Whether a new bucket blocks public access"),
+    setting("new_buckets.block_public_access", "true", "Whether a new bucket blocks public access"),
     setting(
         "new_buckets.recreate_own",
         r#""ok""#,
@@ -75,6 +75,14 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.shutdown_grace_seconds", "30", "How long requests in flight may go on at a stop"),
     setting("log.format", r#""auto""#, "human, json, or auto: human on a terminal"),
     setting("log.level", r#""info""#, "error, warn, info, debug or trace"),
+    Setting {
+        name: "audit.folder",
+        default: None,
+        in_force: true,
+        help: "The folder of the audit log; by default audit in the data folder",
+    },
+    setting("audit.file_bytes_max", "16777216", "The size at which the next file of the audit log begins"),
+    setting("audit.files_max", "8", "Files of the audit log that are kept; 0 switches it off"),
     planned("lifecycle.day_seconds", "86400", "The length of a rule's day"),
     planned("lifecycle.sweep_interval_seconds", "900", "The pause between two sweeps"),
     planned("restore.expedited_seconds", "180", "The delay of an expedited retrieval"),

@@ -9,12 +9,15 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use cairn_storage::clock::Timestamp;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admin;
+use crate::audit::{Audit, Entry, Trail};
+use crate::authorize::{Connection, Signature};
 use crate::log::{self, RequestSummary};
 use crate::metrics::{InFlight, Metrics};
 use crate::query_api::{self, Service, faults};
@@ -23,6 +26,7 @@ use crate::s3::headers;
 use crate::s3::request::{Query, Target};
 use crate::s3::xml::{self, Document};
 
+use super::Origin;
 use super::ids::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -47,15 +51,27 @@ pub struct Record {
     sent_bytes: u64,
     started: Instant,
     remote: SocketAddr,
+    time: Timestamp,
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
     _in_flight: InFlight,
     /// Its share of the requests in flight.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// What was decided about it.
+    pub trail: Trail,
+    /// What its client calls itself.
+    pub user_agent: Option<HeaderValue>,
 }
 
 impl Record {
     /// Begins a request.
-    pub fn begin(id: RequestId, remote: SocketAddr, metrics: &Arc<Metrics>) -> Self {
+    pub fn begin(
+        id: RequestId,
+        remote: SocketAddr,
+        time: Timestamp,
+        metrics: &Arc<Metrics>,
+        audit: &Arc<Audit>,
+    ) -> Self {
         Self {
             id,
             operation: "Unrouted",
@@ -65,15 +81,25 @@ impl Record {
             sent_bytes: 0,
             started: Instant::now(),
             remote,
+            time,
             metrics: Arc::clone(metrics),
+            audit: Arc::clone(audit),
             _in_flight: metrics.request_started(),
             permit: None,
+            trail: Trail::default(),
+            user_agent: None,
         }
     }
 
     /// Where it comes from.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Where it comes from, for who decides about it.
+    pub fn origin(&self, signature: Option<Signature>) -> Origin {
+        let connection = Connection { remote: self.remote.ip(), tls_version: None };
+        Origin { connection, signature, trail: self.trail.clone() }
     }
 }
 
@@ -92,6 +118,19 @@ impl Drop for Record {
         };
         log::request(&summary);
         self.metrics.request_finished(&summary);
+        self.audit.finished(Entry {
+            time: self.time,
+            id: self.id,
+            operation: self.operation,
+            source: self.remote.ip(),
+            user_agent: self.user_agent.take(),
+            decided: self.trail.take(),
+            status: self.status,
+            received_bytes: self.received_bytes,
+            sent_bytes: self.sent_bytes,
+            elapsed: summary.elapsed,
+            error_code: self.error_code.take(),
+        });
     }
 }
 

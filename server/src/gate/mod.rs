@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_storage::clock::{Clock, Entropy};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -34,7 +34,9 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
+use crate::audit::{Audit, Trail};
 use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Claim, Scope, Secrets, session_tokens, v2};
+use crate::authorize::{Connection, Signature};
 use crate::config::SignatureV2;
 use crate::metrics::Metrics;
 use crate::query_api::Service;
@@ -66,6 +68,17 @@ pub struct Routed {
     pub target: Target,
     /// Its query.
     pub query: Query,
+}
+
+/// Where a request comes from, for who decides about it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// How it came.
+    pub connection: Connection,
+    /// How it is signed; None: not at all.
+    pub signature: Option<Signature>,
+    /// Where the decisions about it are noted.
+    pub trail: Trail,
 }
 
 /// A request that may go on.
@@ -110,6 +123,7 @@ struct Inner {
     in_flight: Arc<Semaphore>,
     ids: RequestIds,
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
 }
 
 /// The region is none that a signature could name.
@@ -128,12 +142,13 @@ impl Gate {
         apis: Apis,
         settings: GateSettings,
         metrics: Arc<Metrics>,
+        audit: Arc<Audit>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, InvalidRegion> {
         let region = edge.region.clone();
         let secrets = Secrets { keys: edge.identities.clone(), sessions };
         let clock = Arc::clone(edge.store.clock());
-        let admin = Admin { store: edge.store.clone(), identities: Arc::clone(&edge.identities) };
+        let admin = Admin::new(&edge, &audit);
         let mut admin_config = verifier_config(&region, admin::SERVICE)?;
         // Whoever may make a call can sign it; a URL that makes one could be slipped to somebody.
         admin_config.allow_presigned_url = false;
@@ -149,6 +164,7 @@ impl Gate {
             in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max)),
             ids: RequestIds::new(entropy),
             metrics,
+            audit,
         })))
     }
 
@@ -159,8 +175,9 @@ impl Gate {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let gate = &self.0;
-        let mut record = Record::begin(gate.ids.next(), remote, &gate.metrics);
+        let mut record = Record::begin(gate.ids.next(), remote, gate.clock.now(), &gate.metrics, &gate.audit);
         let (mut parts, body) = request.into_parts();
+        record.user_agent = parts.headers.get(USER_AGENT).cloned();
         let is_unmeasured = Unmeasured::is(&body.size_hint(), &parts.headers);
         let (shared, handle) = body::share(body, &parts.headers);
         let method = parts.method.clone();
@@ -229,28 +246,35 @@ impl Inner {
         let query = Query::parse(parts.uri.query())?;
         match api {
             Api::S3 => {}
-            Api::Admin => return self.admit_admin(parts, &query).map(Admitted::Admin),
-            Api::Query(service) => return self.admit_call(service, parts, &query).map(Admitted::Call),
+            Api::Admin => return self.admit_admin(parts, &query, record).map(Admitted::Admin),
+            Api::Query(service) => return self.admit_call(service, parts, &query, record).map(Admitted::Call),
         }
         let target = target::of_path(parts.uri.path(), host_bucket.clone())?;
         refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
         refused_headers::check(operation, &parts.headers)?;
-        self.claim(parts, &query, self.scope(S3_SERVICE), self.signature_v2, host_bucket.as_deref())?;
+        let (scope, accepted) = (self.scope(S3_SERVICE), self.signature_v2);
+        self.claim(parts, &query, scope, accepted, host_bucket.as_deref(), record)?;
         Ok(Admitted::S3(Routed { operation, target, query }))
     }
 
-    fn admit_admin(&self, parts: &mut Parts, query: &Query) -> Result<admin::Call, Failure> {
+    fn admit_admin(&self, parts: &mut Parts, query: &Query, record: &Record) -> Result<admin::Call, Failure> {
         refuse_form(&parts.method, &parts.headers)?;
         let call = admin::route(&parts.method, parts.uri.path(), query)?;
-        self.claim(parts, query, self.scope(admin::SERVICE), SignatureV2::Off, None)?;
+        self.claim(parts, query, self.scope(admin::SERVICE), SignatureV2::Off, None, record)?;
         Ok(call)
     }
 
-    fn admit_call(&self, service: Service, parts: &mut Parts, query: &Query) -> Result<Service, Failure> {
+    fn admit_call(
+        &self,
+        service: Service,
+        parts: &mut Parts,
+        query: &Query,
+        record: &Record,
+    ) -> Result<Service, Failure> {
         let scope = Scope { or_region: Some(service_apis::GLOBAL_REGION), ..self.scope(service.name()) };
-        self.claim(parts, query, scope, SignatureV2::Off, None)?;
+        self.claim(parts, query, scope, SignatureV2::Off, None, record)?;
         Ok(service)
     }
 
@@ -266,8 +290,10 @@ impl Inner {
         scope: Scope<'_>,
         accepted: SignatureV2,
         host_bucket: Option<&str>,
+        record: &Record,
     ) -> Result<(), Failure> {
         let found = auth::check(&parts.headers, query, scope, accepted)?;
+        parts.extensions.insert(record.origin(auth::signature_of(&parts.headers, query, &found)));
         let token = session_tokens::find(&parts.headers, query, found.place())?;
         let now = self.clock.now();
         let claim = Claim::of(found, token.as_deref(), &self.secrets, now, |form| {

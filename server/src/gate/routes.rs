@@ -9,118 +9,95 @@ use s3s::S3ErrorCode;
 use crate::s3::error::Failure;
 use crate::s3::request::{Query, Target};
 
-/// The operations that are implemented. The names are S3's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Operation {
-    AbortMultipartUpload,
-    CompleteMultipartUpload,
-    CopyObject,
-    CreateBucket,
-    CreateMultipartUpload,
-    DeleteBucket,
-    DeleteBucketOwnershipControls,
-    DeleteBucketTagging,
-    DeleteObject,
-    DeleteObjectTagging,
-    DeleteObjects,
-    GetBucketAccelerateConfiguration,
-    GetBucketAcl,
-    GetBucketLocation,
-    GetBucketOwnershipControls,
-    GetBucketRequestPayment,
-    GetBucketTagging,
-    GetBucketVersioning,
-    GetObject,
-    GetObjectAcl,
-    GetObjectAttributes,
-    GetObjectLegalHold,
-    GetObjectLockConfiguration,
-    GetObjectRetention,
-    GetObjectTagging,
-    HeadBucket,
-    HeadObject,
-    ListBuckets,
-    ListMultipartUploads,
-    ListObjectVersions,
-    ListObjects,
-    ListObjectsV2,
-    ListParts,
-    PutBucketAccelerateConfiguration,
-    PutBucketAcl,
-    PutBucketOwnershipControls,
-    PutBucketRequestPayment,
-    PutBucketTagging,
-    PutBucketVersioning,
-    PutObject,
-    PutObjectAcl,
-    PutObjectLegalHold,
-    PutObjectLockConfiguration,
-    PutObjectRetention,
-    PutObjectTagging,
-    UploadPart,
-    UploadPartCopy,
+macro_rules! operations {
+    ($($name:ident)*) => {
+        /// The operations that are implemented. The names are S3's.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)]
+        pub enum Operation {
+            $($name,)*
+        }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// S3's name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
 }
 
-impl Operation {
-    /// S3's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AbortMultipartUpload => "AbortMultipartUpload",
-            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
-            Self::CopyObject => "CopyObject",
-            Self::CreateBucket => "CreateBucket",
-            Self::CreateMultipartUpload => "CreateMultipartUpload",
-            Self::DeleteBucket => "DeleteBucket",
-            Self::DeleteBucketOwnershipControls => "DeleteBucketOwnershipControls",
-            Self::DeleteBucketTagging => "DeleteBucketTagging",
-            Self::DeleteObject => "DeleteObject",
-            Self::DeleteObjectTagging => "DeleteObjectTagging",
-            Self::DeleteObjects => "DeleteObjects",
-            Self::GetBucketAccelerateConfiguration => "GetBucketAccelerateConfiguration",
-            Self::GetBucketAcl => "GetBucketAcl",
-            Self::GetBucketLocation => "GetBucketLocation",
-            Self::GetBucketOwnershipControls => "GetBucketOwnershipControls",
-            Self::GetBucketRequestPayment => "GetBucketRequestPayment",
-            Self::GetBucketTagging => "GetBucketTagging",
-            Self::GetBucketVersioning => "GetBucketVersioning",
-            Self::GetObject => "GetObject",
-            Self::GetObjectAcl => "GetObjectAcl",
-            Self::GetObjectAttributes => "GetObjectAttributes",
-            Self::GetObjectLegalHold => "GetObjectLegalHold",
-            Self::GetObjectLockConfiguration => "GetObjectLockConfiguration",
-            Self::GetObjectRetention => "GetObjectRetention",
-            Self::GetObjectTagging => "GetObjectTagging",
-            Self::HeadBucket => "HeadBucket",
-            Self::HeadObject => "HeadObject",
-            Self::ListBuckets => "ListBuckets",
-            Self::ListMultipartUploads => "ListMultipartUploads",
-            Self::ListObjectVersions => "ListObjectVersions",
-            Self::ListObjects => "ListObjects",
-            Self::ListObjectsV2 => "ListObjectsV2",
-            Self::ListParts => "ListParts",
-            Self::PutBucketAccelerateConfiguration => "PutBucketAccelerateConfiguration",
-            Self::PutBucketAcl => "PutBucketAcl",
-            Self::PutBucketOwnershipControls => "PutBucketOwnershipControls",
-            Self::PutBucketRequestPayment => "PutBucketRequestPayment",
-            Self::PutBucketTagging => "PutBucketTagging",
-            Self::PutBucketVersioning => "PutBucketVersioning",
-            Self::PutObject => "PutObject",
-            Self::PutObjectAcl => "PutObjectAcl",
-            Self::PutObjectLegalHold => "PutObjectLegalHold",
-            Self::PutObjectLockConfiguration => "PutObjectLockConfiguration",
-            Self::PutObjectRetention => "PutObjectRetention",
-            Self::PutObjectTagging => "PutObjectTagging",
-            Self::UploadPart => "UploadPart",
-            Self::UploadPartCopy => "UploadPartCopy",
-        }
-    }
+operations! {
+    AbortMultipartUpload
+    CompleteMultipartUpload
+    CopyObject
+    CreateBucket
+    CreateMultipartUpload
+    DeleteBucket
+    DeleteBucketOwnershipControls
+    DeleteBucketPolicy
+    DeleteBucketTagging
+    DeleteObject
+    DeleteObjectTagging
+    DeleteObjects
+    DeletePublicAccessBlock
+    GetBucketAccelerateConfiguration
+    GetBucketAcl
+    GetBucketLocation
+    GetBucketOwnershipControls
+    GetBucketPolicy
+    GetBucketPolicyStatus
+    GetBucketRequestPayment
+    GetBucketTagging
+    GetBucketVersioning
+    GetObject
+    GetObjectAcl
+    GetObjectAttributes
+    GetObjectLegalHold
+    GetObjectLockConfiguration
+    GetObjectRetention
+    GetObjectTagging
+    GetPublicAccessBlock
+    HeadBucket
+    HeadObject
+    ListBuckets
+    ListMultipartUploads
+    ListObjectVersions
+    ListObjects
+    ListObjectsV2
+    ListParts
+    PutBucketAccelerateConfiguration
+    PutBucketAcl
+    PutBucketOwnershipControls
+    PutBucketPolicy
+    PutBucketRequestPayment
+    PutBucketTagging
+    PutBucketVersioning
+    PutObject
+    PutObjectAcl
+    PutObjectLegalHold
+    PutObjectLockConfiguration
+    PutObjectRetention
+    PutObjectTagging
+    PutPublicAccessBlock
+    UploadPart
+    UploadPartCopy
 }
 
 impl Operation {
     /// Whether the body is an object's or a part's bytes, rather than a document or nothing.
     pub fn takes_object(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart)
+    }
+
+    /// Whether it reads an object besides the one that it writes.
+    pub fn is_copy(self) -> bool {
+        matches!(self, Self::CopyObject | Self::UploadPartCopy)
     }
 }
 
@@ -245,6 +222,13 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("PUT", ["accelerate"]) => Operation::PutBucketAccelerateConfiguration,
         ("PUT", ["tagging"]) => Operation::PutBucketTagging,
         ("PUT", ["acl"]) => Operation::PutBucketAcl,
+        ("GET", ["policy"]) => Operation::GetBucketPolicy,
+        ("PUT", ["policy"]) => Operation::PutBucketPolicy,
+        ("DELETE", ["policy"]) => Operation::DeleteBucketPolicy,
+        ("GET", ["policyStatus"]) => Operation::GetBucketPolicyStatus,
+        ("GET", ["publicAccessBlock"]) => Operation::GetPublicAccessBlock,
+        ("PUT", ["publicAccessBlock"]) => Operation::PutPublicAccessBlock,
+        ("DELETE", ["publicAccessBlock"]) => Operation::DeletePublicAccessBlock,
         ("PUT", ["ownershipControls"]) => Operation::PutBucketOwnershipControls,
         ("PUT", ["requestPayment"]) => Operation::PutBucketRequestPayment,
         ("PUT", ["versioning"]) => Operation::PutBucketVersioning,
@@ -388,6 +372,13 @@ mod tests {
             (("GET", "bucket", "requestPayment"), Operation::GetBucketRequestPayment),
             (("PUT", "bucket", "requestPayment"), Operation::PutBucketRequestPayment),
             (("GET", "bucket", "location"), Operation::GetBucketLocation),
+            (("GET", "bucket", "policy"), Operation::GetBucketPolicy),
+            (("PUT", "bucket", "policy"), Operation::PutBucketPolicy),
+            (("DELETE", "bucket", "policy"), Operation::DeleteBucketPolicy),
+            (("GET", "bucket", "policyStatus"), Operation::GetBucketPolicyStatus),
+            (("GET", "bucket", "publicAccessBlock"), Operation::GetPublicAccessBlock),
+            (("PUT", "bucket", "publicAccessBlock"), Operation::PutPublicAccessBlock),
+            (("DELETE", "bucket", "publicAccessBlock"), Operation::DeletePublicAccessBlock),
             (("GET", "bucket", "uploads"), Operation::ListMultipartUploads),
             (("GET", "bucket", "versioning"), Operation::GetBucketVersioning),
             (("GET", "bucket", "object-lock"), Operation::GetObjectLockConfiguration),

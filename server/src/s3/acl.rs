@@ -6,7 +6,7 @@
 use cairn_iam::acl::{AccountNumber, Acl, CannedAcl, Grant, Grantee, Permission, TooManyGrants, Unreadable};
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
-use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::index::family::bucket::{ObjectOwnership, PublicAccessBlock};
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::Bucket;
 use http::{HeaderMap, HeaderName};
@@ -87,6 +87,23 @@ impl Asked {
         }
     }
 
+    /// Whether it grants the public anything.
+    fn is_public(&self) -> bool {
+        match self {
+            // Whose it is does not matter to that.
+            Self::Canned(canned) => canned.acl(AccountNumber(0), AccountNumber(0)).is_public(),
+            Self::Explicit(acl) => acl.is_public(),
+        }
+    }
+
+    /// Refuses a public ACL where those are blocked.
+    ///
+    /// # Errors
+    /// `AccessDenied`, as S3 answers it (S3 user guide, "Blocking public access to your Amazon S3 storage").
+    pub(super) fn check_block(&self, block: PublicAccessBlock) -> Result<(), Failure> {
+        if block.refuse_acls && self.is_public() { Err(S3ErrorCode::AccessDenied.into()) } else { Ok(()) }
+    }
+
     /// Whether it says what is so where ACLs are off: that the bucket's owner has full control, and nobody else any (S3
     /// user guide, "Controlling ownership of objects"). `private` does not: it is about who writes.
     pub(super) fn is_as_enforced(&self, bucket_owner: AccountId) -> bool {
@@ -119,6 +136,9 @@ pub(super) fn of_new_object<Resource: InBucket>(
 ) -> Result<OfNewObject, Failure> {
     let bucket = authorized.bucket();
     let asked = from_headers(headers, edge.accounts())?;
+    if let Some(asked) = &asked {
+        asked.check_block(authorized.block())?;
+    }
     if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
         // S3 refuses `private` from everybody. From the bucket's owner it is as good as nothing here: it asks for what is so,
         // and clients send it unasked (rclone 1.60).

@@ -2,7 +2,7 @@
 
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
-use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership};
+use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership, PublicAccessBlock};
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::ops::{BucketName, NewBucket};
 use http::header::LOCATION;
@@ -34,7 +34,9 @@ pub(super) async fn create_bucket(
     let name = authorized.name();
     let account = authorized.account().id;
     let ownership = ownership(edge, &request.headers)?;
-    let acl = acl(edge, &request.headers, ownership, account)?;
+    let of_new = edge.block_public_access.then_some(PublicAccessBlock::ALL);
+    let block = of_new.unwrap_or_default().or(authorized.block());
+    let acl = acl(edge, &request.headers, ownership, account, block)?;
     let new = NewBucket {
         name: name.clone(),
         owner: account,
@@ -42,6 +44,7 @@ pub(super) async fn create_bucket(
         object_lock: object_lock(&request.headers)?,
         ownership,
         acl: acl.clone().map(Into::into),
+        public_access_block: of_new,
     };
     let store = edge.store.clone();
     match to_its_end(async move { store.create_bucket(new).await }).await? {
@@ -75,7 +78,7 @@ fn object_lock(headers: &HeaderMap) -> Result<bool, Failure> {
 /// control lists").
 async fn reset_acl(edge: &Edge, name: &BucketName, acl: Option<Vec<u8>>) -> Result<(), Failure> {
     let bucket = edge.store.bucket(name).await?;
-    let allowed = |record: &BucketRecord| match record.ownership {
+    let allowed = |record: &mut BucketRecord| match record.ownership {
         ObjectOwnership::BucketOwnerEnforced if acl.is_some() => Err(StorageError::AclGrantsOthers),
         _ => Ok(()),
     };
@@ -98,9 +101,17 @@ fn acl(
     headers: &HeaderMap,
     ownership: ObjectOwnership,
     owner: AccountId,
+    block: PublicAccessBlock,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let Some(asked) = acl::from_headers(headers, edge.accounts())? else { return Ok(None) };
     let acl = asked.for_bucket(owner);
+    if block.refuse_acls && acl.is_public() {
+        return Err(Failure::custom(
+            "InvalidBucketAclWithBlockPublicAccessError",
+            StatusCode::BAD_REQUEST,
+            "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+        ));
+    }
     if ownership == ObjectOwnership::BucketOwnerEnforced {
         if acl.grants_others(acl::account_number(owner)) {
             return Err(StorageError::AclGrantsOthers.into());

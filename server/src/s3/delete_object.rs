@@ -16,12 +16,11 @@ use super::{Edge, conditions, version_header};
 pub(super) async fn delete_object(
     edge: &Edge,
     authorized: Authorized<OnObject>,
-    governance: Governance,
     request: Request,
 ) -> Result<Answer, Failure> {
     let conditions = conditions::of_delete(&request.headers)?;
     let version = request.version()?;
-    let caller = Caller { writer: authorized.writer(), governance };
+    let caller = Caller { writer: authorized.writer(), governance: authorized.governance() };
     let outcome = delete(edge, caller, authorized.bucket(), authorized.key(), version, &conditions).await?;
     let mut answer = Answer::empty(StatusCode::NO_CONTENT);
     if outcome.delete_marker {

@@ -2,7 +2,7 @@
 
 use cairn_storage::clock::Timestamp;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{DeleteOutcome, EtagCondition, Governance, VersionSelector, WriteConditions};
+use cairn_storage::ops::{DeleteOutcome, EtagCondition, VersionSelector, WriteConditions};
 use futures::StreamExt as _;
 use s3s::S3ErrorCode;
 use s3s::dto::{Delete, ObjectIdentifier};
@@ -25,7 +25,6 @@ const CONCURRENCY: usize = 32;
 pub(super) async fn delete_objects(
     edge: &Edge,
     authorized: Authorized<OnBucket>,
-    governance: Governance,
     mut request: Request,
 ) -> Result<Answer, Failure> {
     let document = request.document().await?;
@@ -39,8 +38,7 @@ pub(super) async fn delete_objects(
         return Err(S3ErrorCode::MalformedXML.into());
     }
     let quiet = delete.quiet.unwrap_or(false);
-    let deletes: Vec<_> =
-        delete.objects.iter().map(|object| delete_one(edge, &authorized, governance, object)).collect();
+    let deletes: Vec<_> = delete.objects.iter().map(|object| delete_one(edge, &authorized, object)).collect();
     let results: Vec<_> = futures::stream::iter(deletes).buffered(CONCURRENCY).collect().await;
     let mut document = Document::new("DeleteResult");
     for (object, result) in delete.objects.iter().zip(&results) {
@@ -56,7 +54,6 @@ pub(super) async fn delete_objects(
 async fn delete_one(
     edge: &Edge,
     authorized: &Authorized<OnBucket>,
-    governance: Governance,
     object: &ObjectIdentifier,
 ) -> Result<DeleteOutcome, Failure> {
     let key = match (ObjectKey::new(&object.key), object.key.is_empty()) {
@@ -67,7 +64,7 @@ async fn delete_one(
     let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let version = version.map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
     let conditions = conditions(object)?;
-    authorized.check_delete(version)?;
+    let governance = authorized.delete(&key, version)?;
     let caller = Caller { writer: authorized.writer(), governance };
     let outcome = delete(edge, caller, authorized.bucket(), &key, version, &conditions).await;
     outcome.map_err(|error| {

@@ -1,11 +1,10 @@
 //! GetObjectLegalHold and PutObjectLegalHold.
 
-use cairn_storage::ops::Permit;
 use http::StatusCode;
 use s3s::S3ErrorCode;
 use s3s::dto::ObjectLockLegalHold;
 
-use crate::authorize::{Authorized, OnObject};
+use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
 use super::put_object::version_into_headers;
@@ -34,7 +33,9 @@ pub(super) async fn put_legal_hold(
     checksum::verify(&request.headers, &document)?;
     let hold = legal_hold(&document)?;
     let (bucket, key, version) = (authorized.bucket(), authorized.key(), request.version()?);
-    let object = edge.store.set_legal_hold(bucket, key, version, &Permit::any(), hold).await?;
+    let permit = authorized.permit_with(InDocument { legal_hold: Some(hold), ..InDocument::default() });
+    let updated = edge.store.set_legal_hold(bucket, key, version, &permit, hold).await;
+    let object = updated.map_err(|error| authorized.failure(error))?;
     let mut answer = Answer::empty(StatusCode::OK);
     version_into_headers(bucket, &object, &mut answer.headers);
     Ok(answer)

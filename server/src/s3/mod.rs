@@ -18,10 +18,12 @@ pub mod range;
 pub mod request;
 pub mod tags;
 pub mod token;
+pub mod upload_part;
 pub mod xml;
 
 mod abort_upload;
 mod accelerate;
+mod bucket_policy;
 mod bucket_tagging;
 mod complete_upload;
 mod copy_object;
@@ -44,13 +46,13 @@ mod list_versions;
 mod lock_configuration;
 mod object_tagging;
 mod ownership_controls;
+mod public_access_block;
 mod put_acl;
 mod put_bucket_versioning;
 mod put_object;
 mod read_object;
 mod request_payment;
 mod retention;
-mod upload_part;
 mod upload_part_copy;
 
 use std::future::Future;
@@ -60,18 +62,17 @@ use async_trait::async_trait;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::ObjectOwnership;
-use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{ReturnedVersion, Store};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 use s3s::route::S3Route;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::auth::Claim;
-use crate::authorize::{Action, Authorizer};
+use crate::authorize::{Authorized, Authorizer, BucketPolicies, Facts, OnBucket, OnCopy, OnObject, Rules};
 use crate::config::RecreateOwn;
-use crate::gate::Routed;
 use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
+use crate::gate::{Origin, Routed};
 use crate::identities::{Accounts, Identities};
 
 use error::Failure;
@@ -92,6 +93,10 @@ pub struct Edge {
     pub recreate_own: RecreateOwn,
     /// Who owns what is written into new buckets.
     pub object_ownership: ObjectOwnership,
+    /// New buckets block public access.
+    pub block_public_access: bool,
+    /// The buckets' policies.
+    pub policies: Arc<BucketPolicies>,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
@@ -145,144 +150,106 @@ impl S3 for NoTypedOperations {}
 /// copied as, a future with room for the largest.
 impl Edge {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
-        let routed: Routed =
+        let Routed { operation, target, query } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
+        let Origin { connection, signature, trail } =
+            request.extensions.remove().ok_or_else(|| Failure::internal("a request from nowhere"))?;
         let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let signer = Claim::confirm(request.extensions.remove(), verified_by_s3s)?;
-        let authorizer = Authorizer::new(
-            &self.store,
-            &self.identities.snapshot(),
-            signer.as_ref(),
-            &request.headers,
-            &routed.query,
-        )?;
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
-            query: routed.query,
+            query,
             headers: request.headers,
             is_verified: unmeasured.is_none(),
             body: unmeasured.unwrap_or(request.input),
             trailers: request.trailing_headers,
         };
-        let answer = match routed.target {
-            Target::Service => self.on_service(&authorizer, request).await,
-            Target::Bucket(bucket) => self.on_bucket(routed.operation, &authorizer, &bucket, request).await,
-            Target::Object { bucket, key } => {
-                let target = (bucket.as_str(), &key);
-                match routed.operation {
-                    Operation::CopyObject | Operation::UploadPartCopy => {
-                        self.on_copy(routed.operation, &authorizer, target, request).await
-                    }
-                    operation => self.on_object(operation, &authorizer, target, request).await,
-                }
+        let facts = Facts {
+            operation: Some(operation),
+            headers: &request.headers,
+            query: &request.query,
+            connection,
+            signature,
+            now: self.store.clock().now(),
+            region: &self.region,
+        };
+        let identities = self.identities.snapshot();
+        let rules = Rules { store: &self.store, identities: &identities, policies: &self.policies };
+        let authorizer = Authorizer::new(rules, rules.caller(signer.as_ref())?, facts, trail)?;
+        let (answer, charged) = match target {
+            Target::Service => {
+                let authorized = authorizer.service()?;
+                (list_buckets::list_buckets(self, authorized, request).await, false)
             }
-        }?;
-        if authorizer.charged() {
-            return Ok(answer.header(REQUEST_CHARGED, HeaderValue::from_static("requester")));
-        }
-        Ok(answer)
-    }
-
-    async fn on_service(&self, authorizer: &Authorizer<'_>, request: Request) -> Result<Answer, Failure> {
-        list_buckets::list_buckets(self, authorizer.service()?, request).await
+            Target::Bucket(name) if operation == Operation::CreateBucket => {
+                let authorized = authorizer.new_bucket(&name)?;
+                (create_bucket::create_bucket(self, authorized, request).await, false)
+            }
+            Target::Bucket(name) => {
+                let authorized = authorizer.bucket(&name).await?;
+                let charged = authorizer.charged();
+                (self.on_bucket(operation, authorized, request).await, charged)
+            }
+            Target::Object { bucket, key } if operation.is_copy() => {
+                let source = copy_source::parse(&request.headers)?;
+                let with_tags = operation == Operation::CopyObject && tags::of_copy(&request.headers)?.is_none();
+                let authorized = authorizer.copy((&bucket, &key), source, with_tags).await?;
+                let charged = authorizer.charged();
+                (self.on_copy(operation, authorized, request).await, charged)
+            }
+            Target::Object { bucket, key } => {
+                let authorized = authorizer.object(&bucket, &key).await?;
+                let charged = authorizer.charged();
+                (self.on_object(operation, authorized, request).await, charged)
+            }
+        };
+        let answer = answer?;
+        Ok(if charged { answer.header(REQUEST_CHARGED, HeaderValue::from_static("requester")) } else { answer })
     }
 
     async fn on_bucket(
         &self,
         operation: Operation,
-        authorizer: &Authorizer<'_>,
-        name: &str,
+        on: Authorized<OnBucket>,
         request: Request,
     ) -> Result<Answer, Failure> {
-        let on = |action| authorizer.bucket(action, name);
         match operation {
-            Operation::CreateBucket => create_bucket::create_bucket(self, authorizer.new_bucket(name)?, request).await,
-            Operation::DeleteBucket => delete_bucket::delete_bucket(self, on(Action::DeleteBucket).await?).await,
-            Operation::DeleteObjects => {
-                let governance = authorizer.governance(&request.headers, name).await;
-                Box::pin(delete_objects::delete_objects(self, on(Action::DeleteObject).await?, governance, request))
-                    .await
-            }
-            Operation::GetObjectLockConfiguration => {
-                lock_configuration::get_lock_configuration(&on(Action::GetBucketObjectLockConfiguration).await?)
-            }
-            Operation::PutObjectLockConfiguration => {
-                let authorized = on(Action::PutBucketObjectLockConfiguration).await?;
-                lock_configuration::put_lock_configuration(self, authorized, request).await
-            }
-            Operation::GetBucketLocation => {
-                Ok(get_bucket_location::get_bucket_location(&on(Action::GetBucketLocation).await?))
-            }
-            Operation::GetBucketVersioning => {
-                Ok(get_bucket_versioning::get_bucket_versioning(&on(Action::GetBucketVersioning).await?))
-            }
-            Operation::HeadBucket => Ok(head_bucket::head_bucket(&on(Action::ListBucket).await?)),
-            Operation::ListMultipartUploads => {
-                list_uploads::list_uploads(self, on(Action::ListBucketMultipartUploads).await?, request).await
-            }
-            Operation::ListObjects => list_objects::list_objects(self, on(Action::ListBucket).await?, request).await,
-            Operation::ListObjectsV2 => {
-                list_objects::list_objects_v2(self, on(Action::ListBucket).await?, request).await
-            }
-            Operation::GetBucketAccelerateConfiguration => {
-                on(Action::GetAccelerateConfiguration).await?;
-                Ok(accelerate::get_accelerate())
-            }
-            Operation::PutBucketAccelerateConfiguration => {
-                on(Action::PutAccelerateConfiguration).await?;
-                accelerate::put_accelerate(request).await
-            }
-            Operation::GetBucketTagging => {
-                bucket_tagging::get_bucket_tagging(self, on(Action::GetBucketTagging).await?).await
-            }
-            Operation::PutBucketTagging => {
-                bucket_tagging::put_bucket_tagging(self, on(Action::PutBucketTagging).await?, request).await
-            }
-            Operation::DeleteBucketTagging => {
-                bucket_tagging::delete_bucket_tagging(self, on(Action::PutBucketTagging).await?).await
-            }
-            Operation::ListObjectVersions => {
-                list_versions::list_versions(self, on(Action::ListBucketVersions).await?, request).await
-            }
-            Operation::PutBucketVersioning => {
-                let authorized = on(Action::PutBucketVersioning).await?;
-                put_bucket_versioning::put_bucket_versioning(self, authorized, request).await
-            }
-            operation => self.on_bucket_access(operation, authorizer, name, request).await,
-        }
-    }
-
-    /// What says who may use a bucket.
-    async fn on_bucket_access(
-        &self,
-        operation: Operation,
-        authorizer: &Authorizer<'_>,
-        name: &str,
-        request: Request,
-    ) -> Result<Answer, Failure> {
-        let on = |action| authorizer.bucket(action, name);
-        match operation {
-            Operation::DeleteBucketOwnershipControls => {
-                let authorized = on(Action::PutBucketOwnershipControls).await?;
-                ownership_controls::delete_ownership_controls(self, authorized).await
-            }
-            Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on(Action::GetBucketAcl).await?).await,
-            Operation::GetBucketOwnershipControls => {
-                ownership_controls::get_ownership_controls(&on(Action::GetBucketOwnershipControls).await?)
-            }
-            Operation::GetBucketRequestPayment => {
-                Ok(request_payment::get_request_payment(&on(Action::GetBucketRequestPayment).await?))
-            }
-            Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on(Action::PutBucketAcl).await?, request).await,
+            Operation::DeleteBucket => delete_bucket::delete_bucket(self, on).await,
+            Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
+            Operation::DeleteBucketPolicy => bucket_policy::delete_bucket_policy(self, on).await,
+            Operation::DeleteBucketTagging => bucket_tagging::delete_bucket_tagging(self, on).await,
+            Operation::DeleteObjects => Box::pin(delete_objects::delete_objects(self, on, request)).await,
+            Operation::DeletePublicAccessBlock => public_access_block::delete_public_access_block(self, on).await,
+            Operation::GetBucketAccelerateConfiguration => Ok(accelerate::get_accelerate(&on)),
+            Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on).await,
+            Operation::GetBucketLocation => Ok(get_bucket_location::get_bucket_location(&on)),
+            Operation::GetBucketOwnershipControls => ownership_controls::get_ownership_controls(&on),
+            Operation::GetBucketPolicy => bucket_policy::get_bucket_policy(self, on).await,
+            Operation::GetBucketPolicyStatus => bucket_policy::get_bucket_policy_status(self, on).await,
+            Operation::GetBucketRequestPayment => Ok(request_payment::get_request_payment(&on)),
+            Operation::GetBucketTagging => bucket_tagging::get_bucket_tagging(self, on).await,
+            Operation::GetBucketVersioning => Ok(get_bucket_versioning::get_bucket_versioning(&on)),
+            Operation::GetObjectLockConfiguration => lock_configuration::get_lock_configuration(&on),
+            Operation::GetPublicAccessBlock => public_access_block::get_public_access_block(&on),
+            Operation::HeadBucket => Ok(head_bucket::head_bucket(&on)),
+            Operation::ListMultipartUploads => list_uploads::list_uploads(self, on, request).await,
+            Operation::ListObjectVersions => list_versions::list_versions(self, on, request).await,
+            Operation::ListObjects => list_objects::list_objects(self, on, request).await,
+            Operation::ListObjectsV2 => list_objects::list_objects_v2(self, on, request).await,
+            Operation::PutBucketAccelerateConfiguration => accelerate::put_accelerate(on, request).await,
+            Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on, request).await,
             Operation::PutBucketOwnershipControls => {
-                let authorized = on(Action::PutBucketOwnershipControls).await?;
-                ownership_controls::put_ownership_controls(self, authorized, request).await
+                ownership_controls::put_ownership_controls(self, on, request).await
             }
-            Operation::PutBucketRequestPayment => {
-                let authorized = on(Action::PutBucketRequestPayment).await?;
-                request_payment::put_request_payment(self, authorized, request).await
+            Operation::PutBucketPolicy => bucket_policy::put_bucket_policy(self, on, request).await,
+            Operation::PutBucketRequestPayment => request_payment::put_request_payment(self, on, request).await,
+            Operation::PutBucketTagging => bucket_tagging::put_bucket_tagging(self, on, request).await,
+            Operation::PutBucketVersioning => put_bucket_versioning::put_bucket_versioning(self, on, request).await,
+            Operation::PutObjectLockConfiguration => {
+                lock_configuration::put_lock_configuration(self, on, request).await
             }
+            Operation::PutPublicAccessBlock => public_access_block::put_public_access_block(self, on, request).await,
             _ => Err(misrouted(operation)),
         }
     }
@@ -290,148 +257,38 @@ impl Edge {
     async fn on_object(
         &self,
         operation: Operation,
-        authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &ObjectKey),
+        on: Authorized<OnObject>,
         request: Request,
     ) -> Result<Answer, Failure> {
-        let on = |action| authorizer.object(action, bucket, key);
-        for action in object_lock::actions_of(operation, &request.headers) {
-            on(action).await?;
-        }
         match operation {
-            Operation::CreateMultipartUpload => {
-                let authorized = on(Action::PutObject).await?;
-                // A stranger could not be told from another who goes on with the upload.
-                authorizer
-                    .refuse_anonymous("Anonymous users cannot initiate multipart uploads. Please authenticate.")?;
-                create_upload::create_upload(self, authorized, request).await
-            }
-            Operation::DeleteObject => {
-                let governance = authorizer.governance(&request.headers, bucket).await;
-                let action = of_version(&request, Action::DeleteObject, Action::DeleteObjectVersion);
-                delete_object::delete_object(self, on(action).await?, governance, request).await
-            }
-            Operation::GetObjectLegalHold
-            | Operation::GetObjectRetention
-            | Operation::PutObjectLegalHold
-            | Operation::PutObjectRetention => self.on_lock(operation, authorizer, (bucket, key), request).await,
-            Operation::GetObject => {
-                let action = of_version(&request, Action::GetObject, Action::GetObjectVersion);
-                read_object::get_object(self, on(action).await?, request).await
-            }
-            Operation::GetObjectAttributes => {
-                // S3 asks for the right to read the object as well.
-                on(of_version(&request, Action::GetObject, Action::GetObjectVersion)).await?;
-                let action = of_version(&request, Action::GetObjectAttributes, Action::GetObjectVersionAttributes);
-                let authorized = on(action).await?;
-                get_object_attributes::get_object_attributes(self, authorized, request).await
-            }
-            Operation::HeadObject => {
-                let action = of_version(&request, Action::GetObject, Action::GetObjectVersion);
-                read_object::head_object(self, on(action).await?, request).await
-            }
-            Operation::GetObjectTagging => {
-                let action = of_version(&request, Action::GetObjectTagging, Action::GetObjectVersionTagging);
-                object_tagging::get_object_tagging(self, on(action).await?, request).await
-            }
-            Operation::PutObjectTagging => {
-                let action = of_version(&request, Action::PutObjectTagging, Action::PutObjectVersionTagging);
-                object_tagging::put_object_tagging(self, on(action).await?, request).await
-            }
-            Operation::DeleteObjectTagging => {
-                let action = of_version(&request, Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging);
-                object_tagging::delete_object_tagging(self, on(action).await?, request).await
-            }
-            Operation::GetObjectAcl => {
-                let action = of_version(&request, Action::GetObjectAcl, Action::GetObjectVersionAcl);
-                get_acl::get_object_acl(self, on(action).await?, request).await
-            }
-            Operation::PutObjectAcl => {
-                let action = of_version(&request, Action::PutObjectAcl, Action::PutObjectVersionAcl);
-                put_acl::put_object_acl(self, on(action).await?, request).await
-            }
-            Operation::PutObject => Box::pin(put_object::put_object(self, on(Action::PutObject).await?, request)).await,
-            operation => self.on_upload(operation, authorizer, (bucket, key), request).await,
-        }
-    }
-
-    /// What goes on with a multipart upload, or ends it.
-    async fn on_upload(
-        &self,
-        operation: Operation,
-        authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &ObjectKey),
-        request: Request,
-    ) -> Result<Answer, Failure> {
-        let id = upload_part::upload_id(&request.query);
-        let on = |action| authorizer.upload(action, bucket, key, id);
-        match operation {
-            Operation::AbortMultipartUpload => {
-                abort_upload::abort_upload(self, on(Action::AbortMultipartUpload).await?, request).await
-            }
-            Operation::CompleteMultipartUpload => {
-                Box::pin(complete_upload::complete_upload(self, on(Action::PutObject).await?, request)).await
-            }
-            Operation::ListParts => {
-                list_parts::list_parts(self, on(Action::ListMultipartUploadParts).await?, request).await
-            }
-            Operation::UploadPart => {
-                Box::pin(upload_part::upload_part(self, on(Action::PutObject).await?, request)).await
-            }
+            Operation::AbortMultipartUpload => abort_upload::abort_upload(self, on, request).await,
+            Operation::CompleteMultipartUpload => Box::pin(complete_upload::complete_upload(self, on, request)).await,
+            Operation::CreateMultipartUpload => create_upload::create_upload(self, on, request).await,
+            Operation::DeleteObject => delete_object::delete_object(self, on, request).await,
+            Operation::DeleteObjectTagging => object_tagging::delete_object_tagging(self, on, request).await,
+            Operation::GetObject => read_object::get_object(self, on, request).await,
+            Operation::GetObjectAcl => get_acl::get_object_acl(self, on, request).await,
+            Operation::GetObjectAttributes => get_object_attributes::get_object_attributes(self, on, request).await,
+            Operation::GetObjectLegalHold => legal_hold::get_legal_hold(self, on, request).await,
+            Operation::GetObjectRetention => retention::get_retention(self, on, request).await,
+            Operation::GetObjectTagging => object_tagging::get_object_tagging(self, on, request).await,
+            Operation::HeadObject => read_object::head_object(self, on, request).await,
+            Operation::ListParts => list_parts::list_parts(self, on, request).await,
+            Operation::PutObject => Box::pin(put_object::put_object(self, on, request)).await,
+            Operation::PutObjectAcl => put_acl::put_object_acl(self, on, request).await,
+            Operation::PutObjectLegalHold => legal_hold::put_legal_hold(self, on, request).await,
+            Operation::PutObjectRetention => retention::put_retention(self, on, request).await,
+            Operation::PutObjectTagging => object_tagging::put_object_tagging(self, on, request).await,
+            Operation::UploadPart => Box::pin(upload_part::upload_part(self, on, request)).await,
             _ => Err(misrouted(operation)),
         }
     }
 
-    async fn on_lock(
-        &self,
-        operation: Operation,
-        authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &ObjectKey),
-        request: Request,
-    ) -> Result<Answer, Failure> {
-        let on = |action| authorizer.object(action, bucket, key);
+    async fn on_copy(&self, operation: Operation, on: Authorized<OnCopy>, request: Request) -> Result<Answer, Failure> {
         match operation {
-            Operation::GetObjectLegalHold => {
-                legal_hold::get_legal_hold(self, on(Action::GetObjectLegalHold).await?, request).await
-            }
-            Operation::PutObjectLegalHold => {
-                legal_hold::put_legal_hold(self, on(Action::PutObjectLegalHold).await?, request).await
-            }
-            Operation::GetObjectRetention => {
-                retention::get_retention(self, on(Action::GetObjectRetention).await?, request).await
-            }
-            Operation::PutObjectRetention => {
-                let governance = authorizer.governance(&request.headers, bucket).await;
-                retention::put_retention(self, on(Action::PutObjectRetention).await?, governance, request).await
-            }
+            Operation::CopyObject => Box::pin(copy_object::copy_object(self, on, request)).await,
+            Operation::UploadPartCopy => Box::pin(upload_part_copy::upload_part_copy(self, on, request)).await,
             _ => Err(misrouted(operation)),
-        }
-    }
-
-    async fn on_copy(
-        &self,
-        operation: Operation,
-        authorizer: &Authorizer<'_>,
-        (bucket, key): (&str, &ObjectKey),
-        request: Request,
-    ) -> Result<Answer, Failure> {
-        for action in object_lock::actions_of(operation, &request.headers) {
-            authorizer.object(action, bucket, key).await?;
-        }
-        let source = copy_source::parse(&request.headers)?;
-        let target = match operation {
-            Operation::CopyObject => authorizer.object(Action::PutObject, bucket, key).await?,
-            _ => {
-                let id = upload_part::upload_id(&request.query);
-                authorizer.upload(Action::PutObject, bucket, key, id).await?
-            }
-        };
-        let with_tags = operation == Operation::CopyObject && tags::of_copy(&request.headers)?.is_none();
-        let authorized = authorizer.copy(target, source, with_tags).await?;
-        if operation == Operation::CopyObject {
-            Box::pin(copy_object::copy_object(self, authorized, request)).await
-        } else {
-            Box::pin(upload_part_copy::upload_part_copy(self, authorized, request)).await
         }
     }
 
@@ -461,11 +318,6 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, StorageError>> + Send + 'static,
 ) -> Result<Result<T, StorageError>, Failure> {
     tokio::spawn(work).await.map_err(Failure::internal)
-}
-
-/// The action on the newest version, or on the one that the request names.
-fn of_version(request: &Request, newest: Action, named: Action) -> Action {
-    if request.query.get("versionId").is_some() { named } else { newest }
 }
 
 fn misrouted(operation: Operation) -> Failure {

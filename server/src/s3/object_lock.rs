@@ -7,25 +7,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
 use time::macros::format_description;
 
-use crate::authorize::Action;
-use crate::gate::routes::Operation;
-
 use super::error::Failure;
-use super::headers::{OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, TAGGING, text, value};
-
-/// What the caller of an operation that makes a version must be allowed besides, because of the lock and the tags that it
-/// asks for.
-pub fn actions_of(operation: Operation, headers: &HeaderMap) -> impl Iterator<Item = Action> {
-    let makes_version =
-        matches!(operation, Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload);
-    let asked = [
-        (OBJECT_LOCK_MODE, Action::PutObjectRetention),
-        (OBJECT_LOCK_LEGAL_HOLD, Action::PutObjectLegalHold),
-        (TAGGING, Action::PutObjectTagging),
-    ];
-    let asked = asked.map(|(name, action)| (makes_version && headers.contains_key(name)).then_some(action));
-    asked.into_iter().flatten()
-}
+use super::headers::{OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, text, value};
 
 /// The retention that a new version is asked to have.
 ///

@@ -1,11 +1,11 @@
 //! GetObjectTagging, PutObjectTagging, DeleteObjectTagging.
 
 use cairn_storage::object::ObjectVersion;
-use cairn_storage::ops::{GetObject, Permit};
+use cairn_storage::ops::GetObject;
 use cairn_storage::settings::{ObjectSettings, Tag};
 use http::StatusCode;
 
-use crate::authorize::{Authorized, OnObject};
+use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
 use super::put_object::version_into_headers;
@@ -17,8 +17,9 @@ pub(super) async fn get_object_tagging(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let get = GetObject { version: request.version()?, ..GetObject::default() };
-    let object = edge.store.head_object(authorized.bucket(), authorized.key(), get).await?.object;
+    let get = GetObject { version: request.version()?, permit: authorized.permit(), ..GetObject::default() };
+    let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
+    let object = head.map_err(|error| authorized.failure(error))?.object;
     let mut answer = Answer::document(tags::into_document(&object.settings.tags));
     version_into_headers(authorized.bucket(), &object, &mut answer.headers);
     Ok(answer)
@@ -56,6 +57,8 @@ async fn set(
     tags: Vec<Tag>,
 ) -> Result<ObjectVersion, Failure> {
     let (bucket, key, version) = (authorized.bucket(), authorized.key(), request.version()?);
+    let permit = authorized.permit_with(InDocument { tags: Some(tags.clone()), ..InDocument::default() });
     let change = |_: &_, object: &ObjectVersion| Ok(ObjectSettings { tags: tags.clone(), ..object.settings.clone() });
-    Ok(edge.store.update_version(bucket, key, version, &Permit::any(), change).await?)
+    let updated = edge.store.update_version(bucket, key, version, &permit, change).await;
+    updated.map_err(|error| authorized.failure(error))
 }

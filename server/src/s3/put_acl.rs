@@ -27,8 +27,9 @@ pub(super) async fn put_bucket_acl(
     if !replacement.is_about(bucket.owner, edge.accounts()) {
         return Err(S3ErrorCode::AccessDenied.into());
     }
+    replacement.asked.check_block(authorized.block())?;
     let acl = replacement.asked.for_bucket(bucket.owner);
-    let allowed = |record: &BucketRecord| match record.ownership {
+    let allowed = |record: &mut BucketRecord| match record.ownership {
         ObjectOwnership::BucketOwnerEnforced if !replacement.asked.is_as_enforced(record.owner) => {
             Err(StorageError::AclsDisabled)
         }
@@ -46,6 +47,7 @@ pub(super) async fn put_object_acl(
 ) -> Result<Answer, Failure> {
     let version = request.version()?;
     let replacement = Replacement::of(&mut request, edge.accounts()).await?;
+    replacement.asked.check_block(authorized.block())?;
     let change = |bucket: &BucketRecord, object: &ObjectVersion| changed(&replacement, edge.accounts(), bucket, object);
     let (bucket, key, permit) = (authorized.bucket(), authorized.key(), authorized.permit());
     let updated = edge.store.update_version(bucket, key, version, &permit, change).await;

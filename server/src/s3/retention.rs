@@ -1,13 +1,13 @@
 //! GetObjectRetention and PutObjectRetention.
 
-use cairn_storage::ops::{GetObject, Governance, Permit};
+use cairn_storage::ops::GetObject;
 use cairn_storage::settings::{Retention, RetentionMode};
 use http::StatusCode;
 use s3s::S3ErrorCode;
 use s3s::dto::ObjectLockRetention;
 use time::OffsetDateTime;
 
-use crate::authorize::{Authorized, OnObject};
+use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
 use super::put_object::version_into_headers;
@@ -31,14 +31,16 @@ pub(super) async fn get_retention(
 pub(super) async fn put_retention(
     edge: &Edge,
     authorized: Authorized<OnObject>,
-    governance: Governance,
     mut request: Request,
 ) -> Result<Answer, Failure> {
     let document = request.document().await?;
     checksum::verify(&request.headers, &document)?;
     let retention = retention(&document)?;
     let (bucket, key, version) = (authorized.bucket(), authorized.key(), request.version()?);
-    let object = edge.store.set_retention(bucket, key, version, &Permit::any(), retention, governance).await?;
+    let permit = authorized.permit_with(InDocument { retention, ..InDocument::default() });
+    let governance = authorized.governance();
+    let updated = edge.store.set_retention(bucket, key, version, &permit, retention, governance).await;
+    let object = updated.map_err(|error| authorized.failure(error))?;
     let mut answer = Answer::empty(StatusCode::OK);
     version_into_headers(bucket, &object, &mut answer.headers);
     Ok(answer)
@@ -53,8 +55,9 @@ pub(super) async fn lock_settings(
     if !authorized.bucket().object_lock {
         return Err(cairn_storage::StorageError::NoObjectLock.into());
     }
-    let get = GetObject { version: request.version()?, ..GetObject::default() };
-    Ok(edge.store.head_object(authorized.bucket(), authorized.key(), get).await?.object.settings)
+    let get = GetObject { version: request.version()?, permit: authorized.permit(), ..GetObject::default() };
+    let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
+    Ok(head.map_err(|error| authorized.failure(error))?.object.settings)
 }
 
 /// The version has no lock of the kind that was asked for.

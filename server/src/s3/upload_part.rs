@@ -34,7 +34,7 @@ pub(super) async fn upload_part(
 }
 
 /// The upload that `uploadId` names. What is no id of ours names none.
-pub(super) fn upload_id(query: &Query) -> Result<UploadId, Failure> {
+pub fn upload_id(query: &Query) -> Result<UploadId, Failure> {
     let text = query.get("uploadId").unwrap_or_default();
     text.parse().map_err(|_| S3ErrorCode::NoSuchUpload.into())
 }

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
-use crate::index::family::bucket::{self, BucketRecord, BucketState, DefaultRetention, ObjectOwnership, Versioning};
+use crate::index::family::bucket::{
+    self, BucketRecord, BucketState, DefaultRetention, ObjectOwnership, PolicyDigest, PublicAccessBlock, Versioning,
+};
 use crate::index::family::directory::{DirectoryEntry, EntryState};
 use crate::index::family::document::DocumentKind;
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
@@ -89,6 +91,10 @@ pub struct Bucket {
     pub ownership: ObjectOwnership,
     /// Requests of others must say that they pay.
     pub requester_pays: bool,
+    /// What is blocked of public access, if that was said.
+    pub public_access_block: Option<PublicAccessBlock>,
+    /// Names the policy in the bucket's document, if it has one.
+    pub policy: Option<PolicyDigest>,
 }
 
 /// A bucket to create.
@@ -106,6 +112,8 @@ pub struct NewBucket {
     pub ownership: ObjectOwnership,
     /// Its ACL, as stored; None: it is private.
     pub acl: Option<Bytes>,
+    /// What is blocked of public access.
+    pub public_access_block: Option<PublicAccessBlock>,
 }
 
 /// Which of an account's buckets to list.
@@ -167,6 +175,7 @@ impl Store {
             region: new.region,
             object_lock: new.object_lock,
             ownership: new.ownership,
+            public_access_block: new.public_access_block,
         };
         // Stops: create x create of the same name.
         if !self.put_entry(name, taken, &entry).await? {
@@ -212,6 +221,8 @@ impl Store {
             default_retention: None,
             ownership: entry.ownership,
             requester_pays: false,
+            public_access_block: entry.public_access_block,
+            policy: None,
         };
         let mut batch = Batch::new();
         // Stops: recovery writing over a row that the creation it completes had written already.
@@ -251,6 +262,8 @@ impl Store {
             default_retention: seen.record.default_retention,
             ownership: seen.record.ownership,
             requester_pays: seen.record.requester_pays,
+            public_access_block: seen.record.public_access_block,
+            policy: seen.record.policy,
         })
     }
 

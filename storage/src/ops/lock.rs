@@ -170,6 +170,8 @@ mod tests {
             default_retention: None,
             ownership: Default::default(),
             requester_pays: false,
+            public_access_block: None,
+            policy: None,
         };
         let asked = ObjectSettings { legal_hold: Some(true), ..ObjectSettings::default() };
         assert_eq!(with_default(asked.clone(), &bucket, NOW), asked);

@@ -28,6 +28,15 @@ impl Permit {
         Self(Some(Arc::new(decide)))
     }
 
+    /// The versions that both let pass.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (None, permit) | (permit, None) => Self(permit),
+            (Some(one), Some(other)) => Self::when(move |object| one(object) && other(object)),
+        }
+    }
+
     /// Ok if the caller may use `object`.
     ///
     /// # Errors

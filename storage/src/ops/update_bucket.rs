@@ -103,17 +103,17 @@ impl Store {
         self.view(bucket.id, move |view| Ok(view.get(Family::Document, &kind.key())?.map(|row| row.value))).await
     }
 
-    /// Sets a document of the bucket, or removes it, if `allowed` lets the bucket as it is then have it. Durable when it
-    /// returns.
+    /// Sets a document of the bucket, or removes it, if `change` lets the bucket as it is then have it; what that changes of
+    /// the bucket is set with it. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`, and those of `allowed`: nothing changed.
+    /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`, and those of `change`: nothing changed.
     pub async fn set_document(
         &self,
         bucket: &Bucket,
         kind: DocumentKind,
         document: Option<Bytes>,
-        allowed: impl Fn(&BucketRecord) -> Result<(), StorageError>,
+        change: impl Fn(&mut BucketRecord) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         self.health().check_writable()?;
         if document.as_ref().is_some_and(|document| document.len() > DOCUMENT_BYTES_MAX) {
@@ -121,8 +121,12 @@ impl Store {
         }
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;
-            allowed(&seen.record)?;
+            let mut record = seen.record.clone();
+            change(&mut record)?;
             let mut mutation = Mutation::new(&seen);
+            if record != seen.record {
+                mutation.batch.put(Family::Bucket, bucket::KEY, record.to_value()?);
+            }
             match &document {
                 Some(document) => mutation.batch.put(Family::Document, kind.key(), document.clone()),
                 None => mutation.batch.delete(Family::Document, kind.key()),

@@ -9,7 +9,9 @@ use cairn_storage::clock::{Clock as _, ManualClock};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
 use cairn_storage::id::BucketId;
-use cairn_storage::index::family::bucket::{self, BucketRecord, BucketState, ObjectOwnership, Versioning};
+use cairn_storage::index::family::bucket::{
+    self, BucketRecord, BucketState, ObjectOwnership, PublicAccessBlock, Versioning,
+};
 use cairn_storage::index::family::directory::{DirectoryEntry, EntryState};
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::Queue;
@@ -31,6 +33,7 @@ async fn set_entry_state(rig: &Rig, bucket: &Bucket, state: EntryState) {
         region: bucket.region.clone(),
         object_lock: bucket.object_lock,
         ownership: bucket.ownership,
+        public_access_block: bucket.public_access_block,
     };
     let mut batch = Batch::new();
     batch.put(Family::Directory, bucket.name.as_str().as_bytes(), entry.to_value().unwrap());
@@ -49,6 +52,8 @@ async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
         default_retention: bucket.default_retention,
         ownership: bucket.ownership,
         requester_pays: bucket.requester_pays,
+        public_access_block: bucket.public_access_block,
+        policy: bucket.policy,
     };
     let mut batch = Batch::new();
     batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
@@ -230,6 +235,8 @@ async fn recovery_completes_a_creation_with_its_bucket_row_and_undoes_one_withou
             default_retention: None,
             ownership: ObjectOwnership::ObjectWriter,
             requester_pays: false,
+            public_access_block: Some(PublicAccessBlock::ALL),
+            policy: None,
         };
         set_entry_state(&rig, &bucket, EntryState::Creating).await;
         if with_row {

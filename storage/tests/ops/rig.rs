@@ -415,7 +415,15 @@ pub fn owner() -> AccountId {
 
 pub fn new_bucket(name: &str, object_lock: bool) -> NewBucket {
     let (name, region) = (bucket_name(name), "us-east-1".to_owned());
-    NewBucket { name, owner: owner(), region, object_lock, ownership: ObjectOwnership::default(), acl: None }
+    NewBucket {
+        name,
+        owner: owner(),
+        region,
+        object_lock,
+        ownership: ObjectOwnership::default(),
+        acl: None,
+        public_access_block: None,
+    }
 }
 
 pub fn bucket_name(name: &str) -> BucketName {

@@ -84,6 +84,50 @@ pub struct DefaultRetention {
     pub period: RetentionPeriod,
 }
 
+/// What of a bucket's, or an account's, ACLs and policies that are public must not be or counts for nothing (S3 user guide,
+/// "Blocking public access to your Amazon S3 storage").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PublicAccessBlock {
+    /// `BlockPublicAcls`: no ACL may be set that is public.
+    #[n(0)]
+    pub refuse_acls: bool,
+    /// `IgnorePublicAcls`: what ACLs grant to the public counts for nothing.
+    #[n(1)]
+    pub ignore_acls: bool,
+    /// `BlockPublicPolicy`: no policy may be set that is public.
+    #[n(2)]
+    pub refuse_policy: bool,
+    /// `RestrictPublicBuckets`: a public policy lets in the owner's account and services only.
+    #[n(3)]
+    pub restrict: bool,
+}
+
+impl PublicAccessBlock {
+    /// Everything is blocked.
+    pub const ALL: Self = Self { refuse_acls: true, ignore_acls: true, refuse_policy: true, restrict: true };
+
+    /// What either blocks.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            refuse_acls: self.refuse_acls || other.refuse_acls,
+            ignore_acls: self.ignore_acls || other.ignore_acls,
+            refuse_policy: self.refuse_policy || other.refuse_policy,
+            restrict: self.restrict || other.restrict,
+        }
+    }
+}
+
+/// The beginning of the SHA-256 of a bucket's policy, by which a copy of it is known to be the one in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct PolicyDigest(
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub [u8; 16],
+);
+
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -120,6 +164,12 @@ pub struct BucketRecord {
     #[n(9)]
     #[cbor(default)]
     pub requester_pays: bool,
+    /// What is blocked of public access; None: it was never said, or is not said any more.
+    #[n(10)]
+    pub public_access_block: Option<PublicAccessBlock>,
+    /// Names the policy in the bucket's document; None: there is no policy.
+    #[n(11)]
+    pub policy: Option<PolicyDigest>,
 }
 
 impl Record for BucketRecord {
@@ -149,6 +199,8 @@ mod tests {
             }),
             ownership: ObjectOwnership::ObjectWriter,
             requester_pays: true,
+            public_access_block: Some(PublicAccessBlock::ALL),
+            policy: Some(PolicyDigest([0xFF; 16])),
         });
     }
 }

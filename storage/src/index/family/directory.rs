@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
-use crate::index::family::bucket::ObjectOwnership;
+use crate::index::family::bucket::{ObjectOwnership, PublicAccessBlock};
 use crate::record::Record;
 
 /// Where a bucket is in its life. `Creating` and `Deleting` are the intents of a saga that a restart resumes.
@@ -53,6 +53,9 @@ pub struct DirectoryEntry {
     #[n(6)]
     #[cbor(default)]
     pub ownership: ObjectOwnership,
+    /// What will be blocked of public access; kept here for the same reason.
+    #[n(7)]
+    pub public_access_block: Option<PublicAccessBlock>,
 }
 
 impl Record for DirectoryEntry {
@@ -76,6 +79,7 @@ mod tests {
             region: "us-east-1".to_owned(),
             object_lock: true,
             ownership: ObjectOwnership::BucketOwnerPreferred,
+            public_access_block: Some(PublicAccessBlock::ALL),
         });
     }
 }

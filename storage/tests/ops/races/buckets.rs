@@ -209,7 +209,7 @@ fn acls_are_not_switched_off_beside_a_grant_to_others() {
             rig.store.set_ownership(&bucket, ObjectOwnership::BucketOwnerEnforced, allowed).await
         });
         let grant = racer(&rig, &bucket, |rig, bucket| async move {
-            let allowed = |record: &BucketRecord| match record.ownership {
+            let allowed = |record: &mut BucketRecord| match record.ownership {
                 ObjectOwnership::BucketOwnerEnforced => Err(StorageError::AclsDisabled),
                 _ => Ok(()),
             };

@@ -1,4 +1,4 @@
-//! CRC-64/NVME: the checksum of frames, headers and rows on disk, and of S3's `CRC64NVME`.
+//! CRC-64/NVME: the checksum of headers and rows on disk, and of S3's `CRC64NVME`.
 //!
 //! It finds damage, not forgery: against a forger there is [`crate::seal`].
 

@@ -12,8 +12,8 @@ use crate::checksum::ChecksumAlgorithm::{
 use crc_fast::CrcAlgorithm;
 use sha2::digest::Digest as _;
 use std::fmt;
-use xxhash_rust::xxh3::Xxh3Default;
-use xxhash_rust::xxh64::Xxh64;
+use std::hash::Hasher as _;
+use twox_hash::{XxHash3_64, XxHash3_128, XxHash64};
 
 /// A body is handed to one hasher after another in pieces of this size, so that it is read from memory once and from
 /// the processor's cache by all the others.
@@ -32,9 +32,9 @@ enum State {
     Sha256(sha2::Sha256),
     Sha512(sha2::Sha512),
     Md5(md5::Md5),
-    Xxh64(Xxh64),
-    /// XXHASH3 and XXHASH128. Boxed: it is several times as large as the others.
-    Xxh3(Box<Xxh3Default>),
+    Xxh64(XxHash64),
+    Xxh3(XxHash3_64),
+    Xxh128(XxHash3_128),
 }
 
 impl Hasher {
@@ -48,8 +48,9 @@ impl Hasher {
             Sha256 => State::Sha256(sha2::Sha256::new()),
             Sha512 => State::Sha512(sha2::Sha512::new()),
             Md5 => State::Md5(md5::Md5::new()),
-            Xxhash64 => State::Xxh64(Xxh64::new(0)),
-            Xxhash3 | Xxhash128 => State::Xxh3(Box::new(Xxh3Default::new())),
+            Xxhash64 => State::Xxh64(XxHash64::with_seed(0)),
+            Xxhash3 => State::Xxh3(XxHash3_64::new()),
+            Xxhash128 => State::Xxh128(XxHash3_128::new()),
         };
         Self { algorithm, state }
     }
@@ -67,8 +68,9 @@ impl Hasher {
             State::Sha256(state) => state.update(bytes),
             State::Sha512(state) => state.update(bytes),
             State::Md5(state) => state.update(bytes),
-            State::Xxh64(state) => state.update(bytes),
-            State::Xxh3(state) => state.update(bytes),
+            State::Xxh64(state) => state.write(bytes),
+            State::Xxh3(state) => state.write(bytes),
+            State::Xxh128(state) => state.write(bytes),
         }
     }
 
@@ -82,9 +84,9 @@ impl Hasher {
             State::Sha256(state) => padded(&state.finalize()),
             State::Sha512(state) => padded(&state.finalize()),
             State::Md5(state) => padded(&state.finalize()),
-            State::Xxh64(state) => padded(&state.digest().to_be_bytes()),
-            State::Xxh3(state) if self.algorithm == Xxhash128 => padded(&state.digest128().to_be_bytes()),
-            State::Xxh3(state) => padded(&state.digest().to_be_bytes()),
+            State::Xxh64(state) => padded(&state.finish().to_be_bytes()),
+            State::Xxh3(state) => padded(&state.finish().to_be_bytes()),
+            State::Xxh128(state) => padded(&state.finish_128().to_be_bytes()),
         }
     }
 }

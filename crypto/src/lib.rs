@@ -10,7 +10,8 @@
 //! | [`checksum`] | S3's checksums as values |
 //! | [`digest`] | computing checksums and the MD5 of ETags, many in one pass over the bytes |
 //! | [`combine`] | the checksum and ETag of a multipart object, from those of its parts |
-//! | [`crc64`] | the CRC-64 that guards every frame and header on disk |
+//! | [`crc64`] | the CRC-64 that guards every header and row on disk |
+//! | [`xxh3`] | the XXH3-64 that guards every chunk on disk |
 //!
 //! What it leaves to others: which key a request may use (`server`), where a wrapped key is kept (`storage`), and how
 //! a checksum is spelt in a header (`server`).
@@ -24,3 +25,4 @@ pub mod seal;
 pub mod secret;
 pub mod session;
 pub mod wrap;
+pub mod xxh3;

@@ -19,7 +19,7 @@ use cairn_crypto::secret::DataKey;
 use futures::Stream;
 
 use super::buffers::Buffer;
-use super::format::{FRAME_HEADER_BYTES, Geometry, HEADER_BYTES, Header, verify_frame};
+use super::format::{FRAME_HEADER_BYTES, Format, Geometry, HEADER_BYTES, Header, verify_frame};
 use super::offload::Task;
 use super::{BlobStore, blob_path};
 use crate::StorageError;
@@ -64,7 +64,8 @@ impl BlobStore {
         }
         let geometry = Geometry::new(plain_length, header.chunk_bytes, seal.is_some());
         let geometry = geometry.ok_or_else(|| differs("an impossible length"))?;
-        Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, geometry, sealer })))
+        let format = header.format;
+        Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, format, geometry, sealer })))
     }
 
     /// Opens a content's file and verifies its header.
@@ -109,6 +110,7 @@ pub(super) struct Source {
     pub(super) store: BlobStore,
     pub(super) content: ContentId,
     pub(super) file: Arc<dyn DiskFile>,
+    pub(super) format: Format,
     pub(super) geometry: Geometry,
     pub(super) sealer: Option<ChunkSealer>,
 }
@@ -141,7 +143,7 @@ impl Source {
 
     /// The plaintext of a frame that was read in full.
     fn accept(&self, index: u64, mut frame: Buffer) -> Result<Bytes, StorageError> {
-        verify_frame(self.content, &self.geometry, index, frame.as_ref())?;
+        verify_frame(self.format, self.content, &self.geometry, index, frame.as_ref())?;
         let mut plain = FRAME_HEADER_BYTES..frame.as_ref().len();
         if let Some(sealer) = &self.sealer {
             let payload = &mut frame.as_mut()[FRAME_HEADER_BYTES..];

@@ -4,7 +4,6 @@
 //! cannot be read is an error, never a reason to delete.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use cairn_crypto::seal::{ChunkSealer, SealId};
 use cairn_crypto::secret::DataKey;
@@ -74,7 +73,7 @@ impl BlobStore {
     /// # Errors
     /// `Corrupt` if the file is missing, unfinished or damaged; `Io`.
     pub fn inspect_blocking(&self, content: ContentId) -> Result<Inspection, StorageError> {
-        self.inspect_open(content).map(|(_, _, inspection)| inspection)
+        self.inspect_open(content).map(|(_, inspection)| inspection)
     }
 
     /// What a file's header says it is for, also of a file that was never finished.
@@ -85,15 +84,17 @@ impl BlobStore {
         self.open_blocking(content).map(|(_, header)| header.description)
     }
 
-    fn inspect_open(&self, content: ContentId) -> Result<(Arc<dyn DiskFile>, Geometry, Inspection), StorageError> {
+    /// What a file says about itself, and how to read its chunks as they are, sealed or not.
+    fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
         let (file, header) = self.open_blocking(content)?;
         let stored_length = file.length().map_err(StorageError::io("reading a blob"))?;
         let (trailer_at, StoredTrailer { plain_length, trailer }) = read_trailer(content, &*file, stored_length)?;
-        let Header { seal, chunk_bytes, description, .. } = header;
+        let Header { format, seal, chunk_bytes, description, .. } = header;
         let geometry = Geometry::new(plain_length, chunk_bytes, seal.is_some())
             .filter(|geometry| geometry.frames_end() == trailer_at)
             .ok_or_else(|| StorageError::corrupt(format!("content {content}: its length is not that of its chunks")))?;
-        Ok((file, geometry, Inspection { description, trailer, plain_length, stored_length, seal }))
+        let source = Source { store: self.clone(), content, file, format, geometry, sealer: None };
+        Ok((source, Inspection { description, trailer, plain_length, stored_length, seal }))
     }
 
     /// Reads a file in full and verifies every checksum, and with the key every seal. `chunk_read` hears the number of
@@ -107,12 +108,11 @@ impl BlobStore {
         key: Option<&DataKey>,
         chunk_read: &mut dyn FnMut(usize) -> Result<(), StorageError>,
     ) -> Result<Inspection, StorageError> {
-        let (file, geometry, inspection) = self.inspect_open(content)?;
-        let sealer = inspection.seal.zip(key).map(|(seal, key)| ChunkSealer::new(key, seal));
-        let source = Source { store: self.clone(), content, file, geometry, sealer };
-        for index in 0..geometry.chunks_count() {
+        let (mut source, inspection) = self.inspect_open(content)?;
+        source.sealer = inspection.seal.zip(key).map(|(seal, key)| ChunkSealer::new(key, seal));
+        for index in 0..source.geometry.chunks_count() {
             source.read(index)?;
-            chunk_read(geometry.frame_bytes(index))?;
+            chunk_read(source.geometry.frame_bytes(index))?;
         }
         Ok(inspection)
     }

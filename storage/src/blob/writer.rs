@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cairn_crypto::seal::{ChunkSealer, SealId, TAG_BYTES};
 use cairn_crypto::secret::DataKey;
 
-use super::format::{CHUNK_BYTES, Frame, Geometry, HEADER_BYTES, Header};
+use super::format::{CHUNK_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header};
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
 use super::{BlobStore, blob_path, folder_of, new_seal};
 use crate::StorageError;
@@ -96,7 +96,8 @@ impl BlobStore {
         self.0.health.check_writable()?;
         let seal = seal.map(|(id, key)| (id, ChunkSealer::new(key, id)));
         let seal_id = seal.as_ref().map(|(id, _)| *id);
-        let header = Header { content, seal: seal_id, chunk_bytes: CHUNK_BYTES, description }.encode()?;
+        let header = Header { format: Format::NEWEST, content, seal: seal_id, chunk_bytes: CHUNK_BYTES, description };
+        let header = header.encode()?;
         let path = blob_path(content);
         let doing = "creating a blob";
         let file = self.0.disk.create(&path).map_err(|error| self.write_error(doing, error))?;

@@ -127,8 +127,8 @@ fn a_missing_file_is_corruption() {
 #[test]
 fn a_file_of_a_newer_format_is_refused_by_name() {
     let (bench, blob, _, mut file) = bench_with_file(None);
-    file[9] = 2;
+    file[9] = 3;
     bench.disk.set_contents(&path(content(1)), file);
     let error = bench.read(&blob, None).unwrap_err();
-    assert!(error.to_string().contains("format Some(2)"), "{error}");
+    assert!(error.to_string().contains("format Some(3)"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Files that format 1 wrote stay readable, and format 1 is still written as it was.
+//! Files of every format stay readable, and the newest is written as it was when it was new.
 
 use super::*;
 
@@ -9,6 +9,7 @@ fn seal() -> SealId {
     SealId::from_bytes([5; 16])
 }
 
+/// A store with the fixture's content as it is written today.
 fn write(key: Option<&DataKey>) -> (Bench, StoredBlob) {
     let bench = Bench::new();
     let seal = key.map(|key| (seal(), key));
@@ -18,21 +19,44 @@ fn write(key: Option<&DataKey>) -> (Bench, StoredBlob) {
     (bench, blob)
 }
 
-fn check(fixture: &[u8], key: Option<&DataKey>) {
+/// That the fixture is read and verified, and that no byte of it may change.
+fn check_read(fixture: &[u8], key: Option<&DataKey>) {
     let (bench, blob) = write(key);
-    let written = bench.disk.contents(&path(content(1))).unwrap();
-    assert!(written == fixture, "what is written today is not format 1 as it was");
     bench.disk.set_contents(&path(content(1)), fixture.to_vec());
     assert!(bench.read(&blob, key).unwrap() == body(LENGTH));
     assert_eq!(bench.store.inspect_blocking(content(1)).unwrap().trailer, trailer());
+    bench.store.verify_blocking(content(1), key, &mut |_| Ok(())).unwrap();
+    for at in (0..fixture.len()).step_by(37) {
+        let mut flipped = fixture.to_vec();
+        flipped[at] ^= 1 << (at % 8);
+        bench.disk.set_contents(&path(content(1)), flipped);
+        assert!(bench.store.verify_blocking(content(1), key, &mut |_| Ok(())).is_err(), "byte {at}");
+    }
+}
+
+fn check_written(fixture: &[u8], key: Option<&DataKey>) {
+    let (bench, _) = write(key);
+    let written = bench.disk.contents(&path(content(1))).unwrap();
+    assert!(written == fixture, "what is written today is not the newest format as it was");
+    check_read(fixture, key);
 }
 
 #[test]
 fn a_plain_file_of_format_1() {
-    check(include_bytes!("../../../tests/fixtures/blob-1-plain"), None);
+    check_read(include_bytes!("../../../tests/fixtures/blob-1-plain"), None);
 }
 
 #[test]
 fn a_sealed_file_of_format_1() {
-    check(include_bytes!("../../../tests/fixtures/blob-1-sealed"), Some(&key()));
+    check_read(include_bytes!("../../../tests/fixtures/blob-1-sealed"), Some(&key()));
+}
+
+#[test]
+fn a_plain_file_of_format_2() {
+    check_written(include_bytes!("../../../tests/fixtures/blob-2-plain"), None);
+}
+
+#[test]
+fn a_sealed_file_of_format_2() {
+    check_written(include_bytes!("../../../tests/fixtures/blob-2-sealed"), Some(&key()));
 }

@@ -1,8 +1,9 @@
 //! Reading one chunk file.
 //!
-//! What the page cache holds is read on the calling async thread, one chunk at a time. A miss goes to the blocking
-//! pool, which then stays ahead by a bounded number of chunks while the earlier ones are sent. Each frame is verified,
-//! and opened if it is sealed, before any of its bytes leave; unsealed bytes are not copied.
+//! A file that the system has at hand is opened on the calling async thread, and what the page cache holds of it is read
+//! there, one chunk at a time. A miss goes to the blocking pool, which then stays ahead by a bounded number of chunks while
+//! the earlier ones are sent. Each frame is verified, and opened if it is sealed, before any of its bytes leave; unsealed
+//! bytes are not copied.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -38,6 +39,9 @@ impl fmt::Debug for BlobReader {
     }
 }
 
+/// A chunk file and its verified header.
+type OpenFile = (Arc<dyn DiskFile>, Header);
+
 impl BlobStore {
     /// Opens a content's file, which the caller has pinned. Length and seal id are those of the index record, the key
     /// is needed for a sealed file and only for one.
@@ -57,8 +61,13 @@ impl BlobStore {
             (None, None) => None,
             _ => return Err(differs("a key belongs to a sealed content and only to one")),
         };
-        let store = self.clone();
-        let (file, header) = self.0.offload.run(move || store.open_blocking(content)).await?;
+        let (file, header) = match self.open_cached(content)? {
+            Some(opened) => opened,
+            None => {
+                let store = self.clone();
+                self.0.offload.run(move || store.open_blocking(content)).await?
+            }
+        };
         if header.seal != seal {
             return Err(differs("the seal"));
         }
@@ -69,15 +78,30 @@ impl BlobStore {
     }
 
     /// Opens a content's file and verifies its header.
-    pub(super) fn open_blocking(&self, content: ContentId) -> Result<(Arc<dyn DiskFile>, Header), StorageError> {
-        let file = self.0.disk.open(&blob_path(content)).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => StorageError::corrupt(format!("content {content} has no file")),
-            _ => StorageError::Io { doing: "opening a blob", source },
-        })?;
+    pub(super) fn open_blocking(&self, content: ContentId) -> Result<OpenFile, StorageError> {
+        let file = self.0.disk.open(&blob_path(content)).map_err(|source| open_error(content, source))?;
         let mut bytes = [0; HEADER_BYTES];
         let count = file.read_at(0, &mut bytes).map_err(StorageError::io("reading a blob"))?;
         let header = Header::decode(content, &bytes[..count])?;
         Ok((file, header))
+    }
+
+    /// As `open_blocking` if the system's caches hold all that it needs.
+    fn open_cached(&self, content: ContentId) -> Result<Option<OpenFile>, StorageError> {
+        let opened = self.0.disk.open_cached(&blob_path(content)).map_err(|source| open_error(content, source))?;
+        let Some(file) = opened else { return Ok(None) };
+        let mut bytes = [0; HEADER_BYTES];
+        match file.read_cached(0, &mut bytes).map_err(StorageError::io("reading a blob"))? {
+            Some(HEADER_BYTES) => Ok(Some((file, Header::decode(content, &bytes)?))),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn open_error(content: ContentId, source: io::Error) -> StorageError {
+    match source.kind() {
+        io::ErrorKind::NotFound => StorageError::corrupt(format!("content {content} has no file")),
+        _ => StorageError::Io { doing: "opening a blob", source },
     }
 }
 

@@ -36,6 +36,12 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
     /// The system's; `NotFound` if it does not exist.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// As `open` if the system finds the file without waiting; None if it would wait, or cannot tell.
+    ///
+    /// # Errors
+    /// As `open`.
+    fn open_cached(&self, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>>;
+
     /// Removes a file. An open file stays readable.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use super::{Disk, DiskFile, Space};
@@ -32,6 +32,8 @@ pub struct RealDisk {
     root: OwnedFd,
     root_path: PathBuf,
     cached_reads: Arc<AtomicBool>,
+    /// Whether this system answers opens that must not wait.
+    cached_opens: AtomicBool,
 }
 
 impl RealDisk {
@@ -42,7 +44,8 @@ impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root_path = root.into();
         let root = retry_on_intr(|| rustix::fs::openat(CWD, &root_path, directory_flags(), Mode::empty()))?;
-        Ok(Self { root, root_path, cached_reads: Arc::new(AtomicBool::new(true)) })
+        let cached_reads = Arc::new(AtomicBool::new(true));
+        Ok(Self { root, root_path, cached_reads, cached_opens: AtomicBool::new(true) })
     }
 
     fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
@@ -76,6 +79,23 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let handle = self.open_at(path, OFlags::RDONLY, Mode::empty())?;
         Ok(self.file(handle))
+    }
+
+    fn open_cached(&self, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        if !self.cached_opens.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::CACHED) {
+            Ok(handle) => Ok(Some(self.file(handle))),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            // Old kernels do not have the call, or not this flag; some sandboxes forbid it. Ask only once.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+                self.cached_opens.store(false, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -281,6 +301,21 @@ mod tests {
         let mut buffer = [0; 6];
         if let Some(count) = file.read_cached(0, &mut buffer).unwrap() {
             assert_eq!(&buffer[..count], &b"cached"[..count]);
+        }
+    }
+
+    #[test]
+    fn cached_opens_answer_or_decline_but_never_lie() {
+        let (_root, disk) = disk();
+        disk.create(Path::new("file")).unwrap().write_at(0, &[IoSlice::new(b"cached")]).unwrap();
+        if let Some(file) = disk.open_cached(Path::new("file")).unwrap() {
+            assert_eq!(file.length().unwrap(), 6);
+        }
+        disk.remove(Path::new("file")).unwrap();
+        match disk.open_cached(Path::new("file")) {
+            Ok(None) => {}
+            Ok(Some(_)) => panic!("a removed file was opened"),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
         }
     }
 

@@ -30,7 +30,7 @@ use tree::{Change, InodeId, Tree};
 pub enum Call {
     /// [`Disk::create`]
     Create,
-    /// [`Disk::open`]
+    /// [`Disk::open`] and [`Disk::open_cached`]
     Open,
     /// [`Disk::remove`]
     Remove,
@@ -280,6 +280,10 @@ impl Disk for SimDisk {
         state.faults.enter(Call::Open)?;
         let inode = *state.seen.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.file(inode, false))
+    }
+
+    fn open_cached(&self, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        if self.0.lock().cached { self.open(path).map(Some) } else { Ok(None) }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -108,12 +108,13 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
     let started = start(&mut config, open.store(), &metrics, &audit).await;
     let drained = match started {
-        Ok((gate, new_key)) => {
+        Ok(Started { gate, identities, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
             readiness.serving(open.store().health().clone(), open.store().lock_clock().clone());
             tracing::info!(%address, ops = %config.ops.listen, "serving");
+            let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
                 async move { gate.answer(request, connection.remote).await }
@@ -122,6 +123,8 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             if let Stopped::Aborted(connections) = stopped {
                 tracing::warn!(connections, "the grace period ended before the requests did");
             }
+            writing_usage.abort();
+            identities.write_usage().await;
             Ok(stopped == Stopped::Drained)
         }
         Err(error) => Err(error),
@@ -136,13 +139,21 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     drained.map(|_| ())
 }
 
-/// The gate before the store, and a root key if one was made just now.
+/// What answers requests.
+struct Started {
+    gate: Gate,
+    identities: Arc<Identities>,
+    /// A root key, if one was made just now.
+    new_key: Option<NewKey>,
+}
+
+/// The gate before the store.
 async fn start(
     config: &mut Config,
     store: &Store,
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
-) -> Result<(Gate, Option<NewKey>), ServeError> {
+) -> Result<Started, ServeError> {
     let (identities, sessions, new_key) = identities(config, store).await?;
     let sts = StsApi {
         identities: identities.clone(),
@@ -152,10 +163,11 @@ async fn start(
         entropy: store.entropy().clone(),
         region: config.region.as_str().to_owned(),
     };
-    let apis = Apis { iam: Arc::new(IamApi), sts: Arc::new(sts) };
+    let apis =
+        Apis { iam: Arc::new(IamApi::new(identities.clone(), config.region.as_str().to_owned())), sts: Arc::new(sts) };
     let edge = Edge {
         store: store.clone(),
-        identities,
+        identities: identities.clone(),
         region: config.region.as_str().to_owned(),
         recreate_own: config.new_buckets.recreate_own,
         object_ownership: match config.new_buckets.object_ownership {
@@ -172,7 +184,7 @@ async fn start(
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
     let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
-    Ok((gate, new_key))
+    Ok(Started { gate, identities, new_key })
 }
 
 /// Verifies the data directory of a server that is not running.

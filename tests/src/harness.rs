@@ -49,6 +49,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Whether the two known accounts are configured; without them the server generates one.
     pub accounts: bool,
+    /// More text at the end of the configuration.
+    pub more: String,
 }
 
 impl Default for Config {
@@ -64,6 +66,7 @@ impl Default for Config {
             limits: vec![],
             data_dir: None,
             accounts: true,
+            more: String::new(),
         }
     }
 }
@@ -349,6 +352,7 @@ impl Cairn {
                 ));
             }
         }
+        text.push_str(&self.config.more);
         text
     }
 }

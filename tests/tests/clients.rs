@@ -93,6 +93,10 @@ scenarios! {
     boto3_retains_versions: "boto3_object_lock.py" "retention";
     boto3_holds_versions: "boto3_object_lock.py" "legal_hold";
     aws_tells_who_one_is: "sts.py" "caller_identity";
+    boto3_keeps_users_and_policies: "boto3_iam.py" "users_and_policies";
+    boto3_keeps_groups_and_roles: "boto3_iam.py" "groups_and_roles";
+    boto3_reads_reports_of_identities: "boto3_iam.py" "reports";
+    aws_manages_users: "boto3_iam.py" "cli";
     restic_backs_up_checks_and_restores: "restic_backup.py" "backup_and_restore";
     duplicity_backs_up_incrementally_and_restores: "duplicity_backup.py" "backup_and_restore";
     rclone_syncs_and_checks_by_downloading: "rclone_remote.py" "sync_and_check";

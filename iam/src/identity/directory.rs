@@ -224,6 +224,19 @@ impl Directory {
         self.users.derived(&folded(name), |user| policies::of_user(self, user))
     }
 
+    /// What a group's policies are.
+    #[must_use]
+    pub fn policies_of_group(&self, name: &str) -> Option<&Arc<Vec<Attached>>> {
+        self.groups.derived(&folded(name), |group| policies::of_group(self, group))
+    }
+
+    /// The managed policy of an ARN, as it is attached to somebody. None: there is none.
+    #[must_use]
+    pub fn managed(&self, policy_arn: &str, holder: &str) -> Option<Attached> {
+        self.check_managed(Some(policy_arn)).ok()?;
+        Some(policies::managed(self, holder, policy_arn))
+    }
+
     /// What a role's policies are.
     #[must_use]
     pub fn policies_of_role(&self, name: &str) -> Option<&Arc<PrincipalPolicies>> {

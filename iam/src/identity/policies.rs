@@ -6,7 +6,7 @@ use crate::evaluate::{Attached, Source, SourceKind};
 use crate::managed::{ARN_PREFIX, ManagedPolicy};
 use crate::policy::{Policy, PolicyKind};
 
-use super::{Directory, Grants, Group, Role, User, folded};
+use super::{Directory, Grants, Group, Role, User};
 
 /// What a document that cannot be read counts as: it may have denied anything.
 const DENIES_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
@@ -24,7 +24,8 @@ pub(super) fn of_user(directory: &Directory, user: &User) -> PrincipalPolicies {
     let arn = directory.user_arn(user);
     let mut identity = attached(directory, SourceKind::User, &arn, &user.grants);
     for group in directory.groups_of(user) {
-        identity.extend(of_group(directory, group));
+        identity
+            .extend(directory.policies_of_group(&group.name).into_iter().flat_map(|policies| policies.iter().cloned()));
     }
     PrincipalPolicies { identity, boundary: boundary(directory, &arn, user.boundary.as_deref()) }
 }
@@ -37,11 +38,8 @@ pub(super) fn of_role(directory: &Directory, role: &Role) -> PrincipalPolicies {
     }
 }
 
-fn of_group(directory: &Directory, group: &Group) -> Vec<Attached> {
-    let derived = directory.groups.derived(&folded(&group.name), |group| {
-        attached(directory, SourceKind::Group, &directory.group_arn(group), &group.grants)
-    });
-    derived.map(|attached| attached.to_vec()).unwrap_or_default()
+pub(super) fn of_group(directory: &Directory, group: &Group) -> Vec<Attached> {
+    attached(directory, SourceKind::Group, &directory.group_arn(group), &group.grants)
 }
 
 fn attached(directory: &Directory, inline: SourceKind, holder: &str, grants: &Grants) -> Vec<Attached> {
@@ -49,11 +47,14 @@ fn attached(directory: &Directory, inline: SourceKind, holder: &str, grants: &Gr
     let source = |kind: SourceKind, name: &str| Source { kind, holder: Arc::clone(&holder), name: name.into() };
     let inline =
         grants.inline.iter().map(|(name, document)| Attached { source: source(inline, name), policy: parse(document) });
-    let managed = grants.attached.iter().map(|arn| {
-        let kind = if arn.starts_with(ARN_PREFIX) { SourceKind::AwsManaged } else { SourceKind::UserManaged };
-        Attached { source: source(kind, arn), policy: managed_policy(directory, arn) }
-    });
+    let managed = grants.attached.iter().map(|arn| managed(directory, &holder, arn));
     inline.chain(managed).collect()
+}
+
+pub(super) fn managed(directory: &Directory, holder: &str, arn: &str) -> Attached {
+    let kind = if arn.starts_with(ARN_PREFIX) { SourceKind::AwsManaged } else { SourceKind::UserManaged };
+    let source = Source { kind, holder: holder.into(), name: arn.into() };
+    Attached { source, policy: managed_policy(directory, arn) }
 }
 
 fn boundary(directory: &Directory, holder: &str, arn: Option<&str>) -> Option<Attached> {

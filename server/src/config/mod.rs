@@ -368,9 +368,6 @@ impl Loaded {
     /// The names that were set, and whose feature this version does not have.
     pub fn not_in_force(&self) -> Vec<String> {
         let mut names: Vec<String> = self.merged.set_but_not_in_force().map(str::to_owned).collect();
-        for account in self.config.accounts.iter().filter(|account| !account.administers.is_empty()) {
-            names.push(format!("account {}: administers", account.id));
-        }
         if !self.config.kms_keys.is_empty() {
             names.push("kms_key".to_owned());
         }

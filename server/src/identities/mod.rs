@@ -7,13 +7,17 @@
 
 pub mod accounts;
 mod declared;
+mod mfa;
 pub mod own;
 pub mod own_record;
+pub mod passwords;
 mod rows;
 pub mod sealing;
 mod session;
 #[cfg(test)]
 mod tests;
+mod totp;
+pub mod usage;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,7 +30,7 @@ use cairn_iam::evaluate::Attached;
 use cairn_iam::identity::{AccessKey, Directory, Fault, Kind, PrincipalPolicies, RecordError, Stamp, Tag};
 use cairn_iam::principal::Principal;
 use cairn_storage::StorageError;
-use cairn_storage::clock::{Clock, Entropy};
+use cairn_storage::clock::{Clock, Entropy, Timestamp};
 use cairn_storage::index::{Index, Revision};
 use tokio::sync::Mutex;
 
@@ -36,6 +40,7 @@ use crate::sts::session::Session;
 pub use accounts::{Account, Accounts};
 pub use rows::RowsError;
 use rows::{Loaded, Rows};
+use usage::{Usage, Uses};
 
 /// How often a change is decided anew because another was faster. Changes of one process wait for one another.
 const ATTEMPTS_MAX: usize = 8;
@@ -48,6 +53,9 @@ const ACCESS_KEY_RANDOM_CHARS: usize = 16;
 
 /// How the access keys of users begin, so that clients and people know them for what they are.
 const ACCESS_KEY_PREFIX: &str = "AKIA";
+
+/// Whose uses are the root's.
+const ROOT: &str = "root";
 
 const ID_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -70,6 +78,7 @@ pub struct Identities {
     accounts: Arc<Accounts>,
     current: ArcSwap<Snapshot>,
     rows: Rows,
+    usage: Arc<Usage>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// Held by who changes something, from deciding on the current state to replacing it.
@@ -99,6 +108,7 @@ pub struct Snapshot {
     accounts: Arc<Accounts>,
     directories: HashMap<AccountNumber, Kept>,
     keys: Arc<HashMap<String, Arc<SigningKey>>>,
+    usage: Arc<Usage>,
 }
 
 /// An account's identities, and the revision that a change of them guards.
@@ -138,6 +148,8 @@ pub struct Caller {
     pub session: Option<Arc<Session>>,
     /// What the session is granted at most; None: nothing bounds it.
     pub session_policies: Option<Vec<Attached>>,
+    /// Where it is noted what was used: the key, and the user, the role or the root.
+    pub uses: Vec<Arc<Uses>>,
 }
 
 impl Caller {
@@ -150,6 +162,7 @@ impl Caller {
             tags: Vec::new(),
             session: None,
             session_policies: None,
+            uses: Vec::new(),
         }
     }
 
@@ -157,6 +170,30 @@ impl Caller {
     pub fn root(account: &Arc<Account>) -> Self {
         let principal = Principal::Root(account.number());
         Self { principal, account: Some(Arc::clone(account)), ..Self::anonymous() }
+    }
+
+    /// Notes that it asked for an action, `s3:GetObject`, whether it may or not.
+    pub fn note(&self, action: &str, now_ms: u64) {
+        self.uses.iter().for_each(|uses| uses.note(action, now_ms));
+    }
+
+    /// Its policies in another state of its account's identities. None: it is not there any more.
+    pub fn policies_in(&self, directory: &Directory) -> Option<Arc<PrincipalPolicies>> {
+        if self.principal.account() != Some(directory.account()) {
+            return None;
+        }
+        match &self.principal {
+            Principal::Root(_) => Some(Arc::default()),
+            Principal::User { id, .. } => directory.policies_of_user(&directory.users.by_id(id)?.name).cloned(),
+            Principal::RoleSession { role_id, .. } => {
+                directory.policies_of_role(&directory.roles.by_id(role_id)?.name).cloned()
+            }
+            Principal::FederatedUser { by: Some(user), .. } => directory.policies_of_user(&user.name).cloned(),
+            Principal::FederatedUser { by: None, .. }
+            | Principal::Anonymous
+            | Principal::WebIdentity { .. }
+            | Principal::Service(_) => None,
+        }
     }
 }
 
@@ -184,10 +221,12 @@ impl Snapshot {
     /// Who has this access key. None: nobody who may sign with it.
     pub fn caller(&self, access_key: &str) -> Option<Caller> {
         let key = self.key(access_key)?;
-        match &key.user {
-            None => Some(Caller::root(&key.account)),
-            Some(name) => self.user(&key.account, name),
-        }
+        let mut caller = match &key.user {
+            None => Caller { uses: vec![self.usage.of(key.account.number(), ROOT)], ..Caller::root(&key.account) },
+            Some(name) => self.user(&key.account, name)?,
+        };
+        caller.uses.push(self.usage.of(key.account.number(), access_key));
+        Some(caller)
     }
 
     /// A user as the caller of a request.
@@ -199,8 +238,21 @@ impl Snapshot {
             account: Some(Arc::clone(account)),
             policies: Arc::clone(directory.policies_of_user(name)?),
             tags: user.tags.clone(),
+            uses: vec![self.usage.of(account.number(), &user.id)],
             ..Caller::anonymous()
         })
+    }
+
+    /// Whether an account's root has keys.
+    pub fn root_has_keys(&self, account: AccountNumber) -> bool {
+        self.keys.values().any(|key| key.user.is_none() && key.account.number() == account)
+    }
+
+    /// Whether an account has a key, a user or a role of this id.
+    fn knows(&self, account: AccountNumber, id: &str) -> bool {
+        let is_known =
+            |directory: &Arc<Directory>| directory.users.by_id(id).is_some() || directory.roles.by_id(id).is_some();
+        id == ROOT || self.keys.contains_key(id) || self.directory(account).is_some_and(is_known)
     }
 
     /// The keys that the configuration gives a user.
@@ -221,16 +273,23 @@ impl Identities {
         let IdentityParts { declared, index, master_key, clock, entropy } = parts;
         let accounts = Arc::new(Accounts::new(&declared));
         let rows = Rows::new(index, master_key);
-        let mut snapshot =
-            Snapshot { accounts: Arc::clone(&accounts), directories: HashMap::new(), keys: Arc::default() };
+        let usage = Arc::new(Usage::default());
+        let mut snapshot = Snapshot {
+            accounts: Arc::clone(&accounts),
+            directories: HashMap::new(),
+            keys: Arc::default(),
+            usage: Arc::clone(&usage),
+        };
         for account in accounts.iter() {
-            let loaded = rows.load(account.number()).await?;
+            let mut loaded = rows.load(account.number()).await?;
+            usage.load(account.number(), std::mem::take(&mut loaded.usage));
             snapshot.take_in(account, loaded, &rows)?;
         }
         let identities = Arc::new(Self {
             accounts,
             current: ArcSwap::from_pointee(snapshot),
             rows,
+            usage,
             clock,
             entropy,
             changing: Mutex::new(()),
@@ -304,9 +363,14 @@ impl Identities {
         Err(RowsError::from(StorageError::Overloaded).into())
     }
 
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
-        self.clock.now().unsigned_ms()
+        self.now().unsigned_ms()
     }
 
     /// The time, and a new id that begins so (IAM user guide, "IAM identifiers": "Understanding unique ID prefixes").
@@ -323,6 +387,13 @@ impl Identities {
         let secret = SecretKey::generate().map_err(cairn_crypto::wrap::WrapError::from)?;
         let sealed = self.rows.seal(account, Kind::AccessKey, &id, secret.expose().as_bytes())?;
         Ok((Stamp { now_ms: self.now_ms(), id }, secret, sealed))
+    }
+
+    /// The id of a job that somebody asks about later, as UUIDs are written.
+    pub fn new_job_id(&self) -> String {
+        let digits = hex::encode(self.entropy.random_16());
+        let [a, b, c, d] = [8, 12, 16, 20];
+        [&digits[..a], &digits[a..b], &digits[b..c], &digits[c..d], &digits[d..]].join("-")
     }
 
     fn new_id(&self, prefix: &str, random_chars: usize) -> String {
@@ -435,7 +506,12 @@ impl Snapshot {
     /// What a configuration alone makes, with keys of roots and none of users.
     pub(crate) fn of_roots(declared: Vec<config::Account>) -> Self {
         let accounts = Arc::new(Accounts::new(&declared));
-        let mut snapshot = Self { accounts: Arc::clone(&accounts), directories: HashMap::new(), keys: Arc::default() };
+        let mut snapshot = Self {
+            accounts: Arc::clone(&accounts),
+            directories: HashMap::new(),
+            keys: Arc::default(),
+            usage: Arc::default(),
+        };
         for account in declared {
             if let (Some(owner), Some(pair)) = (accounts.by_id(account.id), account.root_key) {
                 snapshot.declare_key(owner, None, pair);

@@ -128,6 +128,11 @@ impl Rows {
         self.write(account, batch, changes).await
     }
 
+    /// Writes rows that no decision depends on.
+    pub(super) async fn note(&self, account: AccountNumber, rows: Vec<Change>) -> Result<(), RowsError> {
+        self.write(account, Batch::new(), rows).await.map(|_| ())
+    }
+
     async fn write(
         &self,
         account: AccountNumber,

@@ -61,6 +61,7 @@ impl Snapshot {
             policies: Arc::clone(directory.policies_of_role(&role.name)?),
             tags: role.tags.clone(),
             account: Some(Arc::clone(account)),
+            uses: vec![self.usage.of(account.number(), &role.id)],
             ..Caller::anonymous()
         })
     }

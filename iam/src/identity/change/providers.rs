@@ -105,22 +105,18 @@ impl Directory {
     }
 }
 
-/// The URL without its scheme, which must be HTTPS: tokens are only as good as the keys that are fetched from there. An
-/// issuer on the machine itself may do without.
+/// The URL without its scheme, which must be HTTPS: tokens are only as good as the keys that are fetched from there.
 fn issuer(url: &str) -> Result<String, Fault> {
     check_length("url", url, 1..=URL_CHARS_MAX)?;
-    let invalid = || Fault::new(FaultKind::InvalidInput, format!("Invalid Open ID Connect Provider URL: {url}"));
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://").filter(|rest| is_loopback(rest)));
-    let rest = rest.ok_or_else(invalid)?;
-    let is_url = !rest.is_empty()
-        && !rest.starts_with('/')
-        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/%".contains(&byte));
-    if is_url { Ok(rest.trim_end_matches('/').to_owned()) } else { Err(invalid()) }
-}
-
-fn is_loopback(rest: &str) -> bool {
-    let host = rest.split(['/', ':']).next().unwrap_or_default();
-    host == "127.0.0.1" || host == "localhost"
+    let rest = url.strip_prefix("https://").filter(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/%".contains(&byte))
+    });
+    match rest {
+        Some(rest) => Ok(rest.trim_end_matches('/').to_owned()),
+        None => Err(Fault::new(FaultKind::InvalidInput, format!("Invalid Open ID Connect Provider URL: {url}"))),
+    }
 }
 
 fn check_client_ids(client_ids: &[String]) -> Result<(), Fault> {

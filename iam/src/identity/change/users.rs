@@ -122,7 +122,7 @@ impl Directory {
     }
 
     /// That a managed policy is there, AWS's or the account's own.
-    pub(super) fn check_managed(&self, policy_arn: Option<&str>) -> Result<(), Fault> {
+    pub(in crate::identity) fn check_managed(&self, policy_arn: Option<&str>) -> Result<(), Fault> {
         let Some(arn) = policy_arn else { return Ok(()) };
         if ManagedPolicy::by_arn(arn).is_some() {
             return Ok(());

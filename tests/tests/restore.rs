@@ -167,6 +167,11 @@ async fn what_cannot_be_restored_is_refused_and_begins_nothing() {
         (document(&bucket, before, false), 400, "InvalidArgument"),
         (document(&bucket, "2999-01-01T00:00:00Z", true), 400, "InvalidArgument"),
         (document(&bucket, "yesterday", false), 400, "InvalidArgument"),
+        (
+            document(&bucket, &now, false).replace('{', &format!(r#"{{"prefix":"{}","#, "x".repeat(1_025))),
+            400,
+            "InvalidArgument",
+        ),
         ("{".to_owned(), 400, "MalformedJSON"),
         (String::new(), 400, "MalformedJSON"),
         (r#"{"bucket":"b"}"#.to_owned(), 400, "MalformedJSON"),

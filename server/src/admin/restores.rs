@@ -1,8 +1,10 @@
 //! Restores of buckets to a point in time: beginning, watching, listing and ending them. At most one runs in a bucket; of
 //! those that have ended, each bucket's last one is kept.
 
+use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::restore::{RestoreRecord, RestoreState};
+use cairn_storage::object::KEY_BYTES_MAX;
 use cairn_storage::ops::{BucketName, ListBuckets, NewRestore};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -111,6 +113,9 @@ pub(super) async fn start_restore(
     let account = authorized.writer();
     let as_of = parse_as_of(&document.as_of, admin.store.clock().now())?;
     let StartDocument { prefix, dry_run, .. } = document;
+    if prefix.len() > KEY_BYTES_MAX {
+        return Err(Failure::invalid_argument("prefix", &prefix, "No key is as long as the prefix."));
+    }
     let new = NewRestore { as_of, prefix, dry_run, account };
     let record = admin.store.start_restore(bucket, new).await?;
     tracing::info!(
@@ -146,9 +151,13 @@ pub(super) async fn list_restores(
     let page = admin.store.list_buckets(authorized.account().id, list).await?;
     let mut document = RestoresDocument { restores: Vec::new(), next: page.next };
     for summary in page.buckets {
-        // A bucket may have gone since it was listed.
         let Some(name) = BucketName::new(&summary.name) else { continue };
-        let Ok(bucket) = admin.store.bucket(&name).await else { continue };
+        let bucket = match admin.store.bucket(&name).await {
+            Ok(bucket) => bucket,
+            // It has gone since it was listed.
+            Err(StorageError::NoSuchBucket) => continue,
+            Err(error) => return Err(error.into()),
+        };
         if let Some(record) = admin.store.restore(&bucket).await? {
             document.restores.push(RestoreDocument::new(name.as_str(), record));
         }

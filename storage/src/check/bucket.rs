@@ -6,9 +6,12 @@ use crate::StorageError;
 use crate::blob::inline;
 use crate::id::{BucketId, ContentId, VersionId};
 use crate::index::family::content::{ContentKind, ContentRecord};
+use crate::index::family::document::DocumentKind;
 use crate::index::family::head::Head;
 use crate::index::family::layout::LayoutPage;
 use crate::index::family::part::PartRecord;
+use crate::index::family::removed;
+use crate::index::family::restore::RestoreRecord;
 use crate::index::family::upload::UploadRecord;
 use crate::index::family::usage::{self, Counter};
 use crate::index::family::version::Version;
@@ -63,6 +66,7 @@ pub(super) async fn check(
     checker.inline().await?;
     let files = checker.contents().await?;
     checker.counters().await?;
+    checker.restores().await?;
     Ok(files)
 }
 
@@ -329,6 +333,23 @@ impl Checker<'_> {
                     self.find(format!("{} {counter:?}: the counter says {stored}, a recount {counted}", class.name()));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What restores to a point in time go by, and the newest of them.
+    async fn restores(&mut self) -> Result<(), StorageError> {
+        let mut rows = self.rows(Family::Usage);
+        while let Some(page) = rows.next(self.store).await? {
+            for (key, value) in page {
+                if let Err(error) = removed::check(&key, &value) {
+                    self.find(error);
+                }
+            }
+        }
+        let key = DocumentKind::Restore.key();
+        if let Some(value) = self.row(Family::Document, &key).await? {
+            self.decode::<RestoreRecord>(&key, &value);
         }
         Ok(())
     }

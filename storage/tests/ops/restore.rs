@@ -10,7 +10,9 @@ use cairn_storage::check;
 use cairn_storage::clock::{Clock as _, Timestamp};
 use cairn_storage::index::family::bucket::Versioning::{Enabled, Suspended};
 use cairn_storage::index::family::bucket::{DefaultRetention, RetentionPeriod};
+use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::restore::{RestoreCounts, RestoreRecord, RestoreState};
+use cairn_storage::index::{Batch, Family};
 use cairn_storage::jobs::restore::Restorer;
 use cairn_storage::ops::restore::RestoreLimits;
 use cairn_storage::ops::{Bucket, GetObject, ListObjects, NewRestore, PutObject, VersionSelector};
@@ -391,6 +393,24 @@ async fn a_restore_ends_when_versioning_is_suspended_under_it() {
     assert!(matches!(record.state, RestoreState::Failed(reason) if reason.contains("versioning")));
     assert_eq!(rig.get(&bucket, "a").await.unwrap(), b"now");
     assert!(rig.tasks(bucket.id.into(), cairn_storage::index::family::job::Queue::Restore).await.is_empty());
+}
+
+#[tokio::test]
+async fn damaged_rows_of_restores_are_found() {
+    let (rig, bucket) = versioned().await;
+    let object = rig.put(&bucket, "a", b"x").await;
+    rig.delete_version(&bucket, "a", VersionSelector::Id(object.version_id)).await.unwrap();
+    restore(&rig, &bucket, to(rig.clock.now()), small()).await;
+    check_store(&rig).await;
+    let counter = rig.keys(bucket.id.into(), Family::Usage).await.pop().unwrap();
+    assert_eq!(counter[0], 0xFF);
+    let mut batch = Batch::new();
+    batch.put(Family::Usage, counter, vec![0xFF; 8]);
+    batch.put(Family::Document, DocumentKind::Restore.key(), vec![1, 2, 3]);
+    rig.commit(bucket.id.into(), batch).await;
+    let findings = check::check(&rig.store, true, &mut |_| {}).await.unwrap().findings;
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(findings[0].contains("removed versions") && findings[1].contains("restore record"), "{findings:?}");
 }
 
 #[tokio::test]

@@ -74,15 +74,13 @@ pub fn count_page(view: &dyn View, time: Timestamp, start: [u8; KEY_BYTES]) -> R
     let mut rows = 0;
     let mut cursor = view.cursor(Family::Usage, KeyRange { start: start.to_vec(), end: None })?;
     while let Some((key, _, value)) = cursor.row() {
-        let key: [u8; KEY_BYTES] = key.try_into().map_err(|_| malformed())?;
+        let row = RemovedRow::read(key, value)?;
         if rows == PAGE_ROWS_MAX {
-            page.next = Some(key);
+            page.next = Some(row_key(row.hour, row.class));
             break;
         }
-        let [_, hour @ .., class] = key;
-        if may_have_existed(u32::from_be_bytes(hour), class, time) {
-            let count = i64::from_be_bytes(value.try_into().map_err(|_| malformed())?);
-            page.count = page.count.saturating_add(u64::try_from(count).unwrap_or(0));
+        if may_have_existed(row.hour, row.class, time) {
+            page.count = page.count.saturating_add(row.count);
         }
         rows += 1;
         cursor.advance()?;
@@ -90,8 +88,30 @@ pub fn count_page(view: &dyn View, time: Timestamp, start: [u8; KEY_BYTES]) -> R
     Ok(page)
 }
 
-fn malformed() -> IndexError {
-    IndexError::Corrupt("a counter of removed versions is malformed".to_owned())
+/// One row.
+struct RemovedRow {
+    hour: u32,
+    class: u8,
+    count: u64,
+}
+
+impl RemovedRow {
+    fn read(key: &[u8], value: &[u8]) -> Result<Self, IndexError> {
+        let row = || {
+            let [FIRST, hour @ .., class] = <[u8; KEY_BYTES]>::try_from(key).ok()? else { return None };
+            let count = u64::try_from(i64::from_be_bytes(value.try_into().ok()?)).ok()?;
+            (class < CLASSES_COUNT).then_some(Self { hour: u32::from_be_bytes(hour), class, count })
+        };
+        row().ok_or_else(|| IndexError::Corrupt("a counter of removed versions is malformed".to_owned()))
+    }
+}
+
+/// Ok if the row of `usage` is well-formed, or not one of these.
+///
+/// # Errors
+/// `Corrupt`.
+pub fn check(key: &[u8], value: &[u8]) -> Result<(), IndexError> {
+    if key.first() == Some(&FIRST) { RemovedRow::read(key, value).map(|_| ()) } else { Ok(()) }
 }
 
 #[cfg(test)]

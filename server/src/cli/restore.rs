@@ -123,7 +123,7 @@ async fn restore(client: &AdminClient, start: Start<'_>) -> Result<Restore, Call
     if start.dry_run || counted.state != "done" || nothing_to_do {
         return Ok(counted);
     }
-    let bar = ProgressBar::new(counted.keys).with_style(style("{bar:40} {human_pos}/{human_len} keys {per_sec} {eta}"));
+    let bar = ProgressBar::new(counted.keys).with_style(style("{bar:40} {human_pos}/{human_len} keys {eta}"));
     let begun: Restore = client.post("restores", &start).await?;
     eprintln!(
         "The server goes on if this command ends. To end the restore: cairn restores cancel --bucket {}",

@@ -153,6 +153,34 @@ async fn only_the_buckets_owner_restores_it() {
 }
 
 #[tokio::test]
+async fn a_user_restores_the_buckets_that_a_policy_names() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let (named, other) = (versioned_bucket(&client, "named").await, versioned_bucket(&client, "other").await);
+    let time = moment().await;
+    let iam = |action: &'static str, parameters: Vec<(&'static str, String)>| {
+        let client = client.clone();
+        async move {
+            let mut all = vec![("UserName", "restorer")];
+            all.extend(parameters.iter().map(|(name, value)| (*name, value.as_str())));
+            client.action("iam", action, &all).send().await.expect(200)
+        }
+    };
+    iam("CreateUser", vec![]).await;
+    let statement = format!(r#"{{"Effect":"Allow","Action":"cairn:RestoreBucket","Resource":"arn:aws:s3:::{named}"}}"#);
+    let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+    iam("PutUserPolicy", vec![("PolicyName", "restores".to_owned()), ("PolicyDocument", policy)]).await;
+    let key = iam("CreateAccessKey", vec![]).await;
+    let user = cairn.client_with(&key.xml("AccessKeyId"), &key.xml("SecretAccessKey"));
+    start(&user, document(&named, &time, false)).await.expect(200);
+    assert!(ended(&user, &named).await.contains(r#""state":"done""#));
+    let body = document(&other, &time, false);
+    expect_refusal(signed(&user, "POST", RESTORES).body(body), 403, "AccessDenied").await;
+    expect_refusal(signed(&user, "GET", &format!("{RESTORES}/{other}")), 403, "AccessDenied").await;
+    expect_refusal(signed(&user, "GET", RESTORES), 403, "AccessDenied").await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_restored_is_refused_and_begins_nothing() {
     let cairn = Cairn::shared();
     let client = cairn.client();

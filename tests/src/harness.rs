@@ -43,6 +43,8 @@ pub struct Config {
     pub object_ownership: Option<&'static str>,
     /// The setting `new_buckets.block_public_access`; `None` leaves the default, which most tests are not about.
     pub block_public_access: Option<bool>,
+    /// The setting `sts.plain_loopback_issuers`.
+    pub plain_loopback_issuers: bool,
     /// More lines for the section `[limits]`.
     pub limits: Vec<(&'static str, u64)>,
     /// The data directory, if not one of the harness's own.
@@ -63,6 +65,7 @@ impl Default for Config {
             signature_v2: None,
             object_ownership: None,
             block_public_access: Some(false),
+            plain_loopback_issuers: false,
             limits: vec![],
             data_dir: None,
             accounts: true,
@@ -337,6 +340,9 @@ impl Cairn {
         }
         if let Some(blocks) = self.config.block_public_access {
             text.push_str(&format!("block_public_access = {blocks}\n"));
+        }
+        if self.config.plain_loopback_issuers {
+            text.push_str("\n[sts]\nplain_loopback_issuers = true\n");
         }
         text.push_str("\n[limits]\n");
         for (name, value) in limits {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use cairn_iam::evaluate::Values;
 use cairn_storage::clock::Timestamp;
-
-use crate::s3::headers::document_time;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::session::{Session, Whose};
 
@@ -20,7 +20,7 @@ pub fn values<'s>(session: &'s Session, key: &str, now: Timestamp) -> Values<'s>
         return one(tags.find(|(name, _)| name.to_lowercase() == tag).map(|(_, value)| value.as_str().into()));
     }
     match key {
-        "aws:tokenissuetime" => one(Some(document_time(Timestamp(session.issued_at_ms)).into())),
+        "aws:tokenissuetime" => one(exact_time(session.issued_at_ms).map(Cow::from)),
         // Of whoever signs with a key that lasts it is not known, rather than false.
         "aws:multifactorauthpresent" => one(Some(if session.mfa_at_ms.is_some() { "true" } else { "false" }.into())),
         "aws:multifactorauthage" => {
@@ -35,6 +35,12 @@ pub fn values<'s>(session: &'s Session, key: &str, now: Timestamp) -> Values<'s>
         },
         key => claim(session, key),
     }
+}
+
+/// To the millisecond: sessions are revoked by whether they are older than a moment.
+fn exact_time(ms: i64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
+    time.format(&Rfc3339).ok()
 }
 
 fn one(value: Option<Cow<'_, str>>) -> Values<'_> {
@@ -67,7 +73,7 @@ mod tests {
                 role: "r".to_owned(),
                 session_name: "job".to_owned(),
             },
-            issued_at_ms: 0,
+            issued_at_ms: 7,
             expires_at_ms: 3_600_000,
             parent_access_key: None,
             policy: None,
@@ -97,7 +103,7 @@ mod tests {
     #[test]
     fn a_session_tells_when_and_how_it_was_made() {
         for (key, expected) in [
-            ("aws:tokenissuetime", Some("1970-01-01T00:00:00.000Z")),
+            ("aws:tokenissuetime", Some("1970-01-01T00:00:00.007Z")),
             ("aws:multifactorauthpresent", Some("false")),
             ("aws:multifactorauthage", None),
             ("aws:sourceidentity", Some("anna")),

@@ -126,7 +126,7 @@ pub fn heading(token: &str) -> Result<Heading, Failure> {
         return Err(invalid("The ID Token provided has a signature of an algorithm that is not supported."));
     }
     let Issuer { iss } = jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| not_a_token())?;
-    let issuer = iss.strip_prefix("https://").ok_or_else(|| invalid("The ID Token's issuer is no https URL."))?;
+    let issuer = name_of(&iss).ok_or_else(|| invalid("The ID Token's issuer is no https URL."))?;
     Ok(Heading { issuer: issuer.to_owned(), key_id: header.kid })
 }
 
@@ -157,7 +157,7 @@ pub fn verify(token: &str, keys: &JwkSet, provider: Provider<'_>, now: Timestamp
 
 fn identity(claims: Claims, provider: Provider<'_>, now: Timestamp) -> Result<Identity, Failure> {
     let Claims { iss, sub, aud, azp, exp, nbf, amr, rest } = claims;
-    if iss.strip_prefix("https://") != Some(provider.url) {
+    if name_of(&iss) != Some(provider.url) {
         return Err(invalid("The ID Token is of another issuer."));
     }
     let audiences = Vec::from(aud);
@@ -197,6 +197,11 @@ fn identity(claims: Claims, provider: Provider<'_>, now: Timestamp) -> Result<Id
         None => None,
     };
     Ok(identity)
+}
+
+/// An issuer's URL as providers are named: without its scheme, and without a slash at its end.
+fn name_of(url: &str) -> Option<&str> {
+    url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'))
 }
 
 /// For whom a token was made: the party that it was issued to, if it names one; else its only audience (IAM user guide,

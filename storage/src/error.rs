@@ -60,6 +60,9 @@ pub enum StorageError {
     /// A lock keeps the version, or its retention, as it is.
     #[error("the version is locked: {0}")]
     Locked(Lock),
+    /// The bucket wants a code of an MFA device for this.
+    #[error("the bucket wants a code of an MFA device for this")]
+    MfaRequired,
     /// A lock was asked for in a bucket without object lock.
     #[error("the bucket has no object lock")]
     NoObjectLock,

@@ -175,6 +175,11 @@ impl<Resource: InBucket> Authorized<Resource> {
         self.resource.block()
     }
 
+    /// Who acts.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// The account that acts; None: nobody in particular.
     pub fn account(&self) -> Option<&Arc<Account>> {
         self.caller.account.as_ref()
@@ -224,11 +229,6 @@ impl Authorized<OnNewBucket> {
 }
 
 impl Authorized<OnBucket> {
-    /// Who acts.
-    pub fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
     /// Whether `policy`, if the bucket had it, would deny the caller what it may do now. The owner's root never loses what is
     /// about the policy itself.
     pub fn would_lose(&self, action: Action, policy: Policy) -> bool {

@@ -63,8 +63,10 @@ text!(
     /// The public half of a key pair. It stands in the credential scope of a signature, so `/`, `,` and blanks are not in it.
     AccessKey,
     |text| (3..=128).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+=@".contains(&byte)),
-    "an access key is 3 to 128 letters, digits and -_.+=@"
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+=@".contains(&byte))
+        // The secrets of those follow from the keys.
+        && !text.starts_with(crate::sts::session::ACCESS_KEY_PREFIX),
+    "an access key is 3 to 128 letters, digits and -_.+=@, and does not begin with ASIA, as those of sessions do"
 );
 text!(
     /// The name of an IAM user.

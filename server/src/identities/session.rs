@@ -11,12 +11,15 @@ use cairn_iam::identity::{PrincipalPolicies, Tag};
 use cairn_iam::policy::{Policy, PolicyKind};
 use cairn_iam::principal::{FederatingUser, Principal};
 use cairn_storage::clock::Timestamp;
+use http::StatusCode;
 
 use crate::auth::Signer;
+use crate::query_api::faults;
+use crate::s3::error::Failure;
 use crate::sts::session::{Session, Whose};
 use crate::sts::session_keys::{self, PRINCIPAL_TAG};
 
-use super::{Account, Caller, Snapshot};
+use super::{Account, Caller, Identities, Snapshot};
 
 /// What a root may do, for those who have its rights without being it.
 const ALLOWS_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
@@ -99,6 +102,26 @@ impl Snapshot {
         );
         Some(policies)
     }
+}
+
+impl Identities {
+    /// Uses a code of a device that the principal has. It is good once.
+    ///
+    /// # Errors
+    /// `InvalidAuthenticationCode`.
+    pub async fn use_code(self: &Arc<Self>, principal: &Principal, serial: &str, code: &str) -> Result<(), Failure> {
+        let (account, user) = match principal {
+            Principal::User { account, name, .. } => (*account, Some(name.as_str())),
+            Principal::Root(account) => (*account, None),
+            // Sessions of roles, and whoever is federated, have no devices.
+            _ => return Err(invalid_code()),
+        };
+        self.use_mfa_code(account, user, serial, code).await
+    }
+}
+
+fn invalid_code() -> Failure {
+    faults::fault("InvalidAuthenticationCode", StatusCode::FORBIDDEN, "Authentication code for device is not valid.")
 }
 
 /// Somebody for whom a user, or a root, asked a token: with their rights and without their tags.

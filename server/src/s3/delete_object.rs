@@ -3,7 +3,7 @@
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{Bucket, DeleteOutcome, Governance, VersionSelector, WriteConditions};
+use cairn_storage::ops::{Bucket, DeleteOutcome, Powers, VersionSelector, WriteConditions};
 use http::{HeaderValue, StatusCode};
 
 use crate::authorize::{Authorized, OnObject};
@@ -11,7 +11,7 @@ use crate::authorize::{Authorized, OnObject};
 use super::error::Failure;
 use super::headers::{DELETE_MARKER, VERSION_ID};
 use super::request::{Answer, Request};
-use super::{Edge, conditions, version_header};
+use super::{Edge, conditions, mfa, version_header};
 
 pub(super) async fn delete_object(
     edge: &Edge,
@@ -20,7 +20,10 @@ pub(super) async fn delete_object(
 ) -> Result<Answer, Failure> {
     let conditions = conditions::of_delete(&request.headers)?;
     let version = request.version()?;
-    let caller = Caller { writer: authorized.writer(), governance: authorized.governance() };
+    let is_final = version != VersionSelector::Newest;
+    let mfa = is_final && mfa::is_given(edge, &authorized, &request.headers).await?;
+    let powers = Powers { governance: authorized.governance(), mfa };
+    let caller = Caller { writer: authorized.writer(), powers };
     let outcome = delete(edge, caller, authorized.bucket(), authorized.key(), version, &conditions).await?;
     let mut answer = Answer::empty(StatusCode::NO_CONTENT);
     if outcome.delete_marker {
@@ -36,7 +39,7 @@ pub(super) async fn delete_object(
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
     pub(super) writer: AccountId,
-    pub(super) governance: Governance,
+    pub(super) powers: Powers,
 }
 
 /// Deletes one key or version. What is not there counts as deleted, also under a condition (API reference, DeleteObject:
@@ -49,8 +52,8 @@ pub(super) async fn delete(
     version: VersionSelector,
     conditions: &WriteConditions,
 ) -> Result<DeleteOutcome, StorageError> {
-    let Caller { writer, governance } = caller;
-    match edge.store.delete_object(bucket, key, version, conditions, governance, writer).await {
+    let Caller { writer, powers } = caller;
+    match edge.store.delete_object(bucket, key, version, conditions, powers, writer).await {
         Err(StorageError::NoSuchKey { .. }) => Ok(DeleteOutcome::default()),
         outcome => outcome,
     }

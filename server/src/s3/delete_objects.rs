@@ -2,7 +2,7 @@
 
 use cairn_storage::clock::Timestamp;
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::{DeleteOutcome, EtagCondition, VersionSelector, WriteConditions};
+use cairn_storage::ops::{DeleteOutcome, EtagCondition, Powers, VersionSelector, WriteConditions};
 use futures::StreamExt as _;
 use s3s::S3ErrorCode;
 use s3s::dto::{Delete, ObjectIdentifier};
@@ -14,7 +14,7 @@ use super::delete_object::{Caller, delete};
 use super::error::Failure;
 use super::request::{Answer, Request, parse_version};
 use super::xml::Document;
-use super::{Edge, checksum, version_text, xml};
+use super::{Edge, checksum, mfa, version_text, xml};
 
 /// Keys in one request (API reference, DeleteObjects).
 const KEYS_MAX: usize = 1_000;
@@ -38,7 +38,10 @@ pub(super) async fn delete_objects(
         return Err(S3ErrorCode::MalformedXML.into());
     }
     let quiet = delete.quiet.unwrap_or(false);
-    let deletes: Vec<_> = delete.objects.iter().map(|object| delete_one(edge, &authorized, object)).collect();
+    // One code for all of them: it would not be good for a second one.
+    let mfa = delete.objects.iter().any(|object| version_of(object).is_some())
+        && mfa::is_given(edge, &authorized, &request.headers).await?;
+    let deletes: Vec<_> = delete.objects.iter().map(|object| delete_one(edge, &authorized, mfa, object)).collect();
     let results: Vec<_> = futures::stream::iter(deletes).buffered(CONCURRENCY).collect().await;
     let mut document = Document::new("DeleteResult");
     for (object, result) in delete.objects.iter().zip(&results) {
@@ -54,6 +57,7 @@ pub(super) async fn delete_objects(
 async fn delete_one(
     edge: &Edge,
     authorized: &Authorized<OnBucket>,
+    mfa: bool,
     object: &ObjectIdentifier,
 ) -> Result<DeleteOutcome, Failure> {
     let key = match (ObjectKey::new(&object.key), object.key.is_empty()) {
@@ -61,11 +65,10 @@ async fn delete_one(
         (None, true) => return Err(S3ErrorCode::UserKeyMustBeSpecified.into()),
         (None, false) => return Err(S3ErrorCode::KeyTooLongError.into()),
     };
-    let version = object.version_id.as_deref().filter(|version| !version.is_empty());
-    let version = version.map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
+    let version = version_of(object).map_or(Ok(VersionSelector::Newest), |version| parse_version(Some(version)))?;
     let conditions = conditions(object)?;
     let governance = authorized.delete(&key, version)?;
-    let caller = Caller { writer: authorized.writer(), governance };
+    let caller = Caller { writer: authorized.writer(), powers: Powers { governance, mfa } };
     let outcome = delete(edge, caller, authorized.bucket(), &key, version, &conditions).await;
     outcome.map_err(|error| {
         let failure = Failure::from(error);
@@ -74,6 +77,11 @@ async fn delete_one(
         }
         failure
     })
+}
+
+/// The version that is named.
+fn version_of(object: &ObjectIdentifier) -> Option<&str> {
+    object.version_id.as_deref().filter(|version| !version.is_empty())
 }
 
 /// What the document says that the object must be.
@@ -96,7 +104,7 @@ fn conditions(object: &ObjectIdentifier) -> Result<WriteConditions, Failure> {
 
 fn write_deleted(object: &ObjectIdentifier, outcome: &DeleteOutcome, element: &mut Document) {
     element.text("Key", &object.key);
-    element.optional("VersionId", object.version_id.as_deref().filter(|version| !version.is_empty()));
+    element.optional("VersionId", version_of(object));
     if outcome.delete_marker {
         element.text("DeleteMarker", "true");
         element.optional("DeleteMarkerVersionId", outcome.version.map(version_text).as_deref());

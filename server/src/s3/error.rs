@@ -155,6 +155,7 @@ impl From<StorageError> for Failure {
             StorageError::Locked(_) => {
                 Self::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
             }
+            StorageError::MfaRequired => mfa_required(),
             StorageError::NoObjectLock => Self::invalid_request("Bucket is missing Object Lock Configuration"),
             StorageError::RetentionInPast => {
                 Self::with_message(S3ErrorCode::InvalidArgument, "The retain until date must be in the future!")
@@ -206,6 +207,11 @@ impl From<StorageError> for Failure {
             StorageError::Io { doing, source } => Self::internal(format!("{doing}: {source}")),
         }
     }
+}
+
+/// A code of an MFA device is wanted, and none that is good was given.
+pub fn mfa_required() -> Failure {
+    Failure::with_message(S3ErrorCode::AccessDenied, "Mfa Authentication must be used for this request")
 }
 
 /// The smallest part but the last.

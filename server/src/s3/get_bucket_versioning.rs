@@ -14,5 +14,8 @@ pub(super) fn get_bucket_versioning(authorized: &Authorized<OnBucket>) -> Answer
         Versioning::Enabled => document.text("Status", "Enabled"),
         Versioning::Suspended => document.text("Status", "Suspended"),
     }
+    if authorized.bucket().mfa_delete {
+        document.text("MfaDelete", "Enabled");
+    }
     Answer::document(document)
 }

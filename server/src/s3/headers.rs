@@ -41,6 +41,7 @@ names! {
     DECODED_CONTENT_LENGTH = "x-amz-decoded-content-length";
     DELETE_MARKER = "x-amz-delete-marker";
     EXPECTED_BUCKET_OWNER = "x-amz-expected-bucket-owner";
+    MFA = "x-amz-mfa";
     GRANT_FULL_CONTROL = "x-amz-grant-full-control";
     GRANT_READ = "x-amz-grant-read";
     GRANT_READ_ACP = "x-amz-grant-read-acp";

@@ -13,6 +13,7 @@ pub mod copy_source;
 pub mod encoding;
 pub mod error;
 pub mod headers;
+pub mod mfa;
 pub mod object_lock;
 pub mod range;
 pub mod request;

@@ -103,8 +103,7 @@ impl StsApi {
 
     /// Takes a code of the caller's device.
     async fn use_mfa_code(&self, caller: &Caller, serial: &str, code: &str) -> Result<(), Failure> {
-        let account = caller.principal.account().ok_or_else(wrong_mfa_code)?;
-        let used = self.identities.use_mfa_code(account, caller.principal.user_name(), serial, code).await;
+        let used = self.identities.use_code(&caller.principal, serial, code).await;
         used.map_err(|failure| match failure.code() {
             "InvalidAuthenticationCode" | "NoSuchEntity" => wrong_mfa_code(),
             _ => failure,

@@ -95,6 +95,8 @@ pub struct Bucket {
     pub public_access_block: Option<PublicAccessBlock>,
     /// Names the policy in the bucket's document, if it has one.
     pub policy: Option<PolicyDigest>,
+    /// Versions go for good, and versioning changes, only with a code of an MFA device.
+    pub mfa_delete: bool,
 }
 
 /// A bucket to create.
@@ -223,6 +225,7 @@ impl Store {
             requester_pays: false,
             public_access_block: entry.public_access_block,
             policy: None,
+            mfa_delete: false,
         };
         let mut batch = Batch::new();
         // Stops: recovery writing over a row that the creation it completes had written already.
@@ -264,6 +267,7 @@ impl Store {
             requester_pays: seen.record.requester_pays,
             public_access_block: seen.record.public_access_block,
             policy: seen.record.policy,
+            mfa_delete: seen.record.mfa_delete,
         })
     }
 

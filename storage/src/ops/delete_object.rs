@@ -9,7 +9,7 @@ use crate::object::{DeleteMarker, ObjectKey, ReturnedVersion};
 
 use super::placement::{self, Mutation};
 use super::seen::SeenKey;
-use super::{ATTEMPTS_MAX, Bucket, Governance, Store, VersionSelector, WriteConditions};
+use super::{ATTEMPTS_MAX, Bucket, Governance, Powers, Store, VersionSelector, WriteConditions};
 
 /// What a delete did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,20 +31,22 @@ impl Store {
     /// Deletes an object or a version. Deleting what does not exist succeeds. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `PreconditionFailed`, `Locked`, `ReadOnly`, `Overloaded`: nothing changed. `OutcomeUnknown`: nobody knows.
+    /// `NoSuchBucket`, `PreconditionFailed`, `Locked`, `MfaRequired`, `ReadOnly`, `Overloaded`: nothing changed.
+    /// `OutcomeUnknown`: nobody knows.
     pub async fn delete_object(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         selector: VersionSelector,
         conditions: &WriteConditions,
-        governance: Governance,
+        powers: impl Into<Powers>,
         owner: AccountId,
     ) -> Result<DeleteOutcome, StorageError> {
+        let powers = powers.into();
         self.health().check_writable()?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_delete(bucket, key, selector).await?;
-            match self.decide_delete(key, &seen, selector, conditions, governance, owner)? {
+            match self.decide_delete(key, &seen, selector, conditions, powers, owner)? {
                 Decision::Nothing(outcome) => return Ok(outcome),
                 Decision::Commit(mutation, outcome) => {
                     if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
@@ -76,7 +78,7 @@ impl Store {
         seen: &SeenKey,
         selector: VersionSelector,
         conditions: &WriteConditions,
-        governance: Governance,
+        powers: Powers,
         owner: AccountId,
     ) -> Result<Decision, StorageError> {
         let versioning = seen.bucket.record.versioning;
@@ -107,7 +109,7 @@ impl Store {
             version: (!unversioned).then(|| ReturnedVersion::of(version.is_null(), version.id())),
             delete_marker: matches!(version, Version::Marker(_)),
         };
-        let removal = self.removal(governance);
+        let removal = self.removal(powers);
         let mutation = placement::remove(key, seen, head, version.id(), &removal, self.planner().as_ref())?;
         Ok(Decision::Commit(mutation, outcome))
     }

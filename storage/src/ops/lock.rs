@@ -2,7 +2,8 @@
 //!
 //! Invariants: nobody removes a version under legal hold, or before its retention ends by lock time, unless the retention
 //! is GOVERNANCE and the caller may bypass it; a COMPLIANCE retention only ever gets longer. `placement` asks
-//! [`Removal::check`] wherever a version goes for good, so every caller is held to it, daemons included.
+//! [`Removal::check`] wherever a version goes for good, so every caller is held to it, daemons included; and
+//! [`Removal::check_mfa`] where one that was named does.
 
 use crate::StorageError;
 use crate::clock::Timestamp;
@@ -25,16 +26,36 @@ pub enum Governance {
     Bypassed,
 }
 
+/// What a caller may do that others may not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Powers {
+    /// About GOVERNANCE retentions.
+    pub governance: Governance,
+    /// It has given a code of its MFA device.
+    pub mfa: bool,
+}
+
+impl From<Governance> for Powers {
+    fn from(governance: Governance) -> Self {
+        Self { governance, mfa: false }
+    }
+}
+
 /// By which times, and with which permission, versions are removed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Removal {
     /// The wall clock's time, for the tasks that a removal entails.
     pub(super) now: Timestamp,
     lock_time: Timestamp,
-    governance: Governance,
+    powers: Powers,
 }
 
 impl Removal {
+    /// Ok if the bucket lets the caller remove a version that it names.
+    pub(super) fn check_mfa(&self, bucket: &BucketRecord) -> Result<(), StorageError> {
+        if bucket.mfa_delete && !self.powers.mfa { Err(StorageError::MfaRequired) } else { Ok(()) }
+    }
+
     /// Ok if `gone` may go for good.
     pub(super) fn check(&self, gone: &Version) -> Result<(), StorageError> {
         // A delete marker has no lock.
@@ -42,7 +63,7 @@ impl Removal {
         if object.settings.legal_hold == Some(true) {
             return Err(StorageError::Locked(Lock::LegalHold));
         }
-        match binding(object.settings.retention, self.lock_time, self.governance) {
+        match binding(object.settings.retention, self.lock_time, self.powers.governance) {
             Some(retention) => Err(StorageError::Locked(Lock::Retention(retention))),
             None => Ok(()),
         }
@@ -97,8 +118,8 @@ pub(super) fn with_default(settings: ObjectSettings, bucket: &BucketRecord, lock
 
 impl Store {
     /// A removal at this moment.
-    pub(super) fn removal(&self, governance: Governance) -> Removal {
-        Removal { now: self.clock().now(), lock_time: self.lock_clock().now(), governance }
+    pub(super) fn removal(&self, powers: impl Into<Powers>) -> Removal {
+        Removal { now: self.clock().now(), lock_time: self.lock_clock().now(), powers: powers.into() }
     }
 
     /// Ok if a new version in a bucket (with object lock or not) may be locked like this. A bucket keeps object lock for
@@ -172,6 +193,7 @@ mod tests {
             requester_pays: false,
             public_access_block: None,
             policy: None,
+            mfa_delete: false,
         };
         let asked = ObjectSettings { legal_hold: Some(true), ..ObjectSettings::default() };
         assert_eq!(with_default(asked.clone(), &bucket, NOW), asked);

@@ -38,7 +38,7 @@ pub use get_object::{GetObject, ObjectBody, ObjectHead, ObjectRead, RangeRequest
 pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
 pub use list_objects::{ListObjects, Listed, ObjectsPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionMarker, VersionsPage};
-pub use lock::Governance;
+pub use lock::{Governance, Powers};
 pub use multipart::{
     CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
 };

@@ -214,8 +214,8 @@ pub(super) fn add_sharing(
     add_to(mutation, key, &seen, new, removal, planner)
 }
 
-/// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered. `Locked` if it may
-/// not go.
+/// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered. `Locked` or
+/// `MfaRequired` if it may not go.
 pub(super) fn remove(
     key: &ObjectKey,
     seen: &SeenKey,
@@ -224,6 +224,8 @@ pub(super) fn remove(
     removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
+    // The bucket's guard stops: delete x enabling MFA delete.
+    removal.check_mfa(&seen.bucket.record)?;
     let mut mutation = Mutation::new(&seen.bucket);
     mutation.guard_head(key, &seen.head);
     let new_head = if head.version.id() == id {

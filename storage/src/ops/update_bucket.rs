@@ -13,7 +13,7 @@ use crate::record::Record;
 
 use super::placement::Mutation;
 use super::seen::SeenBucket;
-use super::{ATTEMPTS_MAX, Bucket, Store};
+use super::{ATTEMPTS_MAX, Bucket, Powers, Store};
 
 /// The largest document, as stored.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -21,12 +21,23 @@ pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 const ACL_KEY: [u8; 1] = [DocumentKind::Acl as u8];
 
 impl Store {
-    /// Sets the bucket's versioning. Durable when it returns.
+    /// Sets the bucket's versioning, and MFA delete unless it is to stay as it is. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`; `InvalidBucketState`: a bucket with object lock keeps every version.
-    pub async fn set_versioning(&self, bucket: &Bucket, versioning: Versioning) -> Result<(), StorageError> {
+    /// `NoSuchBucket`; `InvalidBucketState`: a bucket with object lock keeps every version; `MfaRequired`.
+    pub async fn set_versioning(
+        &self,
+        bucket: &Bucket,
+        versioning: Versioning,
+        mfa_delete: Option<bool>,
+        powers: Powers,
+    ) -> Result<(), StorageError> {
         self.update_bucket(bucket, |record| {
+            let wanted = mfa_delete.unwrap_or(record.mfa_delete);
+            if (record.mfa_delete || wanted) && !powers.mfa {
+                return Err(StorageError::MfaRequired);
+            }
+            record.mfa_delete = wanted;
             if record.object_lock && versioning != Versioning::Enabled {
                 return Err(StorageError::InvalidBucketState {
                     what: "An Object Lock configuration is present on this bucket, so the versioning state cannot be \

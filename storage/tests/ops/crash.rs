@@ -22,7 +22,7 @@ use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
-use cairn_storage::ops::{CopyObject, CopySource, Permit, ReadConditions, VersionSelector, WriteConditions};
+use cairn_storage::ops::{CopyObject, CopySource, Permit, Powers, ReadConditions, VersionSelector, WriteConditions};
 
 use see::{Seen, check_files, check_usage, see, versions};
 
@@ -109,7 +109,7 @@ impl Work {
     async fn set_versioning(&mut self, bucket: &str, versioning: Versioning) -> Result<(), StorageError> {
         let handle = self.rig.bucket(bucket).await?;
         self.log.begin(|seen| *seen.buckets.get_mut(bucket).unwrap() = versioning);
-        self.rig.store.set_versioning(&handle, versioning).await?;
+        self.rig.store.set_versioning(&handle, versioning, None, Powers::default()).await?;
         self.log.end();
         Ok(())
     }

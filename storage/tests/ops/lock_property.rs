@@ -13,7 +13,7 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::lock_clock::AHEAD_MS_MAX;
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::restore::RestoreLimits;
-use cairn_storage::ops::{Bucket, Governance, Permit, VersionSelector};
+use cairn_storage::ops::{Bucket, Governance, Permit, Powers, VersionSelector};
 use cairn_storage::settings::{ObjectSettings, Retention, RetentionMode};
 use proptest::prelude::*;
 
@@ -102,7 +102,7 @@ impl World {
         for key in KEYS {
             rig.put(&bucket, key, b"null").await;
         }
-        rig.store.set_versioning(&bucket, Versioning::Enabled).await.unwrap();
+        rig.store.set_versioning(&bucket, Versioning::Enabled, None, Powers::default()).await.unwrap();
         rig.store.set_object_lock(&bucket, None).await.unwrap();
         let bucket = rig.bucket("bucket").await.unwrap();
         let mut ids = [vec![], vec![]];

@@ -5,7 +5,7 @@ use cairn_storage::clock::Clock as _;
 use cairn_storage::index::family::bucket::{DefaultRetention, RetentionPeriod, Versioning};
 use cairn_storage::ops::Governance::{Bypassed, Heeded};
 use cairn_storage::ops::{
-    Body, Bucket, CopyObject, CopySource, CreateUpload, Permit, VersionSelector, WriteConditions,
+    Body, Bucket, CopyObject, CopySource, CreateUpload, Permit, Powers, VersionSelector, WriteConditions,
 };
 use cairn_storage::settings::RetentionMode::{Compliance, Governance};
 use cairn_storage::settings::{Lock, ObjectSettings, Retention, RetentionMode};
@@ -199,7 +199,7 @@ async fn object_lock_is_enabled_later_only_where_versioning_is() {
         [(None, false), (Some(Versioning::Suspended), false), (Some(Versioning::Enabled), true)]
     {
         if let Some(versioning) = versioning {
-            rig.store.set_versioning(&bucket, versioning).await.unwrap();
+            rig.store.set_versioning(&bucket, versioning, None, Powers::default()).await.unwrap();
         }
         let set = rig.store.set_object_lock(&bucket, None).await;
         match set {
@@ -208,7 +208,7 @@ async fn object_lock_is_enabled_later_only_where_versioning_is() {
             Err(error) => panic!("{error}"),
         }
     }
-    let suspended = rig.store.set_versioning(&bucket, Versioning::Suspended).await;
+    let suspended = rig.store.set_versioning(&bucket, Versioning::Suspended, None, Powers::default()).await;
     assert!(matches!(suspended, Err(StorageError::InvalidBucketState { .. })), "{suspended:?}");
     assert!(rig.bucket("bucket").await.unwrap().object_lock);
 }
@@ -254,7 +254,7 @@ async fn a_locked_null_version_is_not_replaced_even_if_versioning_were_suspended
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;
     rig.put(&bucket, "key", b"null").await;
-    rig.store.set_versioning(&bucket, Versioning::Enabled).await.unwrap();
+    rig.store.set_versioning(&bucket, Versioning::Enabled, None, Powers::default()).await.unwrap();
     rig.store.set_object_lock(&bucket, None).await.unwrap();
     rig.set_legal_hold(&bucket, "key", VersionSelector::Null, true).await.unwrap();
     rig.put(&bucket, "key", b"newer").await;

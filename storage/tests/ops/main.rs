@@ -16,6 +16,7 @@ mod listing;
 mod lock_property;
 mod lock_time;
 mod locks;
+mod mfa_delete;
 mod model;
 mod multipart;
 mod objects;

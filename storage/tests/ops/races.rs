@@ -8,6 +8,7 @@ mod buckets;
 mod contents;
 mod keys;
 mod locks;
+mod mfa;
 mod restores;
 mod uploads;
 

@@ -24,7 +24,7 @@ use cairn_storage::observe::Silent;
 use cairn_storage::ops::planner::NoPlan;
 use cairn_storage::ops::{
     Body, Bucket, BucketName, CompleteUpload, CreateUpload, DeclaredChecksum, DeleteOutcome, GetObject, Governance,
-    Limits, NamedPart, NewBucket, ObjectBody, Part, Permit, PutObject, Store, StoreParts, VersionSelector,
+    Limits, NamedPart, NewBucket, ObjectBody, Part, Permit, Powers, PutObject, Store, StoreParts, VersionSelector,
     WriteConditions,
 };
 use cairn_storage::record::Record as _;
@@ -190,10 +190,10 @@ impl Rig {
         bucket: &Bucket,
         key: &str,
         version: VersionSelector,
-        governance: Governance,
+        powers: impl Into<Powers>,
     ) -> Result<DeleteOutcome, StorageError> {
         let (key, conditions) = (object_key(key), WriteConditions::default());
-        self.store.delete_object(bucket, &key, version, &conditions, governance, owner()).await
+        self.store.delete_object(bucket, &key, version, &conditions, powers, owner()).await
     }
 
     /// Puts an object with a lock of its own.

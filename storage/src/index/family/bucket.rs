@@ -170,6 +170,10 @@ pub struct BucketRecord {
     /// Names the policy in the bucket's document; None: there is no policy.
     #[n(11)]
     pub policy: Option<PolicyDigest>,
+    /// Versions go for good, and versioning changes, only with a code of an MFA device.
+    #[n(12)]
+    #[cbor(default)]
+    pub mfa_delete: bool,
 }
 
 impl Record for BucketRecord {
@@ -201,6 +205,7 @@ mod tests {
             requester_pays: true,
             public_access_block: Some(PublicAccessBlock::ALL),
             policy: Some(PolicyDigest([0xFF; 16])),
+            mfa_delete: true,
         });
     }
 }

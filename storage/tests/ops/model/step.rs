@@ -7,8 +7,8 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::{
-    CopyObject, CopySource, DeleteOutcome, GetObject, Governance, Part, Permit, ReadConditions, ReturnedVersion,
-    VersionSelector, WriteConditions,
+    CopyObject, CopySource, DeleteOutcome, GetObject, Governance, Part, Permit, Powers, ReadConditions,
+    ReturnedVersion, VersionSelector, WriteConditions,
 };
 
 use super::check;
@@ -159,7 +159,7 @@ async fn delete_version(world: &mut World, bucket: usize, key: &str) {
 async fn change_versioning(world: &mut World, bucket: usize) {
     let versioning = if world.chance(2) { Versioning::Enabled } else { Versioning::Suspended };
     let handle = world.handle(bucket).await;
-    match world.rig.store.set_versioning(&handle, versioning).await {
+    match world.rig.store.set_versioning(&handle, versioning, None, Powers::default()).await {
         Ok(()) => world.buckets[bucket].versioning = versioning,
         Err(StorageError::InvalidBucketState { .. }) => {
             assert!(world.buckets[bucket].object_lock && versioning != Versioning::Enabled);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType,
-    DBRecoveryMode, LogLevel, Options, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BlockBasedTablePinningTier, Cache, ChecksumType, ColumnFamilyDescriptor,
+    DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteBufferManager, WriteOptions,
 };
 
 use crate::index::{Family, IndexError};
@@ -72,6 +72,7 @@ pub(super) struct Setup {
     database: Options,
     cache: Cache,
     table: BlockBasedOptions,
+    small_table: BlockBasedOptions,
     family_write_buffer_bytes: usize,
 }
 
@@ -82,6 +83,7 @@ impl Setup {
         Ok(Self {
             database: database_options(options, &cache)?,
             table: table_options(&cache),
+            small_table: small_table_options(&cache),
             cache,
             // A family that is written at full speed is flushed while there is still room for what comes meanwhile.
             family_write_buffer_bytes: options.write_buffer_bytes / 4,
@@ -127,6 +129,10 @@ impl Setup {
                 );
             }
             Family::Inline => self.keep_values_in_blob_files(&mut options),
+            // Every request reads rows of these, which are there and are few.
+            Family::Directory | Family::Bucket | Family::Usage => {
+                options.set_block_based_table_factory(&self.small_table);
+            }
             _ => {}
         }
         Ok(options)
@@ -201,22 +207,31 @@ fn database_options(options: &RocksOptions, cache: &Cache) -> Result<Options, In
     Ok(database)
 }
 
+/// For families whose files may be large, and that are also asked for rows that are not there.
 fn table_options(cache: &Cache) -> BlockBasedOptions {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_checksum_type(ChecksumType::XXH3);
+    let mut table = small_table_options(cache);
     table.set_block_size(16 << 10);
     // About 1% of the reads of absent keys touch a block. Nothing reads by prefix, so whole keys are enough.
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
     // Index and filters count against the cache. They are partitioned, so that a miss reads a few KiB of them instead
     // of the megabytes that a large file has; what is used most stays.
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);
     table.set_pin_top_level_index_and_filter(true);
+    table
+}
+
+/// For families of few rows: a read looks up one block beside the index's, which stays. Partitions and a filter would be
+/// three more, and the filter would only ever say that the row is there.
+fn small_table_options(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_checksum_type(ChecksumType::XXH3);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_unpartitioned_pinning_tier(BlockBasedTablePinningTier::All);
     table
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cairn_tests::client::Client;
+use cairn_tests::client::{Client, REGION};
 use cairn_tests::harness::{Cairn, Config, files_below};
 use cairn_tests::wire::Reply;
 use cairn_tests::{totp, xml};
@@ -398,12 +398,57 @@ async fn the_simulator_tells_what_would_be_decided() {
     assert_eq!(done(&server.root, "SimulateCustomPolicy", &custom).await.xml("EvalDecision"), "allowed");
 }
 
+/// What the audit has of a request, once it has it.
+async fn audited(server: &Server, reply: &Reply) -> String {
+    let id = reply.header("x-amzn-requestid").or(reply.header("x-amz-request-id")).unwrap().to_owned();
+    for _ in 0..100 {
+        let path = format!("/-/admin/v1/decisions/{id}");
+        let found = server.root.call("GET", &path).scope(REGION, "cairn").send().await;
+        if found.status == 200 {
+            return found.text();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("nothing is known of the request {id}");
+}
+
+#[tokio::test]
+async fn calls_are_audited_with_what_was_decided() {
+    let server = server();
+    let client = user(&server, "audited").await;
+    let reply = iam(&client, "CreateUser", &[("UserName", "never")]).await;
+    let line = audited(&server, &reply).await;
+    for part in ["iam:CreateUser", "arn:aws:iam::100000000001:user/never", "denied", "user/audited"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    let reply = done(&server.root, "GetUser", &[("UserName", "audited")]).await;
+    assert!(audited(&server, &reply).await.contains("allowed"));
+}
+
+#[tokio::test]
+async fn what_a_key_does_in_s3_is_its_last_use() {
+    let server = server();
+    let client = user(&server, "bucket-lister").await;
+    put_user_policy(&server, "bucket-lister", &allow("s3:ListAllMyBuckets", "*")).await;
+    client.call("GET", "/").send().await.expect(200);
+    let id = client.credentials.access_key.clone();
+    for _ in 0..100 {
+        let used = done(&server.root, "GetAccessKeyLastUsed", &[("AccessKeyId", &id)]).await;
+        if used.xml("ServiceName") == "s3" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the use is not known");
+}
+
 #[tokio::test]
 async fn last_accesses_are_told_down_to_the_actions_that_are_granted() {
     let server = server();
     let client = user(&server, "accessing").await;
     put_user_policy(&server, "accessing", &allow("iam:GetUser", "*")).await;
-    done(&client, "GetUser", &[]).await;
+    let reply = done(&client, "GetUser", &[]).await;
+    audited(&server, &reply).await;
     let arn = format!("arn:aws:iam::{ACCOUNT}:user/accessing");
     let ask = [("Arn", &*arn), ("Granularity", "ACTION_LEVEL")];
     let job = done(&server.root, "GenerateServiceLastAccessedDetails", &ask).await.xml("JobId");

@@ -117,6 +117,10 @@ impl Drop for Record {
             remote: self.remote,
         };
         log::request(&summary);
+        let decided = self.trail.take();
+        if let Some(caller) = &decided.caller {
+            decided.verdicts.iter().for_each(|verdict| caller.note(&verdict.action, self.time.unsigned_ms()));
+        }
         self.metrics.request_finished(&summary);
         self.audit.finished(Entry {
             time: self.time,
@@ -124,7 +128,7 @@ impl Drop for Record {
             operation: self.operation,
             source: self.remote.ip(),
             user_agent: self.user_agent.take(),
-            decided: self.trail.take(),
+            decided,
             status: self.status,
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,

@@ -6,6 +6,7 @@ use cairn_iam::acl::AccountNumber;
 use cairn_iam::identity::{Directory, Fault, Tag, folded};
 use cairn_iam::principal::Principal;
 use cairn_storage::clock::Timestamp;
+use cairn_storage::id::AccountId;
 
 use crate::identities::{Caller, Identities, Snapshot};
 use crate::query_api::faults::{invalid_client_token, missing_signature, validation};
@@ -38,7 +39,7 @@ impl Ask {
         let signer = call.signer.as_ref().ok_or_else(missing_signature)?;
         let caller = snapshot.signed_by(signer).ok_or_else(invalid_client_token)?;
         let now = api.identities.now();
-        caller.note(&format!("iam:{action}"), now.unsigned_ms());
+        call.made_by(&caller);
         Ok(Self(Arc::new(Inner {
             action,
             call,
@@ -134,6 +135,7 @@ impl Ask {
         let administered = account.administers.iter().map(|id| AccountNumber(id.number())).find(|number| has(*number));
         let Some(number) = administered else { return Ok(own) };
         // Without what else the call says, which may be secret.
+        self.0.call.trail.owner(AccountId::from_number(number.0).unwrap_or(account.id));
         tracing::info!(by = %own, account = %number, user = name, action = self.action(), "administered another account");
         Ok(number)
     }
@@ -144,14 +146,16 @@ impl Ask {
     /// `AccessDenied`; `InvalidClientTokenId` if the caller is there no more.
     pub(super) fn allow(&self, directory: &Directory, target: &Target) -> Result<(), Failure> {
         let caller = self.caller();
-        // Only the configuration makes a root another account's administrator, and `account_of_user` found it so.
-        if matches!(caller.principal, Principal::Root(_)) {
-            return Ok(());
-        }
-        let policies = caller.policies_in(directory).ok_or_else(invalid_client_token)?;
-        let caller = Caller { policies, ..caller.clone() };
+        let of_account = match caller.principal {
+            // Only the configuration makes a root another account's administrator, and `account_of_user` found it so.
+            Principal::Root(_) => Caller { principal: directory.root(), ..caller.clone() },
+            _ => {
+                let policies = caller.policies_in(directory).ok_or_else(invalid_client_token)?;
+                Caller { policies, ..caller.clone() }
+            }
+        };
         let Inner { call, now, region, .. } = &*self.0;
-        let circumstances = Circumstances { call, caller: &caller, now: *now, region };
+        let circumstances = Circumstances { call, caller: &of_account, now: *now, region };
         let action = format!("iam:{}", self.action());
         let deed = Deed { action: &action, resource: target.arn(), account: directory.account(), policy: None };
         permission::check(circumstances, deed, &target.keys())

@@ -109,6 +109,7 @@ impl World {
             headers: HeaderMap::new(),
             remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             id: self.ids.next(),
+            trail: crate::audit::Trail::default(),
         };
         let action = self.api.action(action).unwrap();
         self.api.call(action, call).await.map(|_| ()).map_err(|failure| failure.code().to_owned())

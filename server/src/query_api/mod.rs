@@ -18,8 +18,11 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, U
 use s3s::route::S3Route;
 use s3s::{S3Request, S3Response, S3Result};
 
+use crate::audit::Trail;
 use crate::auth::{Claim, Signer};
+use crate::authorize;
 use crate::gate::ids::RequestId;
+use crate::identities::Caller;
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::Answer;
@@ -88,6 +91,16 @@ pub struct Call {
     pub remote: SocketAddr,
     /// Its id.
     pub id: RequestId,
+    /// Where it is noted what is decided about it.
+    pub trail: Trail,
+}
+
+impl Call {
+    /// Notes who makes the call.
+    pub fn made_by(&self, caller: &Caller) {
+        let access_key = self.signer.as_ref().map(|signer| signer.access_key.as_str()).unwrap_or_default();
+        self.trail.caller(&Arc::new(authorize::Caller::new(caller.clone(), access_key)));
+    }
 }
 
 /// What an action replies.
@@ -135,6 +148,8 @@ pub struct Form {
     pub remote: SocketAddr,
     /// The request's id.
     pub id: RequestId,
+    /// Where it is noted what is decided about it.
+    pub trail: Trail,
 }
 
 /// Takes calls to their actions.
@@ -158,7 +173,7 @@ impl S3Route for Route {
 
 impl Route {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
-        let Form { params, remote, id } =
+        let Form { params, remote, id, trail } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
         let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
@@ -167,7 +182,7 @@ impl Route {
         if let Some(session) = signer.as_ref().and_then(|signer| signer.session.as_deref()) {
             check_session(service, action, session)?;
         }
-        let call = Call { signer, params, headers: request.headers, remote, id };
+        let call = Call { signer, params, headers: request.headers, remote, id, trail };
         let reply = self.0.call(action, call).await?;
         Ok(answer(service, action, reply, id))
     }

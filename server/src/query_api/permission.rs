@@ -147,7 +147,10 @@ pub fn decide(circumstances: Circumstances<'_>, deed: Deed<'_>, keys: &Keys) -> 
 /// # Errors
 /// `AccessDenied`, with AWS's message.
 pub fn check(circumstances: Circumstances<'_>, deed: Deed<'_>, keys: &Keys) -> Result<(), Failure> {
-    match decide(circumstances, deed, keys).because(deed.action) {
+    let decision = decide(circumstances, deed, keys);
+    let because = decision.because(deed.action);
+    circumstances.call.trail.decided(deed.action, deed.resource, decision);
+    match because {
         None => Ok(()),
         Some(because) => Err(denied(circumstances.caller, deed.action, deed.resource, Some(&because))),
     }

@@ -90,7 +90,9 @@ impl StsApi {
     /// Who makes the call.
     fn caller(&self, snapshot: &Snapshot, call: &Call) -> Result<Caller, Failure> {
         let signer = call.signer.as_ref().ok_or_else(faults::missing_signature)?;
-        snapshot.signed_by(signer).ok_or_else(faults::invalid_client_token)
+        let caller = snapshot.signed_by(signer).ok_or_else(faults::invalid_client_token)?;
+        call.made_by(&caller);
+        Ok(caller)
     }
 
     fn circumstances<'c>(&'c self, call: &'c Call, caller: &'c Caller) -> Circumstances<'c> {

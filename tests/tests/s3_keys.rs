@@ -228,6 +228,30 @@ async fn every_key_is_deleted_among_others() {
     assert!(client.keys(&bucket).await.is_empty());
 }
 
+/// XML 1.0 has no way to write these, but SDKs send them as they are; and a quiet answer does not name them.
+#[tokio::test]
+async fn keys_that_xml_cannot_carry_are_deleted_among_others_as_sdks_name_them() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("delete-controls").await;
+    let keys: Vec<String> = (1..0x20_u8).map(|byte| format!("a{}b", char::from(byte))).collect();
+    for quiet in [true, false] {
+        for key in &keys {
+            client.put(&bucket, key, "x").await;
+        }
+        // A parser turns a raw carriage return into a line feed, so this one is a reference, as SDKs send it.
+        let name = |key: &String| key.replace('\r', "&#13;");
+        let objects: String = keys.iter().map(|key| format!("<Object><Key>{}</Key></Object>", name(key))).collect();
+        let document = format!("<Delete><Quiet>{quiet}</Quiet>{objects}</Delete>");
+        let md5 = content_md5(document.as_bytes());
+        let call = client.bucket("POST", &bucket).query("delete", "").header("content-md5", &md5).body(document);
+        let reply = call.send().await.expect(200);
+        assert_eq!(reply.xml_all("Deleted").len(), if quiet { 0 } else { keys.len() });
+        assert!(quiet || reply.text().contains("<Key>a&#x1;b</Key>"), "{}", reply.text());
+        assert!(client.keys(&bucket).await.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn every_key_is_a_multipart_uploads() {
     let cairn = Cairn::shared();

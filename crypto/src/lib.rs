@@ -7,6 +7,8 @@
 //! | [`seal`] | AES-256-GCM over the chunks of one content |
 //! | [`session`] | temporary credentials: their secrets, and sealing their tokens |
 //! | [`wrap`] | data keys and small secrets, encrypted for keeping on disk |
+//! | [`store_key`] | wrapping under the keys of the key store, with versions |
+//! | [`customer_key`] | wrapping under a customer's key |
 //! | [`checksum`] | S3's checksums as values |
 //! | [`digest`] | computing checksums and the MD5 of ETags, many in one pass over the bytes |
 //! | [`combine`] | the checksum and ETag of a multipart object, from those of its parts |
@@ -19,10 +21,12 @@
 pub mod checksum;
 pub mod combine;
 pub mod crc64;
+pub mod customer_key;
 mod derive;
 pub mod digest;
 pub mod seal;
 pub mod secret;
 pub mod session;
+pub mod store_key;
 pub mod wrap;
 pub mod xxh3;

@@ -56,31 +56,50 @@ impl fmt::Debug for DataKey {
     }
 }
 
-/// The installation's key, kept in a file outside the index: it wraps other keys and never seals an object's bytes.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct MasterKey([u8; KEY_BYTES]);
+/// A key that has a purpose of its own and no copies.
+macro_rules! key_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Zeroize, ZeroizeOnDrop)]
+        pub struct $name([u8; KEY_BYTES]);
 
-impl MasterKey {
-    /// A fresh random key.
-    pub fn generate() -> Result<Self, EntropyError> {
-        random().map(|bytes| Self(*bytes))
-    }
+        impl $name {
+            /// A fresh random key.
+            pub fn generate() -> Result<Self, EntropyError> {
+                random().map(|bytes| Self(*bytes))
+            }
 
-    /// The key that these bytes are.
-    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(bytes)
-    }
+            /// The key that these bytes are.
+            pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+                Self(bytes)
+            }
 
-    /// The key's bytes, for writing the key file.
-    pub fn expose(&self) -> &[u8; KEY_BYTES] {
-        &self.0
-    }
+            /// The key's bytes, for keeping or deriving.
+            pub fn expose(&self) -> &[u8; KEY_BYTES] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    };
 }
 
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("MasterKey(redacted)")
-    }
+key_type! {
+    /// The installation's key, kept outside the index: it wraps the key store's keys and small secrets, and never seals an
+    /// object's bytes.
+    MasterKey
+}
+key_type! {
+    /// One version of a key of the key store: it wraps data keys.
+    StoreKey
+}
+key_type! {
+    /// A key that a customer sends with each request and that is never kept (SSE-C).
+    CustomerKey
 }
 
 /// A secret that is text: the secret half of an access key. Comparing two takes a time that depends on their lengths
@@ -131,6 +150,8 @@ mod tests {
         let key = [0xab; KEY_BYTES];
         assert_eq!(format!("{:?}", DataKey::from_bytes(key)), "DataKey(redacted)");
         assert_eq!(format!("{:?}", MasterKey::from_bytes(key)), "MasterKey(redacted)");
+        assert_eq!(format!("{:?}", StoreKey::from_bytes(key)), "StoreKey(redacted)");
+        assert_eq!(format!("{:?}", CustomerKey::from_bytes(key)), "CustomerKey(redacted)");
         assert_eq!(format!("{:?}", SecretString::from("hunter2".to_owned())), "SecretString(redacted)");
     }
 

@@ -18,6 +18,9 @@
 //! exchanged does not open; a wrong master key is told apart from damage. Nonces are random, so one master key should
 //! wrap at most 2^32 times (NIST SP 800-38D, 8.3).
 //!
+//! Data keys are wrapped far more often than that, so the keys that wrap them have formats of their own
+//! ([`crate::store_key`], [`crate::customer_key`]); what [`MasterKeyWrap`] is for are those keys and other small secrets.
+//!
 //! It leaves to others: where master keys and envelopes are kept, and who may unwrap.
 
 use crate::derive::derive;
@@ -33,9 +36,9 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 pub const WRAPPED_BYTES_MAX: usize = 4096;
 
 const FORMAT: u8 = 1;
-const KEY_ID_BYTES: usize = 8;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
+pub(crate) const KEY_ID_BYTES: usize = 8;
+pub(crate) const NONCE_BYTES: usize = 12;
+pub(crate) const TAG_BYTES: usize = 16;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES;
 const CIPHERTEXT_AT: usize = HEADER_BYTES + NONCE_BYTES;
 
@@ -97,6 +100,12 @@ pub enum WrapError {
     /// The envelope was made by a newer version, or is none.
     #[error("the wrapped bytes have the unknown format {0}")]
     UnknownFormat(u8),
+    /// The envelope belongs to a key that is not (or no longer) in the key store.
+    #[error("wrapped under the key {0}, which the key store does not have")]
+    UnknownKey(KeyId),
+    /// The customer's key is not the one that the data key was wrapped under.
+    #[error("the customer's key is not the one that this was sealed with")]
+    WrongCustomerKey,
     /// The envelope belongs to another master key.
     #[error("wrapped under the master key {wrapped_under}, but the one given is {given}")]
     WrongMasterKey {
@@ -110,18 +119,23 @@ pub enum WrapError {
     NotAuthentic,
 }
 
-/// Whatever can wrap data keys: the master key, and later a key store, a customer's key or an external service.
-pub trait KeyWrap: Send + Sync + 'static {
+/// Whatever can wrap data keys: the master key, a key of the key store, a customer's key.
+pub trait KeyWrap: fmt::Debug + Send + Sync + 'static {
     /// Encrypts `key` so that only this wrap opens it again, and only with the same context.
     fn wrap(&self, key: &DataKey, context: &WrapContext<'_>) -> Result<Wrapped, WrapError>;
 
     /// The key that [`KeyWrap::wrap`] was given with this context.
     fn unwrap(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> Result<DataKey, WrapError>;
+
+    /// Whether [`KeyWrap::unwrap`] would give a key.
+    fn opens(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> bool {
+        self.unwrap(wrapped, context).is_ok()
+    }
 }
 
-/// Names a master key without giving any of it away.
+/// Names a master key, or a version of a key of the key store, without giving any of it away.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId([u8; KEY_ID_BYTES]);
+pub struct KeyId(pub(crate) [u8; KEY_ID_BYTES]);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,7 +193,7 @@ impl MasterKeyWrap {
         let mut envelope = Vec::with_capacity(CIPHERTEXT_AT + plaintext.len() + TAG_BYTES);
         envelope.push(FORMAT);
         envelope.extend_from_slice(&self.key_id.0);
-        let associated_data = associated_data(&envelope, kind, context);
+        let associated_data = bound(&envelope, kind, context);
         envelope.extend_from_slice(&nonce);
         envelope.extend_from_slice(plaintext);
         let tag = self
@@ -212,12 +226,47 @@ impl MasterKeyWrap {
         self.cipher
             .decrypt_inout_detached(
                 &Nonce::from(*nonce),
-                &associated_data(header, kind, context),
+                &bound(header, kind, context),
                 plaintext.as_mut_slice().into(),
                 &Tag::from(*tag),
             )
             .map_err(|_| WrapError::NotAuthentic)?;
         Ok(plaintext)
+    }
+}
+
+/// AES-256-GCM over one data key, for the envelopes that derive a fresh key for each wrap.
+pub(crate) struct OnceCipher(Aes256Gcm);
+
+impl OnceCipher {
+    pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Self {
+        Self(Aes256Gcm::new(key.into()))
+    }
+
+    /// Appends ciphertext and tag of `key` to the envelope.
+    pub(crate) fn seal(&self, nonce: [u8; NONCE_BYTES], associated_data: &[u8], key: &DataKey, envelope: &mut Vec<u8>) {
+        let ciphertext_at = envelope.len();
+        envelope.extend_from_slice(key.expose());
+        let tag = self
+            .0
+            .encrypt_inout_detached(&Nonce::from(nonce), associated_data, (&mut envelope[ciphertext_at..]).into())
+            .expect("a key is within AES-GCM's limit");
+        envelope.extend_from_slice(&tag);
+    }
+
+    /// The data key in ciphertext and tag.
+    pub(crate) fn open(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        associated_data: &[u8],
+        ciphertext: &[u8; KEY_BYTES],
+        tag: [u8; TAG_BYTES],
+    ) -> Result<DataKey, WrapError> {
+        let mut key = Zeroizing::new(*ciphertext);
+        self.0
+            .decrypt_inout_detached(&Nonce::from(nonce), associated_data, key.as_mut_slice().into(), &Tag::from(tag))
+            .map_err(|_| WrapError::NotAuthentic)?;
+        Ok(DataKey::from_bytes(*key))
     }
 }
 
@@ -239,8 +288,13 @@ impl fmt::Debug for MasterKeyWrap {
     }
 }
 
-fn associated_data(header: &[u8], kind: Kind, context: &[u8]) -> Vec<u8> {
+fn bound(header: &[u8], kind: Kind, context: &[u8]) -> Vec<u8> {
     [header, &[kind as u8], context].concat()
+}
+
+/// What the envelope of a data key binds beside its plaintext.
+pub(crate) fn associated_data(header: &[u8], context: &WrapContext<'_>) -> Vec<u8> {
+    bound(header, Kind::DataKey, &context.encode())
 }
 
 /// Each field with its length before it, so that no two lists of fields give the same bytes.

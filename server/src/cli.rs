@@ -6,6 +6,7 @@
 mod admin_client;
 mod check;
 mod credentials;
+mod encryption_key;
 mod lock_clock;
 mod restore;
 mod restores;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flags, Loaded, Sources};
 
+use encryption_key::EncryptionKeyCommand;
 use lock_clock::LockClockCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
@@ -50,6 +52,9 @@ enum Command {
     /// List and end restores
     #[command(subcommand)]
     Restores(RestoresCommand),
+    /// Ask a running server about the key that it encrypts objects under
+    #[command(subcommand)]
+    EncryptionKey(EncryptionKeyCommand),
     /// Ask a running server what it decided about a request, and why: exit status 0 when it is known, else 2
     Why(WhyArgs),
     /// Print the version
@@ -85,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::LockClock(command) => lock_clock::run_lock_clock(command, &|name| std::env::var_os(name)),
         Command::Restore(args) => restore::run_restore(args, &|name| std::env::var_os(name)),
         Command::Restores(command) => restores::run_restores(command, &|name| std::env::var_os(name)),
+        Command::EncryptionKey(command) => encryption_key::run_encryption_key(command, &|name| std::env::var_os(name)),
         Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));

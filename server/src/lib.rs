@@ -12,6 +12,7 @@ pub mod config;
 pub mod gate;
 pub mod iam_api;
 pub mod identities;
+pub mod key_store;
 pub mod listener;
 pub mod log;
 pub mod master_key;

@@ -1,17 +1,18 @@
 //! The accept loop: from a listening socket to one call of a service for each HTTP/1 request.
 //!
-//! It bounds what a client can hold without asking for anything: the number of connections, the size of a request's head,
+//! It bounds what a client can hold without asking for anything: the number of connections, TLS handshakes ([`tls`]), the size of a request's head,
 //! and the time to send a head ([`ConnectionLimits::header_read_timeout`], which also ends idle connections), to go on with a
 //! body ([`RequestBody`]) and to go on receiving an answer (`stall`). At a stop it accepts nothing more, lets the requests
 //! in flight finish for a grace period and aborts the rest.
 //!
 //! What a request means is the service's business; so are limits on requests and bodies. Connections are generic over the
-//! byte stream, so that TLS can be put below them.
+//! byte stream, below which there may be TLS.
 
 mod body;
 mod stall;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::future::Future;
 use std::io;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use body::{BodyError, RequestBody};
 use stall::StallGuard;
+use tls::Tls;
 
 /// A request's line and headers. S3 allows 8 KiB of headers and 1 KiB of key, which its escapes may treble in the line.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -78,6 +80,8 @@ pub struct ConnectionLimits {
 pub struct ConnectionInfo {
     /// The other end of the socket.
     pub remote: SocketAddr,
+    /// The version of TLS that it is encrypted with; None: it is not.
+    pub tls_version: Option<&'static str>,
 }
 
 /// What the listener counts.
@@ -104,6 +108,7 @@ pub struct Listener {
     tcp: TcpListener,
     limits: ConnectionLimits,
     metrics: ConnectionMetrics,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
@@ -113,7 +118,14 @@ impl Listener {
         // A restart must not wait for the connections of the previous run to be forgotten.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { tcp: socket.listen(BACKLOG)?, limits, metrics })
+        Ok(Self { tcp: socket.listen(BACKLOG)?, limits, metrics, tls: None })
+    }
+
+    /// With TLS on every connection.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<Tls>) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// The bound address, with the port that the system chose if none was asked for.
@@ -153,7 +165,9 @@ impl Listener {
             };
             if connections.len() >= self.limits.connections_max {
                 self.metrics.refused.inc();
-                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                // Whoever expects TLS could not read the refusal.
+                let permit = Arc::clone(&refusals).try_acquire_owned().ok().filter(|_| self.tls.is_none());
+                if let Some(permit) = permit {
                     tokio::spawn(async move {
                         refuse(stream).await;
                         drop(permit);
@@ -167,9 +181,20 @@ impl Listener {
                 continue;
             }
             let open = OpenConnection::new(&self.metrics.open);
-            let connection = serve_connection(stream, remote, self.limits, service.clone(), stop.clone());
+            let (limits, service, stop) = (self.limits, service.clone(), stop.clone());
+            let (tls, refused) = (self.tls.clone(), self.metrics.refused.clone());
             connections.spawn(async move {
-                connection.await;
+                let info = |tls_version| ConnectionInfo { remote, tls_version };
+                match tls {
+                    None => serve_connection(stream, info(None), limits, service, stop).await,
+                    Some(tls) => match tls.accept(stream).await {
+                        Some(stream) => {
+                            let info = info(Some(tls::version(&stream)));
+                            serve_connection(stream, info, limits, service, stop).await;
+                        }
+                        None => drop(refused.inc()),
+                    },
+                }
                 drop(open);
             });
         }
@@ -181,7 +206,7 @@ impl Listener {
 /// Serves one connection until it ends; after `stop`, until the request in flight is answered.
 async fn serve_connection<Io, S, F, B>(
     io: Io,
-    remote: SocketAddr,
+    info: ConnectionInfo,
     limits: ConnectionLimits,
     service: S,
     stop: CancellationToken,
@@ -194,7 +219,7 @@ async fn serve_connection<Io, S, F, B>(
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| RequestBody::new(body, limits.body_progress_timeout));
-        let answer = service(request, ConnectionInfo { remote });
+        let answer = service(request, info);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let io = TokioIo::new(StallGuard::new(io, limits.write_progress_timeout));
@@ -215,7 +240,7 @@ async fn serve_connection<Io, S, F, B>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, %remote, "a connection ended early");
+        tracing::debug!(%error, remote = %info.remote, "a connection ended early");
     }
 }
 

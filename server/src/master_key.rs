@@ -1,6 +1,7 @@
-//! The master key's file: 64 hexadecimal digits and a line break, readable by its owner only.
+//! The master key: 64 hexadecimal digits, and where they come from.
 //!
-//! Whoever loses this file loses every secret that is sealed under it, and whoever reads it can open them all. So it is
+//! From the environment, or from a credential that systemd passes to the service (both are the operator's to keep), or from a
+//! file with a line break that its owner only can read. Whoever loses the key loses every secret that is sealed under it, and whoever reads it can open them all. So a file is
 //! made only while nothing is sealed yet, never beside sealed data that it could not open, and a file that others
 //! may read is refused.
 
@@ -54,8 +55,38 @@ pub enum MasterKeyError {
     Entropy(#[from] EntropyError),
 }
 
-/// Reads the master key. If there is none and nothing was ever sealed, makes one, which is durable on return.
-pub fn load_or_create(path: &Path, nothing_sealed: bool) -> Result<MasterKey, MasterKeyError> {
+/// Where the master key is.
+#[derive(Debug)]
+pub enum MasterKeySource {
+    /// In the environment.
+    Given(MasterKey),
+    /// In a file of systemd's, in a folder that only the service can enter.
+    Credential(PathBuf),
+    /// In a file of ours.
+    File(PathBuf),
+}
+
+/// Reads the master key. If its file is to be ours, is not there, and nothing was ever sealed, makes one, which is durable
+/// on return.
+pub fn obtain(source: MasterKeySource, nothing_sealed: bool) -> Result<MasterKey, MasterKeyError> {
+    match source {
+        MasterKeySource::Given(key) => Ok(key),
+        MasterKeySource::Credential(path) => {
+            let file = File::open(&path).map_err(|source| MasterKeyError::Io { path: path.clone(), source })?;
+            read_digits(&path, file)
+        }
+        MasterKeySource::File(path) => load_or_create(&path, nothing_sealed),
+    }
+}
+
+/// The key that a text of 64 hexadecimal digits is; None if it is none.
+pub fn parse(digits: &[u8]) -> Option<MasterKey> {
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    hex::decode_to_slice(digits.trim_ascii_end(), key.as_mut_slice()).ok()?;
+    Some(MasterKey::from_bytes(*key))
+}
+
+fn load_or_create(path: &Path, nothing_sealed: bool) -> Result<MasterKey, MasterKeyError> {
     let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
     match File::open(path) {
         Ok(file) => read(path, file),
@@ -69,22 +100,22 @@ pub fn load_or_create(path: &Path, nothing_sealed: bool) -> Result<MasterKey, Ma
     }
 }
 
-fn read(path: &Path, mut file: File) -> Result<MasterKey, MasterKeyError> {
-    let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
-    let malformed = || MasterKeyError::Malformed { path: path.to_owned() };
-    let metadata = file.metadata().map_err(io)?;
+fn read(path: &Path, file: File) -> Result<MasterKey, MasterKeyError> {
+    let metadata = file.metadata().map_err(|source| MasterKeyError::Io { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & NOT_OWNER_MODE != 0 {
         return Err(MasterKeyError::Exposed { path: path.to_owned(), mode });
     }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(malformed());
-    }
-    let mut digits = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
-    file.read_to_end(&mut digits).map_err(io)?;
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    hex::decode_to_slice(digits.trim_ascii_end(), key.as_mut_slice()).map_err(|_| malformed())?;
-    Ok(MasterKey::from_bytes(*key))
+    read_digits(path, file)
+}
+
+fn read_digits(path: &Path, file: File) -> Result<MasterKey, MasterKeyError> {
+    // One byte more than there may be, so that a longer file is noticed.
+    let mut digits = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
+    let mut file = file.take(FILE_BYTES_MAX + 1);
+    file.read_to_end(&mut digits).map_err(|source| MasterKeyError::Io { path: path.to_owned(), source })?;
+    let whole = Some(digits.as_slice()).filter(|digits| digits.len() as u64 <= FILE_BYTES_MAX);
+    whole.and_then(parse).ok_or_else(|| MasterKeyError::Malformed { path: path.to_owned() })
 }
 
 /// A crash leaves either no file of this name or the whole of it.
@@ -161,6 +192,19 @@ mod tests {
             put(&path, text, 0o600);
             assert!(matches!(load_or_create(&path, false), Err(MasterKeyError::Malformed { .. })), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_credential_is_read_whatever_its_mode_and_never_made() {
+        let (_folder, path) = folder_and_path();
+        assert!(obtain(MasterKeySource::Credential(path.clone()), true).is_err());
+        assert!(!path.exists());
+        put(&path, &"0b".repeat(KEY_BYTES), 0o440);
+        let key = obtain(MasterKeySource::Credential(path.clone()), false).unwrap();
+        assert_eq!(key.expose(), &[11; KEY_BYTES]);
+        put(&path, &"0b".repeat(KEY_BYTES + 1), 0o440);
+        let longer = obtain(MasterKeySource::Credential(path), false);
+        assert!(matches!(longer, Err(MasterKeyError::Malformed { .. })));
     }
 
     #[test]

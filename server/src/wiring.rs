@@ -27,11 +27,14 @@ use crate::identities::own::{self, NewKey, OwnAccountError};
 use crate::identities::own_record::IndexRecord;
 use crate::identities::sealing::{Sealing, SealingError};
 use crate::identities::{Identities, IdentityParts, StartError};
+use crate::key_store::{KeyStore, KeyStoreError};
+use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::s3::Edge;
+use crate::s3::encryption::EncryptionSettings;
 use crate::sts::StsApi;
 use crate::sts::session::Sessions;
 use crate::sts::web_identity::issuers::{ClientError, Issuers};
@@ -58,12 +61,18 @@ pub enum ServeError {
     /// The process cannot be told to stop.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
+    /// There is no certificate for the S3 endpoint.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is no store.
     #[error(transparent)]
     Store(#[from] OpenError),
     /// There is no master key.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
+    /// There is no key store.
+    #[error(transparent)]
+    KeyStore(#[from] KeyStoreError),
     /// There is no account.
     #[error(transparent)]
     Account(#[from] OwnAccountError),
@@ -97,7 +106,14 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let readiness = Arc::new(Readiness::new());
     let stop = stop_on_signals(readiness.clone()).map_err(ServeError::Signals)?;
     let ops = listen(config.ops.listen, ops_port::CONNECTION_LIMITS, ConnectionMetrics::default())?;
-    let s3 = listen(config.s3.listen, connection_limits(&config.limits), metrics.connections())?;
+    let mut s3 = listen(config.s3.listen, connection_limits(&config.limits), metrics.connections())?;
+    if let Some((certificate_file, key_file)) = config.s3.tls_files() {
+        let tls = Arc::new(Tls::load(certificate_file, key_file)?);
+        let hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+        let (fresh, until) = (Arc::clone(&tls), stop.clone());
+        tokio::spawn(async move { fresh.keep_fresh(hangup, until).await });
+        s3 = s3.with_tls(tls);
+    }
     let address = s3.address().map_err(|source| ServeError::Listen { address: config.s3.listen, source })?;
 
     let stop_ops = CancellationToken::new();
@@ -117,7 +133,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
-                async move { gate.answer(request, connection.remote).await }
+                async move { gate.answer(request, connection).await }
             };
             let stopped = s3.serve(service, stop, config.limits.shutdown_grace).await;
             if let Stopped::Aborted(connections) = stopped {
@@ -154,7 +170,7 @@ async fn start(
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
-    let (identities, sessions, new_key) = identities(config, store).await?;
+    let Keyed { identities, sessions, key_store, new_key } = keyed(config, store).await?;
     let sts = StsApi {
         identities: identities.clone(),
         sessions: sessions.clone(),
@@ -177,6 +193,11 @@ async fn start(
         },
         block_public_access: config.new_buckets.block_public_access,
         policies: Arc::default(),
+        encryption: EncryptionSettings {
+            key_store: Arc::new(key_store),
+            default: config.encryption.default,
+            allow_ssec_over_http: config.s3.allow_ssec_over_http,
+        },
     };
     let settings = GateSettings {
         domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
@@ -196,16 +217,23 @@ pub fn check(config: &Config, mut progress: impl FnMut(Progress) + Send) -> Resu
     runtime.block_on(store::check(config, &mut progress))
 }
 
-/// The identities, what makes their sessions, and a root key if one was made just now.
-async fn identities(
-    config: &mut Config,
-    store: &Store,
-) -> Result<(Arc<Identities>, Sessions, Option<NewKey>), ServeError> {
+/// What the master key is for.
+struct Keyed {
+    identities: Arc<Identities>,
+    /// What makes temporary credentials.
+    sessions: Sessions,
+    key_store: KeyStore,
+    /// A root key, if one was made just now.
+    new_key: Option<NewKey>,
+}
+
+async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> {
     let sealing = Sealing::new(store.index().clone());
-    let master_key = master_key::load_or_create(&config.master_key_file(), sealing.nothing_sealed().await?)?;
+    let master_key = master_key::obtain(config.take_master_key(), sealing.nothing_sealed().await?)?;
     let sessions = Sessions::new(&master_key);
-    let master_key = MasterKeyWrap::new(&master_key);
+    let (of_keys, master_key) = (MasterKeyWrap::new(&master_key), MasterKeyWrap::new(&master_key));
     sealing.note(master_key.key_id()).await?;
+    let key_store = KeyStore::open(store.index().clone(), of_keys, store.clock().now()).await?;
     let mut declared = std::mem::take(&mut config.accounts);
     let mut new_key = None;
     if declared.is_empty() {
@@ -222,7 +250,7 @@ async fn identities(
         clock: store.clock().clone(),
         entropy: store.entropy().clone(),
     };
-    Ok((Identities::start(parts).await?, sessions, new_key))
+    Ok(Keyed { identities: Identities::start(parts).await?, sessions, key_store, new_key })
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

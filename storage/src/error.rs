@@ -136,6 +136,23 @@ pub enum StorageError {
     #[error("the object's metadata is too large")]
     MetadataTooLarge,
 
+    // --- the key of what is sealed
+    /// It is sealed under a customer's key, and the request brought none.
+    #[error("it is sealed under a key that only the customer has")]
+    KeyMissing,
+    /// The request brought a customer's key for what is not sealed under one.
+    #[error("it is not sealed under a customer's key")]
+    KeyNeedless,
+    /// The customer's key is another one.
+    #[error("it is sealed under another customer's key")]
+    KeyWrong,
+    /// The data key does not open, though the caller may use it.
+    #[error("the data key cannot be opened: {what}")]
+    KeyUnusable {
+        /// Why, without any of the key.
+        what: String,
+    },
+
     // --- the body failed a check; nothing was stored
     /// The body's stream failed: the edge knows the error's type.
     #[error("the body could not be read")]

@@ -8,6 +8,7 @@ pub mod check;
 pub mod clock;
 pub mod datadir;
 pub mod disk;
+pub mod encryption;
 mod error;
 pub mod health;
 pub mod id;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cairn_crypto::checksum::{Checksum, ChecksumType};
+use cairn_crypto::wrap::WrapContext;
 use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
-use crate::id::{AccountId, ContentId, VersionId};
+use crate::encryption::{self, Encryption};
+use crate::id::{AccountId, BucketId, ContentId, VersionId};
 use crate::settings::ObjectSettings;
 
 /// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
@@ -255,6 +257,9 @@ pub struct ObjectVersion {
     #[n(10)]
     #[cbor(default)]
     pub settings: ObjectSettings,
+    /// How its bytes are sealed; None: they are not.
+    #[n(11)]
+    pub encryption: Option<Encryption>,
 }
 
 /// A version id as S3 shows it.
@@ -288,6 +293,13 @@ impl ObjectVersion {
     #[must_use]
     pub fn shown(&self) -> ReturnedVersion {
         ReturnedVersion::of(self.is_null, self.version_id)
+    }
+
+    /// What its data key is wrapped for.
+    #[must_use]
+    pub fn wrap_context<'k>(&self, bucket: BucketId, key: &'k ObjectKey) -> WrapContext<'k> {
+        let id = self.encryption.as_ref().map(|encryption| encryption.id_in(self.version_id));
+        encryption::context(bucket, key, id.unwrap_or(*self.version_id.as_bytes()))
     }
 }
 

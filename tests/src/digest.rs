@@ -43,6 +43,12 @@ pub fn checksum_header(algorithm: &str) -> String {
     format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase())
 }
 
+/// The MD5 of a body.
+pub fn md5(body: &[u8]) -> [u8; 16] {
+    let bytes = hex::decode(etag(body).trim_matches('"')).expect("an ETag is an MD5 in hexadecimal digits");
+    bytes.try_into().expect("an MD5 has 16 bytes")
+}
+
 /// The ETag of an object written in one piece, quoted.
 pub fn etag(body: &[u8]) -> String {
     format!("\"{}\"", hex::encode(md5::Md5::digest(body)))

@@ -39,6 +39,12 @@ pub struct Config {
     pub domains: Vec<&'static str>,
     /// The setting `s3.signature_v2`; `None` leaves the default.
     pub signature_v2: Option<&'static str>,
+    /// The setting `encryption.default`; `None` leaves the default.
+    pub encryption: Option<&'static str>,
+    /// The setting `s3.allow_ssec_over_http`.
+    pub allow_ssec_over_http: bool,
+    /// The settings `s3.tls_cert_file` and `s3.tls_key_file`.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// The setting `new_buckets.object_ownership`; `None` leaves the default.
     pub object_ownership: Option<&'static str>,
     /// The setting `new_buckets.block_public_access`; `None` leaves the default, which most tests are not about.
@@ -63,6 +69,9 @@ impl Default for Config {
             ballast_bytes: MIB,
             domains: vec![DOMAIN],
             signature_v2: None,
+            encryption: None,
+            allow_ssec_over_http: false,
+            tls: None,
             object_ownership: None,
             block_public_access: Some(false),
             plain_loopback_issuers: false,
@@ -146,6 +155,16 @@ impl Cairn {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
         Ok(())
+    }
+
+    /// Sets a variable of the environment of the starts that follow.
+    pub fn set_environment(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// Forgets what [`Cairn::set_environment`] set.
+    pub fn clear_environment(&mut self) {
+        self.environment.clear();
     }
 
     /// Starts the process without waiting for anything.
@@ -285,6 +304,12 @@ impl Cairn {
         Ok((status, body))
     }
 
+    /// Sends the process a signal.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.process.as_ref().expect("the server is running");
+        kill_process(pid_of(child), signal).expect("the process takes a signal");
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the server is running").id()
@@ -323,9 +348,15 @@ impl Cairn {
         let Config { inline_threshold_bytes, free_space_floor_bytes, ballast_bytes, signature_v2, limits, .. } =
             &self.config;
         let domains = &self.config.domains;
-        let signature_v2 = signature_v2.map(|value| format!("signature_v2 = {value:?}\n")).unwrap_or_default();
+        let mut s3 = signature_v2.map(|value| format!("signature_v2 = {value:?}\n")).unwrap_or_default();
+        if let Some((certificate, key)) = &self.config.tls {
+            s3.push_str(&format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n"));
+        }
+        if self.config.allow_ssec_over_http {
+            s3.push_str("allow_ssec_over_http = true\n");
+        }
         let mut text = format!(
-            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\ndomains = {domains:?}\n{signature_v2}\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
+            "data_dir = {:?}\nregion = {REGION:?}\n\n[s3]\nlisten = \"{}\"\ndomains = {domains:?}\n{s3}\n[ops]\nlisten = \"{}\"\n\n[storage]\n\
              free_space_floor_bytes = {free_space_floor_bytes}\nballast_bytes = {ballast_bytes}\n",
             self.data_dir(),
             self.s3,
@@ -343,6 +374,9 @@ impl Cairn {
         }
         if self.config.plain_loopback_issuers {
             text.push_str("\n[sts]\nplain_loopback_issuers = true\n");
+        }
+        if let Some(default) = self.config.encryption {
+            text.push_str(&format!("\n[encryption]\ndefault = {default:?}\n"));
         }
         text.push_str("\n[limits]\n");
         for (name, value) in limits {

@@ -16,6 +16,7 @@ pub mod sigv2;
 pub mod sigv4;
 pub mod skip;
 pub mod strace;
+pub mod tls;
 pub mod totp;
 pub mod venv;
 pub mod version_ledger;

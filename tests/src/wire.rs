@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// An exchange that takes longer counts as a hang.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -117,10 +116,12 @@ impl Reply {
 
 /// One connection, usable for several exchanges while the server keeps it open.
 pub struct Connection {
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    read: ReadHalf,
+    write: Box<dyn AsyncWrite + Send + Unpin>,
     buffer: BytesMut,
 }
+
+type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
 
 impl Connection {
     /// Connects.
@@ -128,7 +129,15 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
-        Ok(Connection { read, write, buffer: BytesMut::with_capacity(64 * 1024) })
+        Ok(Connection::over(read, write))
+    }
+
+    /// A connection over streams that are open already.
+    pub fn over(
+        read: impl AsyncRead + Send + Unpin + 'static,
+        write: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Connection {
+        Connection { read: Box::new(read), write: Box::new(write), buffer: BytesMut::with_capacity(64 * 1024) }
     }
 
     /// Writes bytes without waiting for an answer.
@@ -185,7 +194,7 @@ impl Connection {
 }
 
 async fn read_reply(
-    read: &mut OwnedReadHalf,
+    read: &mut ReadHalf,
     buffer: &mut BytesMut,
     without_body: bool,
     keep_body: bool,
@@ -215,7 +224,7 @@ async fn read_reply(
     }
 }
 
-async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
+async fn fill(read: &mut ReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
     buffer.reserve(16 * 1024);
     match read.read_buf(buffer).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -227,7 +236,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the answer's {what} is malformed"))
 }
 
-async fn read_head(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<(u16, Vec<(String, String)>)> {
+async fn read_head(read: &mut ReadHalf, buffer: &mut BytesMut) -> io::Result<(u16, Vec<(String, String)>)> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
@@ -249,7 +258,7 @@ async fn read_head(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Resul
 }
 
 struct BodyReader<'a> {
-    read: &'a mut OwnedReadHalf,
+    read: &'a mut ReadHalf,
     buffer: &'a mut BytesMut,
     kept: Option<&'a mut BytesMut>,
     received: u64,

@@ -5,6 +5,7 @@
 //! call is `authorize`'s business; `cairn`'s sub-commands are the client.
 
 mod decisions;
+mod encryption_key;
 mod lock_clock;
 mod restores;
 
@@ -25,6 +26,7 @@ use crate::auth::Claim;
 use crate::authorize::{Action, Authorizer, BucketPolicies, Facts, Rules};
 use crate::gate::Origin;
 use crate::identities::Identities;
+use crate::key_store::KeyStore;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
 use crate::s3::request::{Answer, Query};
@@ -71,6 +73,10 @@ pub enum Call {
         /// The bucket's name, not yet checked.
         bucket: String,
     },
+    /// `GET /-/admin/v1/encryption-key`
+    GetEncryptionKey,
+    /// `POST /-/admin/v1/encryption-key/rotate`
+    RotateEncryptionKey,
 }
 
 impl Call {
@@ -84,6 +90,8 @@ impl Call {
             Self::StartRestore => "StartRestore",
             Self::GetRestore { .. } => "GetRestore",
             Self::CancelRestore { .. } => "CancelRestore",
+            Self::GetEncryptionKey => "GetEncryptionKey",
+            Self::RotateEncryptionKey => "RotateEncryptionKey",
         }
     }
 }
@@ -110,6 +118,8 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         }
         [VERSION, "restores", bucket] => vec![("GET", Call::GetRestore { bucket: bucket.to_owned() })],
         [VERSION, "restores", bucket, "cancel"] => vec![("POST", Call::CancelRestore { bucket: bucket.to_owned() })],
+        [VERSION, "encryption-key"] => vec![("GET", Call::GetEncryptionKey)],
+        [VERSION, "encryption-key", "rotate"] => vec![("POST", Call::RotateEncryptionKey)],
         _ => return Err(Failure::custom("NoSuchCall", StatusCode::NOT_FOUND, "The admin API has no such call.")),
     };
     if let Some((_, call)) = calls.iter().find(|(allowed, _)| *allowed == method.as_str()) {
@@ -137,6 +147,8 @@ pub struct Admin {
     pub region: String,
     /// What was decided about requests.
     pub audit: Arc<Audit>,
+    /// The keys that objects are sealed under.
+    pub key_store: Arc<KeyStore>,
 }
 
 #[async_trait]
@@ -164,6 +176,7 @@ impl Admin {
             identities: Arc::clone(&edge.identities),
             policies: Arc::clone(&edge.policies),
             region: edge.region.clone(),
+            key_store: Arc::clone(&edge.encryption.key_store),
         }
     }
 
@@ -207,6 +220,12 @@ impl Admin {
             Call::CancelRestore { bucket } => {
                 restores::cancel_restore(self, authorizer.bucket_for(Action::RestoreBucket, &bucket).await?).await
             }
+            Call::GetEncryptionKey => {
+                encryption_key::get_encryption_key(self, &authorizer.server("cairn:GetEncryptionKey")?)
+            }
+            Call::RotateEncryptionKey => {
+                encryption_key::rotate_encryption_key(self, authorizer.server("cairn:RotateEncryptionKey")?).await
+            }
         }
     }
 }
@@ -247,6 +266,9 @@ mod tests {
             ("DELETE", "/-/admin/v1/decisions/00AB", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock", Ok(Call::GetLockClock)),
             ("POST", "/-/admin/v1/lock-clock/accept", Ok(Call::AcceptWallClock)),
+            ("GET", "/-/admin/v1/encryption-key", Ok(Call::GetEncryptionKey)),
+            ("POST", "/-/admin/v1/encryption-key/rotate", Ok(Call::RotateEncryptionKey)),
+            ("GET", "/-/admin/v1/encryption-key/rotate", Err(("MethodNotAllowed", 405))),
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("HEAD", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock/accept", Err(("MethodNotAllowed", 405))),

@@ -51,6 +51,7 @@ actions! {
         GetBucketRequestPayment
         GetBucketTagging
         GetBucketVersioning
+        GetEncryptionConfiguration
         GetObject
         GetObjectAcl
         GetObjectAttributes
@@ -76,6 +77,7 @@ actions! {
         PutBucketRequestPayment
         PutBucketTagging
         PutBucketVersioning
+        PutEncryptionConfiguration
         PutObject
         PutObjectAcl
         PutObjectLegalHold

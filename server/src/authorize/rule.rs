@@ -54,6 +54,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::GetBucketRequestPayment
         | Action::GetBucketTagging
         | Action::GetBucketVersioning
+        | Action::GetEncryptionConfiguration
         | Action::GetObjectLegalHold
         | Action::GetObjectRetention
         | Action::GetObjectTagging
@@ -68,6 +69,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutBucketRequestPayment
         | Action::PutBucketTagging
         | Action::PutBucketVersioning
+        | Action::PutEncryptionConfiguration
         | Action::PutObjectLegalHold
         | Action::PutObjectRetention
         | Action::PutObjectTagging

@@ -62,6 +62,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::CopyObject | Operation::CreateMultipartUpload | Operation::PutObject => new_object(asked),
         Operation::CreateBucket => new_bucket(asked),
         Operation::DeleteBucket => one(Action::DeleteBucket),
+        Operation::DeleteBucketEncryption | Operation::PutBucketEncryption => one(Action::PutEncryptionConfiguration),
         Operation::DeleteBucketOwnershipControls | Operation::PutBucketOwnershipControls => {
             one(Action::PutBucketOwnershipControls)
         }
@@ -73,6 +74,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::DeletePublicAccessBlock | Operation::PutPublicAccessBlock => one(Action::PutBucketPublicAccessBlock),
         Operation::GetBucketAccelerateConfiguration => one(Action::GetAccelerateConfiguration),
         Operation::GetBucketAcl => one(Action::GetBucketAcl),
+        Operation::GetBucketEncryption => one(Action::GetEncryptionConfiguration),
         Operation::GetBucketLocation => one(Action::GetBucketLocation),
         Operation::GetBucketOwnershipControls => one(Action::GetBucketOwnershipControls),
         Operation::GetBucketPolicy => one(Action::GetBucketPolicy),

@@ -16,13 +16,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_crypto::secret::MasterKey;
 use cairn_storage::id::AccountId;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 pub use layers::{Flags, Origin, Sources};
 pub use values::{AccessKey, CanonicalId, Domain, KeyPair, Region, SecretKey, UserName};
 
 use crate::audit::FileSettings;
+use crate::master_key::{self, MasterKeySource};
 
 use layers::Merged;
 
@@ -56,6 +59,8 @@ pub struct Config {
     pub ops: Ops,
     /// What a new bucket starts with.
     pub new_buckets: NewBuckets,
+    /// How objects are sealed.
+    pub encryption: Encryption,
     /// The index and the blob store.
     pub storage: Storage,
     /// Limits and time-outs.
@@ -79,6 +84,12 @@ pub struct Config {
     /// The root credentials given in the environment, for a server without `[[account]]`.
     #[serde(skip)]
     pub root_key: Option<KeyPair>,
+    /// The master key given in the environment.
+    #[serde(skip)]
+    master_key: Option<MasterKey>,
+    /// The folder of the credentials that systemd passes.
+    #[serde(skip)]
+    credentials_dir: Option<PathBuf>,
 }
 
 /// `[s3]`
@@ -92,8 +103,17 @@ pub struct S3 {
     pub domains: Vec<Domain>,
     /// Where signature version 2 is accepted.
     pub signature_v2: SignatureV2,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
     /// Whether customer keys are accepted on connections that are not encrypted.
     pub allow_ssec_over_http: bool,
+}
+
+impl S3 {
+    /// The files of the certificate chain and of its key, if the endpoint has TLS.
+    pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
+        self.tls_cert_file.clone().zip(self.tls_key_file.clone())
+    }
 }
 
 /// Where signature version 2 is accepted.
@@ -158,6 +178,26 @@ pub enum RecreateOwn {
     Ok,
     /// 409 BucketAlreadyOwnedByYou, as every other region does.
     Conflict,
+}
+
+/// `[encryption]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Encryption {
+    /// How new objects are sealed about which neither the request nor the bucket says anything.
+    pub default: DefaultEncryption,
+}
+
+/// How new objects are sealed by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum DefaultEncryption {
+    /// Under the server's own key (SSE-S3).
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// Not at all.
+    #[serde(rename = "off")]
+    Off,
 }
 
 /// `[storage]`
@@ -380,6 +420,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let merged = Merged::read(sources)?;
     let mut config = merged.parse()?;
     config.root_key = root_key(sources)?;
+    config.master_key = master_key(sources)?;
+    config.credentials_dir = sources.environment(CREDENTIALS_DIRECTORY)?.map(PathBuf::from);
     config.check()?;
     Ok(Loaded { config, merged })
 }
@@ -400,10 +442,32 @@ fn root_key(sources: &Sources<'_>) -> Result<Option<KeyPair>, ConfigError> {
     }
 }
 
+const MASTER_KEY: &str = "CAIRN_MASTER_KEY";
+
+/// Set by systemd for services with `LoadCredential=` or `LoadCredentialEncrypted=`.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+fn master_key(sources: &Sources<'_>) -> Result<Option<MasterKey>, ConfigError> {
+    let Some(digits) = sources.environment(MASTER_KEY)?.map(Zeroizing::new) else { return Ok(None) };
+    let malformed = || ConfigError(format!("{MASTER_KEY}: the master key is 64 hexadecimal digits"));
+    master_key::parse(digits.as_bytes()).map(Some).ok_or_else(malformed)
+}
+
 impl Config {
-    /// The file that holds the master key.
-    pub fn master_key_file(&self) -> PathBuf {
-        self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join(MASTER_KEY_FILE_NAME))
+    /// Where the master key is: in the environment, the file that is set, systemd's credential `master.key`, or the file of
+    /// that name in the data directory. A key of the environment is given away by this.
+    pub fn take_master_key(&mut self) -> MasterKeySource {
+        if let Some(key) = self.master_key.take() {
+            return MasterKeySource::Given(key);
+        }
+        if let Some(file) = &self.master_key_file {
+            return MasterKeySource::File(file.clone());
+        }
+        let credential = self.credentials_dir.as_ref().map(|folder| folder.join(MASTER_KEY_FILE_NAME));
+        match credential.filter(|path| path.exists()) {
+            Some(path) => MasterKeySource::Credential(path),
+            None => MasterKeySource::File(self.data_dir.join(MASTER_KEY_FILE_NAME)),
+        }
     }
 
     /// Where the audit log goes; None: nowhere.
@@ -417,6 +481,9 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         if self.s3.listen == self.ops.listen && self.s3.listen.port() != 0 {
             return Err(ConfigError(format!("s3.listen and ops.listen are both {}", self.s3.listen)));
+        }
+        if self.s3.tls_cert_file.is_some() != self.s3.tls_key_file.is_some() {
+            return Err(ConfigError("s3.tls_cert_file and s3.tls_key_file must be set together".to_owned()));
         }
         if self.root_key.is_some() && !self.accounts.is_empty() {
             return Err(ConfigError(format!(

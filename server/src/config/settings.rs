@@ -40,7 +40,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         r#""query""#,
         "Where signature version 2 is accepted: off, query (presigned URLs) or all (also the Authorization header)",
     ),
-    planned("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
+    Setting {
+        name: "s3.tls_cert_file",
+        default: None,
+        in_force: true,
+        help: "The certificate chain in PEM with which S3 requests are answered over HTTPS; by default there is no TLS",
+    },
+    Setting {
+        name: "s3.tls_key_file",
+        default: None,
+        in_force: true,
+        help: "The private key in PEM that belongs to s3.tls_cert_file",
+    },
+    setting("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
     setting(
         "sts.plain_loopback_issuers",
         "false",
@@ -57,6 +69,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "new_buckets.recreate_own",
         r#""ok""#,
         "What creating a bucket that one already owns answers: ok (200) or conflict (409)",
+    ),
+    setting(
+        "encryption.default",
+        r#""AES256""#,
+        "How new objects are encrypted that nothing is said about: AES256 (under the server's key) or off",
     ),
     setting("storage.inline_threshold_bytes", "32768", "Contents up to this size live in the index"),
     setting("storage.free_space_floor_bytes", "268435456", "Uploads are refused while less disk space is left"),

@@ -32,11 +32,29 @@ fn account(fields: &str) -> String {
     format!("[[account]]\nid = \"200000000009\"\ncanonical_id = \"a9\"\ndisplay_name = \"nine\"\n{fields}\n")
 }
 
+fn file_of(source: MasterKeySource) -> PathBuf {
+    match source {
+        MasterKeySource::File(path) => path,
+        source => panic!("{source:?}"),
+    }
+}
+
+#[test]
+fn a_master_key_of_the_environment_wins_and_is_not_shown() {
+    let digits = "5a".repeat(32);
+    let variables = [("CAIRN_MASTER_KEY", digits.as_str()), ("CAIRN_MASTER_KEY_FILE", "/etc/cairn/master.key")];
+    let mut loaded = load_from("", &variables, &[]).unwrap();
+    assert!(!loaded.print().contains(&digits) && !format!("{loaded:?}").contains(&digits));
+    assert!(matches!(loaded.config.take_master_key(), MasterKeySource::Given(key) if key.expose() == &[0x5a; 32]));
+    assert!(load_from("", &[("CAIRN_MASTER_KEY", "5a5a")], &[]).unwrap_err().to_string().contains("CAIRN_MASTER_KEY"));
+}
+
 #[test]
 fn without_any_source_the_defaults_hold() {
-    let config = load_from("", &[], &[]).unwrap().config;
+    let mut config = load_from("", &[], &[]).unwrap().config;
     assert_eq!(config.data_dir, PathBuf::from("./data"));
-    assert_eq!(config.master_key_file(), PathBuf::from("./data/master.key"));
+    assert_eq!(file_of(config.take_master_key()), PathBuf::from("./data/master.key"));
+    assert_eq!(config.encryption.default, DefaultEncryption::Aes256);
     assert_eq!(config.s3.listen, "127.0.0.1:9000".parse().unwrap());
     assert_eq!(config.ops.listen, "127.0.0.1:9001".parse().unwrap());
     assert_eq!(config.s3.signature_v2, SignatureV2::Query);
@@ -86,12 +104,12 @@ fn text_from_the_environment_takes_the_type_of_its_setting() {
         ("CAIRN_LIMITS_SHUTDOWN_GRACE_SECONDS", "0"),
         ("CAIRN_MASTER_KEY_FILE", "/etc/cairn/master.key"),
     ];
-    let config = load_from("", &variables, &[]).unwrap().config;
+    let mut config = load_from("", &variables, &[]).unwrap().config;
     let domains: Vec<&str> = config.s3.domains.iter().map(Domain::as_str).collect();
     assert_eq!(domains, ["s3.localhost", "s3.example.org"]);
     assert!(config.s3.allow_ssec_over_http);
     assert_eq!(config.limits.shutdown_grace, Duration::ZERO);
-    assert_eq!(config.master_key_file(), PathBuf::from("/etc/cairn/master.key"));
+    assert_eq!(file_of(config.take_master_key()), PathBuf::from("/etc/cairn/master.key"));
 }
 
 #[test]
@@ -101,6 +119,7 @@ fn every_section_loads() {
     assert_eq!(config.s3.signature_v2, SignatureV2::All);
     assert_eq!(config.new_buckets.object_ownership, ObjectOwnership::ObjectWriter);
     assert_eq!(config.new_buckets.recreate_own, RecreateOwn::Ok);
+    assert_eq!(config.encryption.default, DefaultEncryption::Off);
     assert_eq!(config.lifecycle.day, Duration::from_secs(5));
     assert_eq!(config.restore.bulk, Duration::from_secs(3));
     assert_eq!(config.access_log.delivery, Duration::from_secs(5));

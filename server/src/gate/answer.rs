@@ -18,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admin;
 use crate::audit::{Audit, Entry, Trail};
 use crate::authorize::{Connection, Signature};
+use crate::listener::ConnectionInfo;
 use crate::log::{self, RequestSummary};
 use crate::metrics::{InFlight, Metrics};
 use crate::query_api::{self, Service, faults};
@@ -50,7 +51,7 @@ pub struct Record {
     pub received_bytes: u64,
     sent_bytes: u64,
     started: Instant,
-    remote: SocketAddr,
+    connection: ConnectionInfo,
     time: Timestamp,
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
@@ -67,7 +68,7 @@ impl Record {
     /// Begins a request.
     pub fn begin(
         id: RequestId,
-        remote: SocketAddr,
+        connection: ConnectionInfo,
         time: Timestamp,
         metrics: &Arc<Metrics>,
         audit: &Arc<Audit>,
@@ -80,7 +81,7 @@ impl Record {
             received_bytes: 0,
             sent_bytes: 0,
             started: Instant::now(),
-            remote,
+            connection,
             time,
             metrics: Arc::clone(metrics),
             audit: Arc::clone(audit),
@@ -93,12 +94,13 @@ impl Record {
 
     /// Where it comes from.
     pub fn remote(&self) -> SocketAddr {
-        self.remote
+        self.connection.remote
     }
 
     /// Where it comes from, for who decides about it.
     pub fn origin(&self, signature: Option<Signature>) -> Origin {
-        let connection = Connection { remote: self.remote.ip(), tls_version: None };
+        let ConnectionInfo { remote, tls_version } = self.connection;
+        let connection = Connection { remote: remote.ip(), tls_version };
         Origin { connection, signature, trail: self.trail.clone() }
     }
 }
@@ -114,7 +116,7 @@ impl Drop for Record {
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
             elapsed: self.started.elapsed(),
-            remote: self.remote,
+            remote: self.connection.remote,
         };
         log::request(&summary);
         let decided = self.trail.take();
@@ -126,7 +128,7 @@ impl Drop for Record {
             time: self.time,
             id: self.id,
             operation: self.operation,
-            source: self.remote.ip(),
+            source: self.connection.remote.ip(),
             user_agent: self.user_agent.take(),
             decided,
             status: self.status,

@@ -18,7 +18,6 @@ pub mod service_apis;
 pub mod target;
 
 use std::error::Error as StdError;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,6 +37,7 @@ use crate::audit::{Audit, Trail};
 use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Claim, Scope, Secrets, session_tokens, v2};
 use crate::authorize::{Connection, Signature};
 use crate::config::SignatureV2;
+use crate::listener::ConnectionInfo;
 use crate::metrics::Metrics;
 use crate::query_api::Service;
 use crate::s3::error::{Failure, slow_down};
@@ -169,13 +169,13 @@ impl Gate {
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response<AnswerBody>
+    pub async fn answer<B>(&self, request: Request<B>, connection: ConnectionInfo) -> Response<AnswerBody>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let gate = &self.0;
-        let mut record = Record::begin(gate.ids.next(), remote, gate.clock.now(), &gate.metrics, &gate.audit);
+        let mut record = Record::begin(gate.ids.next(), connection, gate.clock.now(), &gate.metrics, &gate.audit);
         let (mut parts, body) = request.into_parts();
         record.user_agent = parts.headers.get(USER_AGENT).cloned();
         let is_unmeasured = Unmeasured::is(&body.size_hint(), &parts.headers);

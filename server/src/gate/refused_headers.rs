@@ -6,8 +6,10 @@ use s3s::S3ErrorCode;
 
 use crate::s3::error::Failure;
 use crate::s3::headers::{
-    self, IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE,
-    OBJECT_LOCK_RETAIN_UNTIL_DATE,
+    self, COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5,
+    IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE,
+    OBJECT_LOCK_RETAIN_UNTIL_DATE, SERVER_SIDE_ENCRYPTION, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY,
+    SSE_CUSTOMER_KEY_MD5,
 };
 
 use super::routes::Operation;
@@ -47,11 +49,27 @@ static OF_DELETE: [HeaderName; 2] = [IF_MATCH_SIZE, IF_MATCH_LAST_MODIFIED_TIME]
 /// What the operations that make a version honour and nothing else does.
 static OF_NEW_VERSION: [HeaderName; 3] = [OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, OBJECT_LOCK_LEGAL_HOLD];
 
-fn honoured(operation: Operation) -> &'static [HeaderName] {
+/// What says how to seal, or opens what is sealed: the operations on objects' bytes honour it, or answer why not.
+static OF_SEALED: [HeaderName; 4] =
+    [SERVER_SIDE_ENCRYPTION, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5];
+
+/// What opens the source of a copy.
+static OF_COPY: [HeaderName; 3] =
+    [COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5];
+
+fn honoured(operation: Operation) -> [&'static [HeaderName]; 3] {
     match operation {
-        Operation::DeleteObject => &OF_DELETE,
-        Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload => &OF_NEW_VERSION,
-        _ => &[],
+        Operation::DeleteObject => [&OF_DELETE, &[], &[]],
+        Operation::PutObject | Operation::CreateMultipartUpload => [&OF_NEW_VERSION, &OF_SEALED, &[]],
+        Operation::CopyObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_COPY],
+        Operation::UploadPartCopy => [&OF_SEALED, &OF_COPY, &[]],
+        Operation::UploadPart
+        | Operation::CompleteMultipartUpload
+        | Operation::ListParts
+        | Operation::GetObject
+        | Operation::HeadObject
+        | Operation::GetObjectAttributes => [&OF_SEALED, &[], &[]],
+        _ => [&[], &[], &[]],
     }
 }
 
@@ -61,7 +79,7 @@ fn honoured(operation: Operation) -> &'static [HeaderName] {
 /// `NotImplemented`, naming the header.
 pub fn check(operation: Operation, headers: &HeaderMap) -> Result<(), Failure> {
     for (name, value) in headers {
-        if honoured(operation).contains(name) {
+        if honoured(operation).into_iter().flatten().any(|honoured| honoured == name) {
             continue;
         }
         let name = name.as_str();
@@ -113,7 +131,7 @@ mod tests {
         for (named, _) in REFUSED {
             let name = match named {
                 Named::Exactly(name) => (*name).to_owned(),
-                Named::Beginning(prefix) => format!("{prefix}x"),
+                Named::Beginning(prefix) => format!("{prefix}-x"),
             };
             let failure = check_one(&name, "something").unwrap_err();
             assert_eq!((failure.code(), failure.status_code().as_u16()), ("NotImplemented", 501), "{name}");
@@ -150,6 +168,22 @@ mod tests {
                 assert!(check(operation, &headers).is_ok());
             }
             assert!(check(Operation::UploadPart, &headers).is_err());
+        }
+    }
+
+    #[test]
+    fn encryption_is_for_objects_bytes() {
+        for name in OF_SEALED.clone() {
+            let headers = [(name, HeaderValue::from_static("AES256"))].into_iter().collect();
+            for operation in [Operation::PutObject, Operation::GetObject, Operation::UploadPartCopy] {
+                assert!(check(operation, &headers).is_ok());
+            }
+            assert!(check(Operation::PutObjectTagging, &headers).is_err());
+        }
+        for name in OF_COPY.clone() {
+            let headers = [(name, HeaderValue::from_static("AES256"))].into_iter().collect();
+            assert!(check(Operation::CopyObject, &headers).is_ok());
+            assert!(check(Operation::PutObject, &headers).is_err());
         }
     }
 

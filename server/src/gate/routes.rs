@@ -39,6 +39,7 @@ operations! {
     CreateBucket
     CreateMultipartUpload
     DeleteBucket
+    DeleteBucketEncryption
     DeleteBucketOwnershipControls
     DeleteBucketPolicy
     DeleteBucketTagging
@@ -48,6 +49,7 @@ operations! {
     DeletePublicAccessBlock
     GetBucketAccelerateConfiguration
     GetBucketAcl
+    GetBucketEncryption
     GetBucketLocation
     GetBucketOwnershipControls
     GetBucketPolicy
@@ -73,6 +75,7 @@ operations! {
     ListParts
     PutBucketAccelerateConfiguration
     PutBucketAcl
+    PutBucketEncryption
     PutBucketOwnershipControls
     PutBucketPolicy
     PutBucketRequestPayment
@@ -215,6 +218,9 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("GET", ["versioning"]) => Operation::GetBucketVersioning,
         ("HEAD", []) => Operation::HeadBucket,
         ("PUT", []) => Operation::CreateBucket,
+        ("DELETE", ["encryption"]) => Operation::DeleteBucketEncryption,
+        ("GET", ["encryption"]) => Operation::GetBucketEncryption,
+        ("PUT", ["encryption"]) => Operation::PutBucketEncryption,
         ("DELETE", ["tagging"]) => Operation::DeleteBucketTagging,
         ("GET", ["accelerate"]) => Operation::GetBucketAccelerateConfiguration,
         ("GET", ["tagging"]) => Operation::GetBucketTagging,

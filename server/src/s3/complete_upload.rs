@@ -15,7 +15,7 @@ use super::put_object::new_version_into_headers;
 use super::request::{Answer, Request};
 use super::upload_part::upload_id;
 use super::xml::Document;
-use super::{Edge, checksum, conditions, xml};
+use super::{Edge, checksum, conditions, encryption, xml};
 
 /// Parts of an object at most.
 const PARTS_MAX: usize = 10_000;
@@ -27,6 +27,7 @@ pub(super) async fn complete_upload(
 ) -> Result<Answer, Failure> {
     let id = upload_id(&request.query)?;
     let document = request.document().await?;
+    encryption::check_upload(edge, &authorized, id, &request).await?;
     let headers = &request.headers;
     let complete = CompleteUpload {
         parts: parts(&document)?,
@@ -37,8 +38,9 @@ pub(super) async fn complete_upload(
     };
     let object = edge.store.complete_upload(authorized.bucket(), authorized.key(), id, complete).await?;
     let mut document = Document::new("CompleteMultipartUploadResult");
+    let scheme = if request.secure { "https" } else { "http" };
     let host = text(headers, &HOST).unwrap_or_default();
-    document.text("Location", &format!("http://{host}{}", request.path));
+    document.text("Location", &format!("{scheme}://{host}{}", request.path));
     document.text("Bucket", authorized.bucket().name.as_str());
     document.text("Key", authorized.key().as_str());
     document.text("ETag", &quoted_text(&object.etag));
@@ -47,6 +49,7 @@ pub(super) async fn complete_upload(
     }
     let mut answer = Answer::document(document);
     new_version_into_headers(&object, &mut answer.headers);
+    encryption::of_version_into_headers(&object, headers, &mut answer.headers);
     Ok(answer)
 }
 

@@ -1,5 +1,7 @@
 //! CopyObject.
 
+use std::sync::Arc;
+
 use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectAttributes;
@@ -10,12 +12,13 @@ use http::HeaderMap;
 use crate::authorize::{Authorized, OnCopy};
 
 use super::acl::{OfNewObject, of_new_object};
+use super::encryption::{OfNewVersion, RequestKeys};
 use super::error::Failure;
 use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
 use super::put_object::{new_version_into_headers, settings};
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, attributes, checksum, conditions, tags, version_header};
+use super::{Edge, attributes, checksum, conditions, encryption, tags, version_header};
 
 pub(super) async fn copy_object(
     edge: &Edge,
@@ -24,6 +27,7 @@ pub(super) async fn copy_object(
 ) -> Result<Answer, Failure> {
     let headers = &request.headers;
     let OfNewObject { owner, acl } = of_new_object(edge, &authorized, headers)?;
+    let OfNewVersion { sealing, named } = encryption::of_new_version(edge, authorized.bucket(), &request).await?;
     let copy = CopyObject {
         attributes: replaced_attributes(headers)?,
         storage_class: attributes::storage_class(headers)?,
@@ -31,9 +35,11 @@ pub(super) async fn copy_object(
         settings: ObjectSettings { acl, ..settings(headers)? },
         owner,
         checksum: checksum::requested_algorithm(headers)?,
+        sealing,
+        names_encryption: named,
         conditions: conditions::of_write(headers),
     };
-    let source = source(&authorized, headers);
+    let source = source(edge, &authorized, &request)?;
     let copied = edge.store.copy_object(source, authorized.bucket(), authorized.key(), copy).await;
     let copied = copied.map_err(|error| match error {
         StorageError::TooLarge { .. } => Failure::invalid_request(format!(
@@ -49,20 +55,26 @@ pub(super) async fn copy_object(
     }
     let mut answer = Answer::document(document);
     new_version_into_headers(&copied.object, &mut answer.headers);
+    encryption::of_version_into_headers(&copied.object, headers, &mut answer.headers);
     source_version_into_headers(authorized.source_bucket(), &copied.source, &mut answer.headers);
     Ok(answer)
 }
 
 /// What is copied, and under which conditions.
-pub(super) fn source<'a>(authorized: &'a Authorized<OnCopy>, headers: &HeaderMap) -> CopySource<'a> {
+pub(super) fn source<'a>(
+    edge: &Edge,
+    authorized: &'a Authorized<OnCopy>,
+    request: &Request,
+) -> Result<CopySource<'a>, Failure> {
     let named = authorized.source();
-    CopySource {
+    Ok(CopySource {
         bucket: authorized.source_bucket(),
         key: &named.key,
         version: named.version,
         permit: authorized.source_permit(),
-        conditions: conditions::of_copy_source(headers),
-    }
+        conditions: conditions::of_copy_source(&request.headers),
+        keys: Arc::new(RequestKeys::of_copy_source(edge, request)?),
+    })
 }
 
 /// The copied version's id, if its bucket shows any.

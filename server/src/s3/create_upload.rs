@@ -13,7 +13,7 @@ use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use super::put_object::settings;
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, attributes, checksum, tags};
+use super::{Edge, attributes, checksum, encryption, tags};
 
 pub(super) async fn create_upload(
     edge: &Edge,
@@ -28,6 +28,7 @@ pub(super) async fn create_upload(
         owner,
         initiator: authorized.writer(),
         checksum: requested_checksum(&request.headers)?,
+        sealing: encryption::of_new_version(edge, authorized.bucket(), &request).await?.sealing,
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;
     let mut document = Document::new("InitiateMultipartUploadResult");
@@ -35,6 +36,8 @@ pub(super) async fn create_upload(
     document.text("Key", authorized.key().as_str());
     document.value("UploadId", upload.id);
     let mut answer = Answer::document(document);
+    let mode = upload.encryption.as_ref().map(|encryption| encryption.mode);
+    encryption::into_headers(mode, &request.headers, &mut answer.headers);
     if let Some((algorithm, checksum_type)) = upload.checksum {
         answer.headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(algorithm.as_str()));
         answer.headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(checksum_type.as_str()));

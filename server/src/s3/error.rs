@@ -165,6 +165,14 @@ impl From<StorageError> for Failure {
             StorageError::NoSuchVersion => Self::new(S3ErrorCode::NoSuchVersion),
             StorageError::IsDeleteMarker(version) => is_delete_marker(&version.to_string()),
             StorageError::NoSuchUpload => Self::new(S3ErrorCode::NoSuchUpload),
+            StorageError::KeyMissing => Self::invalid_request(
+                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to \
+                 retrieve the object.",
+            ),
+            StorageError::KeyNeedless => {
+                Self::invalid_request("The encryption parameters are not applicable to this object.")
+            }
+            StorageError::KeyWrong => Self::new(S3ErrorCode::AccessDenied),
             StorageError::InvalidPart { part_number } => {
                 Self::new(S3ErrorCode::InvalidPart).field("PartNumber", part_number.to_string())
             }
@@ -203,7 +211,10 @@ impl From<StorageError> for Failure {
                 S3ErrorCode::ServiceUnavailable,
                 "The server accepts no changes until its operator has restarted it.",
             ),
-            error @ (StorageError::OutcomeUnknown | StorageError::Corrupt { .. }) => Self::internal(error),
+            error
+            @ (StorageError::OutcomeUnknown | StorageError::Corrupt { .. } | StorageError::KeyUnusable { .. }) => {
+                Self::internal(error)
+            }
             StorageError::Io { doing, source } => Self::internal(format!("{doing}: {source}")),
         }
     }

@@ -6,12 +6,13 @@ use http::{HeaderMap, HeaderName};
 
 use crate::authorize::{Authorized, OnObject};
 
+use super::encryption::RequestKeys;
 use super::error::Failure;
 use super::headers::{self, MAX_PARTS, OBJECT_ATTRIBUTES, PART_NUMBER_MARKER, http_date};
 use super::put_object::version_into_headers;
 use super::request::{Answer, Request, count};
 use super::xml::Document;
-use super::{Edge, checksum, conditions};
+use super::{Edge, checksum, conditions, encryption};
 
 /// Parts in one page.
 const PAGE_PARTS_MAX: usize = 1_000;
@@ -33,6 +34,8 @@ pub(super) async fn get_object_attributes(
 ) -> Result<Answer, Failure> {
     let headers = &request.headers;
     let wanted = wanted(headers)?;
+    encryption::refuse_method(headers)?;
+    let keys = RequestKeys::of_request(edge, &request)?;
     let max_parts = header_count(headers, &MAX_PARTS, PAGE_PARTS_MAX)?.unwrap_or(PAGE_PARTS_MAX);
     let marker = header_count(headers, &PART_NUMBER_MARKER, usize::from(u16::MAX))?.unwrap_or(0);
     let get = GetObjectParts {
@@ -46,6 +49,7 @@ pub(super) async fn get_object_attributes(
     let page = edge.store.object_parts(authorized.bucket(), authorized.key(), get).await;
     let page = page.map_err(|error| authorized.failure(error))?;
     let object = &page.object;
+    keys.check(authorized.bucket(), authorized.key(), object).await?;
     let mut document = Document::new("GetObjectAttributesResponse");
     if wanted.etag {
         document.value("ETag", object.etag);

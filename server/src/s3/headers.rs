@@ -36,6 +36,9 @@ names! {
     CONTENT_SHA256 = "x-amz-content-sha256";
     COPY_SOURCE = "x-amz-copy-source";
     COPY_SOURCE_RANGE = "x-amz-copy-source-range";
+    COPY_SOURCE_SSE_CUSTOMER_ALGORITHM = "x-amz-copy-source-server-side-encryption-customer-algorithm";
+    COPY_SOURCE_SSE_CUSTOMER_KEY = "x-amz-copy-source-server-side-encryption-customer-key";
+    COPY_SOURCE_SSE_CUSTOMER_KEY_MD5 = "x-amz-copy-source-server-side-encryption-customer-key-md5";
     COPY_SOURCE_VERSION_ID = "x-amz-copy-source-version-id";
     DATE = "x-amz-date";
     DECODED_CONTENT_LENGTH = "x-amz-decoded-content-length";
@@ -65,7 +68,11 @@ names! {
     REQUEST_CHARGED = "x-amz-request-charged";
     REQUEST_PAYER = "x-amz-request-payer";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
+    SERVER_SIDE_ENCRYPTION = "x-amz-server-side-encryption";
     SOURCE_EXPECTED_BUCKET_OWNER = "x-amz-source-expected-bucket-owner";
+    SSE_CUSTOMER_ALGORITHM = "x-amz-server-side-encryption-customer-algorithm";
+    SSE_CUSTOMER_KEY = "x-amz-server-side-encryption-customer-key";
+    SSE_CUSTOMER_KEY_MD5 = "x-amz-server-side-encryption-customer-key-md5";
     STORAGE_CLASS = "x-amz-storage-class";
     TRAILER = "x-amz-trailer";
     VERSION_ID = "x-amz-version-id";

@@ -11,6 +11,7 @@ pub mod checksum;
 pub mod conditions;
 pub mod copy_source;
 pub mod encoding;
+pub mod encryption;
 pub mod error;
 pub mod headers;
 pub mod mfa;
@@ -24,12 +25,14 @@ pub mod xml;
 
 mod abort_upload;
 mod accelerate;
+mod bucket_encryption;
 mod bucket_policy;
 mod bucket_tagging;
 mod complete_upload;
 mod copy_object;
 mod create_bucket;
 mod create_upload;
+mod customer_key;
 mod delete_bucket;
 mod delete_object;
 mod delete_objects;
@@ -76,6 +79,7 @@ use crate::gate::routes::Operation;
 use crate::gate::{Origin, Routed};
 use crate::identities::{Accounts, Identities};
 
+use encryption::EncryptionSettings;
 use error::Failure;
 use headers::REQUEST_CHARGED;
 use request::{Answer, Request, Target};
@@ -98,6 +102,8 @@ pub struct Edge {
     pub block_public_access: bool,
     /// The buckets' policies.
     pub policies: Arc<BucketPolicies>,
+    /// How objects are sealed.
+    pub encryption: EncryptionSettings,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
@@ -160,6 +166,7 @@ impl Edge {
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
+            secure: connection.tls_version.is_some(),
             query,
             headers: request.headers,
             is_verified: unmeasured.is_none(),
@@ -217,6 +224,7 @@ impl Edge {
     ) -> Result<Answer, Failure> {
         match operation {
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on).await,
+            Operation::DeleteBucketEncryption => bucket_encryption::delete_bucket_encryption(self, on).await,
             Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
             Operation::DeleteBucketPolicy => bucket_policy::delete_bucket_policy(self, on).await,
             Operation::DeleteBucketTagging => bucket_tagging::delete_bucket_tagging(self, on).await,
@@ -224,6 +232,7 @@ impl Edge {
             Operation::DeletePublicAccessBlock => public_access_block::delete_public_access_block(self, on).await,
             Operation::GetBucketAccelerateConfiguration => Ok(accelerate::get_accelerate(&on)),
             Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on).await,
+            Operation::GetBucketEncryption => bucket_encryption::get_bucket_encryption(self, on).await,
             Operation::GetBucketLocation => Ok(get_bucket_location::get_bucket_location(&on)),
             Operation::GetBucketOwnershipControls => ownership_controls::get_ownership_controls(&on),
             Operation::GetBucketPolicy => bucket_policy::get_bucket_policy(self, on).await,
@@ -240,6 +249,7 @@ impl Edge {
             Operation::ListObjectsV2 => list_objects::list_objects_v2(self, on, request).await,
             Operation::PutBucketAccelerateConfiguration => accelerate::put_accelerate(on, request).await,
             Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on, request).await,
+            Operation::PutBucketEncryption => bucket_encryption::put_bucket_encryption(self, on, request).await,
             Operation::PutBucketOwnershipControls => {
                 ownership_controls::put_ownership_controls(self, on, request).await
             }

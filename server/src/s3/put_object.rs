@@ -13,7 +13,7 @@ use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{VERSION_ID, quoted};
 use super::request::{Answer, Request};
-use super::{Edge, attributes, checksum, conditions, object_lock, tags, version_header};
+use super::{Edge, attributes, checksum, conditions, encryption, object_lock, tags, version_header};
 
 pub(super) async fn put_object(
     edge: &Edge,
@@ -23,11 +23,14 @@ pub(super) async fn put_object(
     let OfNewObject { owner, acl } = of_new_object(edge, &authorized, &request.headers)?;
     let settings = settings(&request.headers)?;
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
+    let sealing = encryption::of_new_version(edge, authorized.bucket(), &request).await?.sealing;
+    let answer_to = encryption::named_in(&request.headers);
     let put = PutObject {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
         settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
         owner,
+        sealing,
         conditions: conditions::of_write(&request.headers),
         body: body(request)?,
     };
@@ -40,6 +43,7 @@ pub(super) async fn put_object(
         checksum::into_headers(checksum, object.etag.parts_count, &mut answer.headers);
     }
     new_version_into_headers(&object, &mut answer.headers);
+    encryption::of_version_into_headers(&object, &answer_to, &mut answer.headers);
     Ok(answer)
 }
 

@@ -19,13 +19,14 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::authorize::{Authorized, OnObject};
 
+use super::encryption::RequestKeys;
 use super::error::Failure;
 use super::headers::{
     CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, STORAGE_CLASS, TAGGING_COUNT, http_date, quoted, text, value,
 };
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
-use super::{Edge, attributes, checksum, conditions, object_lock, range};
+use super::{Edge, attributes, checksum, conditions, encryption, object_lock, range};
 
 /// Parts of an object at most.
 const PART_NUMBER_MAX: u16 = 10_000;
@@ -36,13 +37,15 @@ pub(super) async fn get_object(
     request: Request,
 ) -> Result<Answer, Failure> {
     let get = selection(&authorized, &request)?;
+    let keys = keys(edge, &request)?;
     let select = get.select;
     let read = edge.store.get_object(authorized.bucket(), authorized.key(), get).await;
     let read = read.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: read.range, parts_count: read.parts_count, part_checksum: read.part_checksum };
+    let data_key = keys.open_version(authorized.bucket().id, authorized.key(), &read.object).await?;
     let mut answer = describe(&authorized, &read.object, &selected, &request)?;
-    answer.body = s3s::Body::http_body(ObjectBytes(read.body));
+    answer.body = s3s::Body::http_body(ObjectBytes(read.body.unlocked(data_key)));
     Ok(answer)
 }
 
@@ -52,12 +55,20 @@ pub(super) async fn head_object(
     request: Request,
 ) -> Result<Answer, Failure> {
     let get = selection(&authorized, &request)?;
+    let keys = keys(edge, &request)?;
     let select = get.select;
     let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
     let head = head.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: head.range, parts_count: head.parts_count, part_checksum: head.part_checksum };
+    keys.check(authorized.bucket(), authorized.key(), &head.object).await?;
     describe(&authorized, &head.object, &selected, &request)
+}
+
+/// What opens the object. A request that says how to seal is refused.
+fn keys(edge: &Edge, request: &Request) -> Result<RequestKeys, Failure> {
+    encryption::refuse_method(&request.headers)?;
+    RequestKeys::of_request(edge, request)
 }
 
 /// What of the object was asked for, and what that came to.
@@ -128,6 +139,7 @@ fn describe(
     let headers = &mut answer.headers;
     attributes::into_headers(&object.attributes, headers);
     version_into_headers(authorized.bucket(), object, headers);
+    encryption::of_version_into_headers(object, &request.headers, headers);
     if object.storage_class != StorageClass::Standard {
         headers.insert(STORAGE_CLASS, HeaderValue::from_static(object.storage_class.name()));
     }

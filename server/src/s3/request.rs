@@ -111,6 +111,8 @@ pub enum Target {
 pub struct Request {
     /// The path, as it was sent.
     pub path: String,
+    /// It came over an encrypted connection.
+    pub secure: bool,
     /// The query.
     pub query: Query,
     /// The headers.
@@ -276,6 +278,7 @@ mod tests {
     async fn a_document_is_bounded() {
         let mut request = Request {
             path: "/".to_owned(),
+            secure: false,
             query: Query::default(),
             headers: HeaderMap::new(),
             body: Body::from(vec![b' '; DOCUMENT_BYTES_MAX + 1]),

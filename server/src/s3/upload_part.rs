@@ -1,5 +1,6 @@
 //! UploadPart.
 
+use cairn_storage::StorageError;
 use cairn_storage::id::UploadId;
 use http::StatusCode;
 use http::header::ETAG;
@@ -7,12 +8,13 @@ use s3s::S3ErrorCode;
 
 use crate::authorize::{Authorized, OnObject};
 
+use super::encryption::RequestKeys;
 use super::error::Failure;
 use super::headers::{quoted, value};
 use super::put_object::body;
 use super::read_object::part_number;
 use super::request::{Answer, Query, Request};
-use super::{Edge, checksum, object_lock};
+use super::{Edge, checksum, encryption, object_lock};
 
 pub(super) async fn upload_part(
     edge: &Edge,
@@ -21,16 +23,38 @@ pub(super) async fn upload_part(
 ) -> Result<Answer, Failure> {
     let id = upload_id(&request.query)?;
     let number = required_part_number(&request.query)?;
+    encryption::refuse_method(&request.headers)?;
+    let keys = RequestKeys::of_request(edge, &request)?;
+    let answer_to = encryption::named_in(&request.headers);
     let body = body(request)?;
     if authorized.bucket().default_retention.is_some() && !body.is_declared() {
         return Err(object_lock::digest_missing("Put Part"));
     }
-    let part = edge.store.upload_part(authorized.bucket(), authorized.key(), id, number, body).await?;
+    let part = edge.store.upload_part(authorized.bucket(), authorized.key(), id, number, body, &keys).await;
+    let part = part.map_err(of_part)?;
     let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&part.etag));
     if let Some(checksum) = &part.checksum {
         answer.headers.insert(checksum::header(checksum.algorithm()), value(&checksum.to_base64()));
     }
+    encryption::into_headers(part.encryption, &answer_to, &mut answer.headers);
     Ok(answer)
+}
+
+/// What S3 tells of a part whose key is not the upload's.
+pub(super) fn of_part(error: StorageError) -> Failure {
+    match error {
+        StorageError::KeyMissing => Failure::invalid_request(
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate \
+             encryption parameters.",
+        ),
+        StorageError::KeyWrong => {
+            Failure::invalid_request("The provided encryption parameters did not match the ones used originally.")
+        }
+        StorageError::KeyNeedless => Failure::invalid_request(
+            "The multipart upload initiate did not request encryption with the provided encryption parameters.",
+        ),
+        error => error.into(),
+    }
 }
 
 /// The upload that `uploadId` names. What is no id of ours names none.

@@ -58,13 +58,12 @@ fn encode_with_seal(content: ContentId, seal: Option<(SealId, &DataKey)>, plain:
 /// # Errors
 /// `Corrupt` if the value is damaged or another content's, or if the key is missing, needless or the wrong one.
 pub fn decode(content: ContentId, key: Option<&DataKey>, value: &Bytes) -> Result<Bytes, StorageError> {
-    let crc_at = verify(content, value)?;
-    let payload_at = crc_at + CRC_BYTES;
-    match (value[SEAL_ID_AT..crc_at].first_chunk(), key) {
+    let Frame { seal, payload_at } = Frame::read(content, value)?;
+    match (seal, key) {
         (None, None) => Ok(value.slice(payload_at..)),
         (Some(seal), Some(key)) => {
             let mut plain = value[payload_at..].to_vec();
-            let opened = ChunkSealer::new(key, SealId::from_bytes(*seal)).open(0, true, &mut plain);
+            let opened = ChunkSealer::new(key, seal).open(0, true, &mut plain);
             let plain_bytes = opened.map_err(|error| damaged(content, &error.to_string()))?.len();
             plain.truncate(plain_bytes);
             Ok(Bytes::from(plain))
@@ -78,37 +77,57 @@ pub fn decode(content: ContentId, key: Option<&DataKey>, value: &Bytes) -> Resul
 /// # Errors
 /// `Corrupt` if the value is damaged or another content's.
 pub fn copy(from: ContentId, value: &[u8], to: ContentId) -> Result<Bytes, StorageError> {
-    let crc_at = verify(from, value)?;
-    let payload_at = crc_at + CRC_BYTES;
+    let Frame { payload_at, .. } = Frame::read(from, value)?;
+    let crc_at = payload_at - CRC_BYTES;
     let mut copy = value.to_vec();
     let crc = crc64(&[to.as_bytes(), &value[1..crc_at], &value[payload_at..]]);
     copy[crc_at..payload_at].copy_from_slice(&crc.to_be_bytes());
     Ok(Bytes::from(copy))
 }
 
+/// How many bytes the content of a value has, its checksum verified: all that can be told without a key.
+///
+/// # Errors
+/// `Corrupt` if the value is damaged or another content's.
+pub fn verify(content: ContentId, value: &Bytes) -> Result<usize, StorageError> {
+    let Frame { seal, payload_at } = Frame::read(content, value)?;
+    let payload_bytes = value.len() - payload_at;
+    match seal {
+        None => Ok(payload_bytes),
+        Some(_) => payload_bytes.checked_sub(TAG_BYTES).ok_or_else(|| damaged(content, "too short")),
+    }
+}
+
 fn damaged(content: ContentId, what: &str) -> StorageError {
     StorageError::corrupt(format!("inline content {content}: {what}"))
 }
 
-/// Verifies a value; returns where its checksum is, which the payload follows.
-fn verify(content: ContentId, value: &[u8]) -> Result<usize, StorageError> {
-    let seal_id_bytes = match value.first_chunk() {
-        Some([FORMAT, 0]) => 0,
-        Some([FORMAT, FLAG_SEALED]) => SEAL_ID_BYTES,
-        Some([format, flags]) => {
-            return Err(damaged(content, &format!("unknown format {format} or flags {flags}")));
+/// What stands before the payload, once the checksum was found right.
+struct Frame {
+    seal: Option<SealId>,
+    payload_at: usize,
+}
+
+impl Frame {
+    fn read(content: ContentId, value: &[u8]) -> Result<Self, StorageError> {
+        let damaged = |what: &str| damaged(content, what);
+        let seal_id_bytes = match value.first_chunk() {
+            Some([FORMAT, 0]) => 0,
+            Some([FORMAT, FLAG_SEALED]) => SEAL_ID_BYTES,
+            Some([format, flags]) => return Err(damaged(&format!("unknown format {format} or flags {flags}"))),
+            None => return Err(damaged("too short")),
+        };
+        let crc_at = SEAL_ID_AT + seal_id_bytes;
+        let payload_at = crc_at + CRC_BYTES;
+        let (Some(crc), Some(payload)) = (value.get(crc_at..payload_at), value.get(payload_at..)) else {
+            return Err(damaged("too short"));
+        };
+        if crc != crc64(&[content.as_bytes(), &value[1..crc_at], payload]).to_be_bytes() {
+            return Err(damaged("wrong checksum"));
         }
-        None => return Err(damaged(content, "too short")),
-    };
-    let crc_at = SEAL_ID_AT + seal_id_bytes;
-    let payload_at = crc_at + CRC_BYTES;
-    let (Some(crc), Some(payload)) = (value.get(crc_at..payload_at), value.get(payload_at..)) else {
-        return Err(damaged(content, "too short"));
-    };
-    if crc != crc64(&[content.as_bytes(), &value[1..crc_at], payload]).to_be_bytes() {
-        return Err(damaged(content, "wrong checksum"));
+        let seal = value[SEAL_ID_AT..crc_at].first_chunk().map(|seal| SealId::from_bytes(*seal));
+        Ok(Self { seal, payload_at })
     }
-    Ok(crc_at)
 }
 
 #[cfg(test)]
@@ -132,6 +151,7 @@ mod tests {
             let key = sealed.then(key);
             let value = encode(content(), key.as_ref(), &plain).unwrap();
             prop_assert!(value.len() <= plain.len() + OVERHEAD_BYTES_MAX);
+            prop_assert_eq!(verify(content(), &value).unwrap(), plain.len());
             prop_assert_eq!(decode(content(), key.as_ref(), &value).unwrap(), plain);
         }
     }
@@ -150,7 +170,9 @@ mod tests {
             for bit in 0..value.len() * 8 {
                 let mut flipped = value.to_vec();
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                assert!(decode(content(), key.as_ref(), &flipped.into()).is_err(), "bit {bit}");
+                let flipped = flipped.into();
+                assert!(decode(content(), key.as_ref(), &flipped).is_err(), "bit {bit}");
+                assert!(verify(content(), &flipped).is_err(), "bit {bit}, without the key");
             }
             for length in 0..value.len() {
                 assert!(decode(content(), key.as_ref(), &value.slice(..length)).is_err(), "cut at {length}");

@@ -266,10 +266,10 @@ impl Checker<'_> {
                     continue;
                 };
                 self.report.inline_contents += 1;
-                match (self.seen.named.remove(&id), inline::decode(id, None, &value)) {
+                match (self.seen.named.remove(&id), inline::verify(id, &value)) {
                     (None, _) => self.find(format!("inline content {id} is named by nothing")),
                     (Some(_), Err(error)) => self.find(error),
-                    (Some(named), Ok(bytes)) if bytes.len() as u64 != named.size_bytes => {
+                    (Some(named), Ok(bytes)) if bytes as u64 != named.size_bytes => {
                         self.find(format!("inline content {id} has another size than its version"));
                     }
                     (Some(_), Ok(_)) => {}

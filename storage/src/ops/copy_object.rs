@@ -1,11 +1,15 @@
 //! CopyObject: the bytes of a version become the content of a new one. Within a bucket the content is shared
 //! (`share`); else bytes are copied, with the checksum computed anew as they pass, so what arrives has been verified twice.
 
+use std::sync::Arc;
+
 use futures::StreamExt as _;
 
 use cairn_crypto::checksum::ChecksumAlgorithm;
+use cairn_crypto::secret::DataKey;
 
 use crate::StorageError;
+use crate::encryption::{Keys, Sealing};
 use crate::id::AccountId;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
 
@@ -31,6 +35,8 @@ pub struct CopySource<'a> {
     pub permit: Permit,
     /// Conditions on it.
     pub conditions: ReadConditions,
+    /// What opens it if it is sealed.
+    pub keys: Arc<dyn Keys>,
 }
 
 /// What the copy is to be.
@@ -48,6 +54,10 @@ pub struct CopyObject {
     pub owner: AccountId,
     /// The checksum to compute; None: the source's algorithm.
     pub checksum: Option<ChecksumAlgorithm>,
+    /// How it is sealed; None: not at all.
+    pub sealing: Option<Sealing>,
+    /// The request says itself how the copy is to be sealed, which counts as a change.
+    pub names_encryption: bool,
     /// Conditions on what it replaces.
     pub conditions: WriteConditions,
 }
@@ -67,7 +77,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::get_object`] for the source (a condition that does not hold is `PreconditionFailed`) and as
-    /// [`Store::put_object`] for the target; `CopyChangesNothing`; `TooLarge` above 5 GiB.
+    /// [`Store::put_object`] for the target; `CopyChangesNothing`; `TooLarge` above 5 GiB; what [`Keys::open`] refuses.
     pub async fn copy_object(
         &self,
         source: CopySource<'_>,
@@ -83,15 +93,17 @@ impl Store {
         let new = copy.version_of(&source, bucket, key, &read)?;
         let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
         let destination = Destination::object(bucket.id, key, &new.attributes)?;
-        let ingested = self.ingest(copied_body(body, algorithm), destination, None).await?;
+        let ingested = self
+            .ingest(copied_body(body, algorithm), destination, None, copy.sealing.as_ref().map(Sealing::seal))
+            .await?;
         let new = NewObject {
             size_bytes: ingested.size_bytes,
-            etag: Etag { digest: ingested.md5, parts_count: 0 },
+            etag: Etag { digest: ingested.etag, parts_count: 0 },
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
             content: ingested.content(),
             ..new
         };
-        let object = self.place_new(bucket, key, new, &copy.conditions, ingested).await?;
+        let object = self.place_new(bucket, key, new, copy.sealing.as_ref(), &copy.conditions, ingested).await?;
         Ok(Copied { object, source: read })
     }
 
@@ -108,7 +120,16 @@ impl Store {
             select,
         };
         let (found, body) = self.open_object(source.bucket, source.key, get).await.map_err(failed_precondition)?;
-        Ok((found.object, body))
+        let data_key = source.open(&found.object).await?;
+        Ok((found.object, body.unlocked(data_key)))
+    }
+}
+
+impl CopySource<'_> {
+    /// The data key of the version that was found.
+    async fn open(&self, found: &ObjectVersion) -> Result<Option<DataKey>, StorageError> {
+        let context = found.wrap_context(self.bucket.id, self.key);
+        self.keys.open(found.encryption.as_ref(), context).await
     }
 }
 
@@ -127,7 +148,8 @@ impl CopyObject {
         let onto_itself =
             source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
         let storage_class = self.storage_class.unwrap_or_default();
-        if onto_itself && self.attributes.is_none() && storage_class == read.storage_class {
+        let changes = self.attributes.is_some() || storage_class != read.storage_class || self.names_encryption;
+        if onto_itself && !changes {
             return Err(StorageError::CopyChangesNothing);
         }
         if read.size_bytes > PUT_BYTES_MAX {
@@ -143,6 +165,7 @@ impl CopyObject {
             attributes: self.attributes.clone().unwrap_or_else(|| read.attributes.clone()),
             content: read.content,
             settings: ObjectSettings { tags, ..self.settings.clone() },
+            encryption: None,
         })
     }
 }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
 use cairn_crypto::seal::SealId;
+use cairn_crypto::secret::DataKey;
 use futures::Stream;
 
 use crate::StorageError;
@@ -216,6 +217,7 @@ impl Store {
             pieces: std::mem::take(&mut found.pieces).into(),
             state: BodyState::Next,
             remaining_bytes: found.range.end - found.range.start,
+            key: None,
             _pins: pins,
         };
         Ok((found, body))
@@ -378,12 +380,14 @@ enum BodyState {
     Ended,
 }
 
-/// An object's bytes as a stream. It ends with an error rather than give a byte that fails its checksum.
+/// An object's bytes as a stream; if they are sealed, it must be [`ObjectBody::unlocked`]. It ends with an error rather than give a byte that fails its checksum.
 pub struct ObjectBody {
     blobs: BlobStore,
     pieces: VecDeque<Piece>,
     state: BodyState,
     remaining_bytes: u64,
+    /// What the bytes are sealed with.
+    key: Option<DataKey>,
     /// Keep the collector away from the files until the body ends.
     _pins: Vec<blob::Pin>,
 }
@@ -395,10 +399,17 @@ impl ObjectBody {
         self.remaining_bytes
     }
 
+    /// Gives it the data key, without which sealed bytes do not come, nor plain ones with it.
+    #[must_use]
+    pub fn unlocked(mut self, key: Option<DataKey>) -> Self {
+        self.key = key;
+        self
+    }
+
     fn begin(&mut self, piece: Piece) -> Result<Option<Bytes>, StorageError> {
         match piece.source {
             Source::Inline { id, row } => {
-                let bytes = blob::inline::decode(id, None, &row)?;
+                let bytes = blob::inline::decode(id, self.key.as_ref(), &row)?;
                 let range = usize::try_from(piece.range.start).ok().zip(usize::try_from(piece.range.end).ok());
                 let wanted = range.filter(|(_, end)| *end <= bytes.len());
                 let (start, end) =
@@ -406,8 +417,8 @@ impl ObjectBody {
                 Ok(Some(bytes.slice(start..end)))
             }
             Source::File { id, size_bytes, seal } => {
-                let blobs = self.blobs.clone();
-                let opening = Box::pin(async move { blobs.open(id, size_bytes, seal, None).await });
+                let (blobs, key) = (self.blobs.clone(), self.key.clone());
+                let opening = Box::pin(async move { blobs.open(id, size_bytes, seal, key.as_ref()).await });
                 self.state = BodyState::Opening(opening, piece.range);
                 Ok(None)
             }

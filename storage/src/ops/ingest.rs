@@ -11,11 +11,13 @@ use std::pin::Pin;
 use bytes::Bytes;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_crypto::digest::Digests;
+use cairn_crypto::secret::DataKey;
 use futures::{Stream, StreamExt as _};
 
 use crate::StorageError;
 use crate::blob::{self, BlobDescription, BlobStore, BlobTrailer, BlobWriter, PartOf, StoredBlob};
 use crate::clock::Timestamp;
+use crate::encryption::Seal;
 use crate::id::{BucketId, ContentId, UploadId};
 use crate::index::family::content::{ContentKind, ContentRecord};
 use crate::index::{Batch, Family};
@@ -120,11 +122,11 @@ impl Destination {
         BlobDescription { bucket: self.bucket, key: self.key.clone(), part: self.part, created }
     }
 
-    fn trailer(&self, created: Timestamp, md5: [u8; 16], checksum: Option<Checksum>) -> BlobTrailer {
+    fn trailer(&self, created: Timestamp, etag: [u8; 16], checksum: Option<Checksum>) -> BlobTrailer {
         BlobTrailer {
             created,
             attributes: self.attributes.clone(),
-            etag: Etag { digest: md5, parts_count: 0 },
+            etag: Etag { digest: etag, parts_count: 0 },
             checksum: checksum.map(|value| ObjectChecksum { value, composite: false }),
         }
     }
@@ -134,7 +136,8 @@ impl Destination {
 #[derive(Debug)]
 pub(super) struct Ingested {
     pub(super) size_bytes: u64,
-    pub(super) md5: [u8; 16],
+    /// The MD5 of the bytes, or a random number where the ETag must not show it.
+    pub(super) etag: [u8; 16],
     pub(super) checksum: Option<Checksum>,
     stored: Stored,
 }
@@ -225,11 +228,14 @@ struct Expectation {
     checksum: DeclaredChecksum,
     /// The algorithm of the checksum that is kept, if it is not the declared one's.
     keep: Option<ChecksumAlgorithm>,
+    /// The ETag, if it is not the MD5.
+    etag: Option<[u8; 16]>,
 }
 
 impl Expectation {
     fn digests(&self) -> Digests {
-        Digests::new(true, [self.checksum.algorithm()].into_iter().chain(self.keep))
+        let needs_md5 = self.etag.is_none() || self.content_md5.is_some();
+        Digests::new(needs_md5, [self.checksum.algorithm()].into_iter().chain(self.keep))
     }
 
     /// Ok if `got_bytes` so far may still become the declared length.
@@ -245,7 +251,7 @@ impl Expectation {
         }
     }
 
-    /// The digests, if the body is what was declared.
+    /// The ETag and the checksum, if the body is what was declared.
     fn verify(self, got_bytes: u64, digests: Digests) -> Result<([u8; 16], Option<Checksum>), StorageError> {
         if let Some(declared_bytes) = self.length.filter(|declared| *declared != got_bytes) {
             return Err(StorageError::BodyLength { declared_bytes, got_bytes });
@@ -257,13 +263,14 @@ impl Expectation {
         if self.content_md5.is_some_and(|declared| declared != md5) {
             return Err(StorageError::BadDigest { what: "Content-MD5" });
         }
+        let etag = self.etag.unwrap_or(md5);
         let what = self.checksum.algorithm().as_str();
         let declared = match self.checksum {
-            DeclaredChecksum::None | DeclaredChecksum::Compute(_) => return Ok((md5, kept)),
+            DeclaredChecksum::None | DeclaredChecksum::Compute(_) => return Ok((etag, kept)),
             DeclaredChecksum::Header(declared) => declared,
             DeclaredChecksum::Trailer(_, source) => source().ok_or(StorageError::BadTrailer { what })?,
         };
-        if computed == Some(declared) { Ok((md5, kept)) } else { Err(StorageError::BadDigest { what }) }
+        if computed == Some(declared) { Ok((etag, kept)) } else { Err(StorageError::BadDigest { what }) }
     }
 }
 
@@ -299,7 +306,8 @@ impl Batches {
 }
 
 impl Store {
-    /// Takes in a body; nothing is visible yet. The checksum kept is `keep`'s, or else the declared one's.
+    /// Takes in a body, and seals it if there is a seal; nothing is visible yet. The checksum kept is `keep`'s, or else the
+    /// declared one's.
     ///
     /// # Errors
     /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer`, `DiskFull`, `ReadOnly`, `Io`: nothing is stored.
@@ -308,9 +316,17 @@ impl Store {
         body: Body,
         destination: Destination,
         keep: Option<ChecksumAlgorithm>,
+        seal: Option<&Seal>,
     ) -> Result<Ingested, StorageError> {
-        let expected =
-            Expectation { length: body.length, content_md5: body.content_md5, checksum: body.checksum, keep };
+        let hides_md5 = seal.is_some_and(|seal| !seal.mode.shows_md5());
+        let expected = Expectation {
+            length: body.length,
+            content_md5: body.content_md5,
+            checksum: body.checksum,
+            keep,
+            etag: hides_md5.then(|| self.entropy().random_16()),
+        };
+        let key = seal.map(|seal| &seal.key);
         expected.check_progress(0)?;
         if let Some(length) = expected.length.filter(|length| *length > PUT_BYTES_MAX) {
             return Err(StorageError::TooLarge { size_bytes: length, max_bytes: PUT_BYTES_MAX });
@@ -321,9 +337,9 @@ impl Store {
         let first = batches.gather(threshold_bytes + 1, &expected).await?;
         let digests = expected.digests();
         if batches.ended && batches.got_bytes <= threshold_bytes as u64 {
-            return self.ingest_inline(&first, digests, expected);
+            return self.ingest_inline(&first, digests, expected, key);
         }
-        self.ingest_file(first, batches, digests, expected, destination).await
+        self.ingest_file(first, batches, digests, expected, destination, key.cloned()).await
     }
 
     fn ingest_inline(
@@ -331,21 +347,22 @@ impl Store {
         pieces: &[Bytes],
         mut digests: Digests,
         expected: Expectation,
+        key: Option<&DataKey>,
     ) -> Result<Ingested, StorageError> {
         pieces.iter().for_each(|piece| digests.update(piece));
         let size_bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let (md5, checksum) = expected.verify(size_bytes, digests)?;
+        let (etag, checksum) = expected.verify(size_bytes, digests)?;
         let stored = if size_bytes == 0 {
             Stored::Empty
         } else {
             let id = ContentId::generate(self.clock().as_ref(), self.entropy().as_ref());
             let row = match pieces {
-                [whole] => blob::inline::encode(id, None, whole)?,
-                pieces => blob::inline::encode(id, None, &pieces.concat())?,
+                [whole] => blob::inline::encode(id, key, whole)?,
+                pieces => blob::inline::encode(id, key, &pieces.concat())?,
             };
             Stored::Inline { id, row }
         };
-        Ok(Ingested { size_bytes, md5, checksum, stored })
+        Ok(Ingested { size_bytes, etag, checksum, stored })
     }
 
     async fn ingest_file(
@@ -355,6 +372,7 @@ impl Store {
         digests: Digests,
         expected: Expectation,
         destination: Destination,
+        key: Option<DataKey>,
     ) -> Result<Ingested, StorageError> {
         let id = ContentId::generate(self.clock().as_ref(), self.entropy().as_ref());
         let pin = self.pins().pin(id);
@@ -364,7 +382,7 @@ impl Store {
         let description = destination.description(created);
         let length = expected.length;
         let mut work = offload.start(move || {
-            let writer = blobs.create_blocking(id, description, length, None)?;
+            let writer = blobs.create_blocking(id, description, length, key.as_ref())?;
             write_batch(writer, digests, &first)
         });
         // While one batch is hashed and written, the next one is gathered.
@@ -377,13 +395,14 @@ impl Store {
         }
         let (writer, digests) = work.await??;
         let size_bytes = batches.got_bytes;
-        let (md5, checksum) = expected.verify(size_bytes, digests)?;
-        let trailer = destination.trailer(created, md5, checksum);
+        let shows_digests = expected.etag.is_none();
+        let (etag, checksum) = expected.verify(size_bytes, digests)?;
+        let trailer = destination.trailer(created, etag, checksum.filter(|_| shows_digests));
         let blobs = self.blobs().clone();
         // Made where the work is done: if nobody waits for it any more, its end drops the file, which removes it.
         let finish = move || writer.finish(trailer).map(|blob| StagedFile { blob, blobs, _pin: pin, visible: false });
         let file = offload.run(finish).await?;
-        Ok(Ingested { size_bytes, md5, checksum, stored: Stored::File(file) })
+        Ok(Ingested { size_bytes, etag, checksum, stored: Stored::File(file) })
     }
 }
 

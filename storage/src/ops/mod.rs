@@ -40,7 +40,7 @@ pub use list_objects::{ListObjects, Listed, ObjectsPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionMarker, VersionsPage};
 pub use lock::{Governance, Powers};
 pub use multipart::{
-    CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartsPage, Upload, UploadsPage,
+    CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartCopy, PartsPage, Upload, UploadsPage,
 };
 pub use object_parts::{GetObjectParts, ObjectPart, ObjectPartsPage};
 pub use permit::Permit;

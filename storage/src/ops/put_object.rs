@@ -1,6 +1,7 @@
 //! PutObject: ingest the body, then place the version.
 
 use crate::StorageError;
+use crate::encryption::{Encryption, Sealing};
 use crate::id::{AccountId, VersionId};
 use crate::index::family::version::Version;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
@@ -26,6 +27,8 @@ pub struct PutObject {
     pub owner: AccountId,
     /// Its bytes, and what the client declares about them.
     pub body: Body,
+    /// How it is sealed; None: not at all.
+    pub sealing: Option<Sealing>,
     /// Conditions on what it replaces.
     pub conditions: WriteConditions,
 }
@@ -41,6 +44,8 @@ pub(super) struct NewObject {
     pub(super) attributes: ObjectAttributes,
     pub(super) content: crate::object::Content,
     pub(super) settings: ObjectSettings,
+    /// How the content is sealed if it was there before; one that comes with a [`Sealing`] has it with the version's id.
+    pub(super) encryption: Option<Encryption>,
 }
 
 impl Store {
@@ -65,18 +70,19 @@ impl Store {
             put.conditions.check(seen.newest_object())?;
         }
         let destination = Destination::object(bucket.id, key, &put.attributes)?;
-        let ingested = self.ingest(put.body, destination, None).await?;
+        let ingested = self.ingest(put.body, destination, None, put.sealing.as_ref().map(Sealing::seal)).await?;
         let new = NewObject {
             owner: put.owner,
             size_bytes: ingested.size_bytes,
-            etag: Etag { digest: ingested.md5, parts_count: 0 },
+            etag: Etag { digest: ingested.etag, parts_count: 0 },
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
             storage_class: put.storage_class,
             attributes: put.attributes,
             content: ingested.content(),
             settings: put.settings,
+            encryption: None,
         };
-        self.place_new(bucket, key, new, &put.conditions, ingested).await
+        self.place_new(bucket, key, new, put.sealing.as_ref(), &put.conditions, ingested).await
     }
 
     /// Makes an ingested content the newest version of `key`.
@@ -85,13 +91,16 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         new: NewObject,
+        sealing: Option<&Sealing>,
         conditions: &WriteConditions,
         mut ingested: Ingested,
     ) -> Result<ObjectVersion, StorageError> {
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
             conditions.check(seen.newest_object())?;
-            let object = self.new_version(&seen, new.clone());
+            let mut object = self.new_version(&seen, new.clone());
+            object.encryption =
+                sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
             let version = Version::Object(object.clone());
             let removal = self.removal(Governance::Heeded);
             let mut mutation = placement::add(key, &seen, version, &removal, self.planner().as_ref())?;
@@ -117,6 +126,7 @@ impl Store {
             storage_class: new.storage_class,
             attributes: new.attributes,
             settings: lock::with_default(new.settings, &seen.bucket.record, self.lock_clock().now()),
+            encryption: new.encryption,
         }
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! A shared copy keeps what belongs to the content: ETag, checksum and parts. (S3 computes the ETag of a copied multipart
 //! object anew, which takes reading it all; an ETag is opaque to those who do not know how an object was uploaded.) What
-//! cannot be shared is copied byte by byte: inline contents, and copies that ask for another checksum.
+//! cannot be shared is copied byte by byte: inline contents, copies that ask for another checksum, and copies that are
+//! sealed under another key than the source. A sealed copy has the source's data key, wrapped for the new version.
 
 use crate::StorageError;
+use crate::encryption;
 use crate::index::family::content;
 use crate::index::family::document::DocumentKind;
 use crate::index::family::version::Version;
@@ -67,8 +69,17 @@ impl Store {
             let Some(shared) = seen.shared.filter(|_| copy.checksum.is_none() || copy.checksum == checksum) else {
                 return Ok(None);
             };
+            let context = seen.source.wrap_context(bucket.id, source.key);
+            let sealed = (seen.source.encryption.as_ref(), context);
+            let sealing = match encryption::share(sealed, source.keys.as_ref(), copy.sealing.as_ref()).await? {
+                encryption::Shared::Plain => None,
+                encryption::Shared::Rewrapped(sealing) => Some(sealing),
+                encryption::Shared::Impossible => return Ok(None),
+            };
             copy.conditions.check(seen.target.newest_object())?;
-            let object = self.new_version(&seen.target, new);
+            let mut object = self.new_version(&seen.target, new);
+            object.encryption =
+                sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
             let version = Version::Object(object.clone());
             let removal = self.removal(Governance::Heeded);
             let mutation =

@@ -2,12 +2,14 @@
 
 use cairn_crypto::checksum::ChecksumAlgorithm;
 use cairn_storage::StorageError;
+use cairn_storage::encryption::NoKeys;
 use cairn_storage::object::{ObjectAttributes, StorageClass};
 use cairn_storage::ops::{
-    Bucket, CopyObject, CopySource, EtagCondition, Permit, PutObject, ReadConditions, VersionSelector, WriteConditions,
+    Bucket, CopyObject, CopySource, EtagCondition, PartCopy, Permit, PutObject, ReadConditions, VersionSelector,
+    WriteConditions,
 };
 
-use crate::rig::{FILE_BYTES, INLINE_BYTES_MAX, Rig, body, bytes, object_key, owner, put_of};
+use crate::rig::{FILE_BYTES, INLINE_BYTES_MAX, Rig, body, bytes, keys, object_key, owner, put_of};
 
 fn attributes(content_type: &str) -> ObjectAttributes {
     ObjectAttributes { content_type: Some(content_type.to_owned()), ..ObjectAttributes::default() }
@@ -21,6 +23,8 @@ fn plain_copy() -> CopyObject {
         settings: Default::default(),
         owner: owner(),
         checksum: None,
+        sealing: None,
+        names_encryption: false,
         conditions: WriteConditions::default(),
     }
 }
@@ -33,8 +37,14 @@ async fn copy(
 ) -> Result<cairn_storage::ops::Copied, StorageError> {
     let key = object_key(from_key);
     let conditions = ReadConditions::default();
-    let source =
-        CopySource { bucket: from, key: &key, version: VersionSelector::Newest, permit: Permit::any(), conditions };
+    let source = CopySource {
+        bucket: from,
+        key: &key,
+        version: VersionSelector::Newest,
+        permit: Permit::any(),
+        conditions,
+        keys: keys(),
+    };
     rig.store.copy_object(source, to, &object_key(to_key), copy).await
 }
 
@@ -157,8 +167,14 @@ async fn a_condition_on_the_source_that_does_not_hold_is_a_failed_precondition()
     let key = object_key("source");
     let same = Some(EtagCondition::OneOf(vec![object.etag.to_string()]));
     let conditions = ReadConditions { if_none_match: same, ..ReadConditions::default() };
-    let source =
-        CopySource { bucket: &bucket, key: &key, version: VersionSelector::Newest, permit: Permit::any(), conditions };
+    let source = CopySource {
+        bucket: &bucket,
+        key: &key,
+        version: VersionSelector::Newest,
+        permit: Permit::any(),
+        conditions,
+        keys: keys(),
+    };
     let refused = rig.store.copy_object(source, &bucket, &object_key("copy"), plain_copy()).await;
     assert!(matches!(refused, Err(StorageError::PreconditionFailed { .. })));
 }
@@ -179,8 +195,9 @@ async fn a_part_may_be_a_range_of_an_object() {
             version: VersionSelector::Newest,
             permit: Permit::any(),
             conditions,
+            keys: keys(),
         };
-        rig.store.upload_part_copy(source, range, &bucket, &target, upload, 1).await
+        rig.store.upload_part_copy(PartCopy { source, range, keys: &NoKeys }, &bucket, &target, upload, 1).await
     };
     let past_the_end = copy_part(Some(0..FILE_BYTES as u64 + 1)).await;
     assert!(matches!(past_the_end, Err(StorageError::RangeNotSatisfiable { .. })));

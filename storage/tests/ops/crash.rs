@@ -26,7 +26,7 @@ use cairn_storage::ops::{CopyObject, CopySource, Permit, Powers, ReadConditions,
 
 use see::{Seen, check_files, check_usage, see, versions};
 
-use crate::rig::{FILE_BYTES, Rig, START, bytes, object_key, owner, upload_of};
+use crate::rig::{FILE_BYTES, Rig, START, bytes, keys, object_key, owner, upload_of};
 
 /// States tried at each point, distinct ones in all, and repetitions in a row after which a point counts as explored.
 const SEEDS_PER_POINT: u64 = 250;
@@ -125,6 +125,7 @@ impl Work {
             version: VersionSelector::Newest,
             permit: Permit::any(),
             conditions,
+            keys: keys(),
         };
         let copy = CopyObject {
             attributes: None,
@@ -133,6 +134,8 @@ impl Work {
             settings: Default::default(),
             owner: owner(),
             checksum: None,
+            sealing: None,
+            names_encryption: false,
             conditions: WriteConditions::default(),
         };
         self.rig.store.copy_object(source, &bucket, &object_key(to), copy).await?;

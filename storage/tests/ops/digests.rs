@@ -4,6 +4,7 @@ use bytes::Bytes;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_crypto::digest::Digests;
 use cairn_storage::StorageError;
+use cairn_storage::encryption::NoKeys;
 use cairn_storage::index::Family;
 use cairn_storage::ops::{Body, BodyError, DeclaredChecksum};
 
@@ -27,7 +28,7 @@ async fn check_refused(make: impl Fn() -> Body, expected: impl Fn(&StorageError)
     let error = rig.try_put_body(&bucket, "key", make()).await.unwrap_err();
     assert!(expected(&error), "{error:?}");
     let key = crate::rig::object_key("key");
-    let error = rig.store.upload_part(&bucket, &key, upload, 1, make()).await.unwrap_err();
+    let error = rig.store.upload_part(&bucket, &key, upload, 1, make(), &NoKeys).await.unwrap_err();
     assert!(expected(&error), "{error:?}");
     assert_eq!(rig.get(&bucket, "key").await.unwrap(), b"before");
     assert_eq!(rig.content_rows(&bucket).await, rows);

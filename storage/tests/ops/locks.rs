@@ -2,6 +2,7 @@
 
 use cairn_storage::StorageError;
 use cairn_storage::clock::Clock as _;
+use cairn_storage::encryption::NoKeys;
 use cairn_storage::index::family::bucket::{DefaultRetention, RetentionPeriod, Versioning};
 use cairn_storage::ops::Governance::{Bypassed, Heeded};
 use cairn_storage::ops::{
@@ -10,7 +11,7 @@ use cairn_storage::ops::{
 use cairn_storage::settings::RetentionMode::{Compliance, Governance};
 use cairn_storage::settings::{Lock, ObjectSettings, Retention, RetentionMode};
 
-use crate::rig::{Rig, body, object_key, owner, upload_of};
+use crate::rig::{Rig, body, keys, object_key, owner, upload_of};
 
 const HOUR_MS: u32 = 60 * 60 * 1_000;
 const DAY_MS: i64 = 24 * HOUR_MS as i64;
@@ -110,6 +111,7 @@ async fn every_way_to_make_a_version_gives_it_the_default_retention_of_the_momen
         version: VersionSelector::Newest,
         permit: Permit::any(),
         conditions: Default::default(),
+        keys: keys(),
     };
     let copy = CopyObject {
         attributes: None,
@@ -118,6 +120,8 @@ async fn every_way_to_make_a_version_gives_it_the_default_retention_of_the_momen
         settings: ObjectSettings::default(),
         owner: owner(),
         checksum: None,
+        sealing: None,
+        names_encryption: false,
         conditions: WriteConditions::default(),
     };
     let copied = rig.store.copy_object(source, &stale, &object_key("copy"), copy).await.unwrap().object;
@@ -142,7 +146,7 @@ async fn an_uploads_lock_becomes_the_objects_whose_parts_have_digests() {
     let content_md5 =
         Some([0xf4, 0xc9, 0x38, 0x5f, 0x19, 0x02, 0xf7, 0x33, 0x4b, 0x00, 0xb9, 0xb4, 0xec, 0xd1, 0x64, 0xde]);
     let part = Body { content_md5, ..body(b"part") };
-    let part = rig.store.upload_part(&bucket, &object_key("key"), upload, 1, part).await.unwrap();
+    let part = rig.store.upload_part(&bucket, &object_key("key"), upload, 1, part, &NoKeys).await.unwrap();
     let object = rig.complete(&bucket, "key", upload, &[part]).await.unwrap();
     assert_eq!(object.settings, settings);
     let version = VersionSelector::Id(object.version_id);
@@ -160,6 +164,7 @@ async fn a_copy_has_no_lock_of_its_sources() {
         version: VersionSelector::Newest,
         permit: Permit::any(),
         conditions: Default::default(),
+        keys: keys(),
     };
     let copy = CopyObject {
         attributes: None,
@@ -168,6 +173,8 @@ async fn a_copy_has_no_lock_of_its_sources() {
         settings: ObjectSettings::default(),
         owner: owner(),
         checksum: None,
+        sealing: None,
+        names_encryption: false,
         conditions: WriteConditions::default(),
     };
     let copied = rig.store.copy_object(source, &bucket, &object_key("copy"), copy).await.unwrap().object;

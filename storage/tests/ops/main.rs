@@ -25,5 +25,6 @@ mod races;
 mod restore;
 mod rig;
 mod runner;
+mod sealed;
 mod uploads_listing;
 mod versioning;

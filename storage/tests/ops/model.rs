@@ -25,14 +25,16 @@ const REAL_STEPS: usize = 120;
 /// Steps between comparisons of everything.
 const STEPS_PER_FULL_CHECK: usize = 20;
 
-fn run(home: &Home, seed: u64, steps: usize) {
+/// Every second seed's objects are sealed.
+fn run(mut home: Home, seed: u64, steps: usize) {
     println!("model seed {seed}");
+    home.sealed = seed % 2 == 1;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut world = World::new(home.open(1).await, seed).await;
         for number in 0..steps {
             if world.chance(40) {
-                world = world.restart(home).await;
+                world = world.restart(&home).await;
             }
             step::take(&mut world).await;
             if number % STEPS_PER_FULL_CHECK == 0 {
@@ -47,8 +49,8 @@ fn run(home: &Home, seed: u64, steps: usize) {
 /// Runs `sequences` seeds from `first`, or the one that the environment names.
 fn run_all(make: impl Fn() -> Home, first: u64, sequences: u64, steps: usize) {
     match std::env::var("CAIRN_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => run(&make(), seed, steps),
-        None => (first..first + sequences).for_each(|seed| run(&make(), seed, steps)),
+        Some(seed) => run(make(), seed, steps),
+        None => (first..first + sequences).for_each(|seed| run(make(), seed, steps)),
     }
 }
 

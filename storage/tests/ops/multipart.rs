@@ -3,6 +3,7 @@
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
 use cairn_crypto::combine;
 use cairn_storage::StorageError;
+use cairn_storage::encryption::NoKeys;
 use cairn_storage::id::UploadId;
 use cairn_storage::index::family::content::{ContentKind, ContentRecord};
 use cairn_storage::index::family::part::{self, PartRecord};
@@ -310,7 +311,7 @@ async fn a_part_may_not_declare_another_algorithm_than_its_upload() {
         checksum: cairn_storage::ops::DeclaredChecksum::Header(other),
         ..crate::rig::body(b"x")
     };
-    let refused = rig.store.upload_part(&bucket, &key, upload, 1, body).await;
+    let refused = rig.store.upload_part(&bucket, &key, upload, 1, body, &NoKeys).await;
     assert!(matches!(refused, Err(StorageError::ChecksumMismatchesUpload { .. })));
 }
 
@@ -322,7 +323,7 @@ async fn a_part_with_another_declared_checksum_keeps_the_object_s_default_one() 
         checksum: cairn_storage::ops::DeclaredChecksum::Header(declared),
         ..crate::rig::body(b"part")
     };
-    let part = rig.store.upload_part(&bucket, &object_key("key"), upload, 1, body).await.unwrap();
+    let part = rig.store.upload_part(&bucket, &object_key("key"), upload, 1, body, &NoKeys).await.unwrap();
     let object = rig.complete(&bucket, "key", upload, &[part]).await.unwrap();
     assert_eq!(object.checksum.unwrap().value, Checksum::of(ChecksumAlgorithm::Crc64Nvme, b"part"));
 }
@@ -361,7 +362,7 @@ async fn ten_thousand_parts_become_an_object_and_are_freed() {
         let checksum = Some(Checksum::of(ChecksumAlgorithm::Crc64Nvme, &number.to_be_bytes()));
         let record = PartRecord {
             size_bytes: PART_BYTES_MIN,
-            md5: [3; 16],
+            etag: [3; 16],
             content: Content::File(id),
             modified: crate::rig::START,
             checksum,

@@ -55,7 +55,7 @@ fn telling_rig() -> Rig {
         planner: Arc::new(Telling),
         limits: Limits { inline_threshold_bytes: 64 },
     };
-    Rig { store: Store::new(parts), disk: Arc::new(disk), clock, health }
+    Rig { store: Store::new(parts), disk: Arc::new(disk), clock, health, sealed: false }
 }
 
 /// The tasks so far, sorted, and removes them.

@@ -190,6 +190,31 @@ async fn a_multipart_object_comes_back_with_its_parts() {
 }
 
 #[tokio::test]
+async fn sealed_versions_come_back_without_a_key_and_open_with_theirs() {
+    let (mut rig, bucket) = versioned().await;
+    rig.sealed = true;
+    for (key, size) in [("inline", 10), ("file", FILE_BYTES), ("empty", 0)] {
+        rig.put(&bucket, key, &bytes(1, size)).await;
+    }
+    let upload = rig.create_upload(&bucket, "parts").await;
+    let part = rig.upload_part(&bucket, "parts", upload, 1, &bytes(2, FILE_BYTES)).await.unwrap();
+    rig.complete(&bucket, "parts", upload, &[part]).await.unwrap();
+    // The second time, what is restored is itself a restored version.
+    for number in [3, 4] {
+        let then = look(&rig, &bucket).await;
+        let time = moment(&rig);
+        for key in ["inline", "file", "empty", "parts"] {
+            rig.put(&bucket, key, &bytes(number, 20)).await;
+        }
+        moment(&rig);
+        assert_eq!(restore(&rig, &bucket, to(time), RestoreLimits::default()).await.restored, 4);
+        assert_eq!(look(&rig, &bucket).await, then);
+        check_store(&rig).await;
+    }
+    assert_eq!(rig.get(&bucket, "parts").await.unwrap(), bytes(2, FILE_BYTES));
+}
+
+#[tokio::test]
 async fn keys_that_share_a_content_are_restored_in_one_page() {
     let (rig, bucket) = versioned().await;
     rig.put(&bucket, "a", &bytes(1, FILE_BYTES)).await;

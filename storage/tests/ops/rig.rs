@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use cairn_crypto::customer_key::CustomerKeyWrap;
+use cairn_crypto::secret::{CustomerKey, DataKey, StoreKey};
+use cairn_crypto::store_key::Keyring;
+use cairn_crypto::wrap::{KeyWrap, WrapContext, WrapError};
 use cairn_storage::StorageError;
 use cairn_storage::blob::{BlobStore, Offload};
 use cairn_storage::clock::{Clock as _, ManualClock, SeededEntropy, Timestamp};
 use cairn_storage::disk::Disk;
 use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::encryption::{Encryption, EncryptionMode, Keys, Sealing};
 use cairn_storage::health::Health;
 use cairn_storage::id::{AccountId, ContentId, UploadId, VersionId};
 use cairn_storage::index::family::bucket::{self, BucketRecord, ObjectOwnership, Versioning};
@@ -51,6 +57,64 @@ pub struct Rig {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<ManualClock>,
     pub health: Health,
+    /// Whether what is put without another word is sealed under the server's key.
+    pub sealed: bool,
+}
+
+/// The keys of the tests' server, and a customer's.
+#[derive(Debug)]
+pub struct TestKeys {
+    server: Arc<Keyring>,
+    customer: Option<CustomerKeyWrap>,
+}
+
+impl TestKeys {
+    /// What a request brings that has a customer's key, or none.
+    pub fn new(customer: Option<u8>) -> Self {
+        let server = Arc::new(Keyring::new(vec![StoreKey::from_bytes([7; 32])]).unwrap());
+        Self { server, customer: customer.map(customer_wrap) }
+    }
+}
+
+#[async_trait]
+impl Keys for TestKeys {
+    async fn open(
+        &self,
+        encryption: Option<&Encryption>,
+        context: WrapContext<'_>,
+    ) -> Result<Option<DataKey>, StorageError> {
+        let wrap: &dyn KeyWrap = match (encryption.map(|encryption| encryption.mode), &self.customer) {
+            (None, None) => return Ok(None),
+            (Some(EncryptionMode::S3), None) => self.server.as_ref(),
+            (Some(EncryptionMode::Customer), Some(customer)) => customer,
+            (Some(EncryptionMode::Customer), None) => return Err(StorageError::KeyMissing),
+            (_, Some(_)) => return Err(StorageError::KeyNeedless),
+        };
+        let wrapped = encryption.unwrap().wrapped()?;
+        wrap.unwrap(&wrapped, &context).map(Some).map_err(|error| match error {
+            WrapError::WrongCustomerKey => StorageError::KeyWrong,
+            error => StorageError::KeyUnusable { what: error.to_string() },
+        })
+    }
+}
+
+fn customer_wrap(byte: u8) -> CustomerKeyWrap {
+    CustomerKeyWrap::new(CustomerKey::from_bytes([byte; 32]))
+}
+
+/// The keys of a request that brings none.
+pub fn keys() -> Arc<dyn Keys> {
+    Arc::new(TestKeys::new(None))
+}
+
+/// A seal under the server's key.
+pub fn server_sealing() -> Sealing {
+    Sealing::new(EncryptionMode::S3, TestKeys::new(None).server).unwrap()
+}
+
+/// A seal under a customer's key.
+pub fn customer_sealing(byte: u8) -> Sealing {
+    Sealing::new(EncryptionMode::Customer, Arc::new(customer_wrap(byte))).unwrap()
 }
 
 impl Rig {
@@ -93,13 +157,14 @@ impl Rig {
             planner: Arc::new(NoPlan),
             limits: Limits { inline_threshold_bytes: INLINE_BYTES_MAX },
         };
-        Self { store: Store::new(parts), disk, clock, health }
+        Self { store: Store::new(parts), disk, clock, health, sealed: false }
     }
 
     /// What the next process finds: the same index and disk, and nothing that was in memory.
     pub async fn restart(self, seed: u64) -> Self {
-        let Self { store, disk, clock, .. } = self;
-        let rig = Self::over(store.index().clone(), disk, clock, Health::default(), seed);
+        let Self { store, disk, clock, sealed, .. } = self;
+        let mut rig = Self::over(store.index().clone(), disk, clock, Health::default(), seed);
+        rig.sealed = sealed;
         rig.store.recover().await.unwrap();
         rig
     }
@@ -142,16 +207,25 @@ impl Rig {
         }
     }
 
+    /// How what is put without another word is sealed.
+    pub fn sealing(&self) -> Option<Sealing> {
+        self.sealed.then(server_sealing)
+    }
+
+    fn put_of(&self, body: Body) -> PutObject {
+        PutObject { sealing: self.sealing(), ..put_of(body) }
+    }
+
     pub async fn put(&self, bucket: &Bucket, key: &str, bytes: &[u8]) -> ObjectVersion {
         self.try_put(bucket, key, bytes).await.unwrap()
     }
 
     pub async fn try_put(&self, bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<ObjectVersion, StorageError> {
-        self.store.put_object(bucket, &object_key(key), put_of(body(bytes))).await
+        self.store.put_object(bucket, &object_key(key), self.put_of(body(bytes))).await
     }
 
     pub async fn try_put_body(&self, bucket: &Bucket, key: &str, body: Body) -> Result<ObjectVersion, StorageError> {
-        self.store.put_object(bucket, &object_key(key), put_of(body)).await
+        self.store.put_object(bucket, &object_key(key), self.put_of(body)).await
     }
 
     pub async fn get(&self, bucket: &Bucket, key: &str) -> Result<Vec<u8>, StorageError> {
@@ -168,8 +242,22 @@ impl Rig {
     }
 
     pub async fn get_with(&self, bucket: &Bucket, key: &str, get: GetObject) -> Result<Vec<u8>, StorageError> {
-        let read = self.store.get_object(bucket, &object_key(key), get).await?;
-        drain(read.body).await
+        drain(self.open(bucket, key, get, &TestKeys::new(None)).await?).await
+    }
+
+    /// An object's bytes, unlocked with what a request brings.
+    pub async fn open(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        get: GetObject,
+        keys: &TestKeys,
+    ) -> Result<ObjectBody, StorageError> {
+        let key = object_key(key);
+        let read = self.store.get_object(bucket, &key, get).await?;
+        let context = read.object.wrap_context(bucket.id, &key);
+        let data_key = keys.open(read.object.encryption.as_ref(), context).await?;
+        Ok(read.body.unlocked(data_key))
     }
 
     pub async fn delete(&self, bucket: &Bucket, key: &str) -> DeleteOutcome {
@@ -204,7 +292,7 @@ impl Rig {
         bytes: &[u8],
         settings: ObjectSettings,
     ) -> Result<ObjectVersion, StorageError> {
-        self.store.put_object(bucket, &object_key(key), PutObject { settings, ..put_of(body(bytes)) }).await
+        self.store.put_object(bucket, &object_key(key), PutObject { settings, ..self.put_of(body(bytes)) }).await
     }
 
     pub async fn set_retention(
@@ -230,7 +318,8 @@ impl Rig {
     }
 
     pub async fn create_upload(&self, bucket: &Bucket, key: &str) -> UploadId {
-        self.store.create_upload(bucket, &object_key(key), upload_of(None)).await.unwrap().id
+        let create = CreateUpload { sealing: self.sealing(), ..upload_of(None) };
+        self.store.create_upload(bucket, &object_key(key), create).await.unwrap().id
     }
 
     pub async fn upload_part(
@@ -241,7 +330,8 @@ impl Rig {
         number: u16,
         bytes: &[u8],
     ) -> Result<Part, StorageError> {
-        self.store.upload_part(bucket, &object_key(key), upload, number, body(bytes)).await
+        let keys = TestKeys::new(None);
+        self.store.upload_part(bucket, &object_key(key), upload, number, body(bytes), &keys).await
     }
 
     pub async fn complete(
@@ -456,6 +546,7 @@ pub fn put_of(body: Body) -> PutObject {
         settings: ObjectSettings::default(),
         owner: owner(),
         body,
+        sealing: None,
         conditions: WriteConditions::default(),
     }
 }
@@ -471,6 +562,7 @@ pub fn upload_of(
         owner: owner(),
         initiator: owner(),
         checksum,
+        sealing: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub enum DocumentKind {
     Acl = 4,
     /// The bucket's policy. The bucket's row has its digest.
     Policy = 5,
+    /// How new objects are sealed.
+    Encryption = 10,
     /// The bucket's newest restore to a point in time, a [`super::restore::RestoreRecord`].
     Restore = 64,
     /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).

@@ -20,10 +20,10 @@ pub struct PartRecord {
     /// Plaintext bytes.
     #[n(0)]
     pub size_bytes: u64,
-    /// The MD5 of its bytes, which is its ETag.
+    /// Its ETag: the MD5 of its bytes, unless they are sealed in a way that hides it.
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
-    pub md5: [u8; 16],
+    pub etag: [u8; 16],
     /// Where its bytes are; never a composite.
     #[n(2)]
     pub content: Content,
@@ -68,7 +68,7 @@ mod tests {
     fn round_trips() {
         let part = PartRecord {
             size_bytes: 5 << 30,
-            md5: [1; 16],
+            etag: [1; 16],
             content: Content::File(ContentId::from_bytes([2; 16])),
             modified: Timestamp(3),
             checksum: Checksum::from_bytes(ChecksumAlgorithm::Sha1, &[4; 20]).ok(),

@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 
 use crate::clock::Timestamp;
+use crate::encryption::Encryption;
 use crate::id::{AccountId, ContentId, UploadId};
 use crate::index::key::{push_escaped, take_escaped};
 use crate::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
@@ -100,11 +101,14 @@ pub struct UploadRecord {
     /// Who created it; None: its owner.
     #[n(8)]
     pub initiator: Option<AccountId>,
+    /// How its parts are sealed; None: they are not.
+    #[n(9)]
+    pub encryption: Option<Encryption>,
 }
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
-    const BYTES_MAX: usize = 74 << 10;
+    const BYTES_MAX: usize = 82 << 10;
 }
 
 /// The prefix that the uploads of one object key share.
@@ -150,6 +154,7 @@ mod tests {
             state: UploadState::Completed { object: sample_object(), named_parts: [7; 16] },
             settings: sample_object().settings,
             initiator: Some("000000000003".parse().unwrap()),
+            encryption: sample_object().encryption,
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

@@ -28,8 +28,8 @@ pub enum Version {
 
 impl Record for Version {
     const NAME: &'static str = "version";
-    // Ten tags of 128 + 256 characters of four bytes, an ACL of 100 grants, and the headers.
-    const BYTES_MAX: usize = 36 << 10;
+    // Ten tags of 128 + 256 characters of four bytes, an ACL of 100 grants, the headers, and a wrapped data key.
+    const BYTES_MAX: usize = 40 << 10;
 }
 
 impl Version {
@@ -135,6 +135,7 @@ pub fn key(key: &ObjectKey, version: VersionId) -> Vec<u8> {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::encryption::tests::{largest_encryption, sample_encryption};
     use crate::id::ContentId;
     use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
     use crate::record::check_round_trip;
@@ -166,6 +167,7 @@ pub(crate) mod tests {
                 legal_hold: Some(true),
                 acl: Some(vec![1, 2, 3].into()),
             },
+            encryption: Some(sample_encryption()),
         }
     }
 
@@ -197,6 +199,7 @@ pub(crate) mod tests {
         let (key, value) = ("\u{10FFFF}".repeat(128), "\u{10FFFF}".repeat(256));
         object.settings.tags = vec![Tag { key, value }; 10];
         object.settings.acl = Some(vec![0; 100 * 80].into());
+        object.encryption = Some(largest_encryption());
         assert!(Version::Object(object).to_value().is_ok());
     }
 

@@ -124,6 +124,7 @@ impl Store {
             attributes: upload.record.attributes.clone(),
             content: Content::Composite(composite),
             settings: upload.record.settings.clone(),
+            encryption: upload.record.encryption.clone(),
         };
         let object = self.new_version(&seen_key, new);
         let removal = self.removal(Governance::Heeded);
@@ -197,7 +198,7 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
         if named.number != last && record.size_bytes < PART_BYTES_MIN {
             return Err(StorageError::PartTooSmall { part_number: named.number, size_bytes: record.size_bytes });
         }
-        md5s.push(record.md5);
+        md5s.push(record.etag);
         layout.push(LayoutPart {
             number: named.number,
             offset_bytes: size_bytes,
@@ -228,7 +229,7 @@ fn find_part<'p>(
     let invalid = StorageError::InvalidPart { part_number: named.number };
     let Ok(position) = parts.binary_search_by_key(&named.number, |(number, ..)| *number) else { return Err(invalid) };
     let (_, record, seal) = &parts[position];
-    let etag = Etag { digest: record.md5, parts_count: 0 }.to_string();
+    let etag = Etag { digest: record.etag, parts_count: 0 }.to_string();
     let other_checksum = match (named.checksum, record.checksum) {
         (Some(named), Some(kept)) if named.algorithm() == kept.algorithm() => named != kept,
         _ => false,

@@ -3,6 +3,7 @@
 use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 
 use crate::StorageError;
+use crate::encryption::Sealing;
 use crate::id::{AccountId, ContentId, UploadId};
 use crate::index::Family;
 use crate::index::family::upload::{self, UploadChecksum, UploadRecord, UploadState};
@@ -30,6 +31,8 @@ pub struct CreateUpload {
     pub initiator: AccountId,
     /// The checksum that the client chose.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    /// How its parts are sealed; None: not at all.
+    pub sealing: Option<Sealing>,
 }
 
 impl Store {
@@ -57,6 +60,7 @@ impl Store {
             state: UploadState::Open,
             settings: create.settings,
             initiator: Some(create.initiator),
+            encryption: create.sealing.map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;

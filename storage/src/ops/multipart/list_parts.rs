@@ -67,7 +67,7 @@ fn page(
         }
         let number =
             part::parse_number(row_key).ok_or_else(|| IndexError::Corrupt("a part's key is malformed".to_owned()))?;
-        parts.push(Part::new(number, &PartRecord::from_value(value)?, seen.record.checksum.is_some()));
+        parts.push(Part::new(number, &PartRecord::from_value(value)?, &seen.record));
         cursor.advance()?;
     }
     Ok(Ok(PartsPage { upload: Upload::new(key.clone(), id, &seen.record), parts, next }))

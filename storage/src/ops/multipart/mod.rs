@@ -12,12 +12,15 @@ pub use complete::{CompleteUpload, NamedPart};
 pub use create::CreateUpload;
 pub use list_parts::PartsPage;
 pub use list_uploads::{ListUploads, ListedUpload, UploadsPage};
+pub use upload_part::PartCopy;
 
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
+use cairn_crypto::wrap::WrapContext;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, UploadId};
+use crate::encryption::{self, Encryption, EncryptionMode, Keys, Seal};
+use crate::id::{AccountId, BucketId, UploadId};
 use crate::index::family::upload::{self, UploadRecord, UploadState};
 use crate::index::{Batch, Family, IndexError, Revision, View};
 use crate::object::{Etag, ObjectKey, StorageClass};
@@ -49,9 +52,17 @@ pub struct Upload {
     pub storage_class: StorageClass,
     /// The checksum that the client chose; None: none.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    /// How its parts are sealed; None: they are not.
+    pub encryption: Option<Encryption>,
 }
 
 impl Upload {
+    /// What its data key is wrapped for.
+    #[must_use]
+    pub fn wrap_context(&self, bucket: BucketId) -> WrapContext<'_> {
+        encryption::context(bucket, &self.key, *self.id.as_bytes())
+    }
+
     fn new(key: ObjectKey, id: UploadId, record: &UploadRecord) -> Self {
         let checksum = record.checksum.and_then(|checksum| Some((checksum.algorithm()?, checksum.checksum_type())));
         Self {
@@ -62,6 +73,7 @@ impl Upload {
             initiator: record.initiator.unwrap_or(record.owner),
             storage_class: record.storage_class,
             checksum,
+            encryption: record.encryption.clone(),
         }
     }
 }
@@ -79,6 +91,8 @@ pub struct Part {
     pub modified: Timestamp,
     /// Its checksum.
     pub checksum: Option<Checksum>,
+    /// How it is sealed; None: it is not.
+    pub encryption: Option<EncryptionMode>,
 }
 
 /// An upload as one view saw it.
@@ -114,6 +128,19 @@ impl SeenUpload {
     /// The algorithm that every part's checksum is computed with: the one chosen, or S3's default.
     fn part_algorithm(&self) -> ChecksumAlgorithm {
         self.record.checksum.and_then(upload::UploadChecksum::algorithm).unwrap_or(ChecksumAlgorithm::Crc64Nvme)
+    }
+
+    /// What a part is sealed with.
+    async fn open(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+        keys: &dyn Keys,
+    ) -> Result<Option<Seal>, StorageError> {
+        let encryption = self.record.encryption.as_ref();
+        let data_key = keys.open(encryption, encryption::context(bucket.id, key, *id.as_bytes())).await?;
+        Ok(encryption.zip(data_key).map(|(encryption, key)| Seal { key, mode: encryption.mode }))
     }
 
     fn guard(&self, batch: &mut Batch, key: &ObjectKey, id: UploadId) {

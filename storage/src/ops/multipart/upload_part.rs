@@ -5,10 +5,11 @@ use std::ops::Range;
 use cairn_crypto::checksum::ChecksumAlgorithm;
 
 use crate::StorageError;
+use crate::encryption::Keys;
 use crate::id::UploadId;
 use crate::index::family::content::{self, ContentRecord};
 use crate::index::family::part::{self, PartRecord};
-use crate::index::family::upload;
+use crate::index::family::upload::{self, UploadRecord};
 use crate::index::{Family, IndexError, Revision, View};
 use crate::object::{Content, Etag, ObjectKey, ObjectVersion};
 use crate::ops::copy_object::copied_body;
@@ -19,6 +20,17 @@ use crate::ops::{ATTEMPTS_MAX, Bucket, CopySource, RangeRequest, Select, Store};
 use crate::record::Record;
 
 use super::{Part, SeenUpload};
+
+/// What a part is made of.
+#[derive(Debug)]
+pub struct PartCopy<'a> {
+    /// The object.
+    pub source: CopySource<'a>,
+    /// The bytes of it; None: all.
+    pub range: Option<Range<u64>>,
+    /// What opens the upload's data key, if its parts are sealed.
+    pub keys: &'a dyn Keys,
+}
 
 /// A part's row, and what it replaces, as one view saw them.
 struct SeenPart {
@@ -31,7 +43,8 @@ impl Store {
     /// Uploads a part, replacing one of the same number. Atomic; durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchUpload`, `ChecksumMismatchesUpload`, `DigestMissing` (of a part that will be locked), and what [`Store::put_object`] refuses about a body.
+    /// `NoSuchUpload`, `ChecksumMismatchesUpload`, `DigestMissing` (of a part that will be locked), what [`Keys::open`]
+    /// refuses, and what [`Store::put_object`] refuses about a body.
     pub async fn upload_part(
         &self,
         bucket: &Bucket,
@@ -39,6 +52,7 @@ impl Store {
         id: UploadId,
         number: u16,
         body: Body,
+        keys: &dyn Keys,
     ) -> Result<Part, StorageError> {
         // A look before the body is read; what counts is decided again under the guards.
         let seen = self.see_upload(bucket, key, id).await?;
@@ -54,7 +68,8 @@ impl Store {
         };
         check_algorithm(&seen, declared)?;
         let destination = Destination::part(bucket.id, key, id, number);
-        let ingested = self.ingest(body, destination, Some(keep)).await?;
+        let seal = seen.open(bucket, key, id, keys).await?;
+        let ingested = self.ingest(body, destination, Some(keep), seal.as_ref()).await?;
         self.place_part(bucket, key, id, number, ingested).await
     }
 
@@ -65,25 +80,26 @@ impl Store {
     /// not inside the source.
     pub async fn upload_part_copy(
         &self,
-        source: CopySource<'_>,
-        range: Option<Range<u64>>,
+        copy: PartCopy<'_>,
         bucket: &Bucket,
         key: &ObjectKey,
         id: UploadId,
         number: u16,
     ) -> Result<(Part, ObjectVersion), StorageError> {
+        let PartCopy { source, range, keys } = copy;
         let seen = self.see_upload(bucket, key, id).await?;
         seen.check_open()?;
         let select = range.clone().map_or(Select::Whole, |range| {
             Select::Range(RangeRequest::From { first: range.start, last: Some(range.end.saturating_sub(1)) })
         });
+        let seal = seen.open(bucket, key, id, keys).await?;
         let (object, body) = self.open_copy_source(&source, select).await?;
         if range.is_some_and(|range| range.end > object.size_bytes) {
             return Err(StorageError::RangeNotSatisfiable { size_bytes: object.size_bytes });
         }
         let destination = Destination::part(bucket.id, key, id, number);
         let body = copied_body(body, Some(seen.part_algorithm()));
-        let ingested = self.ingest(body, destination, None).await?;
+        let ingested = self.ingest(body, destination, None, seal.as_ref()).await?;
         Ok((self.place_part(bucket, key, id, number, ingested).await?, object))
     }
 
@@ -100,7 +116,7 @@ impl Store {
             seen.upload.check_open()?;
             let record = PartRecord {
                 size_bytes: ingested.size_bytes,
-                md5: ingested.md5,
+                etag: ingested.etag,
                 content: ingested.content(),
                 modified: self.clock().now(),
                 checksum: ingested.checksum,
@@ -108,7 +124,7 @@ impl Store {
             let mut mutation = self.part_mutation(key, id, number, &seen, &record)?;
             ingested.join(&mut mutation.batch)?;
             if ingested.commit(self, bucket.id, mutation).await? {
-                return Ok(Part::new(number, &record, seen.upload.record.checksum.is_some()));
+                return Ok(Part::new(number, &record, &seen.upload.record));
             }
         }
         Err(StorageError::Contention)
@@ -160,13 +176,14 @@ impl Store {
 
 impl Part {
     /// A part as S3 shows it; its checksum only if the client chose an algorithm for the upload.
-    pub(super) fn new(number: u16, record: &PartRecord, show_checksum: bool) -> Self {
+    pub(super) fn new(number: u16, record: &PartRecord, upload: &UploadRecord) -> Self {
         Self {
             number,
             size_bytes: record.size_bytes,
-            etag: Etag { digest: record.md5, parts_count: 0 },
+            etag: Etag { digest: record.etag, parts_count: 0 },
             modified: record.modified,
-            checksum: record.checksum.filter(|_| show_checksum),
+            checksum: record.checksum.filter(|_| upload.checksum.is_some()),
+            encryption: upload.encryption.as_ref().map(|encryption| encryption.mode),
         }
     }
 }

@@ -168,7 +168,7 @@ impl Store {
 fn like(then: ObjectVersion, content: Content) -> NewObject {
     // Every field is named, so that nothing can be added to a version of which a restore does not know what becomes.
     let ObjectVersion {
-        version_id: _,
+        version_id,
         is_null: _,
         created: _,
         owner,
@@ -179,7 +179,9 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
         storage_class,
         attributes,
         settings,
+        encryption,
     } = then;
     let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
-    NewObject { owner, size_bytes, etag, checksum, storage_class, attributes, content, settings }
+    let encryption = encryption.map(|encryption| encryption.kept_from(version_id));
+    NewObject { owner, size_bytes, etag, checksum, storage_class, attributes, content, settings, encryption }
 }

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use crate::StorageError;
+use crate::encryption::Encryption;
 use crate::id::{ContentId, JobId, VersionId};
 use crate::index::family::content::{self, ContentRecord};
 use crate::index::family::document::DocumentKind;
@@ -275,7 +276,9 @@ fn looks_alike(
         storage_class,
         attributes,
         settings,
+        encryption,
     } = then;
+    let mode = |encryption: &Option<Encryption>| encryption.as_ref().map(|encryption| encryption.mode);
     let same_description = newest.size_bytes == *size_bytes
         && newest.etag == *etag
         && newest.checksum == *checksum
@@ -283,7 +286,8 @@ fn looks_alike(
         && newest.storage_class == *storage_class
         && newest.attributes == *attributes
         && newest.settings.tags == settings.tags
-        && newest.settings.acl == settings.acl;
+        && newest.settings.acl == settings.acl
+        && mode(&newest.encryption) == mode(encryption);
     if !same_description {
         return Ok(false);
     }

@@ -18,6 +18,8 @@ use crate::rig::{Rig, START};
 pub struct Home {
     clock: Arc<ManualClock>,
     data: Data,
+    /// Whether its objects are sealed.
+    pub sealed: bool,
 }
 
 enum Data {
@@ -39,13 +41,13 @@ impl Home {
     }
 
     fn of(data: Data) -> Self {
-        Self { clock: Arc::new(ManualClock::new(START)), data }
+        Self { clock: Arc::new(ManualClock::new(START)), data, sealed: false }
     }
 
     /// A process over the data, which has no other.
     pub async fn open(&self, seed: u64) -> Rig {
         let health = Health::default();
-        let rig = match &self.data {
+        let mut rig = match &self.data {
             Data::Simulated { index, disk } => {
                 let mut held = index.lock();
                 let snapshot = held.take().map_or_else(MemorySnapshot::default, |index| index.snapshot());
@@ -61,6 +63,7 @@ impl Home {
                 Rig::over(index, disk, self.clock.clone(), health, seed)
             }
         };
+        rig.sealed = self.sealed;
         // The machine may have booted meanwhile.
         self.clock.reboot();
         rig.store.recover().await.unwrap();

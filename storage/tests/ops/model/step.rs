@@ -7,14 +7,14 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::{
-    CopyObject, CopySource, DeleteOutcome, GetObject, Governance, Part, Permit, Powers, ReadConditions,
+    CopyObject, CopySource, CreateUpload, DeleteOutcome, GetObject, Governance, Part, Permit, Powers, ReadConditions,
     ReturnedVersion, VersionSelector, WriteConditions,
 };
 
 use super::check;
 use super::lock::{self, ModelLock};
 use super::state::{BUCKETS, ModelContent, ModelUpload, ModelVersion, World};
-use crate::rig::{drain, object_key, owner, upload_of};
+use crate::rig::{TestKeys, drain, keys, object_key, owner, upload_of};
 
 /// How many bodies may wait to be read.
 const READERS_MAX: usize = 4;
@@ -75,6 +75,7 @@ async fn copy(world: &mut World, bucket: usize, key: &str) {
         version: VersionSelector::Newest,
         permit: Permit::any(),
         conditions,
+        keys: keys(),
     };
     let copy = CopyObject {
         attributes: Some(Default::default()),
@@ -83,6 +84,8 @@ async fn copy(world: &mut World, bucket: usize, key: &str) {
         settings: Default::default(),
         owner: owner(),
         checksum: None,
+        sealing: world.rig.sealing(),
+        names_encryption: false,
         conditions: WriteConditions::default(),
     };
     let copied = world.rig.store.copy_object(source, &target, &object_key(key), copy).await;
@@ -170,7 +173,8 @@ async fn change_versioning(world: &mut World, bucket: usize) {
 
 async fn create_upload(world: &mut World, bucket: usize, key: &str) {
     let handle = world.handle(bucket).await;
-    let upload = world.rig.store.create_upload(&handle, &object_key(key), upload_of(None)).await.unwrap();
+    let create = CreateUpload { sealing: world.rig.sealing(), ..upload_of(None) };
+    let upload = world.rig.store.create_upload(&handle, &object_key(key), create).await.unwrap();
     let model = ModelUpload { key: key.to_owned(), parts: Default::default(), completed: None };
     world.buckets[bucket].uploads.insert(upload.id, model);
 }
@@ -246,11 +250,11 @@ async fn open_reader(world: &mut World, bucket: usize, key: &str) {
     let Some(bytes) = version.content.bytes() else { return };
     let handle = world.handle(bucket).await;
     let get = GetObject { version: VersionSelector::Id(version.id), ..GetObject::default() };
-    let read = world.rig.store.get_object(&handle, &object_key(key), get).await.unwrap();
+    let body = world.rig.open(&handle, key, get, &TestKeys::new(None)).await.unwrap();
     if world.readers.len() == READERS_MAX {
         world.readers.remove(0);
     }
-    world.readers.push((read.body, bytes));
+    world.readers.push((body, bytes));
 }
 
 pub async fn drain_readers(world: &mut World) {

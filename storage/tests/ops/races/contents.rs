@@ -17,7 +17,7 @@ use cairn_storage::record::Record as _;
 use cairn_storage::settings::ObjectSettings;
 
 use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
-use crate::rig::{FILE_BYTES, Rig, bytes, drain, object_key, owner};
+use crate::rig::{FILE_BYTES, Rig, bytes, drain, keys, object_key, owner};
 
 /// Opens the key and reads it to its end, with steps of others in between. It must get all of one version.
 fn reader(rig: &Arc<Rig>, bucket: &Bucket, candidates: Vec<Vec<u8>>) -> Racer<()> {
@@ -185,6 +185,7 @@ fn copy(rig: &Arc<Rig>, bucket: &Bucket, to: &'static str) -> Racer<bool> {
             version: VersionSelector::Newest,
             permit: Permit::any(),
             conditions: ReadConditions::default(),
+            keys: keys(),
         };
         let copy = CopyObject {
             attributes: None,
@@ -193,6 +194,8 @@ fn copy(rig: &Arc<Rig>, bucket: &Bucket, to: &'static str) -> Racer<bool> {
             settings: ObjectSettings::default(),
             owner: owner(),
             checksum: None,
+            sealing: None,
+            names_encryption: false,
             conditions: WriteConditions::default(),
         };
         match rig.store.copy_object(source, &bucket, &object_key(to), copy).await {

@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::{Look, check_store, look, restore, small, to};
-use crate::rig::{FILE_BYTES, Rig, bytes, object_key, owner};
+use crate::rig::{FILE_BYTES, Rig, bytes, keys, object_key, owner};
 
 const HISTORIES: u64 = 60;
 const STEPS: usize = 60;
@@ -41,6 +41,7 @@ pub async fn copy(rig: &Rig, bucket: &Bucket, from: &ObjectKey, to: &ObjectKey) 
         version: VersionSelector::Newest,
         permit: Permit::any(),
         conditions: ReadConditions::default(),
+        keys: keys(),
     };
     let copy = CopyObject {
         attributes: Some(Default::default()),
@@ -49,6 +50,8 @@ pub async fn copy(rig: &Rig, bucket: &Bucket, from: &ObjectKey, to: &ObjectKey) 
         settings: Default::default(),
         owner: owner(),
         checksum: None,
+        sealing: None,
+        names_encryption: false,
         conditions: WriteConditions::default(),
     };
     rig.store.copy_object(source, bucket, to, copy).await.unwrap().object

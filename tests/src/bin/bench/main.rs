@@ -114,6 +114,8 @@ async fn run(options: &Options) {
     let mut cairn = Cairn::start(Config {
         data_dir: options.data_dir.clone(),
         inline_threshold_bytes: options.inline_threshold_bytes,
+        // Cells of encrypted objects stand beside those of plain ones.
+        encryption: Some("off"),
         ..Config::default()
     });
     let floor = Floor::start(cairn.scratch_dir());

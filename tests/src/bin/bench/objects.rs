@@ -20,6 +20,12 @@ const CONNECTIONS: [usize; 3] = [1, 16, 64];
 const SIGNED_BYTES_MAX: usize = 64 * KIB;
 const BUCKET: &str = "bench";
 
+/// Its objects are encrypted, those of the other one are not.
+const SEALED_BUCKET: &str = "bench-sealed";
+
+const ENCRYPTION: &str = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+    <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>";
+
 /// Objects that one cell of DELETE deletes, at most.
 const DELETED_COUNT: u64 = 20_000;
 
@@ -40,7 +46,10 @@ fn keys_to_put(size: usize) -> u64 {
 /// PUT, GET, HEAD and DELETE at all sizes and numbers of connections.
 pub async fn objects(options: &Options, cairn: &Cairn, floor: &Floor, aims: &Aims) {
     let client = cairn.client();
-    client.bucket("PUT", BUCKET).send().await.expect(200);
+    for bucket in [BUCKET, SEALED_BUCKET] {
+        client.bucket("PUT", bucket).send().await.expect(200);
+    }
+    client.bucket("PUT", SEALED_BUCKET).query("encryption", "").body(ENCRYPTION).send().await.expect(200);
     print_heading();
     let sizes: Vec<usize> = options.size.map_or(SIZES.to_vec(), |size| vec![size]);
     for (place, &size) in sizes.iter().enumerate() {
@@ -48,7 +57,9 @@ pub async fn objects(options: &Options, cairn: &Cairn, floor: &Floor, aims: &Aim
         floor.put_file(&content);
         for number in 0..objects_to_get(size) {
             let key = format!("get-{size}-{number}");
-            client.object("PUT", BUCKET, &key).body(content.clone()).send().await.expect(200);
+            for bucket in [BUCKET, SEALED_BUCKET] {
+                client.object("PUT", bucket, &key).body(content.clone()).send().await.expect(200);
+            }
         }
         // In between, huge objects tell nothing that large ones do not.
         let fewer = if size >= HUGE { vec![1, 64] } else { CONNECTIONS.to_vec() };
@@ -88,11 +99,13 @@ impl Cells<'_> {
             let floor_cell = self.put_floor(content, connections).await;
             for &signed in self.signings() {
                 let groups_before = CommitGroups::of(self.cairn);
-                let cell = self.put_cell(content, connections, signed).await;
+                let cell = self.put_cell(BUCKET, content, connections, signed).await;
                 let name = if signed { "PUT signed" } else { "PUT unsigned" };
                 print_cell(name, self.size, connections, &cell, Some(&floor_cell));
                 let group = CommitGroups::of(self.cairn).mean_since(&groups_before);
                 self.add_put_aims(connections, &cell, group, alone.get_or_insert(cell.rate()));
+                let sealed = self.put_cell(SEALED_BUCKET, content, connections, signed).await;
+                print_cell(&format!("{name} sealed"), self.size, connections, &sealed, Some(&floor_cell));
             }
         }
     }
@@ -115,11 +128,11 @@ impl Cells<'_> {
         .await
     }
 
-    async fn put_cell(&self, content: &Bytes, connections: usize, signed: bool) -> Measured {
+    async fn put_cell(&self, bucket: &'static str, content: &Bytes, connections: usize, signed: bool) -> Measured {
         let client = self.cairn.client();
         let (requests, content, size) = (Requests::new(&client), content.clone(), self.size);
         drive(client.address, self.cairn.pid(), connections, self.options.duration(), move |connection, count| {
-            let path = format!("/{BUCKET}/put-{size}-{connection}-{}", count % keys_to_put(size));
+            let path = format!("/{bucket}/put-{size}-{connection}-{}", count % keys_to_put(size));
             Some(requests.make("PUT", path, &[], content.clone(), signed))
         })
         .await
@@ -155,16 +168,22 @@ impl Cells<'_> {
             Some(Request { method: "GET", head, body: Bytes::new() })
         })
         .await;
-        let requests = Requests::new(&client);
-        let cell = drive(client.address, self.cairn.pid(), connections, duration, move |connection, count| {
-            let number = (connection as u64 + count) % objects_to_get(size);
-            Some(requests.plain("GET", format!("/{BUCKET}/get-{size}-{number}")))
-        })
-        .await;
+        let get = |bucket: &'static str| {
+            let requests = Requests::new(&client);
+            drive(client.address, self.cairn.pid(), connections, duration, move |connection, count| {
+                let number = (connection as u64 + count) % objects_to_get(size);
+                Some(requests.plain("GET", format!("/{bucket}/get-{size}-{number}")))
+            })
+        };
+        let cell = get(BUCKET).await;
         print_cell("GET", size, connections, &cell, Some(&floor_cell));
+        let sealed = get(SEALED_BUCKET).await;
+        print_cell("GET sealed", size, connections, &sealed, Some(&floor_cell));
         if size == LARGE {
             let what = format!("GET 10 MiB, {connections} connections, share of the floor's rate");
             self.aims.add(what, format!("{:.2}", cell.rate() / floor_cell.rate()), ">= 0.80");
+            let what = format!("GET 10 MiB encrypted, {connections} connections, share of the plain rate");
+            self.aims.add(what, format!("{:.2}", sealed.rate() / cell.rate()), ">= 0.64");
         }
         self.add_memory_aim("GET", connections, &cell);
     }

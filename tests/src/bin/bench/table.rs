@@ -7,7 +7,7 @@ use crate::load::Measured;
 /// The names of the columns.
 pub fn print_heading() {
     println!(
-        "{:<13}{:>7}{:>6} |{:>9}{:>10}{:>9}{:>9}{:>11}{:>9}{:>8} |{:>11}{:>12}{:>9}{:>9}",
+        "{:<20}{:>7}{:>6} |{:>9}{:>10}{:>9}{:>9}{:>11}{:>9}{:>8} |{:>11}{:>12}{:>9}{:>9}",
         "operation",
         "KiB",
         "conn",
@@ -31,7 +31,7 @@ pub fn print_cell(name: &str, size: usize, connections: usize, cell: &Measured, 
     let Measured { peak_memory_mib, .. } = cell;
     let disk = cell.disk_bytes_per_byte_sent().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
     print!(
-        "{name:<13}{:>7}{connections:>6} |{:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>11.0}{peak_memory_mib:>9}{disk:>8} |",
+        "{name:<20}{:>7}{connections:>6} |{:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>11.0}{peak_memory_mib:>9}{disk:>8} |",
         size / 1024,
         cell.megabytes_per_second(),
         cell.rate(),

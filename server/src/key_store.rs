@@ -1,0 +1,161 @@
+//! The key store: the keys that wrap data keys, kept in the index, each version sealed under the master key.
+//!
+//! It has one key so far, the server's own (SSE-S3). The newest version of a key wraps; all of them open what they wrapped, so
+//! that a rotation changes nothing for objects that are there. Opened keys are in memory for as long as the server runs;
+//! every operation takes the keyring as it is when it begins.
+//!
+//! It leaves to others: which request may use a key, and where envelopes are kept (ARCHITECTURE 10).
+
+use std::sync::Arc;
+
+use cairn_crypto::secret::{KEY_BYTES, StoreKey};
+use cairn_crypto::store_key::{Keyring, VERSIONS_MAX};
+use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
+use cairn_storage::StorageError;
+use cairn_storage::clock::Timestamp;
+use cairn_storage::index::family::identity::{IdentityKind, StoreKeyRecord, StoreKeyVersion, key};
+use cairn_storage::index::{Batch, Family, Index, Outcome, Partition, Refusal, Revision};
+use cairn_storage::record::Record as _;
+use parking_lot::RwLock;
+
+/// The name of the key of SSE-S3. No KMS key can have it: their names have no slash.
+const SERVER_KEY: &str = "aws/s3";
+
+/// Why there is no key store.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyStoreError {
+    /// The index's answer.
+    #[error("the key store's rows: {0}")]
+    Storage(#[from] StorageError),
+    /// A key does not open with this master key, or cannot be sealed.
+    #[error("a key of the key store: {0}")]
+    Seal(#[from] WrapError),
+    /// A row makes no sense.
+    #[error("a row of the key store is malformed")]
+    Malformed,
+    /// The key has as many versions as it can.
+    #[error("the key has {VERSIONS_MAX} versions, which is the most")]
+    TooManyVersions,
+}
+
+/// What is told of a key: never the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// Its versions, oldest first: number and creation time.
+    pub versions: Vec<(u32, Timestamp)>,
+}
+
+/// The keys, open.
+#[derive(Debug)]
+pub struct KeyStore {
+    index: Arc<dyn Index>,
+    master_key: MasterKeyWrap,
+    server_key: RwLock<Opened>,
+}
+
+#[derive(Clone, Debug)]
+struct Opened {
+    keyring: Arc<Keyring>,
+    status: KeyStatus,
+}
+
+impl KeyStore {
+    /// Opens the keys, and makes the server's own one if it does not exist. What was made is durable on return.
+    pub async fn open(index: Arc<dyn Index>, master_key: MasterKeyWrap, now: Timestamp) -> Result<Self, KeyStoreError> {
+        let record = match load(&index).await? {
+            Some((_, record)) => record,
+            None => {
+                let first = sealed_version(&master_key, 1, now)?;
+                let record = StoreKeyRecord { versions: vec![first] };
+                if !save(&index, None, &record).await? {
+                    return Err(StorageError::Contention.into());
+                }
+                record
+            }
+        };
+        let server_key = RwLock::new(Opened::new(&record, &master_key)?);
+        Ok(Self { index, master_key, server_key })
+    }
+
+    /// The keyring of SSE-S3.
+    pub fn server_key(&self) -> Arc<Keyring> {
+        Arc::clone(&self.server_key.read().keyring)
+    }
+
+    /// What is told of the key of SSE-S3.
+    pub fn server_key_status(&self) -> KeyStatus {
+        self.server_key.read().status.clone()
+    }
+
+    /// Makes a new version of the key of SSE-S3, which wraps from now on. Durable on return.
+    pub async fn rotate_server_key(&self, now: Timestamp) -> Result<KeyStatus, KeyStoreError> {
+        let (revision, mut record) = load(&self.index).await?.ok_or(KeyStoreError::Malformed)?;
+        if record.versions.len() >= VERSIONS_MAX {
+            return Err(KeyStoreError::TooManyVersions);
+        }
+        let number = record.versions.last().map_or(0, |version| version.number);
+        let number = number.checked_add(1).ok_or(KeyStoreError::TooManyVersions)?;
+        record.versions.push(sealed_version(&self.master_key, number, now)?);
+        let opened = Opened::new(&record, &self.master_key)?;
+        if !save(&self.index, Some(revision), &record).await? {
+            return Err(StorageError::Contention.into());
+        }
+        let status = opened.status.clone();
+        let mut held = self.server_key.write();
+        // Of two rotations the later one may come here first.
+        if held.status.versions.len() < status.versions.len() {
+            *held = opened;
+        }
+        Ok(status)
+    }
+}
+
+impl Opened {
+    fn new(record: &StoreKeyRecord, master_key: &MasterKeyWrap) -> Result<Self, KeyStoreError> {
+        let open = |version: &StoreKeyVersion| {
+            let opened = master_key.open_secret(&label(version.number), &version.sealed)?;
+            let bytes: &[u8; KEY_BYTES] = opened.as_slice().try_into().map_err(|_| KeyStoreError::Malformed)?;
+            Ok(StoreKey::from_bytes(*bytes))
+        };
+        let versions = record.versions.iter().map(open).collect::<Result<_, KeyStoreError>>()?;
+        let keyring = Arc::new(Keyring::new(versions).ok_or(KeyStoreError::Malformed)?);
+        let versions = record.versions.iter().map(|version| (version.number, version.created)).collect();
+        Ok(Self { keyring, status: KeyStatus { versions } })
+    }
+}
+
+/// Bound into the seal of a version, so that versions cannot be exchanged.
+fn label(number: u32) -> String {
+    format!("cairn store key 1 {SERVER_KEY} {number}")
+}
+
+fn sealed_version(master_key: &MasterKeyWrap, number: u32, now: Timestamp) -> Result<StoreKeyVersion, KeyStoreError> {
+    let key = StoreKey::generate().map_err(WrapError::from)?;
+    let sealed = master_key.seal_secret(&label(number), key.expose())?;
+    Ok(StoreKeyVersion { number, created: now, sealed: sealed.into() })
+}
+
+async fn load(index: &Arc<dyn Index>) -> Result<Option<(Revision, StoreKeyRecord)>, StorageError> {
+    let row_key = key(IdentityKind::StoreKey, SERVER_KEY);
+    let row = index.view(Partition::SYSTEM, move |view| view.get(Family::Identity, &row_key)).await?;
+    Ok(row.map(|row| StoreKeyRecord::from_value(&row.value).map(|record| (row.revision, record))).transpose()?)
+}
+
+/// False: another commit came first.
+async fn save(index: &Arc<dyn Index>, seen: Option<Revision>, record: &StoreKeyRecord) -> Result<bool, StorageError> {
+    let row_key = key(IdentityKind::StoreKey, SERVER_KEY);
+    let mut batch = Batch::new();
+    // Stops: rotation x rotation, the later of which would drop the other's version.
+    batch.guard(Family::Identity, row_key.clone(), seen);
+    batch.put(Family::Identity, row_key, record.to_value()?);
+    match index.commit(Partition::SYSTEM, batch).await {
+        Outcome::Committed(_) => Ok(true),
+        Outcome::Conflict => Ok(false),
+        Outcome::Refused(Refusal::Overloaded) => Err(StorageError::Overloaded),
+        Outcome::Refused(refusal) => Err(StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") }),
+        Outcome::Unknown => Err(StorageError::OutcomeUnknown),
+    }
+}
+
+#[cfg(test)]
+mod tests;

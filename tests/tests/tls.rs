@@ -1,0 +1,256 @@
+//! HTTPS on the S3 endpoint.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cairn_tests::random::body;
+use cairn_tests::tls::Authority;
+use cairn_tests::wire::Connection;
+use cairn_tests::{Cairn, Call, Config, Reply, digest, skip, venv};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::SupportedProtocolVersion;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+
+/// A server with a certificate of an authority, both in one folder.
+struct Https {
+    cairn: Cairn,
+    authority: Authority,
+    folder: tempfile::TempDir,
+}
+
+fn start(limits: Vec<(&'static str, u64)>) -> Result<Https, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::make(folder.path())?;
+    let tls = Some(authority.issue("server")?);
+    let cairn = Cairn::start(Config { tls, limits, ..Config::default() });
+    Ok(Https { cairn, authority, folder })
+}
+
+impl Https {
+    async fn connect(&self) -> Connection {
+        self.authority.connect(self.cairn.client().address, &BOTH).await.unwrap()
+    }
+
+    /// The certificate that a new connection gets.
+    async fn certificate(&self) -> Vec<u8> {
+        let stream = self.authority.greet(self.cairn.client().address, &BOTH).await.unwrap();
+        let (_, session) = stream.get_ref();
+        session.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// Exchanges the certificate for another one.
+    fn exchange_certificate(&self) {
+        let (certificate, key) = self.authority.issue("next").unwrap();
+        for (from, to) in [(key, "server.key"), (certificate, "server.pem")] {
+            fs::rename(from, self.folder.path().join(to)).unwrap();
+        }
+    }
+}
+
+async fn exchange(connection: &mut Connection, call: Call) -> Reply {
+    let wire = call.build();
+    connection.exchange(&wire.method, &wire.head_bytes(), &wire.body).await.unwrap()
+}
+
+macro_rules! start_or_skip {
+    ($limits:expr) => {
+        match start($limits) {
+            Ok(https) => https,
+            Err(reason) => skip!("{reason}"),
+        }
+    };
+}
+
+#[tokio::test]
+async fn objects_go_both_ways_over_either_version_of_tls() {
+    let https = start_or_skip!(vec![]);
+    let client = https.cairn.client();
+    for version in BOTH {
+        let mut connection = https.authority.connect(client.address, &[version]).await.unwrap();
+        exchange(&mut connection, client.bucket("PUT", "tls-bucket")).await.expect(200);
+        for size in [0, 1, 100_000, 3_000_000] {
+            let content = body(size as u64, size);
+            exchange(&mut connection, client.object("PUT", "tls-bucket", "key").body(content.clone()))
+                .await
+                .expect(200);
+            let got = exchange(&mut connection, client.object("GET", "tls-bucket", "key")).await.expect(200);
+            assert!(got.body == content, "{size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_customers_key_may_come_over_tls() {
+    let https = start_or_skip!(vec![]);
+    let client = https.cairn.client();
+    let mut connection = https.connect().await;
+    exchange(&mut connection, client.bucket("PUT", "tls-ssec")).await.expect(200);
+    let with_key = |call: Call| {
+        let name = "x-amz-server-side-encryption-customer-";
+        call.header(&format!("{name}algorithm"), "AES256")
+            .header(&format!("{name}key"), &STANDARD.encode([7; 32]))
+            .header(&format!("{name}key-md5"), &STANDARD.encode(digest::md5(&[7; 32])))
+    };
+    exchange(&mut connection, with_key(client.object("PUT", "tls-ssec", "key")).body("content")).await.expect(200);
+    let got = exchange(&mut connection, with_key(client.object("GET", "tls-ssec", "key"))).await.expect(200);
+    assert_eq!(got.text(), "content");
+}
+
+#[tokio::test]
+async fn a_completed_upload_is_located_by_https() {
+    let https = start_or_skip!(vec![]);
+    let client = https.cairn.client();
+    let mut connection = https.connect().await;
+    exchange(&mut connection, client.bucket("PUT", "tls-parts")).await.expect(200);
+    let upload = |method: &str| client.object(method, "tls-parts", "key");
+    let id = exchange(&mut connection, upload("POST").query("uploads", "")).await.expect(200).xml("UploadId");
+    let part = upload("PUT").query("partNumber", "1").query("uploadId", &id).body("x");
+    let etag = exchange(&mut connection, part).await.expect(200).etag();
+    let document = cairn_tests::multipart::complete_document(&[(1, etag)]);
+    let completed = exchange(&mut connection, upload("POST").query("uploadId", &id).body(document)).await.expect(200);
+    assert!(completed.xml("Location").starts_with("https://"), "{completed:?}");
+}
+
+#[tokio::test]
+async fn plain_http_gets_no_answer_and_hurts_nobody() {
+    let https = start_or_skip!(vec![]);
+    let mut plain = TcpStream::connect(https.cairn.client().address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    exchange(&mut https.connect().await, https.cairn.client().call("GET", "/")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_while_connections_go_on() {
+    for by_signal in [true, false] {
+        let https = start_or_skip!(vec![]);
+        let client = https.cairn.client();
+        let mut old = https.connect().await;
+        exchange(&mut old, client.call("GET", "/")).await.expect(200);
+        let before = https.certificate().await;
+        https.exchange_certificate();
+        if by_signal {
+            https.cairn.signal(Signal::HUP);
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while https.certificate().await == before {
+            assert!(Instant::now() < deadline, "the certificate stays, by signal: {by_signal}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        exchange(&mut old, client.call("GET", "/")).await.expect(200);
+        exchange(&mut https.connect().await, client.call("GET", "/")).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_changes_nothing() {
+    let https = start_or_skip!(vec![]);
+    let before = https.certificate().await;
+    fs::write(https.folder.path().join("server.pem"), "no certificate").unwrap();
+    https.cairn.signal(Signal::HUP);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !https.cairn.log().contains("stays as it was") {
+        assert!(Instant::now() < deadline, "{}", https.cairn.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(https.certificate().await, before);
+}
+
+#[tokio::test]
+async fn a_start_without_a_usable_certificate_fails_and_shows_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = match Authority::make(folder.path()) {
+        Ok(authority) => authority,
+        Err(reason) => skip!("{reason}"),
+    };
+    let (certificate, key) = authority.issue("one").unwrap();
+    let (_, other_key) = authority.issue("two").unwrap();
+    let secret = fs::read_to_string(&key).unwrap().lines().nth(1).unwrap().to_owned();
+    for (certificate, key) in [
+        (certificate.clone(), folder.path().join("missing.key")),
+        (folder.path().join("missing.pem"), key.clone()),
+        (key.clone(), key.clone()),
+        (certificate.clone(), certificate.clone()),
+        (certificate, other_key),
+    ] {
+        let mut cairn = Cairn::prepare(Config { tls: Some((certificate, key)), ..Config::default() });
+        let error = cairn.launch().unwrap_err();
+        assert!(error.status.is_some() && !error.log.contains(&secret), "{}", error.log);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_never_finished_is_ended() {
+    let https = start_or_skip!(vec![]);
+    let mut silent = TcpStream::connect(https.cairn.client().address).await.unwrap();
+    let started = Instant::now();
+    let mut answer = [0; 16];
+    let ended = tokio::time::timeout(Duration::from_secs(60), silent.read(&mut answer)).await.expect("it ends");
+    assert!(matches!(ended, Ok(0) | Err(_)) && started.elapsed() >= Duration::from_secs(5));
+    exchange(&mut https.connect().await, https.cairn.client().call("GET", "/")).await.expect(200);
+}
+
+/// Runs one scenario of a script over HTTPS.
+fn run(script: &str, scenario: &str) -> Result<(), String> {
+    let environment = venv::directory()?;
+    let https = start(vec![])?;
+    let client = https.cairn.client();
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = Command::new(environment.join("bin/python"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script))
+        .arg(scenario)
+        .arg(format!("https://{}", client.address))
+        .current_dir(scratch.path())
+        .env("PATH", format!("{}:{path}", environment.join("bin").display()))
+        .env("HOME", scratch.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("AWS_CA_BUNDLE", https.authority.certificate())
+        .env("AWS_ACCESS_KEY_ID", &client.credentials.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", &client.credentials.secret_key)
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .output()
+        .map_err(|error| format!("python does not run: {error}"))?;
+    if output.status.code() == Some(77) {
+        let printed = String::from_utf8_lossy(&output.stdout);
+        return Err(printed.lines().last().unwrap_or("no reason was given").to_owned());
+    }
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script} {scenario} failed:\n{printed}\nserver:\n{}", https.cairn.log());
+    Ok(())
+}
+
+macro_rules! scenarios {
+    ($($test:ident: $script:literal $scenario:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            if let Err(reason) = run($script, $scenario) {
+                skip!("{reason}");
+            }
+        }
+    )*};
+}
+
+scenarios! {
+    aws_copies_over_https: "encryption.py" "aws_over_https";
+    aws_copies_with_a_customers_key: "encryption.py" "aws_with_customer_key";
+    boto3_uses_a_customers_key: "encryption.py" "boto3_with_customer_key";
+    rclone_copies_over_https_with_a_customers_key: "encryption.py" "rclone_with_customer_key";
+}

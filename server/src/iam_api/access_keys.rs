@@ -59,7 +59,7 @@ fn list(ask: &Ask) -> Result<Reply, Failure> {
     let directory = ask.directory_of(account)?;
     ask.allow(directory, &Target::user(directory, &name))?;
     let user = directory.user(&name)?;
-    let declared = ask.snapshot().declared_keys(account, &user.name);
+    let declared = ask.snapshot().declared_keys(account, &user.id);
     // Nobody knows when a declared key was made; it is as old as its user.
     let declared = declared.map(|id| (id.to_owned(), (id, true, user.created_ms)));
     let kept = directory.keys_of(user).map(|key| (key.id.clone(), (key.id.as_str(), key.is_active, key.created_ms)));
@@ -130,7 +130,8 @@ fn last_used(ask: &Ask) -> Result<Reply, Failure> {
     let directory = ask.directory()?;
     let account = directory.account();
     let key = ask.snapshot().any_key(id).filter(|key| key.account.number() == account);
-    let user = key.and_then(|key| key.user.as_deref());
+    let user = key.and_then(|key| directory.users.by_id(key.user_id.as_deref()?));
+    let user = user.map(|user| user.name.as_str());
     let target = user.map_or_else(Target::everything, |user| Target::user(directory, user));
     ask.allow(directory, &target)?;
     let Some(user) = user else {

@@ -158,7 +158,7 @@ fn user_line(ask: &Ask, directory: &Directory, user: &User) -> String {
     fields.push(directory.devices_of(user).next().is_some().to_string());
     let account = directory.account();
     let kept = directory.keys_of(user).map(|key| (key.id.as_str(), key.is_active, key.created_ms));
-    let declared = ask.snapshot().declared_keys(account, &user.name).map(|id| (id, true, user.created_ms));
+    let declared = ask.snapshot().declared_keys(account, &user.id).map(|id| (id, true, user.created_ms));
     // The report has room for two; a user has more only if the configuration gives it some.
     let keys: Vec<(&str, bool, u64)> = kept.chain(declared).take(2).collect();
     for index in 0..2 {

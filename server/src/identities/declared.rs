@@ -30,11 +30,10 @@ impl Identities {
             // Users may have been added meanwhile.
             snapshot.directories.clone_from(&self.snapshot().directories);
             for user in account.users {
-                // As the kept user's name is written, whatever its case in the file.
-                let name = snapshot.directory(number).and_then(|directory| directory.user(user.name.as_str()).ok());
-                let Some(name) = name.map(|user| user.name.clone()) else { continue };
+                let kept = snapshot.directory(number).and_then(|directory| directory.user(user.name.as_str()).ok());
+                let Some(id) = kept.map(|user| user.id.clone()) else { continue };
                 for pair in user.keys {
-                    snapshot.declare_key(&owner, Some(&name), pair);
+                    snapshot.declare_key(&owner, Some(&id), pair);
                 }
             }
             self.current.store(Arc::new(snapshot));

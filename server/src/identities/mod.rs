@@ -125,8 +125,8 @@ pub struct SigningKey {
     pub secret: SecretKey,
     /// The account.
     pub account: Arc<Account>,
-    /// The user whose it is; None: the root's.
-    pub user: Option<String>,
+    /// The id of the user whose it is, who may get another name; None: the root's.
+    pub user_id: Option<String>,
     /// Whether requests may be signed with it.
     pub is_active: bool,
     /// It stands in the configuration, and cannot be changed.
@@ -221,22 +221,22 @@ impl Snapshot {
     /// Who has this access key. None: nobody who may sign with it.
     pub fn caller(&self, access_key: &str) -> Option<Caller> {
         let key = self.key(access_key)?;
-        let mut caller = match &key.user {
+        let mut caller = match &key.user_id {
             None => Caller { uses: vec![self.usage.of(key.account.number(), ROOT)], ..Caller::root(&key.account) },
-            Some(name) => self.user(&key.account, name)?,
+            Some(id) => self.user(&key.account, id)?,
         };
         caller.uses.push(self.usage.of(key.account.number(), access_key));
         Some(caller)
     }
 
-    /// A user as the caller of a request.
-    pub fn user(&self, account: &Arc<Account>, name: &str) -> Option<Caller> {
+    /// The user of this id as the caller of a request.
+    fn user(&self, account: &Arc<Account>, id: &str) -> Option<Caller> {
         let directory = self.directory(account.number())?;
-        let user = directory.user(name).ok()?;
+        let user = directory.users.by_id(id)?;
         Some(Caller {
             principal: directory.principal_of(user),
             account: Some(Arc::clone(account)),
-            policies: Arc::clone(directory.policies_of_user(name)?),
+            policies: Arc::clone(directory.policies_of_user(&user.name)?),
             tags: user.tags.clone(),
             uses: vec![self.usage.of(account.number(), &user.id)],
             ..Caller::anonymous()
@@ -245,7 +245,7 @@ impl Snapshot {
 
     /// Whether an account's root has keys.
     pub fn root_has_keys(&self, account: AccountNumber) -> bool {
-        self.keys.values().any(|key| key.user.is_none() && key.account.number() == account)
+        self.keys.values().any(|key| key.user_id.is_none() && key.account.number() == account)
     }
 
     /// Whether an account has a key, a user or a role of this id.
@@ -256,9 +256,9 @@ impl Snapshot {
     }
 
     /// The keys that the configuration gives a user.
-    pub fn declared_keys<'s>(&'s self, account: AccountNumber, user: &'s str) -> impl Iterator<Item = &'s str> {
+    pub fn declared_keys<'s>(&'s self, account: AccountNumber, user_id: &'s str) -> impl Iterator<Item = &'s str> {
         let is_of_user = move |key: &SigningKey| {
-            key.is_declared && key.account.number() == account && key.user.as_deref() == Some(user)
+            key.is_declared && key.account.number() == account && key.user_id.as_deref() == Some(user_id)
         };
         self.keys.iter().filter(move |(_, key)| is_of_user(key)).map(|(id, _)| id.as_str())
     }
@@ -429,7 +429,7 @@ impl Snapshot {
         let keys = Arc::make_mut(&mut self.keys);
         keys.retain(|_, key| key.is_declared || key.account.id != account.id);
         for key in loaded.directory.keys.iter() {
-            insert_key(keys, account, key, rows)?;
+            insert_key(keys, account, (&loaded.directory, key), rows)?;
         }
         let kept = Kept { directory: Arc::new(loaded.directory), revision: loaded.revision };
         self.directories.insert(number, kept);
@@ -454,7 +454,7 @@ impl Snapshot {
             let keys = Arc::make_mut(&mut self.keys);
             for id in changed_keys {
                 match next.keys.get(id) {
-                    Some(key) => insert_key(keys, account, key, rows)?,
+                    Some(key) => insert_key(keys, account, (&next, key), rows)?,
                     None => _ = keys.remove(id),
                 }
             }
@@ -465,11 +465,11 @@ impl Snapshot {
     }
 
     /// Adds a key of the configuration, which wins over one that is kept.
-    fn declare_key(&mut self, account: &Arc<Account>, user: Option<&str>, pair: KeyPair) {
+    fn declare_key(&mut self, account: &Arc<Account>, user_id: Option<&str>, pair: KeyPair) {
         let key = SigningKey {
             secret: pair.secret_key,
             account: Arc::clone(account),
-            user: user.map(str::to_owned),
+            user_id: user_id.map(str::to_owned),
             is_active: true,
             is_declared: true,
         };
@@ -480,12 +480,14 @@ impl Snapshot {
 fn insert_key(
     keys: &mut HashMap<String, Arc<SigningKey>>,
     account: &Arc<Account>,
-    key: &AccessKey,
+    (directory, key): (&Directory, &AccessKey),
     rows: &Rows,
 ) -> Result<(), RowsError> {
     if keys.get(&key.id).is_some_and(|known| known.is_declared) {
         return Ok(());
     }
+    // Nobody's key signs nothing.
+    let Ok(user) = directory.user(&key.user) else { return Ok(()) };
     let number = account.number();
     let malformed = || RowsError::Record { account: number, source: RecordError::Malformed(Kind::AccessKey.noun()) };
     let secret = rows.open(number, Kind::AccessKey, &key.id, &key.sealed_secret)?;
@@ -493,7 +495,7 @@ fn insert_key(
     let key_of_user = SigningKey {
         secret: SecretKey::new(secret).map_err(|_| malformed())?,
         account: Arc::clone(account),
-        user: Some(key.user.clone()),
+        user_id: Some(user.id.clone()),
         is_active: key.is_active,
         is_declared: false,
     };

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cairn_crypto::secret::{KEY_BYTES, MasterKey};
-use cairn_iam::identity::Holder;
+use cairn_iam::identity::{Holder, NewUser};
 use cairn_storage::clock::{SystemClock, SystemEntropy};
 use cairn_storage::health::Health;
 use cairn_storage::index::memory::MemoryIndex;
@@ -81,6 +81,23 @@ async fn a_declared_user_is_added_once_and_then_changed_like_any_other() {
     let second = start(&index).await.snapshot();
     assert_eq!(second.directory(ACCOUNT).unwrap().user("anna").unwrap().id, id);
     assert!(second.caller("anna-access").unwrap().policies.identity.is_empty());
+}
+
+#[tokio::test]
+async fn a_renamed_user_keeps_its_keys_and_who_takes_its_name_gets_none() {
+    let identities = start(&memory()).await;
+    let (id, _) = new_key(&identities).await;
+    let stamp = identities.stamp("AIDA");
+    let rename = move |directory: &mut Directory| {
+        directory.update_user("Anna", Some("Berta"), None)?;
+        let new = NewUser { name: "Anna".to_owned(), path: "/".to_owned(), boundary: None, tags: Vec::new() };
+        Ok::<_, ChangeError>(directory.create_user(new, stamp.clone()).map(|_| ())?)
+    };
+    identities.change(ACCOUNT, rename).await.unwrap();
+    let snapshot = identities.snapshot();
+    for key in ["anna-access", &id] {
+        assert_eq!(snapshot.caller(key).unwrap().principal.user_name(), Some("Berta"), "{key}");
+    }
 }
 
 #[tokio::test]

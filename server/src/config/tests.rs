@@ -275,9 +275,13 @@ fn every_default_is_a_value_of_its_setting() {
 fn the_readme_explains_every_setting_in_force() {
     let readme = include_str!("../../../README.md");
     for setting in settings::SETTINGS.iter().filter(|setting| setting.in_force) {
-        let in_data_dir = if setting.name == "audit.folder" { "data_dir/audit" } else { "data_dir/master.key" };
-        let default = setting.default.unwrap_or(in_data_dir).trim_matches('"');
-        let row = format!("| `{}` | `{default}` |", setting.name);
+        let default = match (setting.default, setting.name) {
+            (Some(default), _) => format!("`{}`", default.trim_matches('"')),
+            (None, "audit.folder") => "`data_dir/audit`".to_owned(),
+            (None, "master_key_file") => "`data_dir/master.key`".to_owned(),
+            (None, _) => "none".to_owned(),
+        };
+        let row = format!("| `{}` | {default} |", setting.name);
         assert!(readme.contains(&row), "the README has no row that begins with {row}");
     }
 }

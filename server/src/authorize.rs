@@ -467,6 +467,16 @@ pub fn in_storage(block: AccountBlock) -> PublicAccessBlock {
     }
 }
 
+/// A bucket's block as an account has it.
+pub fn in_account(block: PublicAccessBlock) -> AccountBlock {
+    AccountBlock {
+        block_public_acls: block.refuse_acls,
+        ignore_public_acls: block.ignore_acls,
+        block_public_policy: block.refuse_policy,
+        restrict_public_buckets: block.restrict,
+    }
+}
+
 /// The ARN of a bucket.
 pub fn arn_of_bucket(name: &str) -> String {
     format!("arn:aws:s3:::{name}")

@@ -89,6 +89,9 @@ scenarios! {
     boto3_grants_and_revokes: "boto3_acl.py" "acls";
     boto3_sets_ownership: "boto3_acl.py" "ownership";
     boto3_has_requesters_pay: "boto3_acl.py" "payment";
+    boto3_puts_bucket_policies: "boto3_policy.py" "policies";
+    boto3_blocks_public_access: "boto3_policy.py" "access_blocks";
+    boto3_blocks_public_access_to_an_account: "boto3_policy.py" "account_block";
     boto3_configures_object_lock: "boto3_object_lock.py" "configuration";
     boto3_retains_versions: "boto3_object_lock.py" "retention";
     boto3_holds_versions: "boto3_object_lock.py" "legal_hold";

@@ -417,6 +417,83 @@ async fn each_switch_of_the_block_does_its_part() {
 }
 
 #[tokio::test]
+async fn an_accounts_block_holds_for_all_of_its_buckets() {
+    let mut cairn = Cairn::start(Config::default());
+    let (client, other) = (cairn.client(), cairn.other_client());
+    let bucket = client.fresh_bucket("account").await;
+    client.put(&bucket, "key", "content").await;
+    let call = |client: &Client, method: &str, account: &str| {
+        client.call(method, "/v20180820/configuration/publicAccessBlock").header("x-amz-account-id", account)
+    };
+    let own = "100000000001";
+    let absent = "NoSuchPublicAccessBlockConfiguration";
+    call(&client, "GET", own).send().await.expect_error(404, absent);
+    call(&client, "GET", OTHER).send().await.expect_error(403, "AccessDenied");
+    call(&client, "GET", own).anonymous().send().await.expect_error(403, "AccessDenied");
+    call(&client, "POST", own).send().await.expect_error(405, "MethodNotAllowed");
+    let public = json!([{
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{bucket}/*"),
+    }]);
+    put_policy(&client, &bucket, &public).await.expect(204);
+    assert_eq!(status(client.object("GET", &bucket, "key").anonymous()).await, 200);
+    let block = "<PublicAccessBlockConfiguration xmlns=\"http://awss3control.amazonaws.com/doc/2018-08-20/\">\
+                 <BlockPublicPolicy>true</BlockPublicPolicy><RestrictPublicBuckets>true</RestrictPublicBuckets>\
+                 </PublicAccessBlockConfiguration>";
+    call(&client, "PUT", OTHER).body(block).send().await.expect_error(403, "AccessDenied");
+    call(&client, "PUT", own).body("<Nonsense").send().await.expect_error(400, "MalformedXML");
+    // The AWS command line puts the account in front of the host's name.
+    let host = format!("{own}.localhost:{}", client.address.port());
+    call(&client, "PUT", own).host(&host).body(block).send().await.expect(200);
+    assert_eq!(status(client.object("GET", &bucket, "key").anonymous()).await, 403);
+    put_policy(&client, &bucket, &public).await.expect_error(403, "AccessDenied");
+    cairn.restart();
+    let shown = call(&client, "GET", own).send().await.expect(200);
+    assert_eq!((shown.xml("RestrictPublicBuckets"), shown.xml("BlockPublicAcls")), ("true".into(), "false".into()));
+    let theirs = other.fresh_bucket("account-other").await;
+    let arn = format!("arn:aws:s3:::{theirs}/*");
+    let of_other = json!([{ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": arn }]);
+    put_policy(&other, &theirs, &of_other).await.expect(204);
+    call(&client, "DELETE", own).send().await.expect(204);
+    call(&client, "GET", own).send().await.expect_error(404, absent);
+    assert_eq!(status(client.object("GET", &bucket, "key").anonymous()).await, 200);
+}
+
+#[tokio::test]
+async fn somebody_of_the_account_needs_its_own_policies_or_the_buckets() {
+    let scene = Scene::new("identity").await;
+    let somebody = async |policy: Value| {
+        let text = document(&json!([policy]));
+        let call = scene.owner.action("sts", "GetFederationToken", &[("Name", "anna"), ("Policy", &text)]);
+        scene.owner.in_session(&call.send().await.expect(200))
+    };
+    let arn = format!("arn:aws:s3:::{}/*", scene.bucket);
+    let reader = somebody(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": arn })).await;
+    assert_eq!(status(scene.object(&reader, "GET", "key")).await, 200);
+    assert_eq!(status(scene.object(&reader, "PUT", "key").body("x")).await, 403);
+    assert_eq!(status(scene.owner.bucket("GET", &scene.bucket)).await, 200);
+    assert_eq!(status(reader.bucket("GET", &scene.bucket)).await, 403);
+    assert_eq!(status(reader.call("GET", "/")).await, 403);
+    assert_eq!(status(reader.bucket("PUT", "policy-anna")).await, 403);
+    // The bucket's policy lets it in by its own name, and keeps it out.
+    let named = json!({ "AWS": "arn:aws:sts::100000000001:federated-user/anna" });
+    scene.put_policy(json!([scene.statement("Allow", named.clone(), json!("s3:PutObject"))])).await;
+    assert_eq!(status(scene.object(&reader, "PUT", "new").body("x")).await, 200);
+    scene.put_policy(json!([scene.statement("Deny", named, json!("s3:GetObject"))])).await;
+    assert_eq!(status(scene.object(&reader, "GET", "key")).await, 403);
+    scene.of_bucket("DELETE", "policy").send().await.expect(204);
+    // Tags of what is put, and of what is there.
+    let own = json!({ "StringEquals": { "s3:RequestObjectTag/owner": "anna" } });
+    let tagger = somebody(json!({
+        "Effect": "Allow", "Action": ["s3:PutObject", "s3:PutObjectTagging"], "Resource": arn, "Condition": own,
+    }));
+    let tagger = tagger.await;
+    let put = |tags| scene.object(&tagger, "PUT", "tagged").header("x-amz-tagging", tags).body("x");
+    assert_eq!(status(put("owner=anna")).await, 200);
+    assert_eq!(status(put("owner=bob")).await, 403);
+    assert_eq!(status(scene.object(&tagger, "PUT", "tagged").body("x")).await, 403);
+}
+
+#[tokio::test]
 async fn policies_and_blocks_outlive_a_crash() {
     let mut cairn = Cairn::start(Config::default());
     let client = cairn.client();

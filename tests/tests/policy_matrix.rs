@@ -15,7 +15,13 @@ use serde_json::{Value, json};
 const OTHER: &str = "100000000002";
 
 /// Operations that are about no bucket that is there already, which no bucket's policy can be about.
-const WITHOUT_BUCKET: [&str; 2] = ["CreateBucket", "ListBuckets"];
+const WITHOUT_BUCKET: [&str; 5] = [
+    "CreateBucket",
+    "DeleteAccountPublicAccessBlock",
+    "GetAccountPublicAccessBlock",
+    "ListBuckets",
+    "PutAccountPublicAccessBlock",
+];
 
 /// Operations on a bucket's policy are for the owner's account, whoever is permitted.
 const FOR_OWNER: [&str; 3] = ["DeleteBucketPolicy", "GetBucketPolicy", "PutBucketPolicy"];
@@ -286,5 +292,62 @@ async fn every_operation_is_denied_to_the_owner_by_a_deny() {
         if row.operation != "DeleteBucket" {
             assert!(scene.allowed(row, &[], &scene.owner, false).await, "{}", row.operation);
         }
+    }
+}
+
+/// Makes a call.
+type Make = Box<dyn Fn(&Client) -> Call>;
+
+/// Operations that are about no bucket that is there already: the identity policies of who asks decide alone.
+#[tokio::test]
+async fn every_operation_without_a_bucket_is_for_who_has_its_permissions() {
+    let scene = Scene::new().await;
+    let account = |method: &'static str| {
+        move |client: &Client| {
+            let call = client.call(method, "/v20180820/configuration/publicAccessBlock");
+            let call = call.header("x-amz-account-id", "100000000001");
+            if method == "PUT" { call.body(BLOCK) } else { call }
+        }
+    };
+    let create = |client: &Client| {
+        let call = client.bucket("PUT", "matrix-new").header("x-amz-object-ownership", "ObjectWriter");
+        call.header("x-amz-acl", "private").header("x-amz-bucket-object-lock-enabled", "true")
+    };
+    let created = [
+        "s3:CreateBucket",
+        "s3:PutBucketAcl",
+        "s3:PutBucketOwnershipControls",
+        "s3:PutBucketObjectLockConfiguration",
+        "s3:PutBucketVersioning",
+    ];
+    let rows: [(&str, &[&str], Make); 5] = [
+        ("CreateBucket", &created, Box::new(create)),
+        ("DeleteAccountPublicAccessBlock", &["s3:PutAccountPublicAccessBlock"], Box::new(account("DELETE"))),
+        ("GetAccountPublicAccessBlock", &["s3:GetAccountPublicAccessBlock"], Box::new(account("GET"))),
+        ("ListBuckets", &["s3:ListAllMyBuckets"], Box::new(|client| client.call("GET", "/"))),
+        ("PutAccountPublicAccessBlock", &["s3:PutAccountPublicAccessBlock"], Box::new(account("PUT"))),
+    ];
+    assert_eq!(rows.each_ref().map(|(operation, _, _)| *operation), WITHOUT_BUCKET);
+    let refused = async |call: Call| call.send().await.status == 403;
+    for (operation, actions, call) in rows {
+        let with = async |statements: Value| {
+            let policy = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+            let token = scene.owner.action("sts", "GetFederationToken", &[("Name", "anna"), ("Policy", &policy)]);
+            scene.owner.in_session(&token.send().await.expect(200))
+        };
+        let allow = |actions: &[&str]| json!({ "Effect": "Allow", "Action": actions, "Resource": "*" });
+        assert!(refused(call(&scene.owner).anonymous()).await, "{operation} anonymous");
+        let without = with(json!([allow(&["s3:GetObject"])])).await;
+        assert!(refused(call(&without)).await, "{operation} without permission");
+        for action in actions {
+            let rest: Vec<&str> = actions.iter().copied().filter(|other| other != action).collect();
+            if !rest.is_empty() {
+                assert!(refused(call(&with(json!([allow(&rest)])).await)).await, "{operation} without {action}");
+            }
+            let deny = json!({ "Effect": "Deny", "Action": action, "Resource": "*" });
+            let denied = with(json!([allow(actions), deny])).await;
+            assert!(refused(call(&denied)).await, "{operation} denied {action}");
+        }
+        assert!(!refused(call(&with(json!([allow(actions)])).await)).await, "{operation} with exactly it");
     }
 }

@@ -61,6 +61,9 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         }
         Operation::CopyObject | Operation::CreateMultipartUpload | Operation::PutObject => new_object(asked),
         Operation::CreateBucket => new_bucket(asked),
+        Operation::DeleteAccountPublicAccessBlock | Operation::PutAccountPublicAccessBlock => {
+            one(Action::PutAccountPublicAccessBlock)
+        }
         Operation::DeleteBucket => one(Action::DeleteBucket),
         Operation::DeleteBucketEncryption | Operation::PutBucketEncryption => one(Action::PutEncryptionConfiguration),
         Operation::DeleteBucketOwnershipControls | Operation::PutBucketOwnershipControls => {
@@ -72,6 +75,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::DeleteObjectTagging => on_version(Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging),
         Operation::DeleteObjects => [None; ACTIONS_MAX],
         Operation::DeletePublicAccessBlock | Operation::PutPublicAccessBlock => one(Action::PutBucketPublicAccessBlock),
+        Operation::GetAccountPublicAccessBlock => one(Action::GetAccountPublicAccessBlock),
         Operation::GetBucketAccelerateConfiguration => one(Action::GetAccelerateConfiguration),
         Operation::GetBucketAcl => one(Action::GetBucketAcl),
         Operation::GetBucketEncryption => one(Action::GetEncryptionConfiguration),

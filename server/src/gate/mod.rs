@@ -249,6 +249,10 @@ impl Inner {
             Api::Admin => return self.admit_admin(parts, &query, record).map(Admitted::Admin),
             Api::Query(service) => return self.admit_call(service, parts, &query, record).map(Admitted::Call),
         }
+        if let Some(operation) = routes::of_account(&parts.method, parts.uri.path(), &parts.headers)? {
+            self.claim(parts, &query, self.scope(S3_SERVICE), SignatureV2::Off, None, record)?;
+            return Ok(Admitted::S3(Routed { operation, target: Target::Service, query }));
+        }
         let target = target::of_path(parts.uri.path(), host_bucket.clone())?;
         refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);

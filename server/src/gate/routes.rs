@@ -3,10 +3,11 @@
 //! Invariant: a request with a sub-resource that is not implemented never reaches the plain operation on the same bucket
 //! or key. A known sub-resource is refused by name; a parameter without a value that nobody knows is taken for one.
 
-use http::Method;
+use http::{HeaderMap, Method};
 use s3s::S3ErrorCode;
 
 use crate::s3::error::Failure;
+use crate::s3::headers::ACCOUNT_ID;
 use crate::s3::request::{Query, Target};
 
 macro_rules! operations {
@@ -38,6 +39,7 @@ operations! {
     CopyObject
     CreateBucket
     CreateMultipartUpload
+    DeleteAccountPublicAccessBlock
     DeleteBucket
     DeleteBucketEncryption
     DeleteBucketOwnershipControls
@@ -47,6 +49,7 @@ operations! {
     DeleteObjectTagging
     DeleteObjects
     DeletePublicAccessBlock
+    GetAccountPublicAccessBlock
     GetBucketAccelerateConfiguration
     GetBucketAcl
     GetBucketEncryption
@@ -73,6 +76,7 @@ operations! {
     ListObjects
     ListObjectsV2
     ListParts
+    PutAccountPublicAccessBlock
     PutBucketAccelerateConfiguration
     PutBucketAcl
     PutBucketEncryption
@@ -173,6 +177,26 @@ const PLAIN_PARAMETERS: &[&str] = &[
     "version-id-marker",
     "x-id",
 ];
+
+/// The path of an account's public access block (S3 Control API reference).
+const ACCOUNT_ACCESS_BLOCK: &str = "/v20180820/configuration/publicAccessBlock";
+
+/// The operation of the S3 Control API that a request asks for. Its requests are told from those for a key of that name, in a
+/// bucket called `v20180820`, by the header with the account's number, which they all have.
+///
+/// # Errors
+/// `MethodNotAllowed`.
+pub fn of_account(method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Operation>, Failure> {
+    if path != ACCOUNT_ACCESS_BLOCK || !headers.contains_key(ACCOUNT_ID) {
+        return Ok(None);
+    }
+    match method.as_str() {
+        "GET" => Ok(Some(Operation::GetAccountPublicAccessBlock)),
+        "PUT" => Ok(Some(Operation::PutAccountPublicAccessBlock)),
+        "DELETE" => Ok(Some(Operation::DeleteAccountPublicAccessBlock)),
+        _ => Err(refusal(method, &Target::Service, &[])),
+    }
+}
 
 /// The operation that a request asks for.
 ///

@@ -25,6 +25,7 @@ macro_rules! names {
 }
 
 names! {
+    ACCOUNT_ID = "x-amz-account-id";
     ACL = "x-amz-acl";
     BUCKET_REGION = "x-amz-bucket-region";
     BUCKET_OBJECT_LOCK_ENABLED = "x-amz-bucket-object-lock-enabled";

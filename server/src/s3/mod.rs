@@ -25,6 +25,7 @@ pub mod xml;
 
 mod abort_upload;
 mod accelerate;
+mod account_access_block;
 mod bucket_encryption;
 mod bucket_policy;
 mod bucket_tagging;
@@ -72,7 +73,7 @@ use s3s::route::S3Route;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::auth::Claim;
-use crate::authorize::{Authorized, Authorizer, BucketPolicies, Facts, OnBucket, OnCopy, OnObject, Rules};
+use crate::authorize::{Authorized, Authorizer, BucketPolicies, Facts, OnBucket, OnCopy, OnObject, OnService, Rules};
 use crate::config::RecreateOwn;
 use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
@@ -188,7 +189,7 @@ impl Edge {
         let (answer, charged) = match target {
             Target::Service => {
                 let authorized = authorizer.service()?;
-                (list_buckets::list_buckets(self, authorized, request).await, false)
+                (self.on_service(operation, authorized, request).await, false)
             }
             Target::Bucket(name) if operation == Operation::CreateBucket => {
                 let authorized = authorizer.new_bucket(&name)?;
@@ -214,6 +215,27 @@ impl Edge {
         };
         let answer = answer?;
         Ok(if charged { answer.header(REQUEST_CHARGED, HeaderValue::from_static("requester")) } else { answer })
+    }
+
+    async fn on_service(
+        &self,
+        operation: Operation,
+        on: Authorized<OnService>,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        match operation {
+            Operation::DeleteAccountPublicAccessBlock => {
+                account_access_block::delete_account_access_block(self, on, request).await
+            }
+            Operation::GetAccountPublicAccessBlock => {
+                account_access_block::get_account_access_block(self, &on, &request)
+            }
+            Operation::ListBuckets => list_buckets::list_buckets(self, on, request).await,
+            Operation::PutAccountPublicAccessBlock => {
+                account_access_block::put_account_access_block(self, on, request).await
+            }
+            _ => Err(misrouted(operation)),
+        }
     }
 
     async fn on_bucket(

@@ -289,6 +289,18 @@ async fn a_session_of_a_root_cannot_make_more_of_them() {
 }
 
 #[tokio::test]
+async fn whose_an_access_key_is_is_told_of_those_that_last() {
+    let cairn = Cairn::shared();
+    let ask = |key: &str| cairn.client().action("sts", "GetAccessKeyInfo", &[("AccessKeyId", key)]);
+    let other = cairn.other_client().credentials.access_key;
+    assert_eq!(ask(&other).send().await.expect(200).xml("Account"), "100000000002");
+    let session = root_session(&cairn).await.credentials.access_key;
+    for key in ["AKIANOBODYHASTHISKEY", session.as_str()] {
+        expect_refusal(ask(key), 400, "ValidationError").await;
+    }
+}
+
+#[tokio::test]
 async fn durations_have_their_bounds() {
     let cairn = Cairn::shared();
     let ask = |seconds: &str| cairn.client().action("sts", "GetSessionToken", &[("DurationSeconds", seconds)]);

@@ -29,7 +29,7 @@ use crate::s3::error::Failure;
 use crate::s3::headers::document_time;
 use crate::s3::xml::Document;
 
-use session::{Credentials, Session, Sessions};
+use session::{Credentials, Session, Sessions, TOKEN_CHARS_MAX};
 use web_identity::issuers::Issuers;
 
 const ACTIONS: &[&str] = &[
@@ -100,7 +100,9 @@ impl StsApi {
     }
 
     fn issue(&self, session: &Session) -> Result<Credentials, Failure> {
-        self.sessions.issue(session, self.entropy.as_ref()).map_err(Failure::internal)
+        let credentials = self.sessions.issue(session, self.entropy.as_ref()).map_err(Failure::internal)?;
+        // What an identity provider says of somebody may be long, and a longer token would be good for nothing.
+        if credentials.token.len() > TOKEN_CHARS_MAX { Err(parameters::packed_too_large()) } else { Ok(credentials) }
     }
 
     /// Takes a code of the caller's device.

@@ -107,6 +107,27 @@ async fn a_customers_key_may_come_over_tls() {
 }
 
 #[tokio::test]
+async fn policies_know_that_a_call_of_iam_comes_over_tls() {
+    let https = start_or_skip!(vec![]);
+    let root = https.cairn.client();
+    let mut connection = https.connect().await;
+    let document = |condition: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*","Condition":{{"Bool":{{"aws:SecureTransport":"{condition}"}}}}}}]}}"#
+        )
+    };
+    exchange(&mut connection, root.action("iam", "CreateUser", &[("UserName", "anna")])).await.expect(200);
+    let key = exchange(&mut connection, root.action("iam", "CreateAccessKey", &[("UserName", "anna")])).await;
+    let anna = https.cairn.client_with(&key.xml("AccessKeyId"), &key.xml("SecretAccessKey"));
+    for (condition, status) in [("true", 200), ("false", 403)] {
+        let document = document(condition);
+        let put = [("UserName", "anna"), ("PolicyName", "own"), ("PolicyDocument", document.as_str())];
+        exchange(&mut connection, root.action("iam", "PutUserPolicy", &put)).await.expect(200);
+        exchange(&mut connection, anna.action("iam", "ListUsers", &[])).await.expect(status);
+    }
+}
+
+#[tokio::test]
 async fn a_completed_upload_is_located_by_https() {
     let https = start_or_skip!(vec![]);
     let client = https.cairn.client();

@@ -2,7 +2,6 @@
 //! when the last byte has gone.
 
 use std::error::Error as StdError;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -92,9 +91,9 @@ impl Record {
         }
     }
 
-    /// Where it comes from.
-    pub fn remote(&self) -> SocketAddr {
-        self.connection.remote
+    /// How it came.
+    pub fn connection(&self) -> ConnectionInfo {
+        self.connection
     }
 
     /// Where it comes from, for who decides about it.

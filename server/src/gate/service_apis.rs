@@ -106,7 +106,12 @@ impl ServiceApis {
         if let Some(action) = params.get("Action").and_then(|name| api.action(name)) {
             record.operation = action;
         }
-        parts.extensions.insert(Form { params, remote: record.remote(), id: record.id, trail: record.trail.clone() });
+        parts.extensions.insert(Form {
+            params,
+            connection: record.connection(),
+            id: record.id,
+            trail: record.trail.clone(),
+        });
         call(verifier, Request::from_parts(parts, s3s::Body::from(form))).await
     }
 }

@@ -20,6 +20,7 @@ use super::*;
 use crate::auth::Signer;
 use crate::gate::ids::RequestIds;
 use crate::identities::IdentityParts;
+use crate::listener::ConnectionInfo;
 use crate::query_api::Params;
 
 const ACCOUNT: AccountNumber = AccountNumber(100_000_000_001);
@@ -107,7 +108,7 @@ impl World {
             signer: Some(Signer { access_key: key.to_owned(), session: None }),
             params: Params::parse(form.join("&").as_bytes()).unwrap(),
             headers: HeaderMap::new(),
-            remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            connection: ConnectionInfo { remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), tls_version: None },
             id: self.ids.next(),
             trail: crate::audit::Trail::default(),
         };

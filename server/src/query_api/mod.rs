@@ -9,7 +9,6 @@ pub mod faults;
 pub mod params;
 pub mod permission;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,6 +22,7 @@ use crate::auth::{Claim, Signer};
 use crate::authorize;
 use crate::gate::ids::RequestId;
 use crate::identities::Caller;
+use crate::listener::ConnectionInfo;
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::Answer;
@@ -87,8 +87,8 @@ pub struct Call {
     pub params: Params,
     /// The headers.
     pub headers: HeaderMap,
-    /// Where it comes from.
-    pub remote: SocketAddr,
+    /// How it came.
+    pub connection: ConnectionInfo,
     /// Its id.
     pub id: RequestId,
     /// Where it is noted what is decided about it.
@@ -144,8 +144,8 @@ pub trait Api: Send + Sync + 'static {
 pub struct Form {
     /// All its parameters.
     pub params: Params,
-    /// Where it comes from.
-    pub remote: SocketAddr,
+    /// How it came.
+    pub connection: ConnectionInfo,
     /// The request's id.
     pub id: RequestId,
     /// Where it is noted what is decided about it.
@@ -173,7 +173,7 @@ impl S3Route for Route {
 
 impl Route {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
-        let Form { params, remote, id, trail } =
+        let Form { params, connection, id, trail } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
         let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
@@ -182,7 +182,7 @@ impl Route {
         if let Some(session) = signer.as_ref().and_then(|signer| signer.session.as_deref()) {
             check_session(service, action, session)?;
         }
-        let call = Call { signer, params, headers: request.headers, remote, id, trail };
+        let call = Call { signer, params, headers: request.headers, connection, id, trail };
         let reply = self.0.call(action, call).await?;
         Ok(answer(service, action, reply, id))
     }

@@ -68,6 +68,9 @@ const VERSIONING: &str = "<VersioningConfiguration><Status>Enabled</Status></Ver
 const LOCK: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
 const HOLD: &str = "<LegalHold><Status>OFF</Status></LegalHold>";
 const RETENTION: &str = "<Retention/>";
+const ENCRYPTION: &str = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+                          <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>\
+                          </ServerSideEncryptionConfiguration>";
 const BLOCK: &str = "<PublicAccessBlockConfiguration/>";
 const OWNERSHIP: &str =
     "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>";
@@ -92,6 +95,7 @@ const ROWS: &[Row] = rows! {
         c.object("POST", &p.bucket, "new").query("uploads", "").header("x-amz-tagging", "a=b")
     };
     DeleteBucket ["DeleteBucket"] |p, c| p.bucket(c, "DELETE", "");
+    DeleteBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "DELETE", "encryption");
     DeleteBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| p.bucket(c, "DELETE", "ownershipControls");
     DeleteBucketPolicy ["DeleteBucketPolicy"] |p, c| p.bucket(c, "DELETE", "policy");
     DeleteBucketTagging ["PutBucketTagging"] |p, c| p.bucket(c, "DELETE", "tagging");
@@ -104,6 +108,7 @@ const ROWS: &[Row] = rows! {
     DeletePublicAccessBlock ["PutBucketPublicAccessBlock"] |p, c| p.bucket(c, "DELETE", "publicAccessBlock");
     GetBucketAccelerateConfiguration ["GetAccelerateConfiguration"] |p, c| p.bucket(c, "GET", "accelerate");
     GetBucketAcl ["GetBucketAcl"] |p, c| p.bucket(c, "GET", "acl");
+    GetBucketEncryption ["GetEncryptionConfiguration"] |p, c| p.bucket(c, "GET", "encryption");
     GetBucketLocation ["GetBucketLocation"] |p, c| p.bucket(c, "GET", "location");
     GetBucketOwnershipControls ["GetBucketOwnershipControls"] |p, c| p.bucket(c, "GET", "ownershipControls");
     GetBucketPolicy ["GetBucketPolicy"] |p, c| p.bucket(c, "GET", "policy");
@@ -133,6 +138,7 @@ const ROWS: &[Row] = rows! {
         p.bucket(c, "PUT", "accelerate").body(suspended)
     };
     PutBucketAcl ["PutBucketAcl"] |p, c| p.bucket(c, "PUT", "acl").header("x-amz-acl", "private");
+    PutBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "PUT", "encryption").body(ENCRYPTION);
     PutBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| {
         p.bucket(c, "PUT", "ownershipControls").body(OWNERSHIP)
     };

@@ -206,6 +206,17 @@ async fn a_user_may_what_its_policies_allow_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_policy_may_ask_for_an_encrypted_connection() {
+    let server = server();
+    let client = user(&server, "plain").await;
+    let condition = r#","Condition":{"Bool":{"aws:SecureTransport":"true"}}}"#;
+    put_user_policy(&server, "plain", &allow("iam:GetUser", "*").replacen('}', condition, 1)).await;
+    refused(&client, "GetUser", &[], 403, "AccessDenied").await;
+    put_user_policy(&server, "plain", &allow("iam:GetUser", "*")).await;
+    done(&client, "GetUser", &[]).await;
+}
+
+#[tokio::test]
 async fn a_group_gives_its_members_its_policies() {
     let server = server();
     let client = user(&server, "member").await;

@@ -5,7 +5,7 @@
 //! that the operation will find or on the document in its body: the former goes along as a `Permit`, the latter is refused
 //! unless the operation asks again.
 //!
-//! An operation needs the actions of its row in the [`table`]. Each is asked about by itself ([`question`]): the caller's
+//! An operation needs the actions of its row in the `table`. Each is asked about by itself (`question`): the caller's
 //! policies, the bucket's policy and its ACL (`rule.rs` says which permission of an ACL an action needs), and what is blocked
 //! of the latter two, decide by the rule of `cairn_iam::evaluate`. Every answer is noted in the request's [`Trail`].
 

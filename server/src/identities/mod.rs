@@ -2,7 +2,7 @@
 //!
 //! All of it is in memory, in a [`Snapshot`] that never changes: a request takes the current one, without a lock, and sees
 //! one state. A change is made on a copy, committed, and put in its place before it is acknowledged. The accounts
-//! themselves are the configuration's; their users, groups, roles, policies and keys are rows of the index ([`rows`]), except
+//! themselves are the configuration's; their users, groups, roles, policies and keys are rows of the index (`rows`), except
 //! the keys that the configuration gives, which stay in its file. What a principal may do is `authorize`'s business.
 
 pub mod accounts;

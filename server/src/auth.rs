@@ -159,8 +159,8 @@ impl Claim {
 pub struct Scope<'r> {
     /// The server's region.
     pub region: &'r str,
-    /// Another region that is as good.
-    pub or_region: Option<&'static str>,
+    /// Other regions that are as good.
+    pub or_regions: &'static [&'static str],
     /// S3, or the service of another API.
     pub service: &'r str,
 }
@@ -388,7 +388,7 @@ fn check_scope<'c>(credential: &'c str, scope: Scope<'_>) -> Result<&'c str, Sco
     if terminator != "aws4_request" {
         return Err(ScopeError::Other("incorrect terminal; this endpoint uses \"aws4_request\"".into()));
     }
-    let is_good = named_region == scope.region || scope.or_region == Some(named_region);
+    let is_good = named_region == scope.region || scope.or_regions.contains(&named_region);
     if is_good { Ok(access_key) } else { Err(ScopeError::Region) }
 }
 
@@ -430,7 +430,7 @@ mod tests {
     use super::*;
 
     const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    const SCOPE_OF_S3: Scope<'_> = Scope { region: "us-east-1", or_region: None, service: "s3" };
+    const SCOPE_OF_S3: Scope<'_> = Scope { region: "us-east-1", or_regions: &[], service: "s3" };
     const SCOPE: &str = "AK/20260101/us-east-1/s3/aws4_request";
 
     fn checked(authorization: &[&str], query: &str, accepted: SignatureV2) -> Result<Found, Failure> {

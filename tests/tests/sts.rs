@@ -95,6 +95,12 @@ async fn faults_of_the_signature_are_told_as_iam_does() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_told_of_no_region_signs_for_none() {
+    let cairn = Cairn::shared();
+    who(&cairn).scope("", "sts").send().await.expect(200);
+}
+
+#[tokio::test]
 async fn a_call_without_a_signature_is_told_nothing() {
     let cairn = Cairn::shared();
     expect_refusal(who(&cairn).anonymous(), 403, "MissingAuthenticationToken").await;

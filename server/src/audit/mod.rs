@@ -12,10 +12,11 @@ mod file;
 mod newest;
 mod trail;
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +29,10 @@ pub use trail::{Decided, Trail, VERDICTS_MAX, Verdict};
 
 /// Entries that wait to be written.
 const QUEUE_MAX: usize = 8_192;
+
+/// How long the writer lets entries gather after the first: a request then pays neither for waking it nor for a write of its
+/// own, and the queue has room for what comes meanwhile.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// Lines that are written together.
 const LINES_TOGETHER_MAX: usize = 256;
@@ -69,7 +74,7 @@ impl Audit {
     /// Takes in what became of a request.
     pub fn finished(&self, entry: Entry) {
         let entry = Arc::new(entry);
-        self.newest.keep(&entry);
+        self.newest.keep(Arc::clone(&entry));
         if let Some(queue) = &self.queue
             && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Message::Entry(entry))
         {
@@ -110,17 +115,17 @@ impl Audit {
 /// Writes entries until it is told to stop. What cannot be written is counted and said once in a row.
 fn write(mut file: AuditFile, queue: &Receiver<Message>, lost: &Counter) {
     let mut is_failing = false;
+    let mut lines = Lines::default();
     let mut goes_on = true;
     while goes_on {
-        let (lines, count);
-        (lines, count, goes_on) = next_lines(queue);
-        if count == 0 {
+        goes_on = lines.gather(queue);
+        if lines.count == 0 {
             continue;
         }
-        match file.write(lines.as_bytes()) {
+        match file.write(&lines.text) {
             Ok(()) => is_failing = false,
             Err(error) => {
-                lost.inc_by(count);
+                lost.inc_by(lines.count);
                 if !is_failing {
                     tracing::error!(%error, "the audit log cannot be written");
                 }
@@ -130,28 +135,47 @@ fn write(mut file: AuditFile, queue: &Receiver<Message>, lost: &Counter) {
     }
 }
 
-/// Waits for an entry and takes with it what else is there: the lines, their number, and whether there will be more.
-fn next_lines(queue: &Receiver<Message>) -> (String, u64, bool) {
-    let (mut lines, mut count) = (String::new(), 0);
-    let mut next = queue.recv().ok();
-    loop {
-        match next {
-            Some(Message::Entry(entry)) => {
-                if let Ok(line) = serde_json::to_string(&entry.line()) {
-                    // Writing to a String cannot fail.
-                    let _ = writeln!(lines, "{line}");
-                    count += 1;
+/// Lines that are written together.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    count: u64,
+    /// The queue was not emptied by the last ones.
+    is_behind: bool,
+}
+
+impl Lines {
+    /// Waits for an entry, lets more gather, and takes what is there. The answer is whether there will be more.
+    fn gather(&mut self, queue: &Receiver<Message>) -> bool {
+        self.text.clear();
+        self.count = 0;
+        let mut next = queue.recv().map_err(|_| TryRecvError::Disconnected);
+        if !self.is_behind && matches!(next, Ok(Message::Entry(_))) {
+            std::thread::sleep(GATHERING);
+        }
+        loop {
+            match next {
+                Ok(Message::Entry(entry)) => self.add(&entry),
+                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => {
+                    self.is_behind = false;
+                    return true;
                 }
             }
-            Some(Message::Stop) | None => return (lines, count, false),
+            if self.count == LINES_TOGETHER_MAX as u64 {
+                self.is_behind = true;
+                return true;
+            }
+            next = queue.try_recv();
         }
-        if count == LINES_TOGETHER_MAX as u64 {
-            return (lines, count, true);
-        }
-        match queue.try_recv() {
-            Ok(message) => next = Some(message),
-            Err(std::sync::mpsc::TryRecvError::Empty) => return (lines, count, true),
-            Err(std::sync::mpsc::TryRecvError::Disconnected) => return (lines, count, false),
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let before = self.text.len();
+        // Writing to memory cannot fail, and the line has no map whose keys are not texts.
+        match serde_json::to_writer(&mut self.text, &entry.line()).map(|()| self.text.write_all(b"\n")) {
+            Ok(_) => self.count += 1,
+            Err(_) => self.text.truncate(before),
         }
     }
 }

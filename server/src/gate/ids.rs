@@ -39,6 +39,11 @@ impl RequestId {
         format!("{:016X}", self.request)
     }
 
+    /// Whether `text` is this `x-amz-request-id`.
+    pub fn is(&self, text: &str) -> bool {
+        text.len() == 16 && u64::from_str_radix(text, 16) == Ok(self.request) && self.request_id() == text
+    }
+
     /// `x-amz-id-2`: the run of the server and the request.
     pub fn host_id(&self) -> String {
         let mut bytes = self.run.to_vec();

@@ -277,13 +277,13 @@ impl Inner {
         query: &Query,
         record: &Record,
     ) -> Result<Service, Failure> {
-        let scope = Scope { or_region: Some(service_apis::GLOBAL_REGION), ..self.scope(service.name()) };
+        let scope = Scope { or_regions: &service_apis::GLOBAL_REGIONS, ..self.scope(service.name()) };
         self.claim(parts, query, scope, SignatureV2::Off, None, record)?;
         Ok(service)
     }
 
     fn scope<'r>(&'r self, service: &'r str) -> Scope<'r> {
-        Scope { region: &self.region, or_region: None, service }
+        Scope { region: &self.region, or_regions: &[], service }
     }
 
     /// Looks for the signature, and leaves who claims to have signed in the request's extensions.

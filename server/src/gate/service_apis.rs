@@ -27,8 +27,9 @@ use crate::s3::headers::{self, CONTENT_SHA256};
 use super::answer::Record;
 use super::{InvalidRegion, call, verifier, verifier_config};
 
-/// The region that clients sign for whatever they are configured with: IAM has no regions, and STS's first endpoint has none.
-pub const GLOBAL_REGION: &str = "us-east-1";
+/// The regions that clients sign for whatever the server's is: IAM has no regions, and STS's first endpoint has none. A client
+/// that is told of no region at all signs for an empty one.
+pub const GLOBAL_REGIONS: [&str; 2] = ["us-east-1", ""];
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

@@ -22,6 +22,7 @@ mod table;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cairn_iam::acl::Permission;
 use cairn_iam::evaluate::Decision;
 use cairn_iam::identity::PublicAccessBlock as AccountBlock;
 use cairn_storage::id::AccountId;
@@ -209,6 +210,10 @@ impl<'r> Authorizer<'r> {
         let resource = arn_of_bucket(bucket.name.as_str());
         for action in self.actions() {
             self.check(&self.question(&access, action, &resource))?;
+        }
+        if self.facts.operation == Some(Operation::DeleteObjects) && !access.knows(&self.caller, Permission::Write) {
+            // Each key is asked about by itself; but a stranger who can be let do nothing is refused before its body is read.
+            self.check(&self.question(&access, Action::DeleteObject, &format!("{resource}/*")))?;
         }
         if self.is(table::is_about_policy) && !self.caller.is_of(bucket.owner) {
             // Whoever may do it must belong to the owner's account (API reference, PutBucketPolicy, "Permissions").

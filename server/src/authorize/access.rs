@@ -47,6 +47,13 @@ impl Access {
         !restricted || caller.is_of(self.owner)
     }
 
+    /// Whether there can be anything about the caller to ask: it is somebody, or the bucket's policy or ACL is about everybody.
+    pub(super) fn knows(&self, caller: &Caller, needed: Permission) -> bool {
+        caller.account.is_some()
+            || (self.policy.is_some() && self.policy_grants(caller))
+            || self.acl_grants(caller, needed)
+    }
+
     /// Whether the bucket's ACL lets the caller do what needs this permission.
     pub(super) fn acl_grants(&self, caller: &Caller, needed: Permission) -> bool {
         self.acl.as_ref().is_some_and(|acl| self.grants(acl, self.owner, caller, needed))

@@ -74,19 +74,12 @@ impl KeyWrap for CustomerKeyWrap {
     }
 
     fn unwrap(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> Result<DataKey, WrapError> {
-        let (header, rest) = match wrapped.as_bytes() {
-            [FORMAT, ..] => wrapped.as_bytes().split_first_chunk::<NONCE_AT>().ok_or(WrapError::Malformed)?,
-            [other, ..] => return Err(WrapError::UnknownFormat(*other)),
-            [] => return Err(WrapError::Malformed),
-        };
-        let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(WrapError::Malformed)?;
-        let (ciphertext, tag) = rest.split_first_chunk::<KEY_BYTES>().ok_or(WrapError::Malformed)?;
-        let tag = <[u8; TAG_BYTES]>::try_from(tag).map_err(|_| WrapError::Malformed)?;
+        let (header, sealed) = wrapped.split::<NONCE_AT>(FORMAT)?;
         let (salt, check) = (&header[1..CHECK_AT], &header[CHECK_AT..]);
         if !bool::from(self.check(salt).as_slice().ct_eq(check)) {
             return Err(WrapError::WrongCustomerKey);
         }
-        self.cipher(salt).open(*nonce, &associated_data(header, context), ciphertext, tag)
+        self.cipher(salt).open(sealed, &associated_data(header, context))
     }
 }
 

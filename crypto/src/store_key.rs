@@ -89,19 +89,12 @@ impl KeyWrap for Keyring {
     }
 
     fn unwrap(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> Result<DataKey, WrapError> {
-        let (header, rest) = match wrapped.as_bytes() {
-            [FORMAT, ..] => wrapped.as_bytes().split_first_chunk::<NONCE_AT>().ok_or(WrapError::Malformed)?,
-            [other, ..] => return Err(WrapError::UnknownFormat(*other)),
-            [] => return Err(WrapError::Malformed),
-        };
-        let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(WrapError::Malformed)?;
-        let (ciphertext, tag) = rest.split_first_chunk::<KEY_BYTES>().ok_or(WrapError::Malformed)?;
-        let tag = <[u8; TAG_BYTES]>::try_from(tag).map_err(|_| WrapError::Malformed)?;
+        let (header, sealed) = wrapped.split::<NONCE_AT>(FORMAT)?;
         let mut id = KeyId([0; KEY_ID_BYTES]);
         id.0.copy_from_slice(&header[1..=KEY_ID_BYTES]);
         let store_key = self.versions.get(&id).ok_or(WrapError::UnknownKey(id))?;
         let cipher = cipher(store_key, &header[1 + KEY_ID_BYTES..]);
-        cipher.open(*nonce, &associated_data(header, context), ciphertext, tag)
+        cipher.open(sealed, &associated_data(header, context))
     }
 }
 

@@ -235,6 +235,29 @@ impl MasterKeyWrap {
     }
 }
 
+/// A data key as [`OnceCipher`] seals it: the end of an envelope, behind its header.
+pub(crate) struct SealedKey<'e> {
+    nonce: [u8; NONCE_BYTES],
+    ciphertext: &'e [u8; KEY_BYTES],
+    tag: [u8; TAG_BYTES],
+}
+
+impl Wrapped {
+    /// The header of an envelope of this format, and the sealed key behind it.
+    pub(crate) fn split<const HEADER: usize>(&self, format: u8) -> Result<(&[u8; HEADER], SealedKey<'_>), WrapError> {
+        match self.0.first() {
+            Some(first) if *first == format => {}
+            Some(other) => return Err(WrapError::UnknownFormat(*other)),
+            None => return Err(WrapError::Malformed),
+        }
+        let (header, rest) = self.0.split_first_chunk().ok_or(WrapError::Malformed)?;
+        let (nonce, rest) = rest.split_first_chunk().ok_or(WrapError::Malformed)?;
+        let (ciphertext, tag) = rest.split_first_chunk().ok_or(WrapError::Malformed)?;
+        let tag = tag.try_into().map_err(|_| WrapError::Malformed)?;
+        Ok((header, SealedKey { nonce: *nonce, ciphertext, tag }))
+    }
+}
+
 /// AES-256-GCM over one data key, for the envelopes that derive a fresh key for each wrap.
 pub(crate) struct OnceCipher(Aes256Gcm);
 
@@ -254,14 +277,9 @@ impl OnceCipher {
         envelope.extend_from_slice(&tag);
     }
 
-    /// The data key in ciphertext and tag.
-    pub(crate) fn open(
-        &self,
-        nonce: [u8; NONCE_BYTES],
-        associated_data: &[u8],
-        ciphertext: &[u8; KEY_BYTES],
-        tag: [u8; TAG_BYTES],
-    ) -> Result<DataKey, WrapError> {
+    /// The data key that was sealed.
+    pub(crate) fn open(&self, sealed: SealedKey<'_>, associated_data: &[u8]) -> Result<DataKey, WrapError> {
+        let SealedKey { nonce, ciphertext, tag } = sealed;
         let mut key = Zeroizing::new(*ciphertext);
         self.0
             .decrypt_inout_detached(&Nonce::from(nonce), associated_data, key.as_mut_slice().into(), &Tag::from(tag))

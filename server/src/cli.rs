@@ -78,7 +78,14 @@ struct CheckArgs {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !cpu_is_supported() {
+        eprintln!(
+            "cairn: this CPU lacks SSE4.2 or PCLMULQDQ (CPUs made since 2010 have them), which cairn is compiled for"
+        );
+        return ExitCode::from(EXIT_USAGE);
+    }
+    match command {
         Command::Serve(args) => with_settings(&args.flags, |loaded| {
             if args.print_config {
                 print!("{}", loaded.print());
@@ -97,6 +104,17 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Whether the CPU has the instructions that RocksDB is compiled for (`.cargo/config.toml`).
+#[cfg(target_arch = "x86_64")]
+fn cpu_is_supported() -> bool {
+    std::arch::is_x86_feature_detected!("sse4.2") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_is_supported() -> bool {
+    true
 }
 
 fn with_settings(flags: &Flags, command: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {

@@ -1,4 +1,12 @@
-//! Lifecycle rules and storage classes: when a version moves to another class, is restored, or expires.
+//! Lifecycle rules and storage classes: when a version moves to another class, and when it expires.
 //!
-//! Empty for now. Storage classes are recorded and returned; a task that carries out a rule will join the commits of
-//! `cairn-storage` through its `Planner`, and run on its job queues.
+//! The rules are pure: a [`configuration::Configuration`] is what a bucket's owner wrote, and [`decide::decide`] says what
+//! it asks for about one version at one time. What a decision needs is read, and what it asks for is done, by
+//! `cairn-storage`, under the guards of its commits.
+
+pub mod calendar;
+pub mod class;
+pub mod configuration;
+pub mod decide;
+pub mod predict;
+pub mod validate;

@@ -9,6 +9,7 @@
 //! | [`wrap`] | data keys and small secrets, encrypted for keeping on disk |
 //! | [`store_key`] | wrapping under the keys of the key store, with versions |
 //! | [`customer_key`] | wrapping under a customer's key |
+//! | [`issued_key`] | wrapping under a key that a KMS issued |
 //! | [`checksum`] | S3's checksums as values |
 //! | [`digest`] | computing checksums and the MD5 of ETags, many in one pass over the bytes |
 //! | [`combine`] | the checksum and ETag of a multipart object, from those of its parts |
@@ -24,6 +25,7 @@ pub mod crc64;
 pub mod customer_key;
 mod derive;
 pub mod digest;
+pub mod issued_key;
 pub mod seal;
 pub mod secret;
 pub mod session;

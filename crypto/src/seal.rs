@@ -7,6 +7,15 @@
 //! sealed chunk    = ciphertext, as long as the plaintext | tag (16)
 //! ```
 //!
+//! A data key of two layers ([`Layers::Two`]) seals each chunk so twice, the sealed chunk of the inner layer being the plaintext
+//! of the outer one:
+//!
+//! ```text
+//! inner layer     = as above with info = "cairn inner chunk key 1" and format = 2
+//! outer layer     = as above with info = "cairn outer chunk key 1" and format = 3
+//! sealed chunk    = ciphertext, as long as the plaintext | inner tag, encrypted (16) | outer tag (16)
+//! ```
+//!
 //! Invariants:
 //!
 //! - A sealed chunk opens only as what it is: another content's chunk, a moved chunk, a changed byte, and a chunk that
@@ -19,12 +28,15 @@
 //! missing at the end (no chunk was the last).
 
 use crate::derive::derive;
-use crate::secret::{DataKey, EntropyError, random};
+use crate::secret::{DataKey, EntropyError, Layers, random};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use std::fmt;
 
-/// How much longer a sealed chunk is than its plaintext.
+/// How much longer a chunk is for each layer that it is sealed in.
 pub const TAG_BYTES: usize = 16;
+
+/// How much longer a sealed chunk is than its plaintext, at most.
+pub const OVERHEAD_BYTES_MAX: usize = 2 * TAG_BYTES;
 
 /// Length of a [`SealId`].
 pub const SEAL_ID_BYTES: usize = 16;
@@ -32,11 +44,15 @@ pub const SEAL_ID_BYTES: usize = 16;
 /// The most that one call seals: far above any chunk, far below AES-GCM's own limit of 64 GiB.
 pub const SEALED_PLAINTEXT_BYTES_MAX: usize = 1 << 30;
 
-/// The first byte of the associated data.
-const FORMAT: u8 = 1;
+/// What one layer is: HKDF's label for its file key, and the first byte of its associated data.
+struct Kind {
+    info: &'static [u8],
+    format: u8,
+}
 
-/// HKDF's label for a file key.
-const FILE_KEY_INFO: &[u8] = b"cairn chunk key 1";
+const ONLY: Kind = Kind { info: b"cairn chunk key 1", format: 1 };
+const INNER: Kind = Kind { info: b"cairn inner chunk key 1", format: 2 };
+const OUTER: Kind = Kind { info: b"cairn outer chunk key 1", format: 3 };
 
 const ASSOCIATED_DATA_BYTES: usize = 1 + SEAL_ID_BYTES + 8 + 1;
 
@@ -79,57 +95,114 @@ pub enum SealError {
     TooLong(usize),
 }
 
-/// Seals and opens the chunks of one content. Making one derives the file key; sealing and opening allocate nothing.
+/// Seals and opens the chunks of one content. Making one derives the file keys; sealing and opening allocate nothing.
 pub struct ChunkSealer {
-    key: LessSafeKey,
+    /// The layer that plaintext goes into.
+    inner: Layer,
+    /// The layer around it.
+    outer: Option<Layer>,
     seal_id: SealId,
 }
 
 impl ChunkSealer {
-    /// The sealer of the content `seal_id`, under a key derived from `data_key`.
+    /// The sealer of the content `seal_id`, under keys derived from `data_key`.
     pub fn new(data_key: &DataKey, seal_id: SealId) -> Self {
-        let file_key = derive(data_key.expose(), &seal_id.0, FILE_KEY_INFO);
-        Self { key: cipher(&file_key), seal_id }
+        let layer = |kind| Layer::new(data_key, seal_id, kind);
+        let (inner, outer) = match data_key.layers() {
+            Layers::One => (layer(ONLY), None),
+            Layers::Two => (layer(INNER), Some(layer(OUTER))),
+        };
+        Self { inner, outer, seal_id }
     }
 
-    /// Encrypts chunk `index` in place and appends its tag. `last` says that no chunk follows.
+    /// How much longer its sealed chunks are than their plaintexts.
+    pub fn overhead_bytes(&self) -> usize {
+        overhead_bytes(if self.outer.is_some() { Layers::Two } else { Layers::One })
+    }
+
+    /// Encrypts chunk `index` in place and appends its tags. `last` says that no chunk follows.
     ///
     /// Each index must be sealed at most once, see the module's invariants.
     pub fn seal<B>(&self, index: u64, last: bool, chunk: &mut B) -> Result<(), SealError>
     where
         B: AsMut<[u8]> + for<'a> Extend<&'a u8>,
     {
-        let tag = self.seal_detached(index, last, chunk.as_mut())?;
-        chunk.extend(&tag);
+        chunk.extend(&[0; OVERHEAD_BYTES_MAX][..self.overhead_bytes()]);
+        self.seal_in_place(index, last, chunk.as_mut())
+    }
+
+    /// As [`ChunkSealer::seal`], for a buffer that has [`ChunkSealer::overhead_bytes`] of room behind the plaintext.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than that room.
+    pub fn seal_in_place(&self, index: u64, last: bool, chunk: &mut [u8]) -> Result<(), SealError> {
+        let plain_bytes = chunk.len() - self.overhead_bytes();
+        if plain_bytes > SEALED_PLAINTEXT_BYTES_MAX {
+            return Err(SealError::TooLong(plain_bytes));
+        }
+        self.inner.seal(self.seal_id, index, last, &mut chunk[..plain_bytes + TAG_BYTES]);
+        if let Some(outer) = &self.outer {
+            outer.seal(self.seal_id, index, last, chunk);
+        }
         Ok(())
     }
 
-    /// As [`ChunkSealer::seal`], but gives the tag back, for a caller whose buffer holds more than the chunk.
-    pub fn seal_detached(&self, index: u64, last: bool, chunk: &mut [u8]) -> Result<[u8; TAG_BYTES], SealError> {
-        if chunk.len() > SEALED_PLAINTEXT_BYTES_MAX {
-            return Err(SealError::TooLong(chunk.len()));
-        }
-        let associated_data = Aad::from(self.associated_data(index, last));
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce(index), associated_data, chunk)
-            .expect("AES-GCM seals anything shorter than its limit");
-        let mut bytes = [0; TAG_BYTES];
-        bytes.copy_from_slice(tag.as_ref());
-        Ok(bytes)
+    /// Verifies and decrypts in place what [`ChunkSealer::seal`] made, and gives the plaintext: all of `sealed` but
+    /// the tags. No byte of `sealed` may be used if this fails.
+    pub fn open<'a>(&self, index: u64, last: bool, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
+        let sealed = match &self.outer {
+            Some(outer) => outer.open(self.seal_id, index, last, sealed)?,
+            None => sealed,
+        };
+        self.inner.open(self.seal_id, index, last, sealed)
+    }
+}
+
+/// How much longer a chunk is that is sealed in so many layers.
+pub fn overhead_bytes(layers: Layers) -> usize {
+    match layers {
+        Layers::One => TAG_BYTES,
+        Layers::Two => 2 * TAG_BYTES,
+    }
+}
+
+/// One time that a chunk is sealed.
+struct Layer {
+    key: LessSafeKey,
+    format: u8,
+}
+
+impl Layer {
+    fn new(data_key: &DataKey, seal_id: SealId, kind: Kind) -> Self {
+        let file_key = derive(data_key.expose(), &seal_id.0, kind.info);
+        Self { key: cipher(&file_key), format: kind.format }
     }
 
-    /// Verifies and decrypts in place what [`ChunkSealer::seal`] made, and gives the plaintext: all of `sealed` but
-    /// the tag. No byte of `sealed` may be used if this fails.
-    pub fn open<'a>(&self, index: u64, last: bool, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
-        let associated_data = Aad::from(self.associated_data(index, last));
+    /// Encrypts all but the last bytes of `chunk`, which the tag takes.
+    fn seal(&self, seal_id: SealId, index: u64, last: bool, chunk: &mut [u8]) {
+        let (chunk, room) = chunk.split_at_mut(chunk.len() - TAG_BYTES);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce(index), Aad::from(self.associated_data(seal_id, index, last)), chunk)
+            .expect("AES-GCM seals anything shorter than its limit");
+        room.copy_from_slice(tag.as_ref());
+    }
+
+    fn open<'a>(
+        &self,
+        seal_id: SealId,
+        index: u64,
+        last: bool,
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], SealError> {
+        let associated_data = Aad::from(self.associated_data(seal_id, index, last));
         self.key.open_in_place(nonce(index), associated_data, sealed).map_err(|_| SealError::NotAuthentic)
     }
 
-    fn associated_data(&self, index: u64, last: bool) -> [u8; ASSOCIATED_DATA_BYTES] {
+    fn associated_data(&self, seal_id: SealId, index: u64, last: bool) -> [u8; ASSOCIATED_DATA_BYTES] {
         let mut bytes = [0; ASSOCIATED_DATA_BYTES];
-        bytes[0] = FORMAT;
-        bytes[1..17].copy_from_slice(&self.seal_id.0);
+        bytes[0] = self.format;
+        bytes[1..17].copy_from_slice(&seal_id.0);
         bytes[17..25].copy_from_slice(&index.to_be_bytes());
         bytes[25] = u8::from(last);
         bytes

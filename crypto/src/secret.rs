@@ -28,25 +28,51 @@ pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, EntropyErro
     Ok(bytes)
 }
 
-/// The key that one object's (or one multipart upload's) bytes are sealed under, by way of a key for each file
+/// How often bytes are sealed, one time upon the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Layers {
+    /// Once.
+    #[default]
+    One,
+    /// Twice, under two keys (DSSE).
+    Two,
+}
+
+/// The key that one object's (or one multipart upload's) bytes are sealed under, by way of a key for each file and layer
 /// (see [`crate::seal`]).
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct DataKey([u8; KEY_BYTES]);
+pub struct DataKey {
+    bytes: [u8; KEY_BYTES],
+    #[zeroize(skip)]
+    layers: Layers,
+}
 
 impl DataKey {
-    /// A fresh random key.
+    /// A fresh random key that seals in one layer.
     pub fn generate() -> Result<Self, EntropyError> {
-        random().map(|bytes| Self(*bytes))
+        random().map(|bytes| Self::from_bytes(*bytes))
     }
 
-    /// The key that these bytes are, e.g. one that a customer sent.
+    /// The key that these bytes are, e.g. one that a customer sent. It seals in one layer.
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(bytes)
+        Self { bytes, layers: Layers::One }
+    }
+
+    /// The same key, to seal in so many layers.
+    #[must_use]
+    pub fn in_layers(mut self, layers: Layers) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// In how many layers it seals.
+    pub fn layers(&self) -> Layers {
+        self.layers
     }
 
     /// The key's bytes, for sealing and wrapping.
     pub fn expose(&self) -> &[u8; KEY_BYTES] {
-        &self.0
+        &self.bytes
     }
 }
 

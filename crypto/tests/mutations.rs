@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use cairn_crypto::customer_key::CustomerKeyWrap;
+use cairn_crypto::issued_key::IssuedKeyWrap;
 use cairn_crypto::seal::{ChunkSealer, SealId};
-use cairn_crypto::secret::{CustomerKey, DataKey, MasterKey, StoreKey};
+use cairn_crypto::secret::{CustomerKey, DataKey, Layers, MasterKey, StoreKey};
 use cairn_crypto::store_key::Keyring;
 use cairn_crypto::wrap::{KeyWrap, MasterKeyWrap, WrapContext, Wrapped};
 
@@ -35,8 +36,8 @@ impl Random {
     }
 }
 
-fn sealer(key: u8, id: u8) -> ChunkSealer {
-    ChunkSealer::new(&DataKey::from_bytes([key; 32]), SealId::from_bytes([id; 16]))
+fn sealer(layers: Layers, key: u8, id: u8) -> ChunkSealer {
+    ChunkSealer::new(&DataKey::from_bytes([key; 32]).in_layers(layers), SealId::from_bytes([id; 16]))
 }
 
 /// A sealed content; its last chunk is shorter.
@@ -62,11 +63,22 @@ fn opens(sealer: &ChunkSealer, mut chunks: Vec<Vec<u8>>) -> bool {
 }
 
 #[test]
-fn no_tampering_with_a_sealed_content_goes_unnoticed() {
-    let own = sealer(1, 1);
+fn no_tampering_with_a_content_that_is_sealed_once_goes_unnoticed() {
+    check_content(Layers::One);
+}
+
+#[test]
+fn no_tampering_with_a_content_that_is_sealed_twice_goes_unnoticed() {
+    check_content(Layers::Two);
+}
+
+fn check_content(layers: Layers) {
+    let own = sealer(layers, 1, 1);
     let good = content(&own, 7);
-    // The same plaintext: of another file under the same data key, and of the same seal id under another key.
-    let strangers = [content(&sealer(1, 2), 7), content(&sealer(2, 1), 7)];
+    // The same plaintext: of another file under the same data key, of the same seal id under another key, and in another
+    // number of layers.
+    let other = if layers == Layers::One { Layers::Two } else { Layers::One };
+    let strangers = [sealer(layers, 1, 2), sealer(layers, 2, 1), sealer(other, 1, 1)].map(|sealer| content(&sealer, 7));
     assert!(opens(&own, good.clone()));
     let mut random = Random(6);
     for number in 0..MUTATIONS_COUNT {
@@ -90,7 +102,7 @@ fn no_tampering_with_a_sealed_content_goes_unnoticed() {
             }
             4 => {
                 let place = random.below(CONTENT_CHUNKS);
-                bad[place] = strangers[random.below(2)][place].clone();
+                bad[place] = strangers[random.below(3)][place].clone();
             }
             5 => {
                 // A chunk comes twice: beside itself, or instead of another one.
@@ -111,7 +123,8 @@ fn no_tampering_with_a_wrapped_key_goes_unnoticed() {
     let ring = Keyring::new(vec![StoreKey::from_bytes([1; 32]), StoreKey::from_bytes([2; 32])]).unwrap();
     let customer = CustomerKeyWrap::new(CustomerKey::from_bytes([3; 32]));
     let master = MasterKeyWrap::new(&MasterKey::from_bytes([4; 32]));
-    let wraps: [&dyn KeyWrap; 3] = [&ring, &customer, &master];
+    let issued = IssuedKeyWrap::new(DataKey::from_bytes([5; 32]));
+    let wraps: [&dyn KeyWrap; 4] = [&ring, &customer, &master, &issued];
     let key = DataKey::from_bytes([9; 32]);
     let context = WrapContext { partition: [1; 16], object_key: b"key", version: [2; 16] };
     let other = WrapContext { version: [3; 16], ..context };

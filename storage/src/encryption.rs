@@ -4,11 +4,12 @@
 //! Storage makes data keys' envelopes by a [`KeyWrap`] that it is given, and has them opened by the caller's [`Keys`]; it
 //! holds no key longer than an operation lasts, and never decides who may use one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cairn_crypto::secret::DataKey;
+use cairn_crypto::secret::{DataKey, Layers};
 use cairn_crypto::wrap::{KeyWrap, WrapContext, Wrapped};
 use minicbor::{Decode, Encode};
 
@@ -26,6 +27,12 @@ pub enum EncryptionMode {
     /// One that the customer sends with each request (SSE-C).
     #[n(1)]
     Customer,
+    /// A KMS's, by way of a key that it issued (SSE-KMS).
+    #[n(2)]
+    Kms,
+    /// As `Kms`, and the bytes are sealed twice (DSSE-KMS).
+    #[n(3)]
+    KmsDsse,
 }
 
 impl EncryptionMode {
@@ -34,6 +41,59 @@ impl EncryptionMode {
     #[must_use]
     pub fn shows_md5(self) -> bool {
         self == Self::S3
+    }
+
+    /// In how many layers the bytes are sealed.
+    #[must_use]
+    pub fn layers(self) -> Layers {
+        if self == Self::KmsDsse { Layers::Two } else { Layers::One }
+    }
+}
+
+/// Names and values that a KMS binds to what it issues, in the order of their names.
+pub type KmsContext = BTreeMap<String, String>;
+
+/// The longest name that a KMS gives a key (API reference of KMS, `KeyId`).
+pub const KMS_KEY_BYTES_MAX: usize = 2_048;
+
+/// The most that names and values of a context have together (AWS KMS developer guide, "Encryption context").
+pub const KMS_CONTEXT_BYTES_MAX: usize = 8_192;
+
+/// The longest envelope of a KMS (API reference of KMS, `CiphertextBlob`).
+pub const KMS_ENVELOPE_BYTES_MAX: usize = 6_144;
+
+/// What a record says of the key that a KMS issued, under which its data key is wrapped.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct UnderKms {
+    /// The KMS's key, by its whole name (ARN).
+    #[n(0)]
+    pub key_arn: String,
+    /// What the issued key is bound to.
+    #[n(1)]
+    pub context: KmsContext,
+    /// The issued key is one for many objects of the bucket.
+    #[n(2)]
+    pub bucket_key: bool,
+    /// The issued key, which the KMS alone opens.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub envelope: Vec<u8>,
+}
+
+impl UnderKms {
+    /// Whether it is no larger than the limits of a KMS.
+    fn is_bounded(&self) -> bool {
+        let context_bytes: usize = self.context.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key_arn.len() <= KMS_KEY_BYTES_MAX
+            && context_bytes <= KMS_CONTEXT_BYTES_MAX
+            && self.envelope.len() <= KMS_ENVELOPE_BYTES_MAX
+    }
+}
+
+impl fmt::Debug for UnderKms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnderKms").field("key_arn", &self.key_arn).finish_non_exhaustive()
     }
 }
 
@@ -52,6 +112,9 @@ pub struct Encryption {
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     made_for: Option<[u8; 16]>,
+    /// The key that the envelope was made under, if a KMS issued it. Boxed, because most records have none.
+    #[n(3)]
+    pub kms: Option<Box<UnderKms>>,
 }
 
 impl Encryption {
@@ -100,6 +163,7 @@ pub struct Seal {
 pub struct Sealing {
     seal: Seal,
     wrap: Arc<dyn KeyWrap>,
+    kms: Option<Box<UnderKms>>,
 }
 
 impl Sealing {
@@ -109,7 +173,24 @@ impl Sealing {
     /// `Io` if the system gives no randomness.
     pub fn new(mode: EncryptionMode, wrap: Arc<dyn KeyWrap>) -> Result<Self, StorageError> {
         let random = |error| StorageError::Io { doing: "making a data key", source: std::io::Error::other(error) };
-        Ok(Self { seal: Seal { key: DataKey::generate().map_err(random)?, mode }, wrap })
+        let key = DataKey::generate().map_err(random)?.in_layers(mode.layers());
+        Ok(Self { seal: Seal { key, mode }, wrap, kms: None })
+    }
+
+    /// With a fresh data key, which `wrap` wraps under the key that a KMS issued.
+    ///
+    /// # Errors
+    /// As [`Sealing::new`]; `MetadataTooLarge` beyond the limits of a KMS.
+    pub fn under_kms(mode: EncryptionMode, wrap: Arc<dyn KeyWrap>, kms: UnderKms) -> Result<Self, StorageError> {
+        if !kms.is_bounded() {
+            return Err(StorageError::MetadataTooLarge);
+        }
+        Ok(Self { kms: Some(Box::new(kms)), ..Self::new(mode, wrap)? })
+    }
+
+    /// As this one, with a data key that is there already: content that stays as it is gets another envelope.
+    pub(crate) fn of_key(&self, key: DataKey) -> Self {
+        Self { seal: Seal { key, mode: self.seal.mode }, wrap: Arc::clone(&self.wrap), kms: self.kms.clone() }
     }
 
     /// What the bytes are sealed with.
@@ -145,7 +226,8 @@ impl Sealing {
             .wrap
             .wrap(&self.seal.key, &context)
             .map_err(|error| StorageError::Io { doing: "wrapping a data key", source: std::io::Error::other(error) })?;
-        Ok(Encryption { mode: self.seal.mode, wrapped: wrapped.as_bytes().to_vec(), made_for: None })
+        let wrapped = wrapped.as_bytes().to_vec();
+        Ok(Encryption { mode: self.seal.mode, wrapped, made_for: None, kms: self.kms.clone() })
     }
 }
 
@@ -155,7 +237,7 @@ pub trait Keys: fmt::Debug + Send + Sync {
     /// The data key of what is sealed so; None if it is not sealed.
     ///
     /// # Errors
-    /// `KeyMissing`, `KeyNeedless`, `KeyWrong` about the key that the request brought; `KeyUnusable`.
+    /// `KeyMissing`, `KeyNeedless`, `KeyWrong` about the key that the request brought; `KeyRefused` by a KMS; `KeyUnusable`.
     async fn open(
         &self,
         encryption: Option<&Encryption>,
@@ -199,28 +281,50 @@ pub(crate) async fn share(
         let plain = source.is_none() && target.is_none();
         return Ok(if plain { Shared::Plain } else { Shared::Impossible });
     };
-    let one_context = source.mode == target.seal.mode && target.wrap.opens(&source.wrapped()?, &context);
-    if !one_context {
-        return Ok(Shared::Impossible);
-    }
-    let seal = Seal { key, mode: target.seal.mode };
-    Ok(Shared::Rewrapped(Sealing { seal, wrap: Arc::clone(&target.wrap) }))
+    let one_key = match (&source.kms, &target.kms) {
+        (None, None) => target.wrap.opens(&source.wrapped()?, &context),
+        // Each was issued for itself, by the same key of the KMS.
+        (Some(source), Some(target)) => source.key_arn == target.key_arn,
+        _ => false,
+    };
+    let one_context = source.mode == target.seal.mode && one_key;
+    Ok(if one_context { Shared::Rewrapped(target.of_key(key)) } else { Shared::Impossible })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use cairn_crypto::issued_key::IssuedKeyWrap;
     use cairn_crypto::wrap::WRAPPED_BYTES_MAX;
 
     use super::*;
 
     pub(crate) fn sample_encryption() -> Encryption {
-        Encryption { mode: EncryptionMode::Customer, wrapped: vec![1, 2, 3], made_for: Some([9; 16]) }
+        Encryption { mode: EncryptionMode::Customer, wrapped: vec![1, 2, 3], made_for: Some([9; 16]), kms: None }
+    }
+
+    pub(crate) fn sample_under_kms() -> Encryption {
+        let kms = UnderKms {
+            key_arn: "arn:aws:kms:us-east-1:100000000011:key/testkey-1".to_owned(),
+            context: [("aws:s3:arn".to_owned(), "arn:aws:s3:::bucket/key".to_owned())].into(),
+            bucket_key: true,
+            envelope: vec![4; 100],
+        };
+        Encryption { mode: EncryptionMode::KmsDsse, kms: Some(Box::new(kms)), ..sample_encryption() }
     }
 
     pub(crate) fn largest_encryption() -> Encryption {
-        Encryption { wrapped: vec![0; WRAPPED_BYTES_MAX], ..sample_encryption() }
+        let kms = UnderKms {
+            key_arn: "x".repeat(KMS_KEY_BYTES_MAX),
+            // The most pairs that fit: what they cost beyond their own bytes counts as well.
+            context: (0..KMS_CONTEXT_BYTES_MAX / 4).map(|number| (format!("{number:04}"), String::new())).collect(),
+            bucket_key: true,
+            envelope: vec![0; KMS_ENVELOPE_BYTES_MAX],
+        };
+        assert!(kms.is_bounded());
+        let kms = Some(Box::new(kms));
+        Encryption { wrapped: vec![0; WRAPPED_BYTES_MAX], kms, ..sample_encryption() }
     }
 
     #[test]
@@ -243,7 +347,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_larger_than_a_kms_allows_is_not_recorded() {
+        let largest = *largest_encryption().kms.unwrap();
+        let wrap: Arc<dyn KeyWrap> = Arc::new(IssuedKeyWrap::new(DataKey::from_bytes([1; 32])));
+        let sealing = |kms| Sealing::under_kms(EncryptionMode::Kms, Arc::clone(&wrap), kms);
+        assert!(sealing(largest.clone()).is_ok());
+        let mut context = largest.context.clone();
+        context.insert("x".to_owned(), String::new());
+        for kms in [
+            UnderKms { key_arn: "x".repeat(KMS_KEY_BYTES_MAX + 1), ..largest.clone() },
+            UnderKms { context, ..largest.clone() },
+            UnderKms { envelope: vec![0; KMS_ENVELOPE_BYTES_MAX + 1], ..largest.clone() },
+        ] {
+            assert!(matches!(sealing(kms), Err(StorageError::MetadataTooLarge)));
+        }
+    }
+
+    #[test]
     fn debug_shows_no_envelope() {
         assert!(!format!("{:?}", sample_encryption()).contains("wrapped"));
+        assert!(!format!("{:?}", sample_under_kms()).contains("envelope"));
     }
 }

@@ -146,6 +146,15 @@ pub enum StorageError {
     /// The customer's key is another one.
     #[error("it is sealed under another customer's key")]
     KeyWrong,
+    /// Who keeps the key lets the caller not use it, or cannot: the edge knows the error's type.
+    #[error("the use of the key was refused")]
+    KeyRefused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It is sealed, or not sealed, in a way that cannot become another without its bytes.
+    #[error("the key cannot be exchanged: {what}")]
+    KeyNotExchangeable {
+        /// Why.
+        what: &'static str,
+    },
     /// The data key does not open, though the caller may use it.
     #[error("the data key cannot be opened: {what}")]
     KeyUnusable {

@@ -14,6 +14,11 @@ fn sealer(key: [u8; 32], id: [u8; 16]) -> ChunkSealer {
     ChunkSealer::new(&DataKey::from_bytes(key), SealId::from_bytes(id))
 }
 
+/// In two layers.
+fn twice(key: [u8; 32], id: [u8; 16]) -> ChunkSealer {
+    ChunkSealer::new(&DataKey::from_bytes(key).in_layers(Layers::Two), SealId::from_bytes(id))
+}
+
 fn sealed(sealer: &ChunkSealer, index: u64, last: bool, plaintext: &[u8]) -> Vec<u8> {
     let mut chunk = plaintext.to_vec();
     sealer.seal(index, last, &mut chunk).unwrap();
@@ -90,26 +95,43 @@ fn format_1_stays_as_it_was_first_written() {
     check(0x0102_0304_0506_0708, true, b"far", "a2591d50f93e1724d6d082ab1973e30fc0b8c3");
 }
 
+/// As above, in two layers.
+#[test]
+fn two_layers_stay_as_they_were_first_written() {
+    let sealer = twice(std::array::from_fn(|i| i as u8), std::array::from_fn(|i| 0x40 + i as u8));
+    let check = |index, last, plaintext: &[u8], expected| {
+        assert_eq!(hex::encode(sealed(&sealer, index, last, plaintext)), expected);
+    };
+    let first = "aeec67e4d4972896451c52c386db4c83b9ccd66688fb8a94cb8a19b4110cfbccaedfa872704208bcff0f74dcfccab5";
+    check(0, false, b"the first chunk", first);
+    check(1, true, b"", "ce9a1017751b37bfa1beeea742a809151c531a15be3f745b48d348704eb11dbb");
+    let far = "6b1a150a7523c0162eb68f24e68a87b39d4f17a385e4716ce5df57b3096c5ca164e7e5";
+    check(0x0102_0304_0506_0708, true, b"far", far);
+}
+
 #[test]
 fn any_changed_bit_is_refused() {
-    let sealer = sealer(KEY, ID);
-    let good = sealed(&sealer, 7, false, b"forty-two bytes of a chunk that is sealed.");
-    for position in 0..good.len() * 8 {
-        let mut bad = good.clone();
-        bad[position / 8] ^= 1 << (position % 8);
-        assert_eq!(sealer.open(7, false, &mut bad), Err(SealError::NotAuthentic), "bit {position}");
+    for sealer in [sealer(KEY, ID), twice(KEY, ID)] {
+        let good = sealed(&sealer, 7, false, b"forty-two bytes of a chunk that is sealed.");
+        for position in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[position / 8] ^= 1 << (position % 8);
+            assert_eq!(sealer.open(7, false, &mut bad), Err(SealError::NotAuthentic), "bit {position}");
+        }
     }
 }
 
 #[test]
 fn any_other_length_is_refused() {
-    let sealer = sealer(KEY, ID);
-    let good = sealed(&sealer, 0, true, &[9; 40]);
-    for length in 0..good.len() {
-        assert_eq!(sealer.open(0, true, &mut good.clone()[..length]), Err(SealError::NotAuthentic), "cut to {length}");
+    for sealer in [sealer(KEY, ID), twice(KEY, ID)] {
+        let good = sealed(&sealer, 0, true, &[9; 40]);
+        for length in 0..good.len() {
+            let cut = sealer.open(0, true, &mut good.clone()[..length]).is_err();
+            assert!(cut, "cut to {length}");
+        }
+        let mut longer = [&good[..], &[0]].concat();
+        assert_eq!(sealer.open(0, true, &mut longer), Err(SealError::NotAuthentic));
     }
-    let mut longer = [&good[..], &[0]].concat();
-    assert_eq!(sealer.open(0, true, &mut longer), Err(SealError::NotAuthentic));
 }
 
 #[test]
@@ -150,8 +172,10 @@ fn a_content_that_goes_on_after_its_last_chunk_is_refused() {
 /// The key alone already differs between contents; the seal id in the associated data is a second line.
 #[test]
 fn the_seal_id_is_bound_even_under_the_same_file_key() {
-    let file_key = derive(&KEY, &ID, FILE_KEY_INFO);
-    let with_id = |id| ChunkSealer { key: cipher(&file_key), seal_id: SealId::from_bytes(id) };
+    let with_id = |id| {
+        let inner = Layer::new(&DataKey::from_bytes(KEY), SealId::from_bytes(ID), ONLY);
+        ChunkSealer { inner, outer: None, seal_id: SealId::from_bytes(id) }
+    };
     let mut chunk = sealed(&with_id([1; 16]), 0, true, b"chunk");
     assert_eq!(with_id([2; 16]).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
 }
@@ -169,9 +193,9 @@ fn the_plaintext_of_a_refused_chunk_does_not_stay_in_the_buffer() {
 #[test]
 fn a_plaintext_beyond_the_limit_is_refused_untouched() {
     // Zeroed pages that nothing touches take no memory.
-    let mut chunk = vec![0; SEALED_PLAINTEXT_BYTES_MAX + 1];
-    let refused = Err(SealError::TooLong(chunk.len()));
-    assert_eq!(sealer(KEY, ID).seal_detached(0, true, &mut chunk), refused);
+    let mut chunk = vec![0; SEALED_PLAINTEXT_BYTES_MAX + 1 + TAG_BYTES];
+    let refused = Err(SealError::TooLong(SEALED_PLAINTEXT_BYTES_MAX + 1));
+    assert_eq!(sealer(KEY, ID).seal_in_place(0, true, &mut chunk), refused);
 }
 
 #[test]
@@ -206,11 +230,19 @@ proptest! {
     }
 
     #[test]
-    fn the_detached_tag_is_the_appended_one(index: u64, last: bool, plaintext: Vec<u8>) {
-        let sealer = sealer(KEY, ID);
-        let mut chunk = plaintext.clone();
-        let tag = sealer.seal_detached(index, last, &mut chunk).unwrap();
-        prop_assert_eq!([&chunk[..], &tag].concat(), sealed(&sealer, index, last, &plaintext));
+    fn what_is_sealed_in_two_layers_opens_in_two_and_in_no_other_way(index: u64, last: bool, plaintext: Vec<u8>) {
+        let twice = twice(KEY, ID);
+        let chunk = sealed(&twice, index, last, &plaintext);
+        prop_assert_eq!(chunk.len(), plaintext.len() + OVERHEAD_BYTES_MAX);
+        let mut opened = chunk.clone();
+        prop_assert_eq!(twice.open(index, last, &mut opened), Ok(&mut plaintext.clone()[..]));
+        prop_assert!(sealer(KEY, ID).open(index, last, &mut chunk.clone()).is_err());
+        // Nor does either layer for itself, though the data key be known.
+        let outer = twice.outer.as_ref().unwrap();
+        let mut stripped = outer.open(twice.seal_id, index, last, &mut chunk.clone()).unwrap().to_vec();
+        prop_assert!(twice.open(index, last, &mut stripped.clone()).is_err());
+        prop_assert!(sealer(KEY, ID).open(index, last, &mut stripped.clone()).is_err());
+        prop_assert_eq!(twice.inner.open(twice.seal_id, index, last, &mut stripped), Ok(&mut plaintext.clone()[..]));
     }
 
     /// Chunk-sized inputs reach the wide code paths of both implementations.

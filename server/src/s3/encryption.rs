@@ -188,7 +188,12 @@ impl Keys for RequestKeys {
                 (EncryptionMode::S3, None) => (encryption, self.server.as_ref()),
                 (EncryptionMode::Customer, Some(customer)) => (encryption, customer.wrap()),
                 (EncryptionMode::Customer, None) => return Err(StorageError::KeyMissing),
-                (EncryptionMode::S3, Some(_)) => return Err(StorageError::KeyNeedless),
+                (EncryptionMode::S3 | EncryptionMode::Kms | EncryptionMode::KmsDsse, Some(_)) => {
+                    return Err(StorageError::KeyNeedless);
+                }
+                (EncryptionMode::Kms | EncryptionMode::KmsDsse, None) => {
+                    return Err(StorageError::KeyUnusable { what: "it is under a KMS key".to_owned() });
+                }
             },
             (None, Some(_)) => return Err(StorageError::KeyNeedless),
         };
@@ -234,6 +239,8 @@ pub(super) fn into_headers(mode: Option<EncryptionMode>, request: &HeaderMap, he
         Some(EncryptionMode::S3) => {
             headers.insert(SERVER_SIDE_ENCRYPTION, HeaderValue::from_static(AES256));
         }
+        // None is written yet.
+        Some(EncryptionMode::Kms | EncryptionMode::KmsDsse) => {}
         Some(EncryptionMode::Customer) => {
             headers.insert(SSE_CUSTOMER_ALGORITHM, HeaderValue::from_static(AES256));
             if let Some(md5) = text(request, &SSE_CUSTOMER_KEY_MD5) {

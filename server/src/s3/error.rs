@@ -131,6 +131,11 @@ impl Failure {
     }
 }
 
+/// A failure of the edge's own that storage passes on: whoever keeps a key refused its use.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message())]
+pub struct Refused(pub Failure);
+
 impl From<S3ErrorCode> for Failure {
     fn from(code: S3ErrorCode) -> Self {
         Self::new(code)
@@ -173,6 +178,11 @@ impl From<StorageError> for Failure {
                 Self::invalid_request("The encryption parameters are not applicable to this object.")
             }
             StorageError::KeyWrong => Self::new(S3ErrorCode::AccessDenied),
+            StorageError::KeyRefused(error) => match error.downcast::<Refused>() {
+                Ok(refused) => refused.0,
+                Err(error) => Self::internal(error),
+            },
+            StorageError::KeyNotExchangeable { what } => Self::invalid_request(what),
             StorageError::InvalidPart { part_number } => {
                 Self::new(S3ErrorCode::InvalidPart).field("PartNumber", part_number.to_string())
             }

@@ -36,7 +36,7 @@ pub(super) async fn upload_part(
     if let Some(checksum) = &part.checksum {
         answer.headers.insert(checksum::header(checksum.algorithm()), value(&checksum.to_base64()));
     }
-    encryption::into_headers(part.encryption, &answer_to, &mut answer.headers);
+    encryption::into_headers(part.encryption.map(|encryption| encryption.mode), &answer_to, &mut answer.headers);
     Ok(answer)
 }
 

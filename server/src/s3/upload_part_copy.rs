@@ -33,7 +33,7 @@ pub(super) async fn upload_part_copy(
         document.text(checksum::element(checksum.algorithm()), &checksum.to_base64());
     }
     let mut answer = Answer::document(document);
-    encryption::into_headers(part.encryption, &request.headers, &mut answer.headers);
+    encryption::into_headers(part.encryption.map(|encryption| encryption.mode), &request.headers, &mut answer.headers);
     source_version_into_headers(authorized.source_bucket(), &copied, &mut answer.headers);
     Ok(answer)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::format::{CHUNK_BYTES, FRAME_HEADER_BYTES};
-use cairn_crypto::seal::TAG_BYTES;
+use cairn_crypto::seal::OVERHEAD_BYTES_MAX;
 
 /// The largest frame of a file that this version writes; files with larger chunks get buffers that are not kept.
-const BUFFER_BYTES: usize = FRAME_HEADER_BYTES + CHUNK_BYTES as usize + TAG_BYTES;
+const BUFFER_BYTES: usize = FRAME_HEADER_BYTES + CHUNK_BYTES as usize + OVERHEAD_BYTES_MAX;
 
 /// Idle buffers kept: 16 MiB.
 const IDLE_COUNT_MAX: usize = 256;

@@ -4,18 +4,18 @@
 //! header, 4,096 bytes
 //!    0   8  magic "CAIRNBLB"
 //!    8   2  format = 2
-//!   10   2  flags: bit 0 sealed; bit 1 compressed (reserved)
+//!   10   2  flags: bit 0 sealed; bit 1 compressed (reserved); bit 2 sealed twice, beside bit 0
 //!   12   4  chunk size: plaintext bytes of every chunk but the last
 //!   16  16  content id
 //!   32  16  seal id (zeros when not sealed)
 //!   48   4  description length D
 //!   52   D  description (CBOR), then zeros
 //! 4088   8  crc64 of bytes 0 .. 4088
-//! frame of chunk i, at 4,096 + i * (16 + chunk size + (16 if sealed))
+//! frame of chunk i, at 4,096 + i * (16 + chunk size + (16 for each time that it is sealed))
 //!    0   4  payload length
 //!    4   4  chunk index; bit 31 set on the last chunk
 //!    8   8  xxh3 of (content id | bytes 0 .. 8 of this frame | payload)
-//!   16      payload: the chunk, with its tag if it is sealed
+//!   16      payload: the chunk, with its tags if it is sealed
 //! trailer, after the last frame
 //!    0   8  magic "CAIRNEND"
 //!    8   T  CBOR
@@ -29,7 +29,8 @@
 
 use bytes::Bytes;
 use cairn_crypto::crc64::{Crc64, crc64};
-use cairn_crypto::seal::{SealId, TAG_BYTES};
+use cairn_crypto::seal::{SealId, overhead_bytes};
+use cairn_crypto::secret::Layers;
 use cairn_crypto::xxh3::xxh3;
 
 use super::record::{BlobDescription, StoredTrailer};
@@ -55,6 +56,7 @@ pub(super) const TRAILER_BYTES_MAX: usize = 64 << 10;
 const HEADER_MAGIC: [u8; 8] = *b"CAIRNBLB";
 const TRAILER_MAGIC: [u8; 8] = *b"CAIRNEND";
 const FLAG_SEALED: u16 = 1;
+const FLAG_SEALED_TWICE: u16 = 1 << 2;
 const LAST_CHUNK: u32 = 1 << 31;
 const DESCRIPTION_AT: usize = 52;
 const HEADER_CRC_AT: usize = HEADER_BYTES - 8;
@@ -99,12 +101,19 @@ impl Format {
     }
 }
 
+/// That a file is sealed, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seal {
+    pub(super) id: SealId,
+    pub(super) layers: Layers,
+}
+
 /// The first 4,096 bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) format: Format,
     pub(super) content: ContentId,
-    pub(super) seal: Option<SealId>,
+    pub(super) seal: Option<Seal>,
     pub(super) chunk_bytes: u32,
     pub(super) description: BlobDescription,
 }
@@ -116,14 +125,18 @@ impl Header {
         if description.len() > HEADER_CRC_AT - DESCRIPTION_AT {
             return Err(StorageError::MetadataTooLarge);
         }
-        let flags = if self.seal.is_some() { FLAG_SEALED } else { 0 };
+        let flags = match self.seal.map(|seal| seal.layers) {
+            None => 0,
+            Some(Layers::One) => FLAG_SEALED,
+            Some(Layers::Two) => FLAG_SEALED | FLAG_SEALED_TWICE,
+        };
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend(HEADER_MAGIC);
         bytes.extend((self.format as u16).to_be_bytes());
         bytes.extend(flags.to_be_bytes());
         bytes.extend(self.chunk_bytes.to_be_bytes());
         bytes.extend(self.content.as_bytes());
-        bytes.extend(self.seal.map_or([0; 16], |seal| *seal.as_bytes()));
+        bytes.extend(self.seal.map_or([0; 16], |seal| *seal.id.as_bytes()));
         bytes.extend((description.len() as u32).to_be_bytes());
         bytes.extend(description);
         bytes.resize(HEADER_CRC_AT, 0);
@@ -158,11 +171,17 @@ impl Header {
         if found != content {
             return Err(damaged(&format!("the file is that of content {found}")));
         }
-        if flags & !FLAG_SEALED != 0 || chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX {
-            return Err(damaged("unknown flags or impossible chunk size"));
+        let layers = match flags {
+            0 => None,
+            FLAG_SEALED => Some(Layers::One),
+            _ if flags == FLAG_SEALED | FLAG_SEALED_TWICE => Some(Layers::Two),
+            _ => return Err(damaged("unknown flags")),
+        };
+        if chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX {
+            return Err(damaged("impossible chunk size"));
         }
         let description = minicbor::decode(description).map_err(|error| damaged(&format!("description: {error}")))?;
-        let seal = (flags & FLAG_SEALED != 0).then_some(seal);
+        let seal = layers.map(|layers| Seal { id: seal, layers });
         Ok(Self { format, content, seal, chunk_bytes, description })
     }
 }
@@ -172,14 +191,15 @@ impl Header {
 pub(super) struct Geometry {
     plain_length: u64,
     chunk_bytes: u64,
+    /// What sealing adds to a chunk.
     tag_bytes: u64,
 }
 
 impl Geometry {
     /// That of a file of `plain_length` bytes; None if it would have too many chunks.
-    pub(super) fn new(plain_length: u64, chunk_bytes: u32, sealed: bool) -> Option<Self> {
+    pub(super) fn new(plain_length: u64, chunk_bytes: u32, sealed: Option<Layers>) -> Option<Self> {
         let chunk_bytes = u64::from(chunk_bytes);
-        let tag_bytes = if sealed { TAG_BYTES as u64 } else { 0 };
+        let tag_bytes = sealed.map_or(0, |layers| overhead_bytes(layers) as u64);
         let fits = chunk_bytes > 0 && plain_length.div_ceil(chunk_bytes) <= CHUNKS_COUNT_MAX;
         fits.then_some(Self { plain_length, chunk_bytes, tag_bytes })
     }

@@ -1,7 +1,7 @@
 //! Small contents, as values of the `inline` family (ARCHITECTURE 4.3).
 //!
 //! ```text
-//! format (u8) = 1 | flags (u8, bit 0 sealed) | seal id (16, if sealed)
+//! format (u8) = 1 | flags (u8, bit 0 sealed, bit 1 sealed twice, beside bit 0) | seal id (16, if sealed)
 //!     | crc64 (8) of (content id | flags | seal id | payload) | payload
 //! ```
 //!
@@ -9,8 +9,8 @@
 
 use bytes::Bytes;
 use cairn_crypto::crc64::crc64;
-use cairn_crypto::seal::{ChunkSealer, SealId, TAG_BYTES};
-use cairn_crypto::secret::DataKey;
+use cairn_crypto::seal::{ChunkSealer, SealId, overhead_bytes};
+use cairn_crypto::secret::{DataKey, Layers};
 
 use super::new_seal;
 use crate::StorageError;
@@ -18,12 +18,13 @@ use crate::id::ContentId;
 
 const FORMAT: u8 = 1;
 const FLAG_SEALED: u8 = 1;
+const SEALED_TWICE: u8 = FLAG_SEALED | 1 << 1;
 const SEAL_ID_AT: usize = 2;
 const SEAL_ID_BYTES: usize = 16;
 const CRC_BYTES: usize = 8;
 
 /// The bytes that a value has beyond its payload, at most.
-pub const OVERHEAD_BYTES_MAX: usize = SEAL_ID_AT + SEAL_ID_BYTES + CRC_BYTES + TAG_BYTES;
+pub const OVERHEAD_BYTES_MAX: usize = SEAL_ID_AT + SEAL_ID_BYTES + CRC_BYTES + cairn_crypto::seal::OVERHEAD_BYTES_MAX;
 
 /// The value of a content.
 ///
@@ -35,7 +36,12 @@ pub fn encode(content: ContentId, key: Option<&DataKey>, plain: &[u8]) -> Result
 
 fn encode_with_seal(content: ContentId, seal: Option<(SealId, &DataKey)>, plain: &[u8]) -> Result<Bytes, StorageError> {
     let mut value = Vec::with_capacity(OVERHEAD_BYTES_MAX + plain.len());
-    value.extend([FORMAT, if seal.is_some() { FLAG_SEALED } else { 0 }]);
+    let flags = match seal.map(|(_, key)| key.layers()) {
+        None => 0,
+        Some(Layers::One) => FLAG_SEALED,
+        Some(Layers::Two) => SEALED_TWICE,
+    };
+    value.extend([FORMAT, flags]);
     if let Some((seal, _)) = seal {
         value.extend_from_slice(seal.as_bytes());
     }
@@ -44,9 +50,10 @@ fn encode_with_seal(content: ContentId, seal: Option<(SealId, &DataKey)>, plain:
     value.resize(payload_at, 0);
     value.extend_from_slice(plain);
     if let Some((seal, key)) = seal {
-        let tag = ChunkSealer::new(key, seal).seal_detached(0, true, &mut value[payload_at..]);
+        let sealer = ChunkSealer::new(key, seal);
+        value.resize(value.len() + sealer.overhead_bytes(), 0);
         let sealing = |error| StorageError::Io { doing: "sealing a content", source: std::io::Error::other(error) };
-        value.extend_from_slice(&tag.map_err(sealing)?);
+        sealer.seal_in_place(0, true, &mut value[payload_at..]).map_err(sealing)?;
     }
     let crc = crc64(&[content.as_bytes(), &value[1..crc_at], &value[payload_at..]]);
     value[crc_at..payload_at].copy_from_slice(&crc.to_be_bytes());
@@ -61,7 +68,7 @@ pub fn decode(content: ContentId, key: Option<&DataKey>, value: &Bytes) -> Resul
     let Frame { seal, payload_at } = Frame::read(content, value)?;
     match (seal, key) {
         (None, None) => Ok(value.slice(payload_at..)),
-        (Some(seal), Some(key)) => {
+        (Some((seal, layers)), Some(key)) if layers == key.layers() => {
             let mut plain = value[payload_at..].to_vec();
             let opened = ChunkSealer::new(key, seal).open(0, true, &mut plain);
             let plain_bytes = opened.map_err(|error| damaged(content, &error.to_string()))?.len();
@@ -94,7 +101,9 @@ pub fn verify(content: ContentId, value: &Bytes) -> Result<usize, StorageError> 
     let payload_bytes = value.len() - payload_at;
     match seal {
         None => Ok(payload_bytes),
-        Some(_) => payload_bytes.checked_sub(TAG_BYTES).ok_or_else(|| damaged(content, "too short")),
+        Some((_, layers)) => {
+            payload_bytes.checked_sub(overhead_bytes(layers)).ok_or_else(|| damaged(content, "too short"))
+        }
     }
 }
 
@@ -104,20 +113,21 @@ fn damaged(content: ContentId, what: &str) -> StorageError {
 
 /// What stands before the payload, once the checksum was found right.
 struct Frame {
-    seal: Option<SealId>,
+    seal: Option<(SealId, Layers)>,
     payload_at: usize,
 }
 
 impl Frame {
     fn read(content: ContentId, value: &[u8]) -> Result<Self, StorageError> {
         let damaged = |what: &str| damaged(content, what);
-        let seal_id_bytes = match value.first_chunk() {
-            Some([FORMAT, 0]) => 0,
-            Some([FORMAT, FLAG_SEALED]) => SEAL_ID_BYTES,
+        let layers = match value.first_chunk() {
+            Some([FORMAT, 0]) => None,
+            Some([FORMAT, FLAG_SEALED]) => Some(Layers::One),
+            Some([FORMAT, SEALED_TWICE]) => Some(Layers::Two),
             Some([format, flags]) => return Err(damaged(&format!("unknown format {format} or flags {flags}"))),
             None => return Err(damaged("too short")),
         };
-        let crc_at = SEAL_ID_AT + seal_id_bytes;
+        let crc_at = SEAL_ID_AT + layers.map_or(0, |_| SEAL_ID_BYTES);
         let payload_at = crc_at + CRC_BYTES;
         let (Some(crc), Some(payload)) = (value.get(crc_at..payload_at), value.get(payload_at..)) else {
             return Err(damaged("too short"));
@@ -126,7 +136,7 @@ impl Frame {
             return Err(damaged("wrong checksum"));
         }
         let seal = value[SEAL_ID_AT..crc_at].first_chunk().map(|seal| SealId::from_bytes(*seal));
-        Ok(Self { seal, payload_at })
+        Ok(Self { seal: seal.zip(layers), payload_at })
     }
 }
 
@@ -145,10 +155,14 @@ mod tests {
         DataKey::from_bytes([9; 32])
     }
 
+    fn key_for_two_layers() -> DataKey {
+        key().in_layers(Layers::Two)
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_round_trip(plain: Vec<u8>, sealed: bool) {
-            let key = sealed.then(key);
+        fn any_bytes_round_trip(plain: Vec<u8>, way in 0..3_usize) {
+            let key = [None, Some(key()), Some(key_for_two_layers())][way].clone();
             let value = encode(content(), key.as_ref(), &plain).unwrap();
             prop_assert!(value.len() <= plain.len() + OVERHEAD_BYTES_MAX);
             prop_assert_eq!(verify(content(), &value).unwrap(), plain.len());
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        for key in [None, Some(key())] {
+        for key in [None, Some(key()), Some(key_for_two_layers())] {
             let value = encode(content(), key.as_ref(), b"some bytes").unwrap();
             for bit in 0..value.len() * 8 {
                 let mut flipped = value.to_vec();
@@ -204,6 +218,9 @@ mod tests {
         assert!(!value.windows(6).any(|window| window == b"secret"));
         assert!(decode(content(), None, &value).is_err());
         assert!(decode(content(), Some(&DataKey::from_bytes([1; 32])), &value).is_err());
+        assert!(decode(content(), Some(&key_for_two_layers()), &value).is_err());
+        let twice = encode(content(), Some(&key_for_two_layers()), b"secret").unwrap();
+        assert!(decode(content(), Some(&key()), &twice).is_err());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use cairn_crypto::secret::DataKey;
 use futures::Stream;
 
 use super::buffers::Buffer;
-use super::format::{FRAME_HEADER_BYTES, Format, Geometry, HEADER_BYTES, Header, verify_frame};
+use super::format::{FRAME_HEADER_BYTES, Format, Geometry, HEADER_BYTES, Header, Seal, verify_frame};
 use super::offload::Task;
 use super::{BlobStore, blob_path};
 use crate::StorageError;
@@ -68,10 +68,11 @@ impl BlobStore {
                 self.0.offload.run(move || store.open_blocking(content)).await?
             }
         };
-        if header.seal != seal {
+        let layers = key.map(DataKey::layers);
+        if header.seal != seal.zip(layers).map(|(id, layers)| Seal { id, layers }) {
             return Err(differs("the seal"));
         }
-        let geometry = Geometry::new(plain_length, header.chunk_bytes, seal.is_some());
+        let geometry = Geometry::new(plain_length, header.chunk_bytes, layers);
         let geometry = geometry.ok_or_else(|| differs("an impossible length"))?;
         let format = header.format;
         Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, format, geometry, sealer })))

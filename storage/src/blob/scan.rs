@@ -90,11 +90,11 @@ impl BlobStore {
         let stored_length = file.length().map_err(StorageError::io("reading a blob"))?;
         let (trailer_at, StoredTrailer { plain_length, trailer }) = read_trailer(content, &*file, stored_length)?;
         let Header { format, seal, chunk_bytes, description, .. } = header;
-        let geometry = Geometry::new(plain_length, chunk_bytes, seal.is_some())
+        let geometry = Geometry::new(plain_length, chunk_bytes, seal.map(|seal| seal.layers))
             .filter(|geometry| geometry.frames_end() == trailer_at)
             .ok_or_else(|| StorageError::corrupt(format!("content {content}: its length is not that of its chunks")))?;
         let source = Source { store: self.clone(), content, file, format, geometry, sealer: None };
-        Ok((source, Inspection { description, trailer, plain_length, stored_length, seal }))
+        Ok((source, Inspection { description, trailer, plain_length, stored_length, seal: seal.map(|seal| seal.id) }))
     }
 
     /// Reads a file in full and verifies every checksum, and with the key every seal. `chunk_read` hears the number of

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_crypto::seal::{ChunkSealer, SealId, TAG_BYTES};
+use cairn_crypto::seal::{ChunkSealer, SealId};
 use cairn_crypto::secret::DataKey;
 
-use super::format::{CHUNK_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header};
+use super::format::{CHUNK_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header, Seal};
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
 use super::{BlobStore, blob_path, folder_of, new_seal};
 use crate::StorageError;
@@ -94,9 +94,9 @@ impl BlobStore {
         seal: Option<(SealId, &DataKey)>,
     ) -> Result<BlobWriter, StorageError> {
         self.0.health.check_writable()?;
+        let in_header = seal.map(|(id, key)| Seal { id, layers: key.layers() });
         let seal = seal.map(|(id, key)| (id, ChunkSealer::new(key, id)));
-        let seal_id = seal.as_ref().map(|(id, _)| *id);
-        let header = Header { format: Format::NEWEST, content, seal: seal_id, chunk_bytes: CHUNK_BYTES, description };
+        let header = Header { format: Format::NEWEST, content, seal: in_header, chunk_bytes: CHUNK_BYTES, description };
         let header = header.encode()?;
         let path = blob_path(content);
         let doing = "creating a blob";
@@ -115,7 +115,8 @@ impl BlobStore {
             finished: false,
         };
         // From here on, an error drops the writer, which removes the file.
-        let expected = expected_bytes.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, seal_id.is_some()));
+        let expected =
+            expected_bytes.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, in_header.map(|seal| seal.layers)));
         if let Some(geometry) = expected {
             let allocated = writer.file.allocate(geometry.frames_end());
             allocated.map_err(|error| self.write_error("reserving space for a blob", error))?;
@@ -188,16 +189,15 @@ impl BlobWriter {
     /// One chunk, sealed in a buffer of its own.
     fn sealed(&self, sealer: &ChunkSealer, index: u64, last: bool, pieces: &[Bytes]) -> Result<Bytes, StorageError> {
         let plain_bytes: usize = pieces.iter().map(Bytes::len).sum();
-        let mut buffer = self.store.0.buffers.take(plain_bytes + TAG_BYTES);
-        let (chunk, tag) = buffer.as_mut().split_at_mut(plain_bytes);
-        let mut rest = &mut *chunk;
+        let mut buffer = self.store.0.buffers.take(plain_bytes + sealer.overhead_bytes());
+        let mut rest = &mut *buffer.as_mut();
         for piece in pieces {
             let (place, after) = rest.split_at_mut(piece.len());
             place.copy_from_slice(piece);
             rest = after;
         }
         let sealing = |error| StorageError::Io { doing: "sealing a chunk", source: std::io::Error::other(error) };
-        tag.copy_from_slice(&sealer.seal_detached(index, last, chunk).map_err(sealing)?);
+        sealer.seal_in_place(index, last, buffer.as_mut()).map_err(sealing)?;
         Ok(Bytes::from_owner(buffer))
     }
 

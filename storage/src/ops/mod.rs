@@ -27,6 +27,7 @@ mod seen;
 mod share;
 mod store;
 mod update_bucket;
+mod update_encryption;
 mod update_version;
 
 pub use crate::object::ReturnedVersion;

@@ -82,7 +82,7 @@ pub(super) fn version_found(
 
 /// Puts `changed` where the version of its id is. The head is written in any case: its new revision stops a deletion
 /// that was decided on the version as it was.
-fn replace(key: &ObjectKey, seen: &SeenKey, changed: &ObjectVersion) -> Result<Mutation, StorageError> {
+pub(super) fn replace(key: &ObjectKey, seen: &SeenKey, changed: &ObjectVersion) -> Result<Mutation, StorageError> {
     let mut mutation = Mutation::new(&seen.bucket);
     let Some(head) = &seen.head.head else { return Ok(mutation) };
     let version = Version::Object(changed.clone());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_crypto::customer_key::CustomerKeyWrap;
+use cairn_crypto::issued_key::IssuedKeyWrap;
 use cairn_crypto::secret::{CustomerKey, DataKey, StoreKey};
 use cairn_crypto::store_key::Keyring;
 use cairn_crypto::wrap::{KeyWrap, WrapContext, WrapError};
@@ -13,7 +14,7 @@ use cairn_storage::blob::{BlobStore, Offload};
 use cairn_storage::clock::{Clock as _, ManualClock, SeededEntropy, Timestamp};
 use cairn_storage::disk::Disk;
 use cairn_storage::disk::sim::SimDisk;
-use cairn_storage::encryption::{Encryption, EncryptionMode, Keys, Sealing};
+use cairn_storage::encryption::{Encryption, EncryptionMode, Keys, Sealing, UnderKms};
 use cairn_storage::health::Health;
 use cairn_storage::id::{AccountId, ContentId, UploadId, VersionId};
 use cairn_storage::index::family::bucket::{self, BucketRecord, ObjectOwnership, Versioning};
@@ -89,6 +90,9 @@ impl Keys for TestKeys {
             (Some(EncryptionMode::Customer), Some(customer)) => customer,
             (Some(EncryptionMode::Customer), None) => return Err(StorageError::KeyMissing),
             (_, Some(_)) => return Err(StorageError::KeyNeedless),
+            (Some(EncryptionMode::Kms | EncryptionMode::KmsDsse), None) => {
+                &issued_wrap(&encryption.unwrap().kms.as_ref().unwrap().envelope)
+            }
         };
         let wrapped = encryption.unwrap().wrapped()?;
         wrap.unwrap(&wrapped, &context).map(Some).map_err(|error| match error {
@@ -115,6 +119,22 @@ pub fn server_sealing() -> Sealing {
 /// A seal under a customer's key.
 pub fn customer_sealing(byte: u8) -> Sealing {
     Sealing::new(EncryptionMode::Customer, Arc::new(customer_wrap(byte))).unwrap()
+}
+
+/// A seal under a key that a KMS issued. The envelope of this one shows its key.
+pub fn kms_sealing(mode: EncryptionMode, number: u8) -> Sealing {
+    let envelope = DataKey::generate().unwrap().expose().to_vec();
+    let kms = UnderKms {
+        key_arn: format!("arn:aws:kms:us-east-1:100000000011:key/{number}"),
+        context: Default::default(),
+        bucket_key: false,
+        envelope: envelope.clone(),
+    };
+    Sealing::under_kms(mode, Arc::new(issued_wrap(&envelope)), kms).unwrap()
+}
+
+fn issued_wrap(envelope: &[u8]) -> IssuedKeyWrap {
+    IssuedKeyWrap::new(DataKey::from_bytes(envelope.try_into().unwrap()))
 }
 
 impl Rig {

@@ -3,6 +3,7 @@
 use cairn_crypto::digest::Digests;
 use cairn_storage::StorageError;
 use cairn_storage::encryption::{EncryptionMode, Sealing};
+use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::{Content, ObjectVersion};
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::{
@@ -11,8 +12,8 @@ use cairn_storage::ops::{
 };
 
 use crate::rig::{
-    FILE_BYTES, INLINE_BYTES_MAX, Rig, TestKeys, body, bytes, customer_sealing, drain, object_key, owner, put_of,
-    server_sealing, upload_of,
+    FILE_BYTES, INLINE_BYTES_MAX, Rig, TestKeys, body, bytes, customer_sealing, drain, kms_sealing, object_key, owner,
+    put_of, server_sealing, upload_of,
 };
 
 const SIZES: [usize; 4] = [0, 1, INLINE_BYTES_MAX, FILE_BYTES];
@@ -24,16 +25,29 @@ enum Way {
     Plain,
     Server,
     Customer(u8),
+    Kms(u8),
+    KmsDsse(u8),
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Plain, Self::Server, Self::Customer(1), Self::Customer(2)];
+    const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::Server,
+        Self::Customer(1),
+        Self::Customer(2),
+        Self::Kms(1),
+        Self::Kms(2),
+        Self::KmsDsse(1),
+        Self::KmsDsse(2),
+    ];
 
     fn sealing(self) -> Option<Sealing> {
         match self {
             Self::Plain => None,
             Self::Server => Some(server_sealing()),
             Self::Customer(key) => Some(customer_sealing(key)),
+            Self::Kms(key) => Some(kms_sealing(EncryptionMode::Kms, key)),
+            Self::KmsDsse(key) => Some(kms_sealing(EncryptionMode::KmsDsse, key)),
         }
     }
 
@@ -50,6 +64,8 @@ impl Way {
             Self::Plain => None,
             Self::Server => Some(EncryptionMode::S3),
             Self::Customer(_) => Some(EncryptionMode::Customer),
+            Self::Kms(_) => Some(EncryptionMode::Kms),
+            Self::KmsDsse(_) => Some(EncryptionMode::KmsDsse),
         }
     }
 }
@@ -128,7 +144,7 @@ async fn the_etag_is_the_md5_only_where_the_server_holds_the_key() {
         let content = bytes(1, size);
         for way in Way::ALL {
             let object = put(&rig, &bucket, "key", &content, way).await;
-            let shows_md5 = !matches!(way, Way::Customer(_));
+            let shows_md5 = matches!(way, Way::Plain | Way::Server);
             assert_eq!(object.etag.digest == md5(&content), shows_md5, "{way:?} {size}");
         }
     }
@@ -178,7 +194,7 @@ async fn copies_go_from_every_way_to_every_other() {
         }
         rig.delete(&bucket, "source").await;
         rig.collect_all().await;
-        assert_eq!(read(&rig, &bucket, "copy", Way::Customer(2), Select::Whole).await.unwrap(), content);
+        assert_eq!(read(&rig, &bucket, "copy", Way::ALL[7], Select::Whole).await.unwrap(), content);
     }
 }
 
@@ -239,7 +255,7 @@ async fn an_upload_has_one_key_and_each_part_is_sealed_with_it() {
             let copy = PartCopy { source, range: None, keys: &keys };
             rig.store.upload_part_copy(copy, &bucket, &key, upload, 2).await.unwrap().0
         }];
-        assert_eq!(parts[0].etag.digest == md5(&first), !matches!(way, Way::Customer(_)));
+        assert_eq!(parts[0].etag.digest == md5(&first), matches!(way, Way::Plain | Way::Server));
         if let Way::Customer(_) = way {
             let wrong = rig.store.upload_part(&bucket, &key, upload, 3, body(b"x"), &TestKeys::new(Some(99))).await;
             assert!(matches!(wrong, Err(StorageError::KeyWrong)));
@@ -265,4 +281,77 @@ async fn sealed_objects_survive_a_restart() {
     let rig = rig.restart(2).await;
     let bucket = rig.bucket("bucket").await.unwrap();
     assert_eq!(read(&rig, &bucket, "key", Way::Server, Select::Whole).await.unwrap(), bytes(1, FILE_BYTES));
+}
+
+#[tokio::test]
+async fn each_layer_adds_one_tag_to_each_chunk_on_disk() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let content = bytes(1, 2 * CHUNK + 1);
+    let mut stored = Vec::new();
+    for way in [Way::Kms(1), Way::KmsDsse(1)] {
+        let object = put(&rig, &bucket, "key", &content, way).await;
+        let Content::File(id) = object.content else { panic!("a file") };
+        let (inspection, blobs) = (rig.store.blobs().inspect_blocking(id).unwrap(), rig.store.blobs());
+        // What `cairn check` does, without a key.
+        blobs.verify_blocking(id, None, &mut |_| Ok(())).unwrap();
+        stored.push(inspection.stored_length - inspection.plain_length);
+    }
+    assert_eq!(stored[1] - stored[0], 3 * 16);
+}
+
+async fn update(rig: &Rig, bucket: &Bucket, version: VersionSelector, to: Way) -> Result<ObjectVersion, StorageError> {
+    let keys = TestKeys::new(None);
+    let sealing = to.sealing().unwrap();
+    rig.store.update_encryption(bucket, &object_key("key"), version, &Permit::any(), &keys, &sealing).await
+}
+
+#[tokio::test]
+async fn a_key_is_exchanged_in_place_and_nothing_else_about_the_version_changes() {
+    for size in SIZES {
+        let rig = Rig::new();
+        let bucket = rig.create_bucket("bucket").await;
+        let content = bytes(1, size);
+        let mut before = put(&rig, &bucket, "key", &content, Way::Server).await;
+        for to in [Way::Kms(1), Way::Kms(2), Way::Kms(2)] {
+            let after = update(&rig, &bucket, VersionSelector::Newest, to).await.unwrap();
+            assert_ne!(after.encryption, before.encryption);
+            assert_eq!(mode_of(&after), Some(EncryptionMode::Kms));
+            assert_eq!(ObjectVersion { encryption: before.encryption.clone(), ..after.clone() }, before);
+            assert_eq!(read(&rig, &bucket, "key", to, Select::Whole).await.unwrap(), content);
+            before = after;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_version_keeps_its_place_when_its_key_is_exchanged() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    let old = put(&rig, &bucket, "key", b"old", Way::Server).await;
+    let new = put(&rig, &bucket, "key", b"new", Way::Server).await;
+    let selector = VersionSelector::Id(old.version_id);
+    update(&rig, &bucket, selector, Way::Kms(1)).await.unwrap();
+    let get = GetObject { version: selector, ..GetObject::default() };
+    let body = rig.open(&bucket, "key", get, &TestKeys::new(None)).await.unwrap();
+    assert_eq!(drain(body).await.unwrap(), b"old");
+    let newest = rig.store.get_object(&bucket, &object_key("key"), GetObject::default()).await.unwrap();
+    assert_eq!(newest.object, new);
+}
+
+#[tokio::test]
+async fn a_key_is_not_exchanged_where_the_server_has_none_or_two() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    for way in [Way::Plain, Way::Customer(1), Way::KmsDsse(1)] {
+        let before = put(&rig, &bucket, "key", b"bytes", way).await;
+        let refused = update(&rig, &bucket, VersionSelector::Newest, Way::Kms(1)).await;
+        assert!(matches!(refused, Err(StorageError::KeyNotExchangeable { .. })), "{way:?}");
+        let head = rig.store.head_object(&bucket, &object_key("key"), GetObject::default()).await.unwrap();
+        assert_eq!(head.object, before);
+    }
+    rig.delete(&bucket, "key").await;
+    let gone = update(&rig, &bucket, VersionSelector::Newest, Way::Kms(1)).await;
+    assert!(matches!(gone, Err(StorageError::NoSuchKey { .. })));
 }

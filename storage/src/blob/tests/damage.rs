@@ -32,7 +32,7 @@ fn assert_never_wrong(bench: &Bench, blob: &StoredBlob, key: Option<&DataKey>, b
 
 #[test]
 fn every_flipped_byte_of_a_file_is_noticed() {
-    for key in [None, Some(key())] {
+    for key in keys() {
         let (bench, blob, body, file) = bench_with_file(key.as_ref());
         // Every byte of header, frame headers, last chunk and trailer; of the first chunk every 61st.
         let first_chunk = HEADER_BYTES + FRAME_HEADER_BYTES..HEADER_BYTES + FRAME_HEADER_BYTES + CHUNK;
@@ -66,7 +66,7 @@ fn bytes_after_the_trailer_are_noticed_by_a_scan() {
 
 #[test]
 fn swapped_frames_are_refused() {
-    for key in [None, Some(key())] {
+    for key in keys() {
         let bench = Bench::new();
         let body = body(3 * CHUNK);
         let blob = bench.write(content(1), key.as_ref(), &[&body]).unwrap();

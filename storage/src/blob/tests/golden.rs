@@ -60,3 +60,9 @@ fn a_plain_file_of_format_2() {
 fn a_sealed_file_of_format_2() {
     check_written(include_bytes!("../../../tests/fixtures/blob-2-sealed"), Some(&key()));
 }
+
+#[test]
+fn a_file_of_format_2_that_is_sealed_twice() {
+    let key = key().in_layers(Layers::Two);
+    check_written(include_bytes!("../../../tests/fixtures/blob-2-sealed-twice"), Some(&key));
+}

@@ -11,7 +11,7 @@ mod syncing;
 use std::path::PathBuf;
 
 use cairn_crypto::seal::SealId;
-use cairn_crypto::secret::DataKey;
+use cairn_crypto::secret::{DataKey, Layers};
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::*;
@@ -84,6 +84,11 @@ fn content(number: u8) -> ContentId {
 
 fn key() -> DataKey {
     DataKey::from_bytes([9; 32])
+}
+
+/// Every way in which a file is sealed, or not.
+fn keys() -> [Option<DataKey>; 3] {
+    [None, Some(key()), Some(key().in_layers(Layers::Two))]
 }
 
 fn description() -> BlobDescription {

@@ -9,7 +9,7 @@ const CHUNK: usize = CHUNK_BYTES as usize;
 #[test]
 fn every_size_around_a_chunk_comes_back() {
     for length in [0, 1, 15, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 7, 40 * CHUNK + 1] {
-        for key in [None, Some(key())] {
+        for key in keys() {
             let bench = Bench::new();
             let body = body(length);
             let blob = bench.write(content(1), key.as_ref(), &[&body]).unwrap();
@@ -35,7 +35,7 @@ fn a_declared_length_that_was_wrong_changes_nothing() {
 
 #[test]
 fn unsealed_bytes_reach_the_disk_as_they_came_and_sealed_ones_do_not() {
-    for key in [None, Some(key())] {
+    for key in keys() {
         let bench = Bench::new();
         bench.write(content(1), key.as_ref(), &[b"a secret of the client"]).unwrap();
         let stored = bench.disk.contents(&path(content(1))).unwrap();
@@ -50,6 +50,7 @@ fn a_sealed_file_opens_only_with_its_key() {
     let blob = bench.write(content(1), Some(&key()), &[b"bytes"]).unwrap();
     assert!(matches!(bench.read(&blob, None), Err(StorageError::Corrupt { .. })));
     assert!(matches!(bench.read(&blob, Some(&DataKey::from_bytes([1; 32]))), Err(StorageError::Corrupt { .. })));
+    assert!(matches!(bench.read(&blob, Some(&key().in_layers(Layers::Two))), Err(StorageError::Corrupt { .. })));
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub struct UploadRecord {
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
-    const BYTES_MAX: usize = 82 << 10;
+    const BYTES_MAX: usize = 130 << 10;
 }
 
 /// The prefix that the uploads of one object key share.

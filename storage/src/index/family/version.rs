@@ -28,8 +28,9 @@ pub enum Version {
 
 impl Record for Version {
     const NAME: &'static str = "version";
-    // Ten tags of 128 + 256 characters of four bytes, an ACL of 100 grants, the headers, and a wrapped data key.
-    const BYTES_MAX: usize = 40 << 10;
+    // Ten tags of 128 + 256 characters of four bytes, an ACL of 100 grants, the headers, and a wrapped data key with what a
+    // KMS adds.
+    const BYTES_MAX: usize = 64 << 10;
 }
 
 impl Version {
@@ -135,7 +136,7 @@ pub fn key(key: &ObjectKey, version: VersionId) -> Vec<u8> {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::encryption::tests::{largest_encryption, sample_encryption};
+    use crate::encryption::tests::{largest_encryption, sample_encryption, sample_under_kms};
     use crate::id::ContentId;
     use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
     use crate::record::check_round_trip;
@@ -174,6 +175,7 @@ pub(crate) mod tests {
     #[test]
     fn round_trips() {
         check_round_trip(&Version::Object(sample_object()));
+        check_round_trip(&Version::Object(ObjectVersion { encryption: Some(sample_under_kms()), ..sample_object() }));
         check_round_trip(&Version::Marker(DeleteMarker {
             version_id: VersionId::from_bytes([1; 16]),
             is_null: false,

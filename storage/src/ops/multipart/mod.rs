@@ -19,7 +19,7 @@ use cairn_crypto::wrap::WrapContext;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
-use crate::encryption::{self, Encryption, EncryptionMode, Keys, Seal};
+use crate::encryption::{self, Encryption, Keys, Seal};
 use crate::id::{AccountId, BucketId, UploadId};
 use crate::index::family::upload::{self, UploadRecord, UploadState};
 use crate::index::{Batch, Family, IndexError, Revision, View};
@@ -92,7 +92,7 @@ pub struct Part {
     /// Its checksum.
     pub checksum: Option<Checksum>,
     /// How it is sealed; None: it is not.
-    pub encryption: Option<EncryptionMode>,
+    pub encryption: Option<Encryption>,
 }
 
 /// An upload as one view saw it.

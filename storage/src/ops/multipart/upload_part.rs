@@ -183,7 +183,7 @@ impl Part {
             etag: Etag { digest: record.etag, parts_count: 0 },
             modified: record.modified,
             checksum: record.checksum.filter(|_| upload.checksum.is_some()),
-            encryption: upload.encryption.as_ref().map(|encryption| encryption.mode),
+            encryption: upload.encryption.clone(),
         }
     }
 }

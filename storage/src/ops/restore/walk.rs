@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use crate::StorageError;
-use crate::encryption::Encryption;
+use crate::encryption::{Encryption, EncryptionMode};
 use crate::id::{ContentId, JobId, VersionId};
 use crate::index::family::content::{self, ContentRecord};
 use crate::index::family::document::DocumentKind;
@@ -278,7 +278,6 @@ fn looks_alike(
         settings,
         encryption,
     } = then;
-    let mode = |encryption: &Option<Encryption>| encryption.as_ref().map(|encryption| encryption.mode);
     let same_description = newest.size_bytes == *size_bytes
         && newest.etag == *etag
         && newest.checksum == *checksum
@@ -287,7 +286,7 @@ fn looks_alike(
         && newest.attributes == *attributes
         && newest.settings.tags == settings.tags
         && newest.settings.acl == settings.acl
-        && mode(&newest.encryption) == mode(encryption);
+        && sealed_alike(newest.encryption.as_ref(), encryption.as_ref());
     if !same_description {
         return Ok(false);
     }
@@ -299,4 +298,12 @@ fn looks_alike(
         }
         _ => Ok(newest.content == then.content),
     }
+}
+
+/// Whether answers say the same of how two versions are sealed.
+fn sealed_alike(one: Option<&Encryption>, other: Option<&Encryption>) -> bool {
+    fn shown(encryption: &Encryption) -> (EncryptionMode, Option<(&str, bool)>) {
+        (encryption.mode, encryption.kms.as_ref().map(|kms| (kms.key_arn.as_str(), kms.bucket_key)))
+    }
+    one.map(shown) == other.map(shown)
 }

@@ -55,7 +55,7 @@ impl CustomerKeyWrap {
         envelope.extend_from_slice(self.check(&salt).as_slice());
         let associated_data = associated_data(&envelope, context);
         envelope.extend_from_slice(&nonce);
-        self.cipher(&salt).seal(nonce, &associated_data, key, &mut envelope);
+        self.cipher(&salt).seal(nonce, &associated_data, key.expose(), &mut envelope);
         Wrapped::from_bytes(envelope)
     }
 
@@ -79,7 +79,7 @@ impl KeyWrap for CustomerKeyWrap {
         if !bool::from(self.check(salt).as_slice().ct_eq(check)) {
             return Err(WrapError::WrongCustomerKey);
         }
-        self.cipher(salt).open(sealed, &associated_data(header, context))
+        sealed.open(&self.cipher(salt), &associated_data(header, context))
     }
 }
 

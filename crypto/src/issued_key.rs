@@ -56,7 +56,7 @@ impl IssuedKeyWrap {
         envelope.extend_from_slice(&salt);
         let associated_data = associated_data(&envelope, context);
         envelope.extend_from_slice(&nonce);
-        self.cipher(&salt).seal(nonce, &associated_data, key, &mut envelope);
+        self.cipher(&salt).seal(nonce, &associated_data, key.expose(), &mut envelope);
         Wrapped::from_bytes(envelope)
     }
 
@@ -77,7 +77,7 @@ impl KeyWrap for IssuedKeyWrap {
             2 => Layers::Two,
             _ => return Err(WrapError::Malformed),
         };
-        let opened = self.cipher(&header[SALT_AT..]).open(sealed, &associated_data(header, context))?;
+        let opened = sealed.open(&self.cipher(&header[SALT_AT..]), &associated_data(header, context))?;
         Ok(opened.in_layers(layers))
     }
 }

@@ -8,6 +8,7 @@
 //! | [`session`] | temporary credentials: their secrets, and sealing their tokens |
 //! | [`wrap`] | data keys and small secrets, encrypted for keeping on disk |
 //! | [`store_key`] | wrapping under the keys of the key store, with versions |
+//! | [`kms`] | what KMS keys encrypt, bound to an encryption context |
 //! | [`customer_key`] | wrapping under a customer's key |
 //! | [`issued_key`] | wrapping under a key that a KMS issued |
 //! | [`checksum`] | S3's checksums as values |
@@ -26,6 +27,7 @@ pub mod customer_key;
 mod derive;
 pub mod digest;
 pub mod issued_key;
+pub mod kms;
 pub mod seal;
 pub mod secret;
 pub mod session;

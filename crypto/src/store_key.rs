@@ -62,6 +62,11 @@ impl Keyring {
         self.newest
     }
 
+    /// A version.
+    pub(crate) fn version(&self, id: KeyId) -> Option<&StoreKey> {
+        self.versions.get(&id)
+    }
+
     /// `salt` and `nonce` must be random.
     fn wrap_with(
         &self,
@@ -78,7 +83,7 @@ impl Keyring {
         envelope.extend_from_slice(&salt);
         let associated_data = associated_data(&envelope, context);
         envelope.extend_from_slice(&nonce);
-        cipher(store_key, &salt).seal(nonce, &associated_data, key, &mut envelope);
+        cipher(store_key, &salt).seal(nonce, &associated_data, key.expose(), &mut envelope);
         Wrapped::from_bytes(envelope)
     }
 }
@@ -94,7 +99,7 @@ impl KeyWrap for Keyring {
         id.0.copy_from_slice(&header[1..=KEY_ID_BYTES]);
         let store_key = self.versions.get(&id).ok_or(WrapError::UnknownKey(id))?;
         let cipher = cipher(store_key, &header[1 + KEY_ID_BYTES..]);
-        cipher.open(sealed, &associated_data(header, context))
+        sealed.open(&cipher, &associated_data(header, context))
     }
 }
 

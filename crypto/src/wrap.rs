@@ -242,6 +242,15 @@ pub(crate) struct SealedKey<'e> {
     tag: [u8; TAG_BYTES],
 }
 
+impl SealedKey<'_> {
+    /// The data key that was sealed.
+    pub(crate) fn open(self, cipher: &OnceCipher, associated_data: &[u8]) -> Result<DataKey, WrapError> {
+        let key = cipher.open(self.nonce, associated_data, self.ciphertext, self.tag)?;
+        let key: &[u8; KEY_BYTES] = key.as_slice().try_into().map_err(|_| WrapError::Malformed)?;
+        Ok(DataKey::from_bytes(*key))
+    }
+}
+
 impl Wrapped {
     /// The header of an envelope of this format, and the sealed key behind it.
     pub(crate) fn split<const HEADER: usize>(&self, format: u8) -> Result<(&[u8; HEADER], SealedKey<'_>), WrapError> {
@@ -258,7 +267,7 @@ impl Wrapped {
     }
 }
 
-/// AES-256-GCM over one data key, for the envelopes that derive a fresh key for each wrap.
+/// AES-256-GCM for what derives a fresh key for each message.
 pub(crate) struct OnceCipher(Aes256Gcm);
 
 impl OnceCipher {
@@ -266,25 +275,41 @@ impl OnceCipher {
         Self(Aes256Gcm::new(key.into()))
     }
 
-    /// Appends ciphertext and tag of `key` to the envelope.
-    pub(crate) fn seal(&self, nonce: [u8; NONCE_BYTES], associated_data: &[u8], key: &DataKey, envelope: &mut Vec<u8>) {
+    /// Appends ciphertext and tag of `plaintext` to the envelope, which should have room for them.
+    pub(crate) fn seal(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        associated_data: &[u8],
+        plaintext: &[u8],
+        envelope: &mut Vec<u8>,
+    ) {
         let ciphertext_at = envelope.len();
-        envelope.extend_from_slice(key.expose());
+        envelope.extend_from_slice(plaintext);
         let tag = self
             .0
             .encrypt_inout_detached(&Nonce::from(nonce), associated_data, (&mut envelope[ciphertext_at..]).into())
-            .expect("a key is within AES-GCM's limit");
+            .expect("a plaintext of bounded length is within AES-GCM's limit");
         envelope.extend_from_slice(&tag);
     }
 
-    /// The data key that was sealed.
-    pub(crate) fn open(&self, sealed: SealedKey<'_>, associated_data: &[u8]) -> Result<DataKey, WrapError> {
-        let SealedKey { nonce, ciphertext, tag } = sealed;
-        let mut key = Zeroizing::new(*ciphertext);
+    /// The plaintext that was sealed.
+    pub(crate) fn open(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        associated_data: &[u8],
+        ciphertext: &[u8],
+        tag: [u8; TAG_BYTES],
+    ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+        let mut plaintext = Zeroizing::new(ciphertext.to_vec());
         self.0
-            .decrypt_inout_detached(&Nonce::from(nonce), associated_data, key.as_mut_slice().into(), &Tag::from(tag))
+            .decrypt_inout_detached(
+                &Nonce::from(nonce),
+                associated_data,
+                plaintext.as_mut_slice().into(),
+                &Tag::from(tag),
+            )
             .map_err(|_| WrapError::NotAuthentic)?;
-        Ok(DataKey::from_bytes(*key))
+        Ok(plaintext)
     }
 }
 
@@ -319,10 +344,15 @@ pub(crate) fn associated_data(header: &[u8], context: &WrapContext<'_>) -> Vec<u
 fn encode_fields(fields: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
-        bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(field);
+        append_field(&mut bytes, field);
     }
     bytes
+}
+
+/// One field of those.
+pub(crate) fn append_field(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(field);
 }
 
 #[cfg(test)]

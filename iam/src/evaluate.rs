@@ -11,8 +11,9 @@
 //! | anybody | an identity policy, within boundary and session policies |
 //!
 //! That the resource's policy names the account allows nothing by itself, since the account decides by identity policies. A
-//! role's trust policy has to allow in any case. In the account of somebody else both have to allow: the resource's policy, and
-//! an identity policy within its bounds. Who has no account is allowed what the resource's policy allows.
+//! role's trust policy and a KMS key's have to allow in any case; of a key, a grant is as good. In the account of somebody else
+//! both have to allow: the resource's policy, and an identity policy within its bounds. Who has no account is allowed what the
+//! resource's policy allows.
 
 mod decision;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use std::borrow::Cow;
 pub use decision::{Attached, Decider, Decision, Grant, Outcome, Part, Source, SourceKind};
 
 use crate::acl::AccountNumber;
-use crate::policy::{Effect, Facts, Named};
+use crate::policy::{Effect, Facts, Named, PolicyKind};
 use crate::principal::Principal;
 
 /// Values of condition keys, asked only for keys that a statement names.
@@ -82,10 +83,10 @@ pub struct Policies<'p> {
     pub boundary: Option<&'p Attached>,
     /// What a session can be granted at most: what one of these allows. None: it is not bounded.
     pub session: Option<&'p [Attached]>,
-    /// The bucket's, or a role's trust policy.
+    /// The bucket's, the key's, or a role's trust policy.
     pub resource: Option<&'p Attached>,
     /// An ACL lets the principal do it as somebody of another account, or as anybody. (A grant to the principal's own account
-    /// is none: that account decides by identity policies.)
+    /// is none: that account decides by identity policies.) Of a KMS key: one of its grants lets the principal do it.
     pub resource_grants: bool,
 }
 
@@ -172,7 +173,7 @@ impl Sides<'_> {
         if let Err(part) = self.identity_allows() {
             return Decision::not_allowed(part);
         }
-        let grant = if self.resource.allows() { Grant::Policies } else { Grant::Acl };
+        let grant = if self.resource.allows() { Grant::Policies } else { self.grant() };
         let mut deciders = self.take_identity_deciders();
         deciders.append(&mut self.resource.deciders);
         Decision::allowed(grant, deciders)
@@ -182,15 +183,15 @@ impl Sides<'_> {
         if self.resource.named == Some(Named::Directly) {
             return Decision::allowed(Grant::Policies, self.resource.deciders);
         }
-        let must_allow = self.policies.resource.is_some_and(|resource| resource.policy.kind().must_allow());
-        if must_allow && !self.resource.allows() {
+        let must_allow = self.kind_of_resource().is_some_and(PolicyKind::must_allow);
+        if must_allow && !self.resource.allows() && !self.policies.resource_grants {
             return Decision::not_allowed(Part::Resource);
         }
         if matches!(self.request.principal, Principal::Root(_)) {
             return Decision::allowed(Grant::Root, Vec::new());
         }
         if self.policies.resource_grants {
-            return Decision::allowed(Grant::Acl, Vec::new());
+            return self.granted();
         }
         let by_identity = self.resource.named == Some(Named::ByIdentity);
         if let Err(part) = if by_identity { self.is_bounded() } else { self.identity_allows() } {
@@ -201,6 +202,23 @@ impl Sides<'_> {
             deciders.append(&mut self.resource.deciders);
         }
         Decision::allowed(Grant::Policies, deciders)
+    }
+
+    fn kind_of_resource(&self) -> Option<PolicyKind> {
+        self.policies.resource.map(|resource| resource.policy.kind())
+    }
+
+    /// What it is if something beside policies grants it.
+    fn grant(&self) -> Grant {
+        if self.kind_of_resource() == Some(PolicyKind::Key) { Grant::KmsGrant } else { Grant::Acl }
+    }
+
+    /// What a grant of a KMS key lets a session do, bounds bound; it is the caller's own account that set them.
+    fn granted(&self) -> Decision {
+        match (self.grant(), self.is_bounded()) {
+            (Grant::KmsGrant, Err(part)) => Decision::not_allowed(part),
+            (grant, _) => Decision::allowed(grant, Vec::new()),
+        }
     }
 
     /// Whether the principal's account allows it, or the first part that does not.

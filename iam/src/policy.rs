@@ -36,6 +36,9 @@ use crate::evaluate::{Request, Values};
 /// The most bytes of a bucket's policy (S3 user guide, "Bucket policies").
 pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 
+/// The most bytes of a KMS key's policy (KMS API reference, PutKeyPolicy).
+pub const KEY_POLICY_BYTES_MAX: usize = 32 * 1024;
+
 /// The most bytes of any other document (IAM API reference, CreatePolicy); the quotas for what stands where are smaller.
 pub const DOCUMENT_BYTES_MAX: usize = 131_072;
 
@@ -48,13 +51,15 @@ pub enum PolicyKind {
     Bucket,
     /// On a role: who may assume it. Says no resource.
     Trust,
+    /// On a KMS key.
+    Key,
 }
 
 impl PolicyKind {
     /// Nothing is allowed unless the policy itself allows it, even in its own account (IAM user guide, "Policy evaluation
-    /// logic").
+    /// logic"; KMS developer guide, "Key policies in AWS KMS").
     pub(crate) fn must_allow(self) -> bool {
-        self == Self::Trust
+        matches!(self, Self::Trust | Self::Key)
     }
 }
 

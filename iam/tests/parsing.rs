@@ -9,7 +9,7 @@ use cairn_iam::principal::Principal;
 use cairn_iam::simulate::{ContextEntries, simulate};
 use proptest::prelude::*;
 
-const KINDS: [PolicyKind; 3] = [PolicyKind::Identity, PolicyKind::Bucket, PolicyKind::Trust];
+const KINDS: [PolicyKind; 4] = [PolicyKind::Identity, PolicyKind::Bucket, PolicyKind::Trust, PolicyKind::Key];
 
 /// Parses a text as each kind, and asks what was parsed.
 fn ask(text: &str, action: &str, resource: &str, value: &str) {

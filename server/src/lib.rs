@@ -13,6 +13,7 @@ pub mod gate;
 pub mod iam_api;
 pub mod identities;
 pub mod key_store;
+pub mod kms;
 pub mod listener;
 pub mod log;
 pub mod master_key;

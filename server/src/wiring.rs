@@ -28,6 +28,7 @@ use crate::identities::own_record::IndexRecord;
 use crate::identities::sealing::{Sealing, SealingError};
 use crate::identities::{Identities, IdentityParts, StartError};
 use crate::key_store::{KeyStore, KeyStoreError};
+use crate::kms::{Kms, KmsError, KmsParts};
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
@@ -73,6 +74,9 @@ pub enum ServeError {
     /// There is no key store.
     #[error(transparent)]
     KeyStore(#[from] KeyStoreError),
+    /// There are no KMS keys.
+    #[error("the KMS keys cannot be read")]
+    Kms(#[from] KmsError),
     /// There is no account.
     #[error(transparent)]
     Account(#[from] OwnAccountError),
@@ -124,13 +128,14 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
     let started = start(&mut config, open.store(), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, identities, new_key }) => {
+        Ok(Started { gate, identities, kms, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
             readiness.serving(open.store().health().clone(), open.store().lock_clock().clone());
             tracing::info!(%address, ops = %config.ops.listen, "serving");
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
+            let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
                 async move { gate.answer(request, connection).await }
@@ -140,6 +145,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
                 tracing::warn!(connections, "the grace period ended before the requests did");
             }
             writing_usage.abort();
+            keeping_keys.abort();
             identities.write_usage().await;
             Ok(stopped == Stopped::Drained)
         }
@@ -159,6 +165,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
 struct Started {
     gate: Gate,
     identities: Arc<Identities>,
+    kms: Arc<Kms>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -170,7 +177,7 @@ async fn start(
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
-    let Keyed { identities, sessions, key_store, new_key } = keyed(config, store).await?;
+    let Keyed { identities, sessions, key_store, kms, new_key } = keyed(config, store).await?;
     let sts = StsApi {
         identities: identities.clone(),
         sessions: sessions.clone(),
@@ -184,6 +191,7 @@ async fn start(
     let edge = Edge {
         store: store.clone(),
         identities: identities.clone(),
+        kms: kms.clone(),
         region: config.region.as_str().to_owned(),
         recreate_own: config.new_buckets.recreate_own,
         object_ownership: match config.new_buckets.object_ownership {
@@ -205,7 +213,7 @@ async fn start(
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
     let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
-    Ok(Started { gate, identities, new_key })
+    Ok(Started { gate, identities, kms, new_key })
 }
 
 /// Verifies the data directory of a server that is not running.
@@ -223,6 +231,7 @@ struct Keyed {
     /// What makes temporary credentials.
     sessions: Sessions,
     key_store: KeyStore,
+    kms: Arc<Kms>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -231,7 +240,7 @@ async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> 
     let sealing = Sealing::new(store.index().clone());
     let master_key = master_key::obtain(config.take_master_key(), sealing.nothing_sealed().await?)?;
     let sessions = Sessions::new(&master_key);
-    let (of_keys, master_key) = (MasterKeyWrap::new(&master_key), MasterKeyWrap::new(&master_key));
+    let [of_keys, of_kms, master_key] = std::array::from_fn(|_| MasterKeyWrap::new(&master_key));
     sealing.note(master_key.key_id()).await?;
     let key_store = KeyStore::open(store.index().clone(), of_keys, store.clock().now()).await?;
     let mut declared = std::mem::take(&mut config.accounts);
@@ -243,6 +252,9 @@ async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> 
         declared.push(account);
         new_key = made;
     }
+    let first = declared.first().map(|account| account.id);
+    let mut kms_keys = std::mem::take(&mut config.kms_keys);
+    kms_keys.iter_mut().for_each(|key| key.account = key.account.or(first));
     let parts = IdentityParts {
         declared,
         index: store.index().clone(),
@@ -250,7 +262,18 @@ async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> 
         clock: store.clock().clone(),
         entropy: store.entropy().clone(),
     };
-    Ok(Keyed { identities: Identities::start(parts).await?, sessions, key_store, new_key })
+    let identities = Identities::start(parts).await?;
+    let parts = KmsParts {
+        index: store.index().clone(),
+        master_key: of_kms,
+        region: config.region.as_str().to_owned(),
+        identities: identities.clone(),
+        declared: kms_keys,
+        external: None,
+        clock: store.clock().clone(),
+        entropy: store.entropy().clone(),
+    };
+    Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, new_key })
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

@@ -116,6 +116,8 @@ pub enum Grant {
     Policies,
     /// An access control list, and, across accounts, statements of identity policies.
     Acl,
+    /// A grant of a KMS key, and, across accounts, statements of identity policies.
+    KmsGrant,
 }
 
 /// The policies that a decision is made of.

@@ -156,3 +156,34 @@ fn nobody_in_particular_has_what_everybody_is_given() {
         Outcome::Allowed(Grant::Acl)
     );
 }
+
+#[test]
+fn a_key_is_for_whom_its_policy_or_a_grant_lets() {
+    let key_policy = |principal: &str| {
+        let document = format!(
+            r#"{{"Statement":{{"Sid":"who may","Effect":"Allow","Principal":{principal},"Action":"s3:*","Resource":"*"}}}}"#
+        );
+        let source = Source { kind: SourceKind::Resource, holder: "key".into(), name: "".into() };
+        Attached { source, policy: Policy::parse(&document, PolicyKind::Key).unwrap() }
+    };
+    let allow = [attached(SourceKind::User, ALLOW)];
+    let nothing = [attached(SourceKind::Session, NOTHING)];
+    let of_account = key_policy(r#"{"AWS":"arn:aws:iam::111122223333:root"}"#);
+    let of_ben = key_policy(r#"{"AWS":"arn:aws:iam::111122223333:user/ben"}"#);
+    let by_account = Policies { resource: Some(&of_account), ..Policies::default() };
+    let by_ben = Policies { resource: Some(&of_ben), ..Policies::default() };
+    let (anna, root) = (user(OWNER), Principal::Root(OWNER));
+    assert_eq!(decide(&anna, &by_account), Outcome::NotAllowed(Part::Identity));
+    assert_eq!(decide(&anna, &Policies { identity: &allow, ..by_account }), ALLOWED);
+    assert_eq!(decide(&root, &by_account), ALLOWED);
+    for principal in [&anna, &root] {
+        assert_eq!(decide(principal, &Policies { identity: &allow, ..by_ben }), Outcome::NotAllowed(Part::Resource));
+    }
+    let granted = Policies { resource_grants: true, ..by_ben };
+    assert_eq!(decide(&anna, &granted), Outcome::Allowed(Grant::KmsGrant));
+    assert_eq!(decide(&anna, &Policies { session: Some(&nothing), ..granted }), Outcome::NotAllowed(Part::Session));
+    assert_eq!(decide(&user(OTHER), &granted), Outcome::NotAllowed(Part::Identity));
+    assert_eq!(decide(&user(OTHER), &Policies { identity: &allow, ..granted }), Outcome::Allowed(Grant::KmsGrant));
+    let deny = [attached(SourceKind::User, DENY)];
+    assert_eq!(decide(&anna, &Policies { identity: &deny, ..granted }), Outcome::ExplicitDeny);
+}

@@ -54,7 +54,7 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             PolicyKind::Bucket => self.fmt_s3(f),
-            PolicyKind::Identity | PolicyKind::Trust => self.fmt_iam(f),
+            PolicyKind::Identity | PolicyKind::Trust | PolicyKind::Key => self.fmt_iam(f),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::json::{Json, JsonFault};
 use super::pattern::{Pattern, Syntax};
 use super::principals::{PrincipalEntry, Principals};
 use super::statement::{Actions, Effect, Resources, Statement};
-use super::{BUCKET_POLICY_BYTES_MAX, DOCUMENT_BYTES_MAX, PolicyKind};
+use super::{BUCKET_POLICY_BYTES_MAX, DOCUMENT_BYTES_MAX, KEY_POLICY_BYTES_MAX, PolicyKind};
 
 /// The version of the language without variables; what a document without a version has.
 const VERSION_2008: &str = "2008-10-17";
@@ -24,7 +24,11 @@ pub(super) struct Parsed {
 type Elements = Vec<(String, Json)>;
 
 pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Parsed, Fault> {
-    let limit = if kind == PolicyKind::Bucket { BUCKET_POLICY_BYTES_MAX } else { DOCUMENT_BYTES_MAX };
+    let limit = match kind {
+        PolicyKind::Bucket => BUCKET_POLICY_BYTES_MAX,
+        PolicyKind::Key => KEY_POLICY_BYTES_MAX,
+        PolicyKind::Identity | PolicyKind::Trust => DOCUMENT_BYTES_MAX,
+    };
     if text.len() > limit {
         return Err(Fault::TooLong(limit));
     }
@@ -98,13 +102,13 @@ fn parse_statement(statement: Json, kind: PolicyKind, variables: bool) -> Result
     }
     match (kind, &principals) {
         (PolicyKind::Identity, Some(_)) => return Err(Fault::Prohibited("Principal")),
-        (PolicyKind::Bucket | PolicyKind::Trust, None) => return Err(Fault::Missing("Principal")),
+        (PolicyKind::Bucket | PolicyKind::Trust | PolicyKind::Key, None) => return Err(Fault::Missing("Principal")),
         (PolicyKind::Trust, Some(Principals { except: true, .. })) => return Err(Fault::Prohibited("NotPrincipal")),
         _ => {}
     }
     match (kind, &resources) {
         (PolicyKind::Trust, Some(_)) => return Err(Fault::Prohibited("Resource")),
-        (PolicyKind::Identity | PolicyKind::Bucket, None) => return Err(Fault::Missing("Resource")),
+        (PolicyKind::Identity | PolicyKind::Bucket | PolicyKind::Key, None) => return Err(Fault::Missing("Resource")),
         _ => {}
     }
     Ok(Statement {
@@ -119,8 +123,8 @@ fn parse_statement(statement: Json, kind: PolicyKind, variables: bool) -> Result
 
 fn parse_sid(value: Json, kind: PolicyKind) -> Result<Option<Box<str>>, Fault> {
     let Json::Text(sid) = value else { return Err(Fault::Type("Sid")) };
-    // S3 takes any text.
-    if kind != PolicyKind::Bucket && !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    // S3 and KMS take any text.
+    if !matches!(kind, PolicyKind::Bucket | PolicyKind::Key) && !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(Fault::SidCharacters);
     }
     Ok((!sid.is_empty()).then(|| sid.into()))
@@ -188,7 +192,7 @@ fn parse_actions(value: Json, except: bool, kind: PolicyKind) -> Result<Actions,
 fn check_action(action: &str, kind: PolicyKind) -> Result<(), Fault> {
     let Some((vendor, name)) = action.split_once(':') else {
         return match (action, kind) {
-            ("*", PolicyKind::Identity | PolicyKind::Bucket) => Ok(()),
+            ("*", PolicyKind::Identity | PolicyKind::Bucket | PolicyKind::Key) => Ok(()),
             ("*", PolicyKind::Trust) => Err(Fault::ActionNotSts),
             _ => Err(Fault::ActionVendor(action.to_owned())),
         };

@@ -117,6 +117,18 @@ impl PrincipalEntry {
         }
     }
 
+    /// The entry that an ARN is. None: it is no principal's.
+    #[must_use]
+    pub fn of_arn(arn: &str) -> Option<Self> {
+        Self::parse_aws(arn).filter(|_| arn.starts_with("arn:"))
+    }
+
+    /// Whether it is who makes the request, or the role, or the user who federated. An account is its root only.
+    #[must_use]
+    pub fn names(&self, principal: &Principal) -> bool {
+        self.means(principal).is_some_and(|named| named != Named::AsAccount)
+    }
+
     /// The account that the entry is in. None: it is in none, or not in one that is known.
     #[must_use]
     pub fn account(&self) -> Option<AccountNumber> {

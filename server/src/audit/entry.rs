@@ -169,6 +169,7 @@ fn because(decision: &Decision, action: &str) -> String {
     match decision.outcome {
         Outcome::Allowed(Grant::Root) => "it is the root of the account".to_owned(),
         Outcome::Allowed(Grant::Acl) => "an access control list grants it".to_owned(),
+        Outcome::Allowed(Grant::KmsGrant) => "a grant of the key gives it".to_owned(),
         Outcome::Allowed(Grant::Policies) => format!("allowed by {}", list(&decision.deciders)),
         Outcome::ExplicitDeny => format!("denied by {}", list(&decision.deciders)),
         Outcome::NotAllowed(part) => format!("no {} allows {action}", part.name()),

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use layers::{Flags, Origin, Sources};
-pub use values::{AccessKey, CanonicalId, Domain, KeyPair, Region, SecretKey, UserName};
+pub use values::{AccessKey, CanonicalId, Domain, KeyPair, KmsKeyId, Region, SecretKey, UserName};
 
 use crate::audit::FileSettings;
 use crate::master_key::{self, MasterKeySource};
@@ -35,7 +35,7 @@ const AUDIT_FOLDER_NAME: &str = "audit";
 /// The file in the data directory that holds the master key, unless `master_key_file` says otherwise.
 const MASTER_KEY_FILE_NAME: &str = "master.key";
 
-/// The longest display name or e-mail address of an account, and the longest name of a policy or a KMS key.
+/// The longest display name or e-mail address of an account, and the longest name of a policy or an external key.
 const TEXT_BYTES_MAX: usize = 256;
 
 /// Accounts in the file at most; also the bound on the users, keys and policies of one account.
@@ -378,12 +378,17 @@ pub struct User {
 }
 
 /// `[[kms_key]]`: a KMS key that exists from the start.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct KmsKey {
     /// The key's id.
-    pub id: String,
+    pub id: KmsKeyId,
+    /// The account that it belongs to; by default the first one, or the server's own.
+    #[serde(default, deserialize_with = "values::some_account_id")]
+    pub account: Option<AccountId>,
+    /// The name of the key in the external KMS that has its material.
+    pub transit_key: Option<String>,
 }
 
 /// What is wrong with the settings, in words that name the setting and where it came from; never a secret.
@@ -407,11 +412,7 @@ impl Loaded {
 
     /// The names that were set, and whose feature this version does not have.
     pub fn not_in_force(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.merged.set_but_not_in_force().map(str::to_owned).collect();
-        if !self.config.kms_keys.is_empty() {
-            names.push("kms_key".to_owned());
-        }
-        names
+        self.merged.set_but_not_in_force().map(str::to_owned).collect()
     }
 }
 
@@ -532,9 +533,14 @@ impl Config {
         }
         let mut kms_keys = HashSet::new();
         for key in &self.kms_keys {
-            check_text("kms_key.id", &key.id)?;
             if !kms_keys.insert(&key.id) {
                 return Err(ConfigError(format!("kms_key: the id {} is used twice", key.id)));
+            }
+            if let Some(unknown) = key.account.filter(|id| !ids.contains(id)) {
+                return Err(ConfigError(format!("kms_key {}: {unknown} is not an account", key.id)));
+            }
+            if let Some(name) = &key.transit_key {
+                check_text("kms_key.transit_key", name)?;
             }
         }
         Ok(())

@@ -127,6 +127,7 @@ fn every_section_loads() {
     assert_eq!(config.accounts[1].users[0].keys[0].access_key.as_str(), "other-access");
     assert_eq!(config.accounts[2].administers, ["200000000002".parse().unwrap()]);
     assert_eq!(config.kms_keys.len(), 2);
+    assert_eq!(config.kms_keys[1].account, Some("200000000002".parse().unwrap()));
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn root_keys_of_the_file_find_their_accounts() {
 fn settings_whose_feature_is_missing_are_named() {
     assert_eq!(load_from("", &[], &[]).unwrap().not_in_force(), Vec::<String>::new());
     let names = load_from(EVERY_SECTION, &[], &[]).unwrap().not_in_force();
-    for name in ["lifecycle.day_seconds", "restore.standard_seconds", "access_log.delivery_seconds", "kms_key"] {
+    for name in ["lifecycle.day_seconds", "restore.standard_seconds", "access_log.delivery_seconds"] {
         assert!(names.iter().any(|one| one == name), "{name} is not in {names:?}");
     }
 }
@@ -180,7 +181,8 @@ fn a_wrong_value_is_an_error_with_its_name_and_origin() {
         ("s3 = 1", ": s3: invalid type"),
         ("a = ", "line 1: "),
         ("[[account]]\nid = \"1\"", "account[0].id: an account's id is a text of 12 digits"),
-        ("[[kms_key]]\nid = \"\"", "kms_key.id: must be 1 to 256 bytes"),
+        ("[[kms_key]]\nid = \"\"", "kms_key[0].id: the id of a KMS key is"),
+        ("[[kms_key]]\nid = \"a\"\naccount = \"1\"", "kms_key[0].account: an account's id is"),
     ] {
         let error = error_of(file, &[], &[]);
         assert!(error.contains(why), "{error}");
@@ -197,6 +199,7 @@ fn what_must_be_unique_is() {
         (format!("{one}\n{other_id}"), "the canonical id a9 is used twice"),
         (format!("{one}\n{}", other_id.replace("a9", "a8")), "the access key one is used twice"),
         ("[[kms_key]]\nid = \"k\"\n[[kms_key]]\nid = \"k\"".to_owned(), "the id k is used twice"),
+        ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),
         (account("administers = [\"200000000001\"]"), "which is not an account"),
         ("[ops]\nlisten = \"127.0.0.1:9000\"".to_owned(), "s3.listen and ops.listen are both"),
     ] {

@@ -76,6 +76,12 @@ text!(
     "a user's name is 1 to 64 letters, digits and -_.+=@,"
 );
 text!(
+    /// The id of a KMS key.
+    KmsKeyId,
+    crate::kms::name::is_key_id,
+    "the id of a KMS key is 1 to 128 letters, digits and -_."
+);
+text!(
     /// The name of a region.
     Region,
     |text| (1..=32).contains(&text.len())
@@ -144,6 +150,11 @@ pub struct KeyPair {
 /// An account's number, which is a text so that leading zeros count.
 pub(super) fn account_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AccountId, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID))
+}
+
+/// An account's number that may be left out.
+pub(super) fn some_account_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AccountId>, D::Error> {
+    account_id(deserializer).map(Some)
 }
 
 /// Several accounts' numbers.

@@ -68,7 +68,8 @@ impl Keys {
         }
     }
 
-    fn values(&self, key: &str) -> Option<Values<'_>> {
+    /// The values of one.
+    pub fn values(&self, key: &str) -> Option<Values<'_>> {
         let values = self.0.get(key)?;
         let is_list = self.1.iter().any(|list| list == key);
         Some(match values.as_slice() {

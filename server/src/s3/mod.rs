@@ -79,6 +79,7 @@ use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
 use crate::gate::{Origin, Routed};
 use crate::identities::{Accounts, Identities};
+use crate::kms::Kms;
 
 use encryption::EncryptionSettings;
 use error::Failure;
@@ -93,6 +94,8 @@ pub struct Edge {
     pub store: Store,
     /// Who owns them, and who may use them.
     pub identities: Arc<Identities>,
+    /// The KMS keys.
+    pub kms: Arc<Kms>,
     /// The region that buckets are in.
     pub region: String,
     /// What creating a bucket that one already owns answers.

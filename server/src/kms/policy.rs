@@ -1,0 +1,74 @@
+//! Key policies: those that keys have if none is given, and what one may be.
+
+use std::sync::Arc;
+
+use cairn_iam::acl::AccountNumber;
+use cairn_iam::policy::{Policy, PolicyKind, PrincipalEntry};
+
+use crate::identities::{Identities, Snapshot};
+
+use super::error::{KmsError, KmsFault};
+
+/// The policy of a key that none is given for: the account's policies decide (KMS developer guide, "Default key policy").
+pub fn by_default(account: AccountNumber) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Id":"key-default-1","Statement":[{{"Sid":"Enable IAM User Permissions","Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{account}:root"}},"Action":"kms:*","Resource":"*"}}]}}"#
+    )
+}
+
+/// The policy of the key `alias/aws/s3`: whoever of the account may use S3 may use it there, and nowhere else.
+pub fn of_s3_key(region: &str, account: AccountNumber) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Id":"auto-s3-2","Statement":[{{"Sid":"Allow access through S3 for all principals in the account that are authorized to use S3","Effect":"Allow","Principal":{{"AWS":"*"}},"Action":["kms:Encrypt","kms:Decrypt","kms:ReEncrypt*","kms:GenerateDataKey*","kms:DescribeKey"],"Resource":"*","Condition":{{"StringEquals":{{"kms:CallerAccount":"{account}","kms:ViaService":"s3.{region}.amazonaws.com"}}}}}},{{"Sid":"Allow direct access to key metadata to the account","Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{account}:root"}},"Action":["kms:Describe*","kms:Get*","kms:List*"],"Resource":"*"}}]}}"#
+    )
+}
+
+/// A policy that a key is to have.
+///
+/// # Errors
+/// `MalformedPolicyDocumentException` for what is none, or names somebody who is not there.
+pub fn parse(text: &str, identities: &Arc<Identities>) -> Result<Policy, KmsError> {
+    let malformed = |message: String| KmsError::fault(KmsFault::MalformedPolicy, message);
+    let policy = Policy::parse(text, PolicyKind::Key).map_err(|error| malformed(error.to_string()))?;
+    let snapshot = identities.snapshot();
+    if policy.principals().all(|principal| is_known(principal, &snapshot)) {
+        return Ok(policy);
+    }
+    Err(malformed("Policy contains a statement with one or more invalid principals.".to_owned()))
+}
+
+/// Whether there is such a principal. Of sessions only the account is known.
+fn is_known(principal: &PrincipalEntry, identities: &Snapshot) -> bool {
+    let directory = |account: &AccountNumber| identities.directory(*account);
+    let is_named = |path: &str, name: &str, whole: &str| whole.strip_prefix(path) == Some(name);
+    match principal {
+        PrincipalEntry::Anyone | PrincipalEntry::Service(_) | PrincipalEntry::Federated(_) => true,
+        PrincipalEntry::CanonicalUser(_) => false,
+        PrincipalEntry::Account(account)
+        | PrincipalEntry::RoleSession(account, _, _)
+        | PrincipalEntry::FederatedUser(account, _) => directory(account).is_some(),
+        PrincipalEntry::User(account, whole) => directory(account)
+            .is_some_and(|directory| directory.users.iter().any(|user| is_named(&user.path, &user.name, whole))),
+        PrincipalEntry::Role(account, whole) => directory(account)
+            .is_some_and(|directory| directory.roles.iter().any(|role| is_named(&role.path, &role.name, whole))),
+    }
+}
+
+/// Whether an ARN names a principal that is there, for a grant.
+pub fn is_known_arn(arn: &str, identities: &Arc<Identities>) -> bool {
+    PrincipalEntry::of_arn(arn).is_some_and(|entry| is_known(&entry, &identities.snapshot()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_policies_of_the_server_are_policies() {
+        for text in [by_default(AccountNumber(42)), of_s3_key("eu-1", AccountNumber(42))] {
+            assert!(Policy::parse(&text, PolicyKind::Key).is_ok(), "{text}");
+        }
+    }
+}

@@ -72,6 +72,7 @@ pub struct Metrics {
     read_only: Gauge,
     lock_clock_held: Gauge,
     audit_lost: Counter,
+    kms_calls: Family<Operation, Counter>,
 }
 
 /// 0.5 ms to 16 s.
@@ -114,6 +115,7 @@ impl Metrics {
             read_only: Gauge::default(),
             lock_clock_held: Gauge::default(),
             audit_lost: Counter::default(),
+            kms_calls: Family::default(),
         };
         metrics.register()
     }
@@ -166,12 +168,18 @@ impl Metrics {
             self.lock_clock_held.clone(),
         );
         r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
+        r.register("kms_calls", "Calls to the KMS for objects' keys, by its operation", self.kms_calls.clone());
         self
     }
 
     /// What the S3 listener counts.
     pub fn connections(&self) -> ConnectionMetrics {
         self.connections.clone()
+    }
+
+    /// Counts a call to the KMS.
+    pub fn kms_called(&self, operation: &'static str) {
+        self.kms_calls.get_or_create(&Operation { operation }).inc();
     }
 
     /// Counts what the audit log has no line of.

@@ -6,6 +6,7 @@
 
 mod store;
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::identities::own_record::IndexRecord;
 use crate::identities::sealing::{Sealing, SealingError};
 use crate::identities::{Identities, IdentityParts, StartError};
 use crate::key_store::{KeyStore, KeyStoreError};
+use crate::kms::name::key_arn;
 use crate::kms::{Kms, KmsError, KmsParts};
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
@@ -35,6 +37,7 @@ use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::s3::Edge;
+use crate::s3::acl::account_number;
 use crate::s3::encryption::EncryptionSettings;
 use crate::sts::StsApi;
 use crate::sts::session::Sessions;
@@ -177,7 +180,7 @@ async fn start(
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
-    let Keyed { identities, sessions, key_store, kms, new_key } = keyed(config, store).await?;
+    let Keyed { identities, sessions, key_store, kms, declared_keys, new_key } = keyed(config, store).await?;
     let sts = StsApi {
         identities: identities.clone(),
         sessions: sessions.clone(),
@@ -205,6 +208,9 @@ async fn start(
             key_store: Arc::new(key_store),
             default: config.encryption.default,
             allow_ssec_over_http: config.s3.allow_ssec_over_http,
+            bucket_keys: Arc::default(),
+            declared_keys: Arc::new(declared_keys),
+            metrics: metrics.clone(),
         },
     };
     let settings = GateSettings {
@@ -232,6 +238,8 @@ struct Keyed {
     sessions: Sessions,
     key_store: KeyStore,
     kms: Arc<Kms>,
+    /// The ids of the KMS keys that the configuration declares, by their ARNs.
+    declared_keys: HashMap<String, String>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -255,6 +263,11 @@ async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> 
     let first = declared.first().map(|account| account.id);
     let mut kms_keys = std::mem::take(&mut config.kms_keys);
     kms_keys.iter_mut().for_each(|key| key.account = key.account.or(first));
+    let arn_and_id = |key: &config::KmsKey| {
+        let account = account_number(key.account?);
+        Some((key_arn(config.region.as_str(), account, key.id.as_str()), key.id.as_str().to_owned()))
+    };
+    let declared_keys = kms_keys.iter().filter_map(arn_and_id).collect();
     let parts = IdentityParts {
         declared,
         index: store.index().clone(),
@@ -273,7 +286,7 @@ async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> 
         clock: store.clock().clone(),
         entropy: store.entropy().clone(),
     };
-    Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, new_key })
+    Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, declared_keys, new_key })
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

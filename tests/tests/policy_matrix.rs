@@ -157,6 +157,10 @@ const ROWS: &[Row] = rows! {
     PutObjectRetention ["PutObjectRetention"] |p, c| p.object(c, "PUT", "retention").body(RETENTION);
     PutObjectTagging ["PutObjectTagging"] |p, c| p.object(c, "PUT", "tagging").body(TAGGING);
     PutPublicAccessBlock ["PutBucketPublicAccessBlock"] |p, c| p.bucket(c, "PUT", "publicAccessBlock").body(BLOCK);
+    UpdateObjectEncryption ["UpdateObjectEncryption"] |p, c| {
+        let key = "<KMSKeyArn>no-arn</KMSKeyArn>";
+        p.object(c, "PUT", "encryption").body(format!("<ObjectEncryption><SSE-KMS>{key}</SSE-KMS></ObjectEncryption>"))
+    };
     UploadPart ["PutObject"] |p, c| p.upload(c, "PUT").query("partNumber", "1").body("x");
     UploadPartCopy ["PutObject", "GetObject"] |p, c| {
         p.upload(c, "PUT").query("partNumber", "1").header("x-amz-copy-source", &p.source())

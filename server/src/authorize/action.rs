@@ -85,6 +85,7 @@ actions! {
         PutObjectTagging
         PutObjectVersionAcl
         PutObjectVersionTagging
+        UpdateObjectEncryption
     }
     cairn {
         RestoreBucket

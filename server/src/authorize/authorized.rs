@@ -97,6 +97,16 @@ pub(super) struct Unlisted {
 }
 
 impl<Resource> Authorized<Resource> {
+    /// Who acts.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    /// Where what is decided about the request is noted.
+    pub fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
     /// A version was found that the caller may not use.
     fn not_permitted(&self, found: &Found) -> Failure {
         let refused = self.trail.newest_refusal().and_then(|refused| {
@@ -173,11 +183,6 @@ impl<Resource: InBucket> Authorized<Resource> {
     /// What bucket and account block of public access.
     pub fn block(&self) -> PublicAccessBlock {
         self.resource.block()
-    }
-
-    /// Who acts.
-    pub fn caller(&self) -> &Caller {
-        &self.caller
     }
 
     /// The account that acts; None: nobody in particular.

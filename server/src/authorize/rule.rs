@@ -74,6 +74,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutObjectRetention
         | Action::PutObjectTagging
         | Action::PutObjectVersionTagging
-        | Action::RestoreBucket => Rule::BucketOwner,
+        | Action::RestoreBucket
+        | Action::UpdateObjectEncryption => Rule::BucketOwner,
     }
 }

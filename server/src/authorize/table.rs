@@ -112,6 +112,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::PutObjectLegalHold => one(Action::PutObjectLegalHold),
         Operation::PutObjectLockConfiguration => one(Action::PutBucketObjectLockConfiguration),
         Operation::PutObjectRetention => one(Action::PutObjectRetention),
+        Operation::UpdateObjectEncryption => one(Action::UpdateObjectEncryption),
         Operation::PutObjectTagging => on_version(Action::PutObjectTagging, Action::PutObjectVersionTagging),
     }
 }

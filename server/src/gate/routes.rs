@@ -92,6 +92,7 @@ operations! {
     PutObjectRetention
     PutObjectTagging
     PutPublicAccessBlock
+    UpdateObjectEncryption
     UploadPart
     UploadPartCopy
 }
@@ -283,6 +284,7 @@ fn of_object(method: &Method, names: &[&str], is_copy: bool) -> Result<Option<Op
         ("PUT", ["legal-hold"] | ["legal-hold", "versionId"]) => Operation::PutObjectLegalHold,
         ("GET", ["retention"] | ["retention", "versionId"]) => Operation::GetObjectRetention,
         ("PUT", ["retention"] | ["retention", "versionId"]) => Operation::PutObjectRetention,
+        ("PUT", ["encryption"] | ["encryption", "versionId"]) => Operation::UpdateObjectEncryption,
         ("GET", ["uploadId"]) => Operation::ListParts,
         ("PUT", []) if is_copy => Operation::CopyObject,
         ("PUT", []) => Operation::PutObject,
@@ -416,6 +418,7 @@ mod tests {
             (("GET", "bucket", "versioning"), Operation::GetBucketVersioning),
             (("GET", "bucket", "object-lock"), Operation::GetObjectLockConfiguration),
             (("PUT", "bucket", "object-lock"), Operation::PutObjectLockConfiguration),
+            (("PUT", "object", "encryption"), Operation::UpdateObjectEncryption),
             (("GET", "object", "legal-hold"), Operation::GetObjectLegalHold),
             (("PUT", "object", "legal-hold"), Operation::PutObjectLegalHold),
             (("GET", "object", "retention"), Operation::GetObjectRetention),

@@ -15,7 +15,7 @@ use super::put_object::new_version_into_headers;
 use super::request::{Answer, Request};
 use super::upload_part::upload_id;
 use super::xml::Document;
-use super::{Edge, checksum, conditions, encryption, xml};
+use super::{Edge, checksum, conditions, encryption, request_keys, xml};
 
 /// Parts of an object at most.
 const PARTS_MAX: usize = 10_000;
@@ -27,7 +27,7 @@ pub(super) async fn complete_upload(
 ) -> Result<Answer, Failure> {
     let id = upload_id(&request.query)?;
     let document = request.document().await?;
-    encryption::check_upload(edge, &authorized, id, &request).await?;
+    request_keys::check_upload(edge, &authorized, id, &request, true).await?;
     let headers = &request.headers;
     let complete = CompleteUpload {
         parts: parts(&document)?,
@@ -49,7 +49,7 @@ pub(super) async fn complete_upload(
     }
     let mut answer = Answer::document(document);
     new_version_into_headers(&object, &mut answer.headers);
-    encryption::of_version_into_headers(&object, headers, &mut answer.headers);
+    encryption::of_version_into_headers(edge, &object, headers, &mut answer.headers);
     Ok(answer)
 }
 

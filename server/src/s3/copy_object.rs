@@ -12,11 +12,12 @@ use http::HeaderMap;
 use crate::authorize::{Authorized, OnCopy};
 
 use super::acl::{OfNewObject, of_new_object};
-use super::encryption::{OfNewVersion, RequestKeys};
+use super::encryption::OfNewVersion;
 use super::error::Failure;
 use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
 use super::put_object::{new_version_into_headers, settings};
 use super::request::{Answer, Request};
+use super::request_keys::RequestKeys;
 use super::xml::Document;
 use super::{Edge, attributes, checksum, conditions, encryption, tags, version_header};
 
@@ -27,7 +28,8 @@ pub(super) async fn copy_object(
 ) -> Result<Answer, Failure> {
     let headers = &request.headers;
     let OfNewObject { owner, acl } = of_new_object(edge, &authorized, headers)?;
-    let OfNewVersion { sealing, named } = encryption::of_new_version(edge, authorized.bucket(), &request).await?;
+    let sealed = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?;
+    let OfNewVersion { sealing, named } = sealed;
     let copy = CopyObject {
         attributes: replaced_attributes(headers)?,
         storage_class: attributes::storage_class(headers)?,
@@ -55,7 +57,7 @@ pub(super) async fn copy_object(
     }
     let mut answer = Answer::document(document);
     new_version_into_headers(&copied.object, &mut answer.headers);
-    encryption::of_version_into_headers(&copied.object, headers, &mut answer.headers);
+    encryption::of_new_into_headers(edge, copied.object.encryption.as_ref(), headers, &mut answer.headers);
     source_version_into_headers(authorized.source_bucket(), &copied.source, &mut answer.headers);
     Ok(answer)
 }
@@ -73,7 +75,7 @@ pub(super) fn source<'a>(
         version: named.version,
         permit: authorized.source_permit(),
         conditions: conditions::of_copy_source(&request.headers),
-        keys: Arc::new(RequestKeys::of_copy_source(edge, request)?),
+        keys: Arc::new(RequestKeys::of_copy_source(edge, authorized, request)?),
     })
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn create_upload(
         owner,
         initiator: authorized.writer(),
         checksum: requested_checksum(&request.headers)?,
-        sealing: encryption::of_new_version(edge, authorized.bucket(), &request).await?.sealing,
+        sealing: encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;
     let mut document = Document::new("InitiateMultipartUploadResult");
@@ -36,8 +36,7 @@ pub(super) async fn create_upload(
     document.text("Key", authorized.key().as_str());
     document.value("UploadId", upload.id);
     let mut answer = Answer::document(document);
-    let mode = upload.encryption.as_ref().map(|encryption| encryption.mode);
-    encryption::into_headers(mode, &request.headers, &mut answer.headers);
+    encryption::of_new_into_headers(edge, upload.encryption.as_ref(), &request.headers, &mut answer.headers);
     if let Some((algorithm, checksum_type)) = upload.checksum {
         answer.headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(algorithm.as_str()));
         answer.headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(checksum_type.as_str()));

@@ -15,7 +15,8 @@ use cairn_crypto::wrap::KeyWrap;
 use http::{HeaderName, StatusCode};
 use zeroize::Zeroizing;
 
-use super::encryption::{AES256, EncryptionSettings};
+use super::asked_encryption::AES256;
+use super::encryption::EncryptionSettings;
 use super::error::Failure;
 use super::headers::{
     COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5,

@@ -1,37 +1,38 @@
-//! Server-side encryption: what a request asks for, what it brings to open what is there, and what an answer says.
+//! Server-side encryption: what a request asks for, and what an answer says.
 //!
-//! Every new object is sealed: under the customer's key if the request brings one (`customer_key`), else under the server's
-//! own, as the request says, or its bucket's configuration, or the server's default. A data key is opened only here, for an
-//! operation that was authorized, and goes to storage for as long as the operation lasts.
+//! Every new object is sealed: under the customer's key if the request brings one (`customer_key`), else as the request says
+//! (`asked_encryption`), or its bucket's configuration (`bucket_encryption`), or the server's default: under the server's own
+//! key, or one that the KMS issues (`kms_keys`). What is sealed is opened in `request_keys`, for an operation that was
+//! authorized.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use cairn_crypto::secret::DataKey;
-use cairn_crypto::store_key::Keyring;
-use cairn_crypto::wrap::{KeyWrap, WrapContext, WrapError};
-use cairn_storage::StorageError;
-use cairn_storage::encryption::{Encryption, EncryptionMode, Keys, Sealing};
-use cairn_storage::id::{BucketId, UploadId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cairn_crypto::wrap::KeyWrap;
+use cairn_storage::encryption::{Encryption, EncryptionMode, Sealing, UnderKms};
 use cairn_storage::object::{ObjectKey, ObjectVersion};
-use cairn_storage::ops::Bucket;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use s3s::S3ErrorCode;
 
-use crate::authorize::{Authorized, OnObject};
+use crate::authorize::{Authorized, InBucket};
 use crate::config::DefaultEncryption;
 use crate::key_store::KeyStore;
+use crate::metrics::Metrics;
 
 use super::Edge;
+use super::asked_encryption::{self, AES256, Asked, KmsMethod, Method};
 use super::bucket_encryption::BucketEncryption;
-use super::customer_key::{self, Customer};
+use super::bucket_keys::BucketKeys;
+use super::customer_key;
 use super::error::Failure;
-use super::headers::{SERVER_SIDE_ENCRYPTION, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY_MD5, text, value};
+use super::headers::{
+    SERVER_SIDE_ENCRYPTION, SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED, SERVER_SIDE_ENCRYPTION_CONTEXT,
+    SERVER_SIDE_ENCRYPTION_KMS_KEY_ID, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY_MD5, text, value,
+};
+use super::kms_keys::{KmsKeys, Wanted, own_pairs};
 use super::request::Request;
-use super::upload_part::of_part;
-
-/// S3's name of the only algorithm that it has.
-pub const AES256: &str = "AES256";
 
 /// What seals and opens.
 #[derive(Clone, Debug)]
@@ -42,6 +43,19 @@ pub struct EncryptionSettings {
     pub default: DefaultEncryption,
     /// Customers' keys are accepted on connections that are not encrypted.
     pub allow_ssec_over_http: bool,
+    /// Keys that the KMS issued for buckets.
+    pub bucket_keys: Arc<BucketKeys>,
+    /// The ids of the KMS keys that the configuration declares, by their ARNs. Answers show these keys so.
+    pub declared_keys: Arc<HashMap<String, String>>,
+    /// Where calls to the KMS are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl EncryptionSettings {
+    /// How answers name a KMS's key: by its ARN, or as the configuration has declared it.
+    fn shown_key<'k>(&'k self, key_arn: &'k str) -> &'k str {
+        self.declared_keys.get(key_arn).map_or(key_arn, String::as_str)
+    }
 }
 
 /// How a new object is sealed, and whether the request said so itself.
@@ -51,54 +65,58 @@ pub(super) struct OfNewVersion {
     pub(super) named: bool,
 }
 
-/// How what a request writes into the bucket is to be sealed.
+/// How what a request writes at `key` is to be sealed. A KMS is asked here, before anything is read or stored.
 ///
 /// # Errors
 /// `InvalidArgument`, `InvalidRequest`, `InvalidEncryptionAlgorithmError`; `AccessDenied` for a customer's key where the bucket
-/// blocks them; `NotImplemented` for KMS keys.
-pub(super) async fn of_new_version(edge: &Edge, bucket: &Bucket, request: &Request) -> Result<OfNewVersion, Failure> {
-    let settings = &edge.encryption;
+/// blocks them; what the KMS refuses.
+pub(super) async fn of_new_version(
+    edge: &Edge,
+    authorized: &Authorized<impl InBucket>,
+    key: &ObjectKey,
+    request: &Request,
+) -> Result<OfNewVersion, Failure> {
+    let (settings, bucket) = (&edge.encryption, authorized.bucket());
     let of_bucket = BucketEncryption::of(&edge.store, bucket).await?;
-    let asked = text(&request.headers, &SERVER_SIDE_ENCRYPTION);
+    let asked = Asked::of(&request.headers)?;
     let customer = customer_key::of_request(settings, request)?;
-    let named = asked.is_some() || customer.is_some();
-    let mode: Option<(EncryptionMode, Arc<dyn KeyWrap>)> = match (customer, asked.as_deref()) {
-        (Some(_), Some(asked)) => {
+    let named = asked.method.is_some() || customer.is_some();
+    if let Some(customer) = customer {
+        if let Some(asked) = asked.method {
             return Err(Failure::invalid_argument(
                 SERVER_SIDE_ENCRYPTION.as_str(),
-                asked,
+                asked.name(),
                 "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
             ));
         }
         // S3 user guide, "Blocking or unblocking SSE-C for a general purpose bucket": such requests get HTTP 403.
-        (Some(_), None) if of_bucket.is_some_and(|of_bucket| of_bucket.blocks_customer_keys()) => {
+        if of_bucket.is_some_and(|of_bucket| of_bucket.blocks_customer_keys()) {
             return Err(S3ErrorCode::AccessDenied.into());
         }
-        (Some(customer), None) => Some((EncryptionMode::Customer, customer.into_wrap())),
-        (None, Some(AES256)) => Some((EncryptionMode::S3, settings.key_store.server_key())),
-        (None, Some(asked)) => return Err(no_such_method(asked)),
-        (None, None) if of_bucket.is_none() && settings.default == DefaultEncryption::Off => None,
-        (None, None) => Some((EncryptionMode::S3, settings.key_store.server_key())),
-    };
-    let sealing = mode.map(|(mode, wrap)| Sealing::new(mode, wrap)).transpose()?;
-    Ok(OfNewVersion { sealing, named })
-}
-
-fn no_such_method(asked: &str) -> Failure {
-    match asked {
-        "aws:kms" | "aws:kms:dsse" => kms_not_implemented().field("Header", SERVER_SIDE_ENCRYPTION.as_str()),
-        _ => Failure::invalid_argument(
-            SERVER_SIDE_ENCRYPTION.as_str(),
-            asked,
-            "The encryption method specified is not supported",
-        ),
+        let sealing = Sealing::new(EncryptionMode::Customer, customer.into_wrap())?;
+        return Ok(OfNewVersion { sealing: Some(sealing), named });
     }
-}
-
-/// KMS keys are not there yet.
-pub(super) fn kms_not_implemented() -> Failure {
-    let message = "Server side encryption with KMS keys is not implemented. AES256 is.";
-    Failure::with_message(S3ErrorCode::NotImplemented, message).status(StatusCode::NOT_IMPLEMENTED)
+    let bucket_key_by_default = of_bucket.as_ref().is_some_and(BucketEncryption::uses_bucket_keys);
+    let (method, key_id) = match asked.method {
+        Some(method) => (Some(method), asked.key),
+        None => match of_bucket {
+            Some(of_bucket) => (Some(of_bucket.method()), of_bucket.into_key()),
+            None => ((settings.default != DefaultEncryption::Off).then_some(Method::Aes256), None),
+        },
+    };
+    let sealing = match method {
+        None => None,
+        Some(Method::Aes256) => {
+            let server_key: Arc<dyn KeyWrap> = settings.key_store.server_key();
+            Some(Sealing::new(EncryptionMode::S3, server_key)?)
+        }
+        Some(Method::Kms(method)) => {
+            let bucket_key = asked.bucket_key.unwrap_or(bucket_key_by_default) && method == KmsMethod::Once;
+            let wanted = Wanted { method, key: key_id, context: asked.context, bucket_key };
+            Some(KmsKeys::of(edge, authorized, request).seal(bucket, key, wanted).await?)
+        }
+    };
+    Ok(OfNewVersion { sealing, named })
 }
 
 /// Refuses a request that says how to seal, where nothing is sealed that is not already decided (S3 user guide, "Using
@@ -107,123 +125,14 @@ pub(super) fn kms_not_implemented() -> Failure {
 /// # Errors
 /// `InvalidArgument`.
 pub(super) fn refuse_method(headers: &HeaderMap) -> Result<(), Failure> {
-    match text(headers, &SERVER_SIDE_ENCRYPTION) {
+    let given = asked_encryption::ALL.iter().find_map(|name| Some((name, text(headers, name)?)));
+    match given {
         None => Ok(()),
-        Some(asked) => Err(Failure::invalid_argument(
-            SERVER_SIDE_ENCRYPTION.as_str(),
-            &asked,
-            "x-amz-server-side-encryption header is not supported for this operation.",
-        )),
-    }
-}
-
-/// The keys of one request: the server's, and the customer's if one came.
-#[derive(Debug)]
-pub(super) struct RequestKeys {
-    server: Arc<Keyring>,
-    customer: Option<Customer>,
-}
-
-impl RequestKeys {
-    /// With the customer's key for the object that the request names.
-    ///
-    /// # Errors
-    /// `InvalidArgument`, `InvalidRequest`, `InvalidEncryptionAlgorithmError` about the customer's key.
-    pub(super) fn of_request(edge: &Edge, request: &Request) -> Result<Self, Failure> {
-        let customer = customer_key::of_request(&edge.encryption, request)?;
-        Ok(Self { server: edge.encryption.key_store.server_key(), customer })
-    }
-
-    /// With the customer's key for the source of a copy.
-    ///
-    /// # Errors
-    /// As [`RequestKeys::of_request`].
-    pub(super) fn of_copy_source(edge: &Edge, request: &Request) -> Result<Self, Failure> {
-        let customer = customer_key::of_copy_source(&edge.encryption, request)?;
-        Ok(Self { server: edge.encryption.key_store.server_key(), customer })
-    }
-
-    /// Holds the request to bringing the right key for a version of which it only wants to know.
-    ///
-    /// # Errors
-    /// Those of [`Keys::open`] about a customer's key.
-    pub(super) async fn check(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        object: &ObjectVersion,
-    ) -> Result<(), StorageError> {
-        let encryption = object.encryption.as_ref();
-        let server_holds_key = encryption.is_none_or(|encryption| encryption.mode == EncryptionMode::S3);
-        if server_holds_key && self.customer.is_none() {
-            return Ok(());
+        Some((name, asked)) => {
+            let message = format!("{name} header is not supported for this operation.");
+            Err(Failure::invalid_argument(name.as_str(), &asked, message))
         }
-        self.open_version(bucket.id, key, object).await.map(drop)
     }
-
-    /// The data key of a version.
-    ///
-    /// # Errors
-    /// Those of [`Keys::open`].
-    pub(super) async fn open_version(
-        &self,
-        bucket: BucketId,
-        key: &ObjectKey,
-        object: &ObjectVersion,
-    ) -> Result<Option<DataKey>, StorageError> {
-        self.open(object.encryption.as_ref(), object.wrap_context(bucket, key)).await
-    }
-}
-
-#[async_trait]
-impl Keys for RequestKeys {
-    async fn open(
-        &self,
-        encryption: Option<&Encryption>,
-        context: WrapContext<'_>,
-    ) -> Result<Option<DataKey>, StorageError> {
-        let (encryption, wrap): (_, &dyn KeyWrap) = match (encryption, &self.customer) {
-            (None, None) => return Ok(None),
-            (Some(encryption), customer) => match (encryption.mode, customer) {
-                (EncryptionMode::S3, None) => (encryption, self.server.as_ref()),
-                (EncryptionMode::Customer, Some(customer)) => (encryption, customer.wrap()),
-                (EncryptionMode::Customer, None) => return Err(StorageError::KeyMissing),
-                (EncryptionMode::S3 | EncryptionMode::Kms | EncryptionMode::KmsDsse, Some(_)) => {
-                    return Err(StorageError::KeyNeedless);
-                }
-                (EncryptionMode::Kms | EncryptionMode::KmsDsse, None) => {
-                    return Err(StorageError::KeyUnusable { what: "it is under a KMS key".to_owned() });
-                }
-            },
-            (None, Some(_)) => return Err(StorageError::KeyNeedless),
-        };
-        let opened = wrap.unwrap(&encryption.wrapped()?, &context);
-        opened.map(Some).map_err(|error| match error {
-            WrapError::WrongCustomerKey => StorageError::KeyWrong,
-            error => StorageError::KeyUnusable { what: error.to_string() },
-        })
-    }
-}
-
-/// Holds a request about an upload that brings a customer's key to the one that its parts are sealed under. None need come.
-///
-/// # Errors
-/// `InvalidArgument`, `InvalidRequest`, `InvalidEncryptionAlgorithmError`, and what is wrong with a part's key.
-pub(super) async fn check_upload(
-    edge: &Edge,
-    authorized: &Authorized<OnObject>,
-    id: UploadId,
-    request: &Request,
-) -> Result<(), Failure> {
-    refuse_method(&request.headers)?;
-    let keys = RequestKeys::of_request(edge, request)?;
-    if keys.customer.is_none() {
-        return Ok(());
-    }
-    let (bucket, key) = (authorized.bucket(), authorized.key());
-    let upload = edge.store.upload(bucket, key, id).await?;
-    let opened = keys.open(upload.encryption.as_ref(), upload.wrap_context(bucket.id)).await;
-    opened.map(drop).map_err(of_part)
 }
 
 /// What of a request's headers [`into_headers`] repeats, for when the request itself is gone by then.
@@ -233,24 +142,51 @@ pub(super) fn named_in(request: &HeaderMap) -> HeaderMap {
 }
 
 /// What an answer says of how an object, upload or part is sealed. Of a customer's key it repeats what the request said.
-pub(super) fn into_headers(mode: Option<EncryptionMode>, request: &HeaderMap, headers: &mut HeaderMap) {
-    match mode {
-        None => {}
-        Some(EncryptionMode::S3) => {
-            headers.insert(SERVER_SIDE_ENCRYPTION, HeaderValue::from_static(AES256));
-        }
-        // None is written yet.
-        Some(EncryptionMode::Kms | EncryptionMode::KmsDsse) => {}
-        Some(EncryptionMode::Customer) => {
+pub(super) fn into_headers(edge: &Edge, encryption: Option<&Encryption>, request: &HeaderMap, headers: &mut HeaderMap) {
+    let Some(encryption) = encryption else { return };
+    let method = match encryption.mode {
+        EncryptionMode::S3 => Method::Aes256,
+        EncryptionMode::Kms => Method::Kms(KmsMethod::Once),
+        EncryptionMode::KmsDsse => Method::Kms(KmsMethod::Twice),
+        EncryptionMode::Customer => {
             headers.insert(SSE_CUSTOMER_ALGORITHM, HeaderValue::from_static(AES256));
             if let Some(md5) = text(request, &SSE_CUSTOMER_KEY_MD5) {
                 headers.insert(SSE_CUSTOMER_KEY_MD5, value(&md5));
             }
+            return;
+        }
+    };
+    headers.insert(SERVER_SIDE_ENCRYPTION, HeaderValue::from_static(method.name()));
+    if let Some(UnderKms { key_arn, bucket_key, .. }) = encryption.kms.as_deref() {
+        headers.insert(SERVER_SIDE_ENCRYPTION_KMS_KEY_ID, value(edge.encryption.shown_key(key_arn)));
+        if *bucket_key {
+            headers.insert(SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED, HeaderValue::from_static("true"));
         }
     }
 }
 
-/// As [`into_headers`] for a version.
-pub(super) fn of_version_into_headers(object: &ObjectVersion, request: &HeaderMap, headers: &mut HeaderMap) {
-    into_headers(object.encryption.as_ref().map(|encryption| encryption.mode), request, headers);
+/// As [`into_headers`] for a version that is read.
+pub(super) fn of_version_into_headers(
+    edge: &Edge,
+    object: &ObjectVersion,
+    request: &HeaderMap,
+    headers: &mut HeaderMap,
+) {
+    into_headers(edge, object.encryption.as_ref(), request, headers);
+}
+
+/// As [`into_headers`] for what was just made, whose encryption context is repeated, too.
+pub(super) fn of_new_into_headers(
+    edge: &Edge,
+    encryption: Option<&Encryption>,
+    request: &HeaderMap,
+    headers: &mut HeaderMap,
+) {
+    into_headers(edge, encryption, request, headers);
+    let own = encryption.and_then(|encryption| encryption.kms.as_ref()).map(|kms| own_pairs(&kms.context));
+    if let Some(own) = own.filter(|own| !own.is_empty()) {
+        // Texts with texts as names always make JSON.
+        let json = serde_json::to_vec(&own).unwrap_or_default();
+        headers.insert(SERVER_SIDE_ENCRYPTION_CONTEXT, value(&STANDARD.encode(json)));
+    }
 }

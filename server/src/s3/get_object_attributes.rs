@@ -6,11 +6,11 @@ use http::{HeaderMap, HeaderName};
 
 use crate::authorize::{Authorized, OnObject};
 
-use super::encryption::RequestKeys;
 use super::error::Failure;
 use super::headers::{self, MAX_PARTS, OBJECT_ATTRIBUTES, PART_NUMBER_MARKER, http_date};
 use super::put_object::version_into_headers;
 use super::request::{Answer, Request, count};
+use super::request_keys::RequestKeys;
 use super::xml::Document;
 use super::{Edge, checksum, conditions, encryption};
 
@@ -35,7 +35,7 @@ pub(super) async fn get_object_attributes(
     let headers = &request.headers;
     let wanted = wanted(headers)?;
     encryption::refuse_method(headers)?;
-    let keys = RequestKeys::of_request(edge, &request)?;
+    let keys = RequestKeys::of_request(edge, &authorized, &request)?;
     let max_parts = header_count(headers, &MAX_PARTS, PAGE_PARTS_MAX)?.unwrap_or(PAGE_PARTS_MAX);
     let marker = header_count(headers, &PART_NUMBER_MARKER, usize::from(u16::MAX))?.unwrap_or(0);
     let get = GetObjectParts {
@@ -49,7 +49,8 @@ pub(super) async fn get_object_attributes(
     let page = edge.store.object_parts(authorized.bucket(), authorized.key(), get).await;
     let page = page.map_err(|error| authorized.failure(error))?;
     let object = &page.object;
-    keys.check(authorized.bucket(), authorized.key(), object).await?;
+    let secrets = wanted.checksum || wanted.parts;
+    keys.check(authorized.bucket(), authorized.key(), object, secrets).await?;
     let mut document = Document::new("GetObjectAttributesResponse");
     if wanted.etag {
         document.value("ETag", object.etag);

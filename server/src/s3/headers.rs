@@ -70,6 +70,9 @@ names! {
     REQUEST_PAYER = "x-amz-request-payer";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
     SERVER_SIDE_ENCRYPTION = "x-amz-server-side-encryption";
+    SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED = "x-amz-server-side-encryption-bucket-key-enabled";
+    SERVER_SIDE_ENCRYPTION_CONTEXT = "x-amz-server-side-encryption-context";
+    SERVER_SIDE_ENCRYPTION_KMS_KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id";
     SOURCE_EXPECTED_BUCKET_OWNER = "x-amz-source-expected-bucket-owner";
     SSE_CUSTOMER_ALGORITHM = "x-amz-server-side-encryption-customer-algorithm";
     SSE_CUSTOMER_KEY = "x-amz-server-side-encryption-customer-key";

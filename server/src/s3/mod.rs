@@ -7,6 +7,7 @@
 
 pub mod acl;
 pub mod attributes;
+pub mod bucket_keys;
 pub mod checksum;
 pub mod conditions;
 pub mod copy_source;
@@ -26,6 +27,7 @@ pub mod xml;
 mod abort_upload;
 mod accelerate;
 mod account_access_block;
+mod asked_encryption;
 mod bucket_encryption;
 mod bucket_policy;
 mod bucket_tagging;
@@ -42,6 +44,7 @@ mod get_bucket_location;
 mod get_bucket_versioning;
 mod get_object_attributes;
 mod head_bucket;
+mod kms_keys;
 mod legal_hold;
 mod list_buckets;
 mod list_objects;
@@ -56,8 +59,10 @@ mod put_acl;
 mod put_bucket_versioning;
 mod put_object;
 mod read_object;
+mod request_keys;
 mod request_payment;
 mod retention;
+mod update_object_encryption;
 mod upload_part_copy;
 
 use std::future::Future;
@@ -176,6 +181,7 @@ impl Edge {
             is_verified: unmeasured.is_none(),
             body: unmeasured.unwrap_or(request.input),
             trailers: request.trailing_headers,
+            signature,
         };
         let facts = Facts {
             operation: Some(operation),
@@ -315,6 +321,9 @@ impl Edge {
             Operation::PutObjectLegalHold => legal_hold::put_legal_hold(self, on, request).await,
             Operation::PutObjectRetention => retention::put_retention(self, on, request).await,
             Operation::PutObjectTagging => object_tagging::put_object_tagging(self, on, request).await,
+            Operation::UpdateObjectEncryption => {
+                Box::pin(update_object_encryption::update_object_encryption(self, on, request)).await
+            }
             Operation::UploadPart => Box::pin(upload_part::upload_part(self, on, request)).await,
             _ => Err(misrouted(operation)),
         }

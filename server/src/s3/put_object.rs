@@ -23,7 +23,7 @@ pub(super) async fn put_object(
     let OfNewObject { owner, acl } = of_new_object(edge, &authorized, &request.headers)?;
     let settings = settings(&request.headers)?;
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
-    let sealing = encryption::of_new_version(edge, authorized.bucket(), &request).await?.sealing;
+    let sealing = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing;
     let answer_to = encryption::named_in(&request.headers);
     let put = PutObject {
         attributes: attributes::from_headers(&request.headers)?,
@@ -43,7 +43,7 @@ pub(super) async fn put_object(
         checksum::into_headers(checksum, object.etag.parts_count, &mut answer.headers);
     }
     new_version_into_headers(&object, &mut answer.headers);
-    encryption::of_version_into_headers(&object, &answer_to, &mut answer.headers);
+    encryption::of_new_into_headers(edge, object.encryption.as_ref(), &answer_to, &mut answer.headers);
     Ok(answer)
 }
 

@@ -19,13 +19,13 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::authorize::{Authorized, OnObject};
 
-use super::encryption::RequestKeys;
 use super::error::Failure;
 use super::headers::{
     CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, STORAGE_CLASS, TAGGING_COUNT, http_date, quoted, text, value,
 };
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
+use super::request_keys::RequestKeys;
 use super::{Edge, attributes, checksum, conditions, encryption, object_lock, range};
 
 /// Parts of an object at most.
@@ -37,14 +37,14 @@ pub(super) async fn get_object(
     request: Request,
 ) -> Result<Answer, Failure> {
     let get = selection(&authorized, &request)?;
-    let keys = keys(edge, &request)?;
+    let keys = keys(edge, &authorized, &request)?;
     let select = get.select;
     let read = edge.store.get_object(authorized.bucket(), authorized.key(), get).await;
     let read = read.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: read.range, parts_count: read.parts_count, part_checksum: read.part_checksum };
     let data_key = keys.open_version(authorized.bucket().id, authorized.key(), &read.object).await?;
-    let mut answer = describe(&authorized, &read.object, &selected, &request)?;
+    let mut answer = describe(edge, &authorized, &read.object, &selected, &request)?;
     answer.body = s3s::Body::http_body(ObjectBytes(read.body.unlocked(data_key)));
     Ok(answer)
 }
@@ -55,20 +55,25 @@ pub(super) async fn head_object(
     request: Request,
 ) -> Result<Answer, Failure> {
     let get = selection(&authorized, &request)?;
-    let keys = keys(edge, &request)?;
+    let keys = keys(edge, &authorized, &request)?;
     let select = get.select;
     let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
     let head = head.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: head.range, parts_count: head.parts_count, part_checksum: head.part_checksum };
-    keys.check(authorized.bucket(), authorized.key(), &head.object).await?;
-    describe(&authorized, &head.object, &selected, &request)
+    let secrets = wants_checksum(&request);
+    keys.check(authorized.bucket(), authorized.key(), &head.object, secrets).await?;
+    describe(edge, &authorized, &head.object, &selected, &request)
 }
 
 /// What opens the object. A request that says how to seal is refused.
-fn keys(edge: &Edge, request: &Request) -> Result<RequestKeys, Failure> {
+fn keys(edge: &Edge, authorized: &Authorized<OnObject>, request: &Request) -> Result<RequestKeys, Failure> {
     encryption::refuse_method(&request.headers)?;
-    RequestKeys::of_request(edge, request)
+    RequestKeys::of_request(edge, authorized, request)
+}
+
+fn wants_checksum(request: &Request) -> bool {
+    text(&request.headers, &CHECKSUM_MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
 }
 
 /// What of the object was asked for, and what that came to.
@@ -126,6 +131,7 @@ fn failure(authorized: &Authorized<OnObject>, error: StorageError, request: &Req
 
 /// The answer without its bytes.
 fn describe(
+    edge: &Edge,
     authorized: &Authorized<OnObject>,
     object: &ObjectVersion,
     selected: &Selected,
@@ -139,7 +145,7 @@ fn describe(
     let headers = &mut answer.headers;
     attributes::into_headers(&object.attributes, headers);
     version_into_headers(authorized.bucket(), object, headers);
-    encryption::of_version_into_headers(object, &request.headers, headers);
+    encryption::of_version_into_headers(edge, object, &request.headers, headers);
     if object.storage_class != StorageClass::Standard {
         headers.insert(STORAGE_CLASS, HeaderValue::from_static(object.storage_class.name()));
     }
@@ -153,7 +159,7 @@ fn describe(
     if let (Select::Part(_), Some(count)) = (selected.select, selected.parts_count) {
         headers.insert(MP_PARTS_COUNT, HeaderValue::from(count));
     }
-    if text(&request.headers, &CHECKSUM_MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED")) {
+    if wants_checksum(request) {
         checksum_into_headers(object, selected, headers);
     }
     override_headers(&request.query, headers)?;

@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use s3s::stream::ByteStream as _;
 use s3s::{Body, S3ErrorCode, TrailingHeaders};
 
+use crate::authorize::Signature;
+
 use super::error::{Failure, of_body, sha256_mismatch, too_large};
 use super::headers::{CONTENT_SHA256, DECODED_CONTENT_LENGTH, text};
 use super::xml::{self, Document};
@@ -123,6 +125,8 @@ pub struct Request {
     pub is_verified: bool,
     /// Where the trailers of a chunked body will be.
     pub trailers: Option<TrailingHeaders>,
+    /// How it is signed; None: not at all.
+    pub signature: Option<Signature>,
 }
 
 impl Request {
@@ -284,6 +288,7 @@ mod tests {
             body: Body::from(vec![b' '; DOCUMENT_BYTES_MAX + 1]),
             is_verified: true,
             trailers: None,
+            signature: None,
         };
         assert_eq!(request.document().await.unwrap_err().code(), "MaxMessageLengthExceeded");
     }

@@ -8,12 +8,12 @@ use s3s::S3ErrorCode;
 
 use crate::authorize::{Authorized, OnObject};
 
-use super::encryption::RequestKeys;
 use super::error::Failure;
 use super::headers::{quoted, value};
 use super::put_object::body;
 use super::read_object::part_number;
 use super::request::{Answer, Query, Request};
+use super::request_keys::RequestKeys;
 use super::{Edge, checksum, encryption, object_lock};
 
 pub(super) async fn upload_part(
@@ -24,7 +24,7 @@ pub(super) async fn upload_part(
     let id = upload_id(&request.query)?;
     let number = required_part_number(&request.query)?;
     encryption::refuse_method(&request.headers)?;
-    let keys = RequestKeys::of_request(edge, &request)?;
+    let keys = RequestKeys::of_part(edge, &authorized, &request)?;
     let answer_to = encryption::named_in(&request.headers);
     let body = body(request)?;
     if authorized.bucket().default_retention.is_some() && !body.is_declared() {
@@ -36,7 +36,7 @@ pub(super) async fn upload_part(
     if let Some(checksum) = &part.checksum {
         answer.headers.insert(checksum::header(checksum.algorithm()), value(&checksum.to_base64()));
     }
-    encryption::into_headers(part.encryption.map(|encryption| encryption.mode), &answer_to, &mut answer.headers);
+    encryption::into_headers(edge, part.encryption.as_ref(), &answer_to, &mut answer.headers);
     Ok(answer)
 }
 

@@ -1,7 +1,7 @@
 //! Logs: how they look, what is in them, and the one line of each request.
 //!
-//! Secrets never: `s3s` prints Authorization headers and customer keys at debug level, so it is off at every level; keys and
-//! query strings of requests (which may hold a signature) are in no line of ours. Logs go to standard error.
+//! Secrets never: `s3s` prints Authorization headers and customer keys at debug level, so it is off at every level; access
+//! keys and query strings of requests (which may hold a signature) are in no line of ours. Logs go to standard error.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::audit::{Decided, Verdict};
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// The beginning of the names of our own crates.
@@ -78,10 +79,14 @@ pub struct RequestSummary<'r> {
     pub elapsed: Duration,
     /// The client's address.
     pub remote: SocketAddr,
+    /// Who asked, and what was decided.
+    pub decided: &'r Decided,
 }
 
-/// Writes the request's line.
+/// Writes the request's line. Of several decisions it has the one that the request came to; the audit log has all.
 pub fn request(summary: &RequestSummary<'_>) {
+    let decided = summary.decided;
+    let deciding = decided.deciding();
     tracing::info!(
         id = summary.id,
         operation = summary.operation,
@@ -91,6 +96,11 @@ pub fn request(summary: &RequestSummary<'_>) {
         sent_bytes = summary.sent_bytes,
         elapsed_ms = milliseconds(summary.elapsed),
         remote = %summary.remote,
+        principal = decided.principal(),
+        action = deciding.map(|verdict| verdict.action.as_str()),
+        resource = deciding.map(|verdict| verdict.resource.as_str()),
+        decision = decided.outcome(),
+        because = deciding.map(Verdict::because),
         "request"
     );
 }
@@ -107,6 +117,8 @@ mod tests {
 
     use std::io::Write;
     use std::sync::{Arc, Mutex};
+
+    use cairn_iam::evaluate::{Decision, Outcome, Part};
 
     use super::*;
 
@@ -135,6 +147,12 @@ mod tests {
 
     #[test]
     fn a_request_is_one_line_with_its_facts() {
+        let verdict = Verdict {
+            action: "s3:PutObject".to_owned(),
+            resource: "arn:aws:s3:::b/k".to_owned(),
+            decision: Decision { outcome: Outcome::NotAllowed(Part::Identity), deciders: Vec::new() },
+        };
+        let decided = Decided { verdicts: vec![verdict], ..Decided::default() };
         let text = logged(LogLevel::Info, || {
             request(&RequestSummary {
                 id: "R1",
@@ -145,6 +163,7 @@ mod tests {
                 sent_bytes: 9,
                 elapsed: Duration::from_micros(1_234),
                 remote: "192.0.2.1:5".parse().unwrap(),
+                decided: &decided,
             });
         });
         assert_eq!(text.lines().count(), 1);
@@ -158,6 +177,10 @@ mod tests {
             ("sent_bytes", serde_json::json!(9)),
             ("elapsed_ms", serde_json::json!(1.234)),
             ("remote", serde_json::json!("192.0.2.1:5")),
+            ("action", serde_json::json!("s3:PutObject")),
+            ("resource", serde_json::json!("arn:aws:s3:::b/k")),
+            ("decision", serde_json::json!("denied")),
+            ("because", serde_json::json!("no identity-based policy allows s3:PutObject")),
         ] {
             assert_eq!(line[name], value, "{name}");
         }

@@ -292,6 +292,7 @@ mod tests {
             sent_bytes: 10,
             elapsed: Duration::from_millis(3),
             remote: "127.0.0.1:1".parse().unwrap(),
+            decided: &crate::audit::Decided::default(),
         });
         has_line(&metrics, r#"cairn_requests_total{operation="GetObject",status="206"} 1"#);
         has_line(&metrics, r#"cairn_request_duration_seconds_bucket{le="0.004",operation="GetObject"} 1"#);

@@ -145,6 +145,22 @@ async fn every_request_has_its_line_without_secrets() {
     for secret in secrets {
         assert!(!text.contains(secret), "{secret} is in\n{text}");
     }
+    // The server's own log has the same in short.
+    let log = cairn.log();
+    let own = log.lines().find(|line| line.contains(put["request_id"].as_str().unwrap()));
+    let own: Value = serde_json::from_str(own.unwrap_or_else(|| panic!("no line of it in\n{log}"))).unwrap();
+    for (name, value) in [
+        ("principal", &put["principal"]),
+        ("decision", &put["decision"]),
+        ("action", &json!("s3:PutObject")),
+        ("resource", &put["decisions"][0]["resource"]),
+        ("because", &put["decisions"][0]["because"]),
+    ] {
+        assert_eq!(own[name], *value, "{name}");
+    }
+    for secret in secrets {
+        assert!(!log.contains(secret), "{secret} is in\n{log}");
+    }
     // What is no longer in memory is in the log.
     let id = put["request_id"].as_str().unwrap().to_owned();
     cairn.restart();

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cairn_iam::evaluate::{Decider, Decision, Grant, Outcome};
+use cairn_iam::evaluate::Decider;
 use cairn_storage::clock::Timestamp;
 use http::HeaderValue;
 use serde::Serialize;
@@ -107,19 +107,19 @@ impl Entry {
     /// The entry in words.
     pub fn line(&self) -> Line {
         let Decided { caller, owners, verdicts, further } = &self.decided;
-        let principal = caller.as_ref().map(|caller| &caller.principal);
+        let account = caller.as_ref().and_then(|caller| caller.principal.account());
         let user_agent = self.user_agent.as_ref().map(headers::text_of);
         Line {
             time: time_text(self.time),
             request_id: self.id.request_id(),
             operation: self.operation,
-            principal: principal.map(|principal| principal.caller_arn().unwrap_or_else(|| "anonymous".to_owned())),
-            account: principal.and_then(|principal| principal.account()).map(|account| account.to_string()),
+            principal: self.decided.principal(),
+            account: account.map(|account| account.to_string()),
             access_key: caller.as_ref().and_then(|caller| caller.access_key.clone()),
             bucket_owners: owners.iter().map(ToString::to_string).collect(),
             source_ip: self.source.to_string(),
             user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_CHARS_MAX).collect()),
-            decision: self.outcome(),
+            decision: self.decided.outcome(),
             decisions: verdicts.iter().map(DecisionLine::of).collect(),
             further_decisions: *further,
             status: self.status,
@@ -128,15 +128,6 @@ impl Entry {
             sent_bytes: self.sent_bytes,
             // Exact below 2^53 microseconds, which is 285 years.
             elapsed_ms: self.elapsed.as_micros() as f64 / 1_000.0,
-        }
-    }
-
-    fn outcome(&self) -> &'static str {
-        let verdicts = &self.decided.verdicts;
-        match (verdicts.is_empty(), verdicts.iter().all(|verdict| verdict.decision.is_allowed())) {
-            (true, _) => "undecided",
-            (false, true) => "allowed",
-            (false, false) => "denied",
         }
     }
 }
@@ -148,7 +139,7 @@ impl DecisionLine {
             action: action.clone(),
             resource: resource.clone(),
             decision: if decision.is_allowed() { "allowed" } else { "denied" },
-            because: because(decision, action),
+            because: verdict.because(),
             statements: decision.deciders.iter().map(StatementLine::of).collect(),
         }
     }
@@ -162,23 +153,6 @@ impl StatementLine {
             sid: decider.sid().map(str::to_owned),
         }
     }
-}
-
-/// What decided, in words.
-fn because(decision: &Decision, action: &str) -> String {
-    match decision.outcome {
-        Outcome::Allowed(Grant::Root) => "it is the root of the account".to_owned(),
-        Outcome::Allowed(Grant::Acl) => "an access control list grants it".to_owned(),
-        Outcome::Allowed(Grant::KmsGrant) => "a grant of the key gives it".to_owned(),
-        Outcome::Allowed(Grant::Policies) => format!("allowed by {}", list(&decision.deciders)),
-        Outcome::ExplicitDeny => format!("denied by {}", list(&decision.deciders)),
-        Outcome::NotAllowed(part) => format!("no {} allows {action}", part.name()),
-    }
-}
-
-fn list(deciders: &[Decider]) -> String {
-    let texts: Vec<String> = deciders.iter().map(ToString::to_string).collect();
-    texts.join(" and ")
 }
 
 /// A time to the millisecond: `1994-11-06T08:49:37.123Z`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_iam::evaluate::Decision;
+use cairn_iam::evaluate::{Decider, Decision, Grant, Outcome};
 use cairn_storage::id::AccountId;
 use parking_lot::Mutex;
 
@@ -22,6 +22,26 @@ pub struct Verdict {
     pub decision: Decision,
 }
 
+impl Verdict {
+    /// What decided, in words.
+    pub fn because(&self) -> String {
+        let decision = &self.decision;
+        match decision.outcome {
+            Outcome::Allowed(Grant::Root) => "it is the root of the account".to_owned(),
+            Outcome::Allowed(Grant::Acl) => "an access control list grants it".to_owned(),
+            Outcome::Allowed(Grant::KmsGrant) => "a grant of the key gives it".to_owned(),
+            Outcome::Allowed(Grant::Policies) => format!("allowed by {}", list(&decision.deciders)),
+            Outcome::ExplicitDeny => format!("denied by {}", list(&decision.deciders)),
+            Outcome::NotAllowed(part) => format!("no {} allows {}", part.name(), self.action),
+        }
+    }
+}
+
+fn list(deciders: &[Decider]) -> String {
+    let texts: Vec<String> = deciders.iter().map(ToString::to_string).collect();
+    texts.join(" and ")
+}
+
 /// Everything that was decided about a request.
 #[derive(Clone, Debug, Default)]
 pub struct Decided {
@@ -33,6 +53,29 @@ pub struct Decided {
     pub verdicts: Vec<Verdict>,
     /// How many more there were.
     pub further: usize,
+}
+
+impl Decided {
+    /// Who asked: an ARN, or `anonymous`. None: that was never found out.
+    pub fn principal(&self) -> Option<String> {
+        let caller = self.caller.as_ref()?;
+        Some(caller.principal.caller_arn().unwrap_or_else(|| "anonymous".to_owned()))
+    }
+
+    /// `allowed`, `denied`, or `undecided`: refused before there was anything to decide.
+    pub fn outcome(&self) -> &'static str {
+        match self.deciding() {
+            None => "undecided",
+            Some(verdict) if verdict.decision.is_allowed() => "allowed",
+            Some(_) => "denied",
+        }
+    }
+
+    /// The decision that the request came to: the newest that refused something, or else the first.
+    pub fn deciding(&self) -> Option<&Verdict> {
+        let refusal = self.verdicts.iter().rev().find(|verdict| !verdict.decision.is_allowed());
+        refusal.or_else(|| self.verdicts.first())
+    }
 }
 
 /// Where the decisions about a request are noted. Cheap to clone; all clones are one trail.
@@ -68,7 +111,7 @@ impl Trail {
 
     /// The newest decision that refused something.
     pub fn newest_refusal(&self) -> Option<Verdict> {
-        self.0.lock().verdicts.iter().rev().find(|verdict| !verdict.decision.is_allowed()).cloned()
+        self.0.lock().deciding().filter(|verdict| !verdict.decision.is_allowed()).cloned()
     }
 
     /// What has been noted; the trail is empty then.

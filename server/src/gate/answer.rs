@@ -107,6 +107,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let id = self.id.request_id();
+        let decided = self.trail.take();
         let summary = RequestSummary {
             id: &id,
             operation: self.operation,
@@ -116,13 +117,14 @@ impl Drop for Record {
             sent_bytes: self.sent_bytes,
             elapsed: self.started.elapsed(),
             remote: self.connection.remote,
+            decided: &decided,
         };
         log::request(&summary);
-        let decided = self.trail.take();
         if let Some(caller) = &decided.caller {
             decided.verdicts.iter().for_each(|verdict| caller.note(&verdict.action, self.time.unsigned_ms()));
         }
         self.metrics.request_finished(&summary);
+        let elapsed = summary.elapsed;
         self.audit.finished(Entry {
             time: self.time,
             id: self.id,
@@ -133,7 +135,7 @@ impl Drop for Record {
             status: self.status,
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
-            elapsed: summary.elapsed,
+            elapsed,
             error_code: self.error_code.take(),
         });
     }

@@ -231,7 +231,8 @@ impl<'r> Authorizer<'r> {
         let bucket = self.find(bucket, self.expected_owner).await?;
         let access = Arc::new(self.access(&bucket).await?);
         let goes_on = self.is(table::is_of_upload) && !self.caller.is_of(bucket.owner);
-        let initiated = if goes_on { self.initiated(&bucket, key).await } else { Ok(false) };
+        let may_have_initiated = self.is(table::is_for_initiator) && !self.caller.is_root();
+        let initiated = if goes_on || may_have_initiated { self.initiated(&bucket, key).await } else { Ok(false) };
         let resource = arn_of_object(bucket.name.as_str(), key);
         let mut found = self.nothing_found(&access, bucket.name.as_str());
         for action in self.actions() {
@@ -374,13 +375,18 @@ impl<'r> Authorizer<'r> {
         refusal.map_or(Ok(()), Err)
     }
 
-    /// Whether the caller's account initiated the upload that the request names.
+    /// Whether the caller initiated the upload that the request names. In an account of its own that is whoever created it; to
+    /// the owner of another bucket, all of the account that did (S3 user guide, "Multipart upload API and permissions").
     async fn initiated(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool, Failure> {
         let account = self.signer(ACCESS_DENIED)?;
         let id = upload_id(self.facts.query)?;
         // Looking first is safe here: an upload keeps its initiator for as long as it lives.
         let upload = self.rules.store.upload(bucket, key, id).await?;
-        Ok(upload.initiator == account.id)
+        if !self.caller.is_of(bucket.owner) {
+            return Ok(upload.initiator == account.id);
+        }
+        let creator = upload.created_by.as_ref().map(|creator| creator.id.as_str());
+        Ok(creator.is_some() && creator == self.caller.principal.user_id().as_deref())
     }
 
     /// The bucket; as in S3, everybody may learn that a bucket does not exist.

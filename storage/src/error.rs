@@ -72,6 +72,9 @@ pub enum StorageError {
     /// The bucket's owner owns what is in it, so there are no ACLs.
     #[error("ACLs are off in this bucket")]
     AclsDisabled,
+    /// The bucket blocks what would make it, or what is in it, public.
+    #[error("the bucket blocks public access")]
+    PublicAccessBlocked,
     /// ACLs cannot be switched off while the bucket's own one grants somebody else something.
     #[error("the bucket's ACL grants others")]
     AclGrantsOthers,

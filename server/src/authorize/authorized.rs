@@ -7,6 +7,7 @@ use cairn_iam::policy::Policy;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::PublicAccessBlock;
+use cairn_storage::index::family::upload::CreatedBy;
 use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::{Bucket, BucketName, Governance, Permit, VersionSelector};
 use s3s::S3ErrorCode;
@@ -193,6 +194,15 @@ impl<Resource: InBucket> Authorized<Resource> {
     /// Whether somebody of the bucket owner's account acts.
     pub fn is_bucket_owner(&self) -> bool {
         self.caller.is_of(self.bucket().owner)
+    }
+
+    /// Who of its account acts, as an upload remembers it; None: the root, or nobody in particular.
+    pub fn creator(&self) -> Option<CreatedBy> {
+        let principal = &self.caller.principal;
+        if self.caller.is_root() {
+            return None;
+        }
+        Some(CreatedBy { id: principal.user_id()?, arn: principal.caller_arn()? })
     }
 
     /// The account that what is written comes from. What somebody without a signature writes comes from the bucket's

@@ -162,6 +162,11 @@ pub fn is_about_policy(operation: Operation) -> bool {
     matches!(operation, Operation::DeleteBucketPolicy | Operation::GetBucketPolicy | Operation::PutBucketPolicy)
 }
 
+/// Whether whoever initiated a multipart upload may do this with it, unless something denies it.
+pub fn is_for_initiator(operation: Operation) -> bool {
+    matches!(operation, Operation::AbortMultipartUpload | Operation::ListParts)
+}
+
 /// Whether an operation goes on with a multipart upload or ends it.
 pub fn is_of_upload(operation: Operation) -> bool {
     matches!(

@@ -6,7 +6,7 @@
 use cairn_iam::acl::{AccountNumber, Acl, CannedAcl, Grant, Grantee, Permission, TooManyGrants, Unreadable};
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
-use cairn_storage::index::family::bucket::{ObjectOwnership, PublicAccessBlock};
+use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership, PublicAccessBlock};
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::Bucket;
 use http::{HeaderMap, HeaderName};
@@ -104,6 +104,14 @@ impl Asked {
         if block.refuse_acls && self.is_public() { Err(S3ErrorCode::AccessDenied.into()) } else { Ok(()) }
     }
 
+    /// [`Self::check_block`] of the bucket as the commit finds it, which may have got a block since it was looked up.
+    ///
+    /// # Errors
+    /// `PublicAccessBlocked`.
+    pub(super) fn check_bucket(&self, bucket: &BucketRecord) -> Result<(), StorageError> {
+        if self.is_public() { bucket.check_public(|block| block.refuse_acls) } else { Ok(()) }
+    }
+
     /// Whether it says what is so where ACLs are off: that the bucket's owner has full control, and nobody else any (S3
     /// user guide, "Controlling ownership of objects"). `private` does not: it is about who writes.
     pub(super) fn is_as_enforced(&self, bucket_owner: AccountId) -> bool {
@@ -119,6 +127,8 @@ impl Asked {
 pub(super) struct OfNewObject {
     pub(super) owner: AccountId,
     pub(super) acl: Option<ByteVec>,
+    /// It grants the public something, which the bucket must not refuse when the object is placed.
+    pub(super) acl_is_public: bool,
 }
 
 /// Decides whose an object is that is being written, and what its ACL says.
@@ -149,7 +159,7 @@ pub(super) fn of_new_object<Resource: InBucket>(
         if asked.is_some_and(|asked| !asks_for_what_is_so(&asked)) {
             return Err(S3ErrorCode::AccessControlListNotSupported.into());
         }
-        return Ok(OfNewObject { owner: bucket.owner, acl: None });
+        return Ok(OfNewObject { owner: bucket.owner, acl: None, acl_is_public: false });
     }
     if asked.is_some() && authorized.account().is_none() {
         return Err(S3ErrorCode::AccessDenied.into());
@@ -157,8 +167,9 @@ pub(super) fn of_new_object<Resource: InBucket>(
     let given_away = bucket.ownership == ObjectOwnership::BucketOwnerPreferred
         && asked == Some(Asked::Canned(CannedAcl::BucketOwnerFullControl));
     let owner = if given_away { bucket.owner } else { authorized.writer() };
+    let acl_is_public = asked.as_ref().is_some_and(Asked::is_public);
     let acl = asked.and_then(|asked| to_store(&asked.for_object(owner, bucket.owner), owner));
-    Ok(OfNewObject { owner, acl: acl.map(ByteVec::from) })
+    Ok(OfNewObject { owner, acl: acl.map(ByteVec::from), acl_is_public })
 }
 
 /// The ACL in a request's headers.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectAttributes;
-use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX};
+use cairn_storage::ops::{Bucket, CopyObject, CopySource, PUT_BYTES_MAX, WriteConditions};
 use cairn_storage::settings::ObjectSettings;
 use http::HeaderMap;
 
@@ -27,7 +27,7 @@ pub(super) async fn copy_object(
     request: Request,
 ) -> Result<Answer, Failure> {
     let headers = &request.headers;
-    let OfNewObject { owner, acl } = of_new_object(edge, &authorized, headers)?;
+    let OfNewObject { owner, acl, acl_is_public } = of_new_object(edge, &authorized, headers)?;
     let sealed = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?;
     let OfNewVersion { sealing, named } = sealed;
     let copy = CopyObject {
@@ -39,7 +39,7 @@ pub(super) async fn copy_object(
         checksum: checksum::requested_algorithm(headers)?,
         sealing,
         names_encryption: named,
-        conditions: conditions::of_write(headers),
+        conditions: WriteConditions { if_public_acls: acl_is_public, ..conditions::of_write(headers) },
     };
     let source = source(edge, &authorized, &request)?;
     let copied = edge.store.copy_object(source, authorized.bucket(), authorized.key(), copy).await;

@@ -20,14 +20,16 @@ pub(super) async fn create_upload(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let OfNewObject { owner, acl } = of_new_object(edge, &authorized, &request.headers)?;
+    let OfNewObject { owner, acl, acl_is_public } = of_new_object(edge, &authorized, &request.headers)?;
     let create = CreateUpload {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
         settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings(&request.headers)? },
         owner,
         initiator: authorized.writer(),
+        created_by: authorized.creator(),
         checksum: requested_checksum(&request.headers)?,
+        acl_is_public,
         sealing: encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;

@@ -93,12 +93,12 @@ fn conditions(object: &ObjectIdentifier) -> Result<WriteConditions, Failure> {
     let size = |size: i64| u64::try_from(size).map_err(|_| S3ErrorCode::MalformedXML);
     Ok(WriteConditions {
         if_match,
-        if_none_match: None,
         if_size_bytes: object.size.map(size).transpose()?,
         if_modified_at: object.last_modified_time.as_ref().map(|time| {
             let time = OffsetDateTime::from(time.clone());
             Timestamp(time.unix_timestamp().saturating_mul(1_000))
         }),
+        ..WriteConditions::default()
     })
 }
 

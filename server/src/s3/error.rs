@@ -150,7 +150,7 @@ impl From<StorageError> for Failure {
             StorageError::BucketNotEmpty => Self::new(S3ErrorCode::BucketNotEmpty),
             StorageError::BucketBusy => Self::new(S3ErrorCode::OperationAborted),
             StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
-            StorageError::NotPermitted => Self::new(S3ErrorCode::AccessDenied),
+            StorageError::NotPermitted | StorageError::PublicAccessBlocked => Self::new(S3ErrorCode::AccessDenied),
             StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),
             StorageError::RestoreRunning => Self::with_message(
                 S3ErrorCode::OperationAborted,

@@ -33,7 +33,7 @@ pub(super) async fn list_parts(
     document.text("Bucket", authorized.bucket().name.as_str());
     document.text("Key", authorized.key().as_str());
     document.value("UploadId", id);
-    edge.account_element("Initiator", page.upload.initiator, &mut document);
+    edge.initiator_element(&page.upload, &mut document);
     edge.account_element("Owner", owner_of(authorized.bucket(), page.upload.owner), &mut document);
     document.text("StorageClass", page.upload.storage_class.name());
     document.value("PartNumberMarker", marker);

@@ -70,7 +70,7 @@ fn parse_marker(text: &str) -> Result<cairn_storage::id::UploadId, Failure> {
 fn write_upload(edge: &Edge, bucket: &Bucket, upload: &Upload, encoding: NameEncoding, element: &mut Document) {
     element.text("Key", &encoding.apply(upload.key.as_str()));
     element.value("UploadId", upload.id);
-    edge.account_element("Initiator", upload.initiator, element);
+    edge.initiator_element(upload, element);
     edge.account_element("Owner", owner_of(bucket, upload.owner), element);
     element.text("StorageClass", upload.storage_class.name());
     element.text("Initiated", &document_time(upload.initiated));

@@ -72,7 +72,8 @@ use async_trait::async_trait;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::ObjectOwnership;
-use cairn_storage::ops::{ReturnedVersion, Store};
+use cairn_storage::index::family::upload::CreatedBy;
+use cairn_storage::ops::{ReturnedVersion, Store, Upload};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 use s3s::route::S3Route;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -344,6 +345,18 @@ impl Edge {
     /// Writes an `Owner`, or another element that names an account.
     fn account_element(&self, name: &str, id: AccountId, document: &mut Document) {
         document.element(name, |element| self.account_texts(id, element));
+    }
+
+    /// Writes who created an upload: an account by its root, and anybody else by ARN and name (API reference, ListParts,
+    /// `Initiator`).
+    fn initiator_element(&self, upload: &Upload, document: &mut Document) {
+        document.element("Initiator", |element| match &upload.created_by {
+            None => self.account_texts(upload.initiator, element),
+            Some(CreatedBy { arn, .. }) => {
+                element.text("ID", arn);
+                element.text("DisplayName", arn.rsplit('/').next().unwrap_or(arn));
+            }
+        });
     }
 
     fn account_texts(&self, id: AccountId, element: &mut Document) {

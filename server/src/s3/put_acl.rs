@@ -29,11 +29,14 @@ pub(super) async fn put_bucket_acl(
     }
     replacement.asked.check_block(authorized.block())?;
     let acl = replacement.asked.for_bucket(bucket.owner);
-    let allowed = |record: &mut BucketRecord| match record.ownership {
-        ObjectOwnership::BucketOwnerEnforced if !replacement.asked.is_as_enforced(record.owner) => {
-            Err(StorageError::AclsDisabled)
+    let allowed = |record: &mut BucketRecord| {
+        replacement.asked.check_bucket(record)?;
+        match record.ownership {
+            ObjectOwnership::BucketOwnerEnforced if !replacement.asked.is_as_enforced(record.owner) => {
+                Err(StorageError::AclsDisabled)
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     };
     let document = to_store(&acl, bucket.owner).map(Into::into);
     edge.store.set_document(bucket, DocumentKind::Acl, document, allowed).await?;
@@ -62,6 +65,7 @@ fn changed(
     bucket: &BucketRecord,
     object: &ObjectVersion,
 ) -> Result<ObjectSettings, StorageError> {
+    replacement.asked.check_bucket(bucket)?;
     if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
         // What is accepted is so already.
         let is_so = replacement.asked.is_as_enforced(bucket.owner);

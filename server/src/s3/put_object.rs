@@ -2,7 +2,7 @@
 
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectVersion;
-use cairn_storage::ops::{Body, Bucket, PutObject};
+use cairn_storage::ops::{Body, Bucket, PutObject, WriteConditions};
 use cairn_storage::settings::ObjectSettings;
 use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
@@ -20,7 +20,7 @@ pub(super) async fn put_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let OfNewObject { owner, acl } = of_new_object(edge, &authorized, &request.headers)?;
+    let OfNewObject { owner, acl, acl_is_public } = of_new_object(edge, &authorized, &request.headers)?;
     let settings = settings(&request.headers)?;
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
     let sealing = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing;
@@ -31,7 +31,7 @@ pub(super) async fn put_object(
         settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
         owner,
         sealing,
-        conditions: conditions::of_write(&request.headers),
+        conditions: WriteConditions { if_public_acls: acl_is_public, ..conditions::of_write(&request.headers) },
         body: body(request)?,
     };
     if locked && !put.body.is_declared() {

@@ -5,6 +5,8 @@ use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::object::{Etag, ObjectVersion};
 
+use super::seen::SeenKey;
+
 /// What an ETag must be, or must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EtagCondition {
@@ -37,6 +39,8 @@ pub struct WriteConditions {
     pub if_size_bytes: Option<u64>,
     /// The newest version must be an object created then, to the second.
     pub if_modified_at: Option<Timestamp>,
+    /// The bucket must not refuse public ACLs: what is written has one.
+    pub if_public_acls: bool,
 }
 
 impl WriteConditions {
@@ -53,6 +57,14 @@ impl WriteConditions {
                 None => Ok(()),
             },
         }
+    }
+
+    /// [`Self::check`] of what a mutation has seen, the bucket included.
+    pub(super) fn check_seen(&self, seen: &SeenKey) -> Result<(), StorageError> {
+        if self.if_public_acls {
+            seen.bucket.record.check_public(|block| block.refuse_acls)?;
+        }
+        self.check(seen.newest_object())
     }
 
     fn need_an_object(&self) -> bool {

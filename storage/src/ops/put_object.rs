@@ -67,7 +67,7 @@ impl Store {
         if conditional {
             // A look before the body is read; what counts is decided again under the guards.
             let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
-            put.conditions.check(seen.newest_object())?;
+            put.conditions.check_seen(&seen)?;
         }
         let destination = Destination::object(bucket.id, key, &put.attributes)?;
         let ingested = self.ingest(put.body, destination, None, put.sealing.as_ref().map(Sealing::seal)).await?;
@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<ObjectVersion, StorageError> {
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
-            conditions.check(seen.newest_object())?;
+            conditions.check_seen(&seen)?;
             let mut object = self.new_version(&seen, new.clone());
             object.encryption =
                 sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;

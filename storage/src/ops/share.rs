@@ -76,7 +76,7 @@ impl Store {
                 encryption::Shared::Rewrapped(sealing) => Some(sealing),
                 encryption::Shared::Impossible => return Ok(None),
             };
-            copy.conditions.check(seen.target.newest_object())?;
+            copy.conditions.check_seen(&seen.target)?;
             let mut object = self.new_version(&seen.target, new);
             object.encryption =
                 sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;

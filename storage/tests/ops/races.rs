@@ -9,6 +9,7 @@ mod contents;
 mod keys;
 mod locks;
 mod mfa;
+mod public;
 mod restores;
 mod uploads;
 

@@ -232,7 +232,7 @@ impl Rig {
         self.sealed.then(server_sealing)
     }
 
-    fn put_of(&self, body: Body) -> PutObject {
+    pub fn put_of(&self, body: Body) -> PutObject {
         PutObject { sealing: self.sealing(), ..put_of(body) }
     }
 
@@ -581,6 +581,8 @@ pub fn upload_of(
         settings: ObjectSettings::default(),
         owner: owner(),
         initiator: owner(),
+        created_by: None,
+        acl_is_public: false,
         checksum,
         sealing: None,
     }

@@ -7,6 +7,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::AccountId;
 use crate::record::Record;
@@ -174,6 +175,19 @@ pub struct BucketRecord {
     #[n(12)]
     #[cbor(default)]
     pub mfa_delete: bool,
+}
+
+impl BucketRecord {
+    /// Refuses what is public where the bucket blocks it: `blocks` says by which switch.
+    ///
+    /// # Errors
+    /// `PublicAccessBlocked`.
+    pub fn check_public(&self, blocks: fn(&PublicAccessBlock) -> bool) -> Result<(), StorageError> {
+        match &self.public_access_block {
+            Some(block) if blocks(block) => Err(StorageError::PublicAccessBlocked),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Record for BucketRecord {

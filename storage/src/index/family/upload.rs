@@ -98,17 +98,32 @@ pub struct UploadRecord {
     #[n(7)]
     #[cbor(default)]
     pub settings: ObjectSettings,
-    /// Who created it; None: its owner.
+    /// The account of who created it; None: its owner.
     #[n(8)]
     pub initiator: Option<AccountId>,
     /// How its parts are sealed; None: they are not.
     #[n(9)]
     pub encryption: Option<Encryption>,
+    /// Who of that account created it; None: its root.
+    #[n(10)]
+    pub created_by: Option<CreatedBy>,
+}
+
+/// Who created an upload, if not an account's root.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CreatedBy {
+    /// What names it for ever, `AIDA...` or `AROA...:SESSION`.
+    #[n(0)]
+    pub id: String,
+    /// Its ARN as it was then.
+    #[n(1)]
+    pub arn: String,
 }
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
-    const BYTES_MAX: usize = 130 << 10;
+    const BYTES_MAX: usize = 133 << 10;
 }
 
 /// The prefix that the uploads of one object key share.
@@ -155,6 +170,7 @@ mod tests {
             settings: sample_object().settings,
             initiator: Some("000000000003".parse().unwrap()),
             encryption: sample_object().encryption,
+            created_by: Some(CreatedBy { id: "i".repeat(128), arn: "a".repeat(2_048) }),
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

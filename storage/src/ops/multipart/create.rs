@@ -6,7 +6,7 @@ use crate::StorageError;
 use crate::encryption::Sealing;
 use crate::id::{AccountId, ContentId, UploadId};
 use crate::index::Family;
-use crate::index::family::upload::{self, UploadChecksum, UploadRecord, UploadState};
+use crate::index::family::upload::{self, CreatedBy, UploadChecksum, UploadRecord, UploadState};
 use crate::object::{ObjectAttributes, ObjectKey, StorageClass};
 use crate::ops::placement::Mutation;
 use crate::ops::seen::SeenBucket;
@@ -27,10 +27,14 @@ pub struct CreateUpload {
     pub settings: ObjectSettings,
     /// Who will own the object.
     pub owner: AccountId,
-    /// Who creates the upload.
+    /// The account of who creates the upload.
     pub initiator: AccountId,
+    /// Who of that account does; None: its root.
+    pub created_by: Option<CreatedBy>,
     /// The checksum that the client chose.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    /// The object's ACL is public, which the bucket must not refuse.
+    pub acl_is_public: bool,
     /// How its parts are sealed; None: not at all.
     pub sealing: Option<Sealing>,
 }
@@ -39,7 +43,8 @@ impl Store {
     /// Creates a multipart upload. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `NoObjectLock`, `RetentionInPast`, `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Overloaded`.
+    /// `NoSuchBucket`, `NoObjectLock`, `RetentionInPast`, `MetadataTooLarge`, `PublicAccessBlocked`, `DiskFull`, `ReadOnly`,
+    /// `Overloaded`.
     pub async fn create_upload(
         &self,
         bucket: &Bucket,
@@ -60,10 +65,14 @@ impl Store {
             state: UploadState::Open,
             settings: create.settings,
             initiator: Some(create.initiator),
+            created_by: create.created_by,
             encryption: create.sealing.map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;
+            if create.acl_is_public {
+                seen.record.check_public(|block| block.refuse_acls)?;
+            }
             let mut mutation = Mutation::new(&seen);
             mutation.batch.put(Family::Upload, upload::key(key, id), record.to_value()?);
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {

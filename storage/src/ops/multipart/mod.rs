@@ -21,7 +21,7 @@ use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::encryption::{self, Encryption, Keys, Seal};
 use crate::id::{AccountId, BucketId, UploadId};
-use crate::index::family::upload::{self, UploadRecord, UploadState};
+use crate::index::family::upload::{self, CreatedBy, UploadRecord, UploadState};
 use crate::index::{Batch, Family, IndexError, Revision, View};
 use crate::object::{Etag, ObjectKey, StorageClass};
 use crate::record::Record;
@@ -46,8 +46,10 @@ pub struct Upload {
     pub initiated: Timestamp,
     /// Who will own the object.
     pub owner: AccountId,
-    /// Who created it.
+    /// The account of who created it.
     pub initiator: AccountId,
+    /// Who of that account created it; None: its root.
+    pub created_by: Option<CreatedBy>,
     /// The object's class.
     pub storage_class: StorageClass,
     /// The checksum that the client chose; None: none.
@@ -71,6 +73,7 @@ impl Upload {
             initiated: record.initiated,
             owner: record.owner,
             initiator: record.initiator.unwrap_or(record.owner),
+            created_by: record.created_by.clone(),
             storage_class: record.storage_class,
             checksum,
             encryption: record.encryption.clone(),

@@ -61,6 +61,8 @@ pub struct FederatingUser {
     pub path: String,
     /// The name.
     pub name: String,
+    /// `AIDA...`
+    pub id: String,
 }
 
 impl Principal {

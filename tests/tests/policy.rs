@@ -144,7 +144,7 @@ async fn another_account_is_let_in_by_name() {
         (json!({ "AWS": format!("arn:aws:iam::{OTHER}:root") }), 200),
         (json!({ "CanonicalUser": format!("{:064x}", 2) }), 200),
         (json!({ "AWS": "100000000001" }), 403),
-        (json!({ "AWS": format!("arn:aws:iam::{OTHER}:user/anna") }), 403),
+        (json!({ "AWS": format!("arn:aws:sts::{OTHER}:federated-user/anna") }), 403),
     ] {
         let actions = json!(["s3:GetObject", "s3:PutObject"]);
         scene.put_policy(json!([scene.statement("Allow", principal.clone(), actions)])).await;

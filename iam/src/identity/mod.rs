@@ -5,18 +5,21 @@
 //! not decided here.
 
 mod change;
+mod check;
 mod directory;
 mod entity;
 pub mod fault;
 pub mod limits;
 pub mod name;
 mod policies;
+mod principals;
 mod record;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use change::*;
+pub use check::AccountCheck;
 pub use directory::Directory;
 pub use entity::{
     AccessKey, DeviceOwner, Generation, Grants, Group, Login, ManagedPolicy, MfaDevice, OidcProvider, PasswordPolicy,

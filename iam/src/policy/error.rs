@@ -12,6 +12,14 @@ pub struct PolicyError {
     pub(super) fault: Fault,
 }
 
+impl PolicyError {
+    /// A principal under `AWS` is none, or there is none such.
+    #[must_use]
+    pub fn of_principal(kind: PolicyKind, written: &str) -> Self {
+        Self { kind, fault: Fault::Principal(format!("\"AWS\":\"{written}\"")) }
+    }
+}
+
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {

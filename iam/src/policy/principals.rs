@@ -7,6 +7,10 @@ use crate::principal::Principal;
 /// The digits of an account number.
 const ACCOUNT_DIGITS: usize = 12;
 
+/// The beginning of a unique id, which tells what it is of, and the characters after it (IAM API reference, `User`, `UserId`).
+const ID_PREFIX_CHARS: usize = 4;
+const ID_CHARS: std::ops::RangeInclusive<usize> = 12..=124;
+
 /// One entry of a Principal element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PrincipalEntry {
@@ -20,6 +24,12 @@ pub enum PrincipalEntry {
     Role(AccountNumber, Box<str>),
     /// One session of a role: the role's name, and the session's.
     RoleSession(AccountNumber, Box<str>, Box<str>),
+    /// A user by its unique id, `AIDA...`, as policies are kept.
+    UserId(Box<str>),
+    /// A role by its unique id, `AROA...`.
+    RoleId(Box<str>),
+    /// One session of a role by the role's unique id, and the session's name.
+    RoleSessionId(Box<str>, Box<str>),
     /// Somebody for whom a user asked for a federation token.
     FederatedUser(AccountNumber, Box<str>),
     /// A service, for example `logging.s3.amazonaws.com`.
@@ -87,13 +97,17 @@ impl Principals {
 }
 
 impl PrincipalEntry {
-    /// An entry under `AWS`.
-    pub(super) fn parse_aws(text: &str) -> Option<Self> {
+    /// The entry that a text under `AWS` is. None: it is none.
+    #[must_use]
+    pub fn parse_aws(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Anyone);
         }
         if let Some(account) = parse_account(text) {
             return Some(Self::Account(account));
+        }
+        if !text.starts_with("arn:") {
+            return Self::parse_id(text);
         }
         let (service, rest) = text.strip_prefix("arn:aws:")?.split_once("::")?;
         let (account, name) = rest.split_once(':')?;
@@ -129,6 +143,22 @@ impl PrincipalEntry {
         self.means(principal).is_some_and(|named| named != Named::AsAccount)
     }
 
+    fn parse_id(text: &str) -> Option<Self> {
+        let (id, session) = text.split_once(':').map_or((text, None), |(id, session)| (id, Some(session)));
+        let (kind, rest) = id.split_at_checked(ID_PREFIX_CHARS)?;
+        let is_id = ID_CHARS.contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        match (kind, session) {
+            _ if !is_id => None,
+            ("AIDA", None) => Some(Self::UserId(id.into())),
+            ("AROA", None) => Some(Self::RoleId(id.into())),
+            ("AROA", Some(name)) if !name.is_empty() && !name.contains(['*', '?', '/']) => {
+                Some(Self::RoleSessionId(id.into(), name.into()))
+            }
+            _ => None,
+        }
+    }
+
     /// The account that the entry is in. None: it is in none, or not in one that is known.
     #[must_use]
     pub fn account(&self) -> Option<AccountNumber> {
@@ -138,7 +168,13 @@ impl PrincipalEntry {
             | Self::Role(account, _)
             | Self::RoleSession(account, ..)
             | Self::FederatedUser(account, _) => Some(*account),
-            Self::Anyone | Self::Service(_) | Self::Federated(_) | Self::CanonicalUser(_) => None,
+            Self::Anyone
+            | Self::UserId(_)
+            | Self::RoleId(_)
+            | Self::RoleSessionId(..)
+            | Self::Service(_)
+            | Self::Federated(_)
+            | Self::CanonicalUser(_) => None,
         }
     }
 
@@ -163,6 +199,16 @@ impl PrincipalEntry {
             }
             (Self::FederatedUser(account, listed), Principal::FederatedUser { account: of, name, .. }) => {
                 is(account == of && **listed == *name, Named::Directly)
+            }
+            (Self::UserId(listed), Principal::User { id, .. }) => is(**listed == *id, Named::Directly),
+            (Self::UserId(listed), Principal::FederatedUser { by: Some(by), .. }) => {
+                is(**listed == *by.id, Named::ByIdentity)
+            }
+            (Self::RoleId(listed), Principal::RoleSession { role_id, .. }) => {
+                is(**listed == *role_id, Named::ByIdentity)
+            }
+            (Self::RoleSessionId(listed, name), Principal::RoleSession { role_id, session, .. }) => {
+                is(**listed == *role_id && **name == *session, Named::Directly)
             }
             (Self::Service(listed), Principal::Service(service)) => is(**listed == *service, Named::Directly),
             (Self::Federated(listed), Principal::WebIdentity { provider }) => {

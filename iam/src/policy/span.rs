@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::outline;
+
 /// A place in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -32,70 +34,25 @@ pub(super) struct Place {
     pub(super) bytes: Range<usize>,
 }
 
-/// Where the statements of a document stand, in their order. Fewer than there are: the element's name is written with escapes.
+/// Where the statements of a document stand, in their order.
 pub(super) fn of_statements(text: &str) -> Vec<Place> {
     let mut cursor = Cursor { text, at: 0, position: Position { line: 1, column: 1 } };
     let place = |(start, bytes): (usize, Range<usize>)| Place {
         span: Span { start: cursor.go_to(start), end: cursor.go_to(bytes.end) },
         bytes,
     };
-    spans(text.as_bytes()).unwrap_or_default().into_iter().map(place).collect()
+    spans(text).unwrap_or_default().into_iter().map(place).collect()
 }
 
 /// From which byte each statement reaches, and the bytes of its object.
-fn spans(bytes: &[u8]) -> Option<Vec<(usize, Range<usize>)>> {
-    let mut at = statement_element(bytes)?;
-    if bytes.get(at) == Some(&b'{') {
-        return Some(vec![(at + 1, at..end_of_value(bytes, at)?)]);
+fn spans(text: &str) -> Option<Vec<(usize, Range<usize>)>> {
+    let place = outline::element(text, outline::object(text)?, "Statement")?;
+    if text.as_bytes().get(place.start) == Some(&b'{') {
+        return Some(vec![(place.start + 1, place)]);
     }
-    let mut spans = Vec::new();
-    at += 1;
-    loop {
-        let object = at + bytes.get(at..)?.iter().position(|byte| matches!(byte, b'{' | b']'))?;
-        if bytes.get(object) == Some(&b']') {
-            return Some(spans);
-        }
-        let end = end_of_value(bytes, object)?;
-        spans.push((at, object..end));
-        at = end;
-    }
-}
-
-/// Where the value of the element `Statement` of a JSON object begins.
-fn statement_element(bytes: &[u8]) -> Option<usize> {
-    let is_space = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b',' | b'{');
-    let skip = |at: usize| Some(at + bytes.get(at..)?.iter().position(|byte| !is_space(byte))?);
-    let mut at = skip(0)?;
-    loop {
-        let name_end = end_of_value(bytes, at)?;
-        let name = bytes.get(at..name_end)?;
-        let colon = name_end + bytes.get(name_end..)?.iter().position(|byte| *byte == b':')?;
-        let value = colon + 1 + bytes.get(colon + 1..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
-        if name == br#""Statement""# {
-            return Some(value);
-        }
-        at = skip(end_of_value(bytes, value)?)?;
-    }
-}
-
-/// What follows the value that begins here, in valid JSON. A value that is neither text nor list nor object ends at once.
-fn end_of_value(bytes: &[u8], start: usize) -> Option<usize> {
-    let (mut depth, mut in_text, mut is_escaped) = (0_usize, false, false);
-    for (offset, byte) in bytes.get(start..)?.iter().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_text => is_escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-        if depth == 0 && !in_text {
-            return Some(start + offset + 1);
-        }
-    }
-    None
+    let mut from = place.start + 1;
+    let objects = outline::items(text, place.start)?.into_iter();
+    Some(objects.map(|object| (std::mem::replace(&mut from, object.end), object)).collect())
 }
 
 /// Walks through a text, counting.

@@ -170,6 +170,12 @@ const ARN_PATTERNS: [&str; 10] = [
     "arn:aws:iam::444455556666:role/*",
 ];
 
+const ROLE_ID: &str = "AROAREADERREADERREADE";
+
+fn user_id(name: &str) -> String {
+    format!("AIDA{:X<17}", name.to_uppercase())
+}
+
 fn account_number(account: &str) -> AccountNumber {
     AccountNumber(account.parse().unwrap())
 }
@@ -194,9 +200,11 @@ pub fn principal(dice: &mut Dice) -> (Principal, Who) {
             (Principal::WebIdentity { provider: provider.clone() }, Who { provider: Some(provider), ..Who::default() })
         }
         4 | 5 => {
-            let by = (!dice.once_in(4)).then_some(FederatingUser { path, name });
+            let id = user_id(&name);
+            let by = (!dice.once_in(4)).then_some(FederatingUser { path, name, id });
             let who = Who {
                 behind: by.as_ref().map(|_| user),
+                behind_id: by.as_ref().map(|by| by.id.clone()),
                 own: Some(format!("arn:aws:sts::{account}:federated-user/guest")),
                 ..in_account
             };
@@ -206,15 +214,18 @@ pub fn principal(dice: &mut Dice) -> (Principal, Who) {
             let who = Who {
                 behind: Some(format!("arn:aws:iam::{account}:role{path}reader")),
                 own: Some(format!("arn:aws:sts::{account}:assumed-role/reader/{name}")),
+                behind_id: Some(ROLE_ID.to_owned()),
+                own_id: Some(format!("{ROLE_ID}:{name}")),
                 ..in_account
             };
-            let role_id = "AROAREADER".to_owned();
+            let role_id = ROLE_ID.to_owned();
             (Principal::RoleSession { account: number, path, role: "reader".to_owned(), role_id, session: name }, who)
         }
-        _ => (
-            Principal::User { account: number, path, name, id: "AIDAUSER".to_owned() },
-            Who { own: Some(user), ..in_account },
-        ),
+        _ => {
+            let id = user_id(&name);
+            let who = Who { own: Some(user), own_id: Some(id.clone()), ..in_account };
+            (Principal::User { account: number, path, name, id }, who)
+        }
     }
 }
 
@@ -234,9 +245,9 @@ fn derived(principal: &Principal, who: &Who, owner: Option<&str>) -> BTreeMap<St
     let (arn, id, name, kind) = match principal {
         Principal::Anonymous => (None, None, None, "Anonymous"),
         Principal::Root(_) => (Some(format!("arn:aws:iam::{account}:root")), Some(account), None, "Account"),
-        Principal::User { name, .. } => (who.own.clone(), Some("AIDAUSER".to_owned()), Some(name.clone()), "User"),
+        Principal::User { name, .. } => (who.own.clone(), Some(user_id(name)), Some(name.clone()), "User"),
         Principal::RoleSession { session, .. } => {
-            (who.behind.clone(), Some(format!("AROAREADER:{session}")), None, "AssumedRole")
+            (who.behind.clone(), Some(format!("{ROLE_ID}:{session}")), None, "AssumedRole")
         }
         Principal::FederatedUser { .. } => (who.own.clone(), Some(format!("{account}:guest")), None, "FederatedUser"),
         Principal::Service(_) => (None, None, None, "Service"),
@@ -374,7 +385,8 @@ fn principal_element(dice: &mut Dice) -> Value {
             .account
             .as_ref()
             .map(|account| if dice.once_in(2) { account.clone() } else { format!("arn:aws:iam::{account}:root") });
-        let all = [account, who.behind, who.own].into_iter().flatten();
+        let (behind, own) = if dice.once_in(3) { (who.behind_id, who.own_id) } else { (who.behind, who.own) };
+        let all = [account, behind, own].into_iter().flatten();
         entries.extend(all.filter(|_| !dice.once_in(3)));
     }
     if dice.once_in(10) {

@@ -18,6 +18,9 @@ pub struct Who {
     pub behind: Option<String>,
     /// The ARN of the user, the session or the federated user.
     pub own: Option<String>,
+    /// The unique id of what is behind, and of the user or session.
+    pub behind_id: Option<String>,
+    pub own_id: Option<String>,
     pub service: Option<String>,
     pub provider: Option<String>,
 }
@@ -197,9 +200,9 @@ fn address_of(who: &Who, (kind, value): &(String, String)) -> Option<Address> {
     let root = who.account.as_ref().map(|account| format!("arn:aws:iam::{account}:root"));
     if value == "*" {
         Some(Address::Everybody)
-    } else if is(&who.own) {
+    } else if is(&who.own) || is(&who.own_id) {
         Some(Address::Own)
-    } else if is(&who.behind) {
+    } else if is(&who.behind) || is(&who.behind_id) {
         Some(Address::Behind)
     } else if is(&who.account) || is(&root) {
         Some(if who.is_root { Address::Own } else { Address::Account })

@@ -9,6 +9,7 @@ use cairn_iam::identity::limits::{
 use cairn_iam::identity::{Directory, Fault, FaultKind, Grants, ManagedPolicy, Record as _, Settings};
 use cairn_iam::managed::{MANAGED_POLICIES, ManagedPolicy as AwsPolicy};
 
+use crate::identities::Snapshot;
 use crate::query_api::Reply;
 use crate::query_api::faults::validation;
 use crate::s3::error::Failure;
@@ -184,12 +185,12 @@ fn details(ask: &Ask) -> Result<Reply, Failure> {
     let all = users.chain(groups).chain(roles).chain(policies).chain(aws);
     let (items, marker) = Page::of(ask.params(), all)?.into_parts();
     Ok(Reply::result(|document| {
-        write_details(document, directory, &items);
+        write_details(document, ask.snapshot(), directory, &items);
         write_end(document, marker.as_deref());
     }))
 }
 
-fn write_details(document: &mut Document, directory: &Directory, items: &[Detail<'_>]) {
+fn write_details(document: &mut Document, snapshot: &Snapshot, directory: &Directory, items: &[Detail<'_>]) {
     document.element("UserDetailList", |list| {
         for item in items {
             if let Detail::User(user) = item {
@@ -217,7 +218,7 @@ fn write_details(document: &mut Document, directory: &Directory, items: &[Detail
         for item in items {
             if let Detail::Role(role) = item {
                 list.element("member", |member| {
-                    write::whole_role(member, directory, role);
+                    write::whole_role(member, (snapshot, directory), role);
                     write_grants(member, "RolePolicyList", &role.grants);
                     member.element("InstanceProfileList", |_| {});
                 });

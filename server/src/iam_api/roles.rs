@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cairn_iam::identity::name::check_path_prefix;
-use cairn_iam::identity::{Directory, Fault, NewRole, Record as _, Role};
+use cairn_iam::identity::{Directory, Fault, FaultKind, NewRole, Record as _, Role};
+use cairn_iam::policy::PolicyKind;
 
 use crate::query_api::Reply;
 use crate::s3::error::Failure;
@@ -58,20 +59,28 @@ async fn create(ask: &Ask) -> Result<Reply, Failure> {
     let stamp = ask.identities().stamp(ID_PREFIX);
     let target =
         Target::new(account, "role", &new.path, &new.name).with_boundary(new.boundary.as_deref()).with_tags(&new.tags);
+    let asked = ask.clone();
     let made = ask.change(
         account,
         move |_| target.clone(),
         move |directory| {
-            let role = directory.create_role(new.clone(), stamp.clone())?.clone();
+            let trust = keep_trust(&asked, directory, &new.trust)?;
+            let role = directory.create_role(NewRole { trust, ..new.clone() }, stamp.clone())?.clone();
             Ok((directory.clone(), role))
         },
     );
     let (directory, role) = made.await?;
-    Ok(Reply::result(|document| element(document, &directory, &role)))
+    Ok(Reply::result(|document| element(document, ask, &directory, &role)))
 }
 
-fn element(document: &mut Document, directory: &Directory, role: &Role) {
-    document.element("Role", |element| write::whole_role(element, directory, role));
+/// The document that says who may assume a role, as it is kept.
+fn keep_trust(ask: &Ask, directory: &Directory, trust: &str) -> Result<String, Fault> {
+    let kept = ask.snapshot().keep_principals(trust, PolicyKind::Trust, Some(directory));
+    kept.map_err(|error| Fault::new(FaultKind::MalformedPolicyDocument, error.to_string()))
+}
+
+fn element(document: &mut Document, ask: &Ask, directory: &Directory, role: &Role) {
+    document.element("Role", |element| write::whole_role(element, (ask.snapshot(), directory), role));
 }
 
 fn get(ask: &Ask) -> Result<Reply, Failure> {
@@ -82,7 +91,7 @@ fn get(ask: &Ask) -> Result<Reply, Failure> {
     let used = ask.identities().usage().of(directory.account(), &role.id).last();
     Ok(Reply::result(|document| {
         document.element("Role", |element| {
-            write::whole_role(element, directory, role);
+            write::whole_role(element, (ask.snapshot(), directory), role);
             element.element("RoleLastUsed", |last| {
                 if let Some(used) = &used {
                     write::time(last, "LastUsedDate", used.at_ms);
@@ -100,12 +109,19 @@ fn list(ask: &Ask) -> Result<Reply, Failure> {
     ask.allow(&directory, &Target::all(directory.account(), "role", prefix))?;
     let roles = directory.roles.iter().filter(|role| role.path.starts_with(prefix));
     let page = Page::of(ask.params(), roles.map(|role| (role.row_name(), role)))?;
-    Ok(Reply::result(|document| page.write(document, "Roles", |member, role| write::role(member, &directory, role))))
+    let of = (&**ask.snapshot(), &*directory);
+    Ok(Reply::result(|document| page.write(document, "Roles", |member, role| write::role(member, of, role))))
 }
 
 async fn update_trust(ask: &Ask) -> Result<Reply, Failure> {
     let trust = ask.params().required("PolicyDocument")?.to_owned();
-    change(ask, move |directory, name| directory.update_trust(name, trust.clone())).await?;
+    let asked = ask.clone();
+    let update = move |directory: &mut Directory, name: &str| {
+        directory.role(name)?;
+        let kept = keep_trust(&asked, directory, &trust)?;
+        directory.update_trust(name, kept)
+    };
+    change(ask, update).await?;
     Ok(Reply::empty())
 }
 
@@ -123,7 +139,7 @@ async fn update_description(ask: &Ask) -> Result<Reply, Failure> {
         Ok((directory.clone(), directory.role(name)?.clone()))
     });
     let (directory, role) = made.await?;
-    Ok(Reply::result(|document| element(document, &directory, &role)))
+    Ok(Reply::result(|document| element(document, ask, &directory, &role)))
 }
 
 /// Changes the role that is named.

@@ -3,6 +3,7 @@
 use cairn_iam::identity::{Directory, Group, ManagedPolicy, PolicyVersion, Role, Tag, User};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::identities::Snapshot;
 use crate::s3::xml::Document;
 
 use super::target::iso_time;
@@ -68,21 +69,21 @@ pub(super) fn group(document: &mut Document, directory: &Directory, group: &Grou
     time(document, "CreateDate", group.created_ms);
 }
 
-/// A role as lists show it.
-pub(super) fn role(document: &mut Document, directory: &Directory, role: &Role) {
+/// A role as lists show it. Whom its document names, who may be of any account, the snapshot knows.
+pub(super) fn role(document: &mut Document, (snapshot, directory): (&Snapshot, &Directory), role: &Role) {
     document.text("Path", &role.path);
     document.text("RoleName", &role.name);
     document.text("RoleId", &role.id);
     document.text("Arn", &directory.role_arn(role));
     time(document, "CreateDate", role.created_ms);
-    policy_document(document, "AssumeRolePolicyDocument", &role.trust);
+    policy_document(document, "AssumeRolePolicyDocument", &snapshot.show_principals(&role.trust));
     document.optional("Description", role.description.as_deref());
     document.value("MaxSessionDuration", role.session_seconds_max);
 }
 
 /// A role with everything.
-pub(super) fn whole_role(document: &mut Document, directory: &Directory, whole: &Role) {
-    role(document, directory, whole);
+pub(super) fn whole_role(document: &mut Document, of: (&Snapshot, &Directory), whole: &Role) {
+    role(document, of, whole);
     boundary(document, whole.boundary.as_deref());
     tags(document, &whole.tags);
 }

@@ -6,11 +6,13 @@
 //! the keys that the configuration gives, which stay in its file. What a principal may do is `authorize`'s business.
 
 pub mod accounts;
+pub mod check;
 mod declared;
 mod mfa;
 pub mod own;
 pub mod own_record;
 pub mod passwords;
+mod principals;
 mod rows;
 pub mod sealing;
 mod session;
@@ -188,7 +190,9 @@ impl Caller {
             Principal::RoleSession { role_id, .. } => {
                 directory.policies_of_role(&directory.roles.by_id(role_id)?.name).cloned()
             }
-            Principal::FederatedUser { by: Some(user), .. } => directory.policies_of_user(&user.name).cloned(),
+            Principal::FederatedUser { by: Some(user), .. } => {
+                directory.policies_of_user(&directory.users.by_id(&user.id)?.name).cloned()
+            }
             Principal::FederatedUser { by: None, .. }
             | Principal::Anonymous
             | Principal::WebIdentity { .. }
@@ -255,12 +259,16 @@ impl Snapshot {
         id == ROOT || self.keys.contains_key(id) || self.directory(account).is_some_and(is_known)
     }
 
-    /// The keys that the configuration gives a user.
-    pub fn declared_keys<'s>(&'s self, account: AccountNumber, user_id: &'s str) -> impl Iterator<Item = &'s str> {
-        let is_of_user = move |key: &SigningKey| {
-            key.is_declared && key.account.number() == account && key.user_id.as_deref() == Some(user_id)
+    /// The keys that the configuration gives the user of this id, or the root (None).
+    pub fn declared_keys<'s>(
+        &'s self,
+        account: AccountNumber,
+        user_id: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s str> {
+        let is_theirs = move |key: &SigningKey| {
+            key.is_declared && key.account.number() == account && key.user_id.as_deref() == user_id
         };
-        self.keys.iter().filter(move |(_, key)| is_of_user(key)).map(|(id, _)| id.as_str())
+        self.keys.iter().filter(move |(_, key)| is_theirs(key)).map(|(id, _)| id.as_str())
     }
 }
 
@@ -486,20 +494,26 @@ fn insert_key(
     if keys.get(&key.id).is_some_and(|known| known.is_declared) {
         return Ok(());
     }
-    // Nobody's key signs nothing.
-    let Ok(user) = directory.user(&key.user) else { return Ok(()) };
+    let user_id = match &key.user {
+        None => None,
+        Some(name) => match directory.user(name) {
+            Ok(user) => Some(user.id.clone()),
+            // Nobody's key signs nothing.
+            Err(_) => return Ok(()),
+        },
+    };
     let number = account.number();
     let malformed = || RowsError::Record { account: number, source: RecordError::Malformed(Kind::AccessKey.noun()) };
     let secret = rows.open(number, Kind::AccessKey, &key.id, &key.sealed_secret)?;
     let secret = String::from_utf8(secret.to_vec()).map_err(|_| malformed())?;
-    let key_of_user = SigningKey {
+    let signing = SigningKey {
         secret: SecretKey::new(secret).map_err(|_| malformed())?,
         account: Arc::clone(account),
-        user_id: Some(user.id.clone()),
+        user_id,
         is_active: key.is_active,
         is_declared: false,
     };
-    keys.insert(key.id.clone(), Arc::new(key_of_user));
+    keys.insert(key.id.clone(), Arc::new(signing));
     Ok(())
 }
 
@@ -515,7 +529,10 @@ impl Snapshot {
             usage: Arc::default(),
         };
         for account in declared {
-            if let (Some(owner), Some(pair)) = (accounts.by_id(account.id), account.root_key) {
+            let Some(owner) = accounts.by_id(account.id) else { continue };
+            let directory = Arc::new(Directory::new(owner.number()));
+            snapshot.directories.insert(owner.number(), Kept { directory, revision: None });
+            if let Some(pair) = account.root_key {
                 snapshot.declare_key(owner, None, pair);
             }
         }

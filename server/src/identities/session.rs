@@ -128,8 +128,8 @@ fn invalid_code() -> Failure {
 fn federated(by: Caller, name: &str) -> Caller {
     let Some(account) = by.principal.account() else { return by };
     let (user, policies) = match &by.principal {
-        Principal::User { path, name, .. } => {
-            (Some(FederatingUser { path: path.clone(), name: name.clone() }), by.policies)
+        Principal::User { path, name, id, .. } => {
+            (Some(FederatingUser { path: path.clone(), name: name.clone(), id: id.clone() }), by.policies)
         }
         _ => (None, Arc::new(rights_of_root(account))),
     };

@@ -1,8 +1,7 @@
 //! PutBucketPolicy, GetBucketPolicy, DeleteBucketPolicy and GetBucketPolicyStatus.
 
-use cairn_iam::acl::AccountNumber;
-use cairn_iam::policy::{BUCKET_POLICY_BYTES_MAX, Policy, PolicyError, PrincipalEntry};
-use cairn_storage::id::AccountId;
+use cairn_iam::policy::{BUCKET_POLICY_BYTES_MAX, Policy, PolicyError, PolicyKind};
+use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::BucketRecord;
 use cairn_storage::index::family::document::DocumentKind;
 use http::header::CONTENT_TYPE;
@@ -10,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use s3s::S3ErrorCode;
 
 use crate::authorize::{self, Action, Authorized, OnBucket};
-use crate::identities::Accounts;
+use crate::identities::Snapshot;
 
 use super::acl::account_number;
 use super::error::Failure;
@@ -23,7 +22,7 @@ const CONFIRM_REMOVE_SELF_ACCESS: HeaderName = HeaderName::from_static("x-amz-co
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) async fn get_bucket_policy(edge: &Edge, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
-    let text = text(edge, &authorized).await?;
+    let text = edge.identities.snapshot().show_principals(&text(edge, &authorized).await?);
     let mut answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, JSON);
     answer.body = s3s::Body::from(text);
     Ok(answer)
@@ -45,8 +44,9 @@ pub(super) async fn put_bucket_policy(
     let document = request.document().await?;
     checksum::verify(&request.headers, &document)?;
     let bucket = authorized.bucket();
-    let (text, policy) = parse(&document, bucket.name.as_str(), edge.accounts())?;
-    if authorized.block().refuse_policy && policy.is_public() {
+    let (text, policy) = parse(&document, bucket.name.as_str(), &edge.identities.snapshot())?;
+    let is_public = policy.is_public();
+    if authorized.block().refuse_policy && is_public {
         return Err(public_policy_refused(&authorized));
     }
     let confirmed = headers::text(&request.headers, &CONFIRM_REMOVE_SELF_ACCESS);
@@ -59,13 +59,22 @@ pub(super) async fn put_bucket_policy(
              x-amz-confirm-remove-self-bucket-access.",
         ));
     }
-    let digest = authorize::digest_of(text);
-    // Not kept from racing a block that is being put: what the block restricts, it restricts whichever came first.
+    let digest = authorize::digest_of(&text);
     let change = |record: &mut BucketRecord| {
+        if is_public {
+            // The bucket's block may have been set since the bucket was looked up. The account's is in another partition: a
+            // policy that meets it counts as put before.
+            record.check_public(|block| block.refuse_policy)?;
+        }
         record.policy = Some(digest);
         Ok(())
     };
-    edge.store.set_document(bucket, DocumentKind::Policy, Some(authorize::encode_policy(text)), change).await?;
+    let document = Some(authorize::encode_policy(&text));
+    let put = edge.store.set_document(bucket, DocumentKind::Policy, document, change).await;
+    put.map_err(|error| match error {
+        StorageError::PublicAccessBlocked => public_policy_refused(&authorized),
+        error => error.into(),
+    })?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -87,11 +96,11 @@ async fn text(edge: &Edge, authorized: &Authorized<OnBucket>) -> Result<String, 
     Ok(authorize::decode_policy(&document)?.to_owned())
 }
 
-/// Reads a policy for this bucket.
+/// Reads a policy for this bucket: the text to keep, and what it says.
 ///
 /// # Errors
 /// `MalformedPolicy`, in S3's words.
-fn parse<'d>(document: &'d [u8], bucket: &str, accounts: &Accounts) -> Result<(&'d str, Policy), Failure> {
+fn parse(document: &[u8], bucket: &str, identities: &Snapshot) -> Result<(String, Policy), Failure> {
     if document.is_empty() {
         return Err(S3ErrorCode::MissingRequestBodyError.into());
     }
@@ -105,31 +114,12 @@ fn parse<'d>(document: &'d [u8], bucket: &str, accounts: &Accounts) -> Result<(&
         ));
     }
     let of_error = |error: PolicyError| malformed(error.to_string());
-    let policy = authorize::parse_policy(text).map_err(of_error)?;
-    policy.check_bucket(bucket).map_err(of_error)?;
-    let by_canonical_id = |id: &str| accounts.by_canonical_id(id).map(|account| account_number(account.id));
-    let policy = policy.with_canonical_users(by_canonical_id).map_err(of_error)?;
-    if !policy.principals().all(|principal| is_known(principal, accounts)) {
-        return Err(malformed("Invalid principal in policy"));
-    }
-    Ok((text, policy))
-}
-
-/// Whether the account of a principal is one of this server's.
-fn is_known(principal: &PrincipalEntry, accounts: &Accounts) -> bool {
-    let is_account = |AccountNumber(number): AccountNumber| {
-        AccountId::from_number(number).is_some_and(|id| accounts.by_id(id).is_some())
-    };
-    match principal {
-        PrincipalEntry::Anyone | PrincipalEntry::Service(_) | PrincipalEntry::Federated(_) => true,
-        PrincipalEntry::Account(account)
-        | PrincipalEntry::User(account, _)
-        | PrincipalEntry::Role(account, _)
-        | PrincipalEntry::RoleSession(account, _, _)
-        | PrincipalEntry::FederatedUser(account, _) => is_account(*account),
-        // It stands for an account of this server's, or it would not have got here.
-        PrincipalEntry::CanonicalUser(_) => false,
-    }
+    authorize::parse_policy(text).and_then(|policy| policy.check_bucket(bucket)).map_err(of_error)?;
+    let kept = identities.keep_principals(text, PolicyKind::Bucket, None).map_err(of_error)?;
+    let by_canonical_id =
+        |id: &str| identities.accounts().by_canonical_id(id).map(|account| account_number(account.id));
+    let policy = authorize::parse_policy(&kept).and_then(|policy| policy.with_canonical_users(by_canonical_id));
+    Ok((kept, policy.map_err(of_error)?))
 }
 
 fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
@@ -157,16 +147,16 @@ mod tests {
 
     const ACCOUNT: &str = "100000000001";
 
-    fn accounts() -> Accounts {
-        let mut accounts = Accounts::default();
-        let account = crate::identities::Account {
+    fn identities() -> Snapshot {
+        Snapshot::of_roots(vec![crate::config::Account {
             id: ACCOUNT.parse().unwrap(),
             canonical_id: "a".repeat(64).try_into().unwrap(),
             display_name: "test".to_owned(),
+            email: None,
+            root_key: None,
             administers: Vec::new(),
-        };
-        accounts.insert(account, None);
-        accounts
+            users: Vec::new(),
+        }])
     }
 
     fn statement(principal: &str, resource: &str) -> String {
@@ -177,14 +167,14 @@ mod tests {
     }
 
     fn refusal(document: &str) -> String {
-        match parse(document.as_bytes(), "bucket", &accounts()) {
+        match parse(document.as_bytes(), "bucket", &identities()) {
             Ok(_) => "accepted".to_owned(),
             Err(failure) => format!("{}: {}", failure.code(), failure.message()),
         }
     }
 
     #[test]
-    fn principals_must_be_in_accounts_that_are_there() {
+    fn principals_must_be_there() {
         let resource = "arn:aws:s3:::bucket/*";
         let canonical = format!("{{\"CanonicalUser\":\"{}\"}}", "a".repeat(64));
         for principal in [
@@ -192,14 +182,20 @@ mod tests {
             "{\"AWS\":\"*\"}",
             "{\"AWS\":\"100000000001\"}",
             "{\"AWS\":\"arn:aws:iam::100000000001:root\"}",
-            "{\"AWS\":[\"arn:aws:iam::100000000001:user/anna\"]}",
+            "{\"AWS\":[\"arn:aws:sts::100000000001:federated-user/anna\"]}",
             "{\"Service\":\"logging.s3.amazonaws.com\"}",
             &canonical,
         ] {
             assert_eq!(refusal(&statement(principal, resource)), "accepted", "{principal}");
         }
         let unknown = format!("{{\"CanonicalUser\":\"{}\"}}", "b".repeat(64));
-        for principal in ["{\"AWS\":\"100000000009\"}", "{\"AWS\":\"arn:aws:iam::100000000009:user/anna\"}", &unknown] {
+        for principal in [
+            "{\"AWS\":\"100000000009\"}",
+            "{\"AWS\":\"arn:aws:iam::100000000009:root\"}",
+            "{\"AWS\":\"arn:aws:iam::100000000001:user/nobody\"}",
+            "{\"AWS\":\"AIDAABCDEFGHIJKLMNOPQ\"}",
+            &unknown,
+        ] {
             let expected = "MalformedPolicy: Invalid principal in policy";
             assert_eq!(refusal(&statement(principal, resource)), expected, "{principal}");
         }
@@ -210,8 +206,8 @@ mod tests {
         let of_another = statement("\"*\"", "arn:aws:s3:::another/*");
         assert_eq!(refusal(&of_another), "MalformedPolicy: Policy has invalid resource");
         assert_eq!(refusal("nonsense"), "MalformedPolicy: Policies must be valid JSON and the first byte must be '{'");
-        assert_eq!(parse(b"\xff", "bucket", &accounts()).unwrap_err().code(), "MalformedPolicy");
-        assert_eq!(parse(b"", "bucket", &accounts()).unwrap_err().code(), "MissingRequestBodyError");
+        assert_eq!(parse(b"\xff", "bucket", &identities()).unwrap_err().code(), "MalformedPolicy");
+        assert_eq!(parse(b"", "bucket", &identities()).unwrap_err().code(), "MissingRequestBodyError");
         let large = statement("\"*\"", &format!("arn:aws:s3:::bucket/{}", "x".repeat(BUCKET_POLICY_BYTES_MAX)));
         assert!(refusal(&large).starts_with("PolicyTooLarge: "));
     }

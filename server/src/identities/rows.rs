@@ -74,7 +74,8 @@ impl Rows {
         let mut loaded = Loaded { directory: Directory::new(account), revision: None, usage: Vec::new() };
         let mut from = Vec::new();
         loop {
-            let page = self.page(account, from.clone()).await.map_err(StorageError::from)?;
+            let page =
+                page(&*self.index, Partition::account(account.0), from.clone()).await.map_err(StorageError::from)?;
             let Some((last, ..)) = page.last() else { return Ok(loaded) };
             from.clone_from(last);
             from.push(0);
@@ -90,28 +91,6 @@ impl Rows {
                 loaded.directory.load(&key, &value).map_err(|source| RowsError::Record { account, source })?;
             }
         }
-    }
-
-    async fn page(
-        &self,
-        account: AccountNumber,
-        from: Vec<u8>,
-    ) -> Result<Vec<(Vec<u8>, Revision, Vec<u8>)>, IndexError> {
-        let page = move |view: &dyn cairn_storage::index::View| {
-            let mut rows = Vec::new();
-            let mut bytes = 0;
-            let mut cursor = view.cursor(Family::Identity, KeyRange { start: from.clone(), end: None })?;
-            while let Some((key, revision, value)) = cursor.row() {
-                if rows.len() >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES_MAX {
-                    break;
-                }
-                bytes += value.len();
-                rows.push((key.to_vec(), revision, value.to_vec()));
-                cursor.advance()?;
-            }
-            Ok(rows)
-        };
-        self.index.view(Partition::account(account.0), page).await
     }
 
     /// Commits changes of an account if its generation's row still has this revision. None: it has not. Otherwise the row's
@@ -179,6 +158,28 @@ impl Rows {
     ) -> Result<Zeroizing<Vec<u8>>, RowsError> {
         Ok(self.master_key.open_secret(&label(account, kind, row_name), sealed)?)
     }
+}
+
+/// A row: its key, its revision and its value.
+pub(super) type Row = (Vec<u8>, Revision, Vec<u8>);
+
+/// A page of rows of a partition, from a key on.
+pub(super) async fn page(index: &dyn Index, partition: Partition, from: Vec<u8>) -> Result<Vec<Row>, IndexError> {
+    let page = move |view: &dyn cairn_storage::index::View| {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        let mut cursor = view.cursor(Family::Identity, KeyRange { start: from.clone(), end: None })?;
+        while let Some((key, revision, value)) = cursor.row() {
+            if rows.len() >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+            bytes += value.len();
+            rows.push((key.to_vec(), revision, value.to_vec()));
+            cursor.advance()?;
+        }
+        Ok(rows)
+    };
+    index.view(partition, page).await
 }
 
 /// Names of rows have no blanks, so no two rows have one label.

@@ -52,7 +52,7 @@ async fn new_key(identities: &Arc<Identities>) -> (String, SecretKey) {
     let (stamp, secret, sealed) = identities.new_access_key(ACCOUNT).unwrap();
     let id = stamp.id.clone();
     let create = move |directory: &mut Directory| {
-        Ok::<_, ChangeError>(directory.create_access_key("anna", sealed.clone(), stamp.clone()).map(|_| ())?)
+        Ok::<_, ChangeError>(directory.create_access_key(Some("anna"), sealed.clone(), stamp.clone()).map(|_| ())?)
     };
     identities.change(ACCOUNT, create).await.unwrap();
     (id, secret)
@@ -112,8 +112,9 @@ async fn a_made_key_signs_at_once_and_after_a_start_until_it_is_inactive() {
         assert_eq!(snapshot.caller(&id).unwrap().principal.user_name(), Some("Anna"));
     }
     let of_change = id.clone();
-    let deactivate =
-        move |directory: &mut Directory| Ok::<_, ChangeError>(directory.update_access_key("anna", &of_change, false)?);
+    let deactivate = move |directory: &mut Directory| {
+        Ok::<_, ChangeError>(directory.update_access_key(Some("anna"), &of_change, false)?)
+    };
     identities.change(ACCOUNT, deactivate).await.unwrap();
     assert!(identities.snapshot().key(&id).is_none());
     assert!(start(&index).await.snapshot().caller(&id).is_none());

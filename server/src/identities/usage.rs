@@ -88,7 +88,7 @@ impl Uses {
         self.actions.lock().clone()
     }
 
-    fn from_value(value: &[u8]) -> Option<Self> {
+    pub(super) fn from_value(value: &[u8]) -> Option<Self> {
         let (&FORMAT, cbor) = value.split_first()? else { return None };
         let row: Row = minicbor::decode(cbor).ok()?;
         Some(Self { actions: Mutex::new(row.actions), is_new: AtomicBool::new(false) })

@@ -31,6 +31,7 @@ use cairn_storage::space::SpaceKeeper;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Config};
+use crate::identities;
 use crate::metrics::Metrics;
 
 /// The pause between two measurements. What can be written in it must be well below the floor of free space.
@@ -185,8 +186,9 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
     let health = Health::default();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data_dir.path())?);
     let options = RocksOptions::new(data_dir.index_path(), data_dir.watermark_path());
+    let index = Arc::new(RocksIndex::open_for_checking(&options, health.clone())?);
     let store = Store::new(StoreParts {
-        index: Arc::new(RocksIndex::open_for_checking(&options, health.clone())?),
+        index: index.clone(),
         blobs: BlobStore::new(disk, health.clone(), Arc::new(Silent), Offload::Pool),
         health: health.clone(),
         clock: Arc::new(SystemClock),
@@ -200,6 +202,7 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
         data_dir.mark_clean()?;
     }
     let mut report = checked.map_err(OpenError::Check)?;
+    identities::check::check(&index, &mut report).await.map_err(OpenError::Check)?;
     if let Some(reason) = health.read_only() {
         report.find(reason);
     }

@@ -42,6 +42,14 @@ impl Partition {
         bytes[8..].copy_from_slice(&number.to_be_bytes());
         Self(bytes)
     }
+
+    /// The number of the account whose identities it holds. None: it holds something else.
+    #[must_use]
+    pub fn account_number(&self) -> Option<u64> {
+        let (head, number) = self.0.split_first_chunk::<8>()?;
+        let is_account = *head == [Self::ACCOUNT, 0, 0, 0, 0, 0, 0, 0];
+        is_account.then(|| number.try_into().ok().map(u64::from_be_bytes)).flatten()
+    }
 }
 
 impl From<BucketId> for Partition {

@@ -27,7 +27,7 @@ use async_trait::async_trait;
 
 pub use options::RocksOptions;
 
-use super::{Batch, Index, IndexError, Outcome, Page, Partition, Refusal};
+use super::{Batch, Family, Index, IndexError, Outcome, Page, Partition, Refusal};
 use crate::health::Health;
 use crate::observe::Observer;
 use committer::Committer;
@@ -89,6 +89,14 @@ impl RocksIndex {
             health.fail(reason);
         }
         Ok(Self { engine: Arc::new(engine), committer: None, health })
+    }
+
+    /// The partitions that have rows of a family, found by seeking from one to the next. Blocks.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn partitions(&self, family: Family) -> Result<Vec<Partition>, IndexError> {
+        view::partitions(&self.engine, family)
     }
 
     fn open_for_writing(

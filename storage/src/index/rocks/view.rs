@@ -35,6 +35,21 @@ pub(super) fn run_page(
     page.run(&RocksView { engine, snapshot, gets, partition, tier })
 }
 
+/// The partitions that have rows of a family.
+pub(super) fn partitions(engine: &Engine, family: Family) -> Result<Vec<Partition>, IndexError> {
+    let mut rows = engine.database().raw_iterator_cf_opt(engine.family(family)?, read_options(Tier::Disk));
+    let mut partitions = Vec::new();
+    rows.seek_to_first();
+    while let Some((bytes, _)) = rows.key().and_then(<[u8]>::split_first_chunk::<16>) {
+        let partition = Partition(*bytes);
+        partitions.push(partition);
+        let Some(next) = KeyRange::prefix(&partition.0).end else { break };
+        rows.seek(next);
+    }
+    rows.status()?;
+    Ok(partitions)
+}
+
 fn read_options(tier: Tier) -> ReadOptions {
     let mut options = ReadOptions::default();
     match tier {

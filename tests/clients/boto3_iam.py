@@ -82,6 +82,15 @@ def reports():
     job = root.generate_service_last_accessed_details(Arn=arn, Granularity="ACTION_LEVEL")["JobId"]
     details = root.get_service_last_accessed_details(JobId=job)
     expect_equal(details["JobStatus"], "COMPLETED", "status")
+    entities = root.get_service_last_accessed_details_with_entities(JobId=job, ServiceNamespace="s3")
+    expect_equal(entities["EntityDetailsList"][0]["EntityInfo"]["Name"], "boto-reported", "entity")
+    granting = root.list_policies_granting_service_access(Arn=arn, ServiceNamespaces=["s3", "iam"])
+    expect_equal([entry["Policies"] for entry in granting["PoliciesGrantingServiceAccess"]], [[], []], "granting")
+    # What Terraform asks for before it deletes a user.
+    expect_equal(root.list_ssh_public_keys(UserName="boto-reported")["SSHPublicKeys"], [], "SSH keys")
+    expect_equal(root.list_signing_certificates(UserName="boto-reported")["Certificates"], [], "certificates")
+    credentials = root.list_service_specific_credentials(UserName="boto-reported")
+    expect_equal(credentials["ServiceSpecificCredentials"], [], "credentials for services")
     result = root.simulate_principal_policy(PolicySourceArn=arn, ActionNames=["s3:GetObject"])["EvaluationResults"]
     expect_equal(result[0]["EvalDecision"], "implicitDeny", "decision")
     expect_equal(root.get_account_summary()["SummaryMap"]["AccessKeysPerUserQuota"], 2, "quota")

@@ -34,6 +34,15 @@ def caller_identity():
     expect_equal(found["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"], request_id, "the request's id")
 
 
+def presigned_identity():
+    """A URL that proves who made it, as clusters of Kubernetes take it for a token."""
+    sts = boto3.client("sts", endpoint_url=ENDPOINT)
+    url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET")
+    told = json.loads(run("curl", "-sS", "--fail-with-body", "-H", "Accept: application/json", url))
+    result = told["GetCallerIdentityResponse"]["GetCallerIdentityResult"]
+    expect_equal(result["Arn"], f"arn:aws:iam::{ACCOUNT}:root", "who made the URL")
+
+
 def in_session(credentials, service="s3"):
     """A client with temporary credentials."""
     return boto3.client(

@@ -278,7 +278,12 @@ impl Call {
         let mut pieces = Vec::new();
         match self.auth {
             Auth::Anonymous => {}
-            Auth::Presigned { expires_seconds } => signer.presign(&mut self.head, expires_seconds),
+            Auth::Presigned { expires_seconds } => {
+                // Only S3's leave the body open.
+                let open = self.service == "s3";
+                let hash = if open { sigv4::UNSIGNED_PAYLOAD.to_owned() } else { sigv4::sha256_hex(&self.body) };
+                signer.presign(&mut self.head, expires_seconds, &hash);
+            }
             Auth::PresignedV2 { expires } => {
                 sigv2::presign(&mut self.head, credentials, host_bucket, &expires);
                 // Signed as a header, and sent in the URL.

@@ -85,8 +85,8 @@ impl Signer {
         signature
     }
 
-    /// Adds the query parameters of a presigned URL.
-    pub fn presign(&self, head: &mut Head, expires_seconds: i64) {
+    /// Adds the query parameters of a presigned URL, which covers this hash of its body.
+    pub fn presign(&self, head: &mut Head, expires_seconds: i64, payload_hash: &str) {
         let mut names: Vec<String> = head.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         names.sort();
         names.dedup();
@@ -99,7 +99,7 @@ impl Signer {
         ] {
             head.query.push((name.into(), value));
         }
-        let (canonical, _) = canonical_request(head, UNSIGNED_PAYLOAD);
+        let (canonical, _) = canonical_request(head, payload_hash);
         let signature = self.signature("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes()));
         head.query.push(("X-Amz-Signature".into(), signature));
     }
@@ -291,7 +291,7 @@ mod tests {
             query: vec![],
             headers: vec![("host".into(), "examplebucket.s3.amazonaws.com".into())],
         };
-        signer.presign(&mut head, 86_400);
+        signer.presign(&mut head, 86_400, UNSIGNED_PAYLOAD);
         let (_, signature) = &head.query[head.query.len() - 1];
         assert_eq!(signature, "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404");
     }

@@ -101,6 +101,7 @@ scenarios! {
     boto3_reads_reports_of_identities: "boto3_iam.py" "reports";
     aws_manages_users: "boto3_iam.py" "cli";
     aws_and_boto3_sign_with_session_tokens: "sts.py" "session_token";
+    boto3_proves_by_a_url_who_one_is: "sts.py" "presigned_identity";
     boto3_assumes_a_role_again_and_again: "sts.py" "assume_role";
     aws_assumes_the_role_of_a_profile: "sts.py" "profile";
     restic_backs_up_checks_and_restores: "restic_backup.py" "backup_and_restore";

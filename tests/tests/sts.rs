@@ -320,3 +320,67 @@ async fn durations_have_their_bounds() {
     let left = expiration - OffsetDateTime::now_utc();
     assert!(left <= Duration::hours(1) && left > Duration::minutes(50), "{left}");
 }
+
+/// A presigned URL that tells who made it.
+fn url(client: &Client) -> Call {
+    let call = client.call("GET", "/").scope(REGION, "sts").presigned(60);
+    call.query("Action", "GetCallerIdentity").query("Version", "2011-06-15")
+}
+
+#[tokio::test]
+async fn a_presigned_url_proves_who_made_it() {
+    let cairn = Cairn::shared();
+    let (root, session) = (cairn.client(), root_session(&cairn).await);
+    for client in [&root, &session] {
+        let reply = url(client).header("x-k8s-aws-id", "cluster").send().await.expect(200);
+        assert_eq!(reply.xml("Arn"), "arn:aws:iam::100000000001:root");
+    }
+    let reply = url(&root).header("accept", "application/json").send().await.expect(200);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let document: serde_json::Value = serde_json::from_str(&reply.text()).unwrap();
+    let response = &document["GetCallerIdentityResponse"];
+    assert_eq!(response["GetCallerIdentityResult"]["Account"], "100000000001");
+    assert_eq!(response["ResponseMetadata"]["RequestId"], reply.header("x-amzn-requestid").unwrap());
+}
+
+#[tokio::test]
+async fn a_presigned_url_that_was_changed_is_old_or_asks_for_more_is_refused() {
+    let cairn = Cairn::shared();
+    let root = cairn.client();
+    let mut wrong = root.clone();
+    wrong.credentials.secret_key = "another secret".to_owned();
+    expect_refusal(url(&wrong), 403, "SignatureDoesNotMatch").await;
+    let old = OffsetDateTime::now_utc() - time::Duration::minutes(16);
+    expect_refusal(url(&root).at(old), 403, "SignatureDoesNotMatch").await;
+    let mut extended = url(&root).build();
+    extended.target.push_str("&x=1");
+    assert_eq!(refusal(&extended.send(root.address).await.unwrap()), (403, "SignatureDoesNotMatch".to_owned()));
+    // The host is covered.
+    let mut moved = url(&root).build();
+    moved.headers.iter_mut().filter(|(name, _)| name == "host").for_each(|(_, value)| *value = "elsewhere".to_owned());
+    assert_eq!(refusal(&moved.send(root.address).await.unwrap()), (403, "SignatureDoesNotMatch".to_owned()));
+    // So is its being for STS, and no other action of it.
+    let session = root.call("GET", "/").scope(REGION, "sts").presigned(60);
+    let session = session.query("Action", "GetSessionToken").query("Version", "2011-06-15");
+    expect_refusal(session, 400, "InvalidAction").await;
+    let iam = root.call("GET", "/").scope(REGION, "iam").presigned(60).query("Action", "GetUser");
+    let iam = iam.query("Version", "2010-05-08").send().await;
+    assert!(iam.status >= 400 && !iam.text().contains("GetUserResponse"), "{}", iam.text());
+    // What comes with it is covered by its hash.
+    let mut with_body = url(&root).build();
+    (with_body.body, with_body.content_length) = ("x=1".into(), Some(3));
+    assert_eq!(refusal(&with_body.send(root.address).await.unwrap()), (403, "SignatureDoesNotMatch".to_owned()));
+}
+
+#[tokio::test]
+async fn there_is_no_encoded_message_to_decode() {
+    let cairn = Cairn::shared();
+    let decode = |client: &Client| client.action("sts", "DecodeAuthorizationMessage", &[("EncodedMessage", "AAAA")]);
+    expect_refusal(decode(&cairn.client()), 400, "InvalidAuthorizationMessageException").await;
+    expect_refusal(cairn.client().action("sts", "DecodeAuthorizationMessage", &[]), 400, "ValidationError").await;
+    let user = cairn.client().action("iam", "CreateUser", &[("UserName", "decoder")]).send().await;
+    user.expect(200);
+    let key = cairn.client().action("iam", "CreateAccessKey", &[("UserName", "decoder")]).send().await.expect(200);
+    let user = cairn.client_with(&key.xml("AccessKeyId"), &key.xml("SecretAccessKey"));
+    expect_refusal(decode(&user), 403, "AccessDenied").await;
+}

@@ -194,9 +194,9 @@ impl Directory {
         self.users.iter().filter(|user| user.groups.contains(&group.id))
     }
 
-    /// The access keys of a user.
-    pub fn keys_of<'d>(&'d self, user: &'d User) -> impl Iterator<Item = &'d AccessKey> {
-        self.keys.iter().filter(|key| key.user == user.name)
+    /// The access keys of the user of this name, as it was given, or of the root (None).
+    pub fn keys_of<'d>(&'d self, user: Option<&'d str>) -> impl Iterator<Item = &'d AccessKey> {
+        self.keys.iter().filter(move |key| key.user.as_deref() == user)
     }
 
     /// The MFA devices that a user has enabled.

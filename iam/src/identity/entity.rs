@@ -225,16 +225,16 @@ impl ManagedPolicy {
     }
 }
 
-/// A user's access key.
+/// An access key of a user, or of the account's root.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct AccessKey {
     /// `AKIA...`
     #[n(0)]
     pub id: String,
-    /// The user's name.
+    /// The user's name; None: the root's.
     #[n(1)]
-    pub user: String,
+    pub user: Option<String>,
     /// The secret, sealed.
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]

@@ -60,7 +60,7 @@ fn furnished() -> Directory {
     directory.attach(Holder::Group("Readers"), arn).unwrap();
     directory.put_inline(Holder::User("Anna"), "own", READ.to_owned()).unwrap();
     directory.set_boundary(Holder::User("Anna"), Some(arn)).unwrap();
-    directory.create_access_key("Anna", vec![1, 2, 3], stamp("AKIA1")).unwrap();
+    directory.create_access_key(Some("Anna"), vec![1, 2, 3], stamp("AKIA1")).unwrap();
     directory.create_device("phone", "/", vec![4, 5], Vec::new(), 1_000).unwrap();
     directory.enable_device("arn:aws:iam::000000000042:mfa/phone", Some("Anna"), (7, 0), 1_000).unwrap();
     let new = NewProvider {
@@ -161,7 +161,7 @@ fn a_renamed_user_keeps_keys_devices_and_groups() {
     directory.update_user("anna", Some("Berta"), Some("/b/")).unwrap();
     let user = directory.user("berta").unwrap();
     assert_eq!((user.path.as_str(), user.id.as_str()), ("/b/", "AIDA1"));
-    assert_eq!((directory.keys_of(user).count(), directory.devices_of(user).count()), (1, 1));
+    assert_eq!((directory.keys_of(Some(&user.name)).count(), directory.devices_of(user).count()), (1, 1));
     assert_eq!(directory.groups_of(user).count(), 1);
     assert!(directory.user("anna").is_err());
     let changes = directory.take_changes().unwrap();
@@ -186,7 +186,7 @@ fn what_is_in_use_is_not_deleted() {
     directory.delete_policy(arn).unwrap();
     directory.delete_group("Readers").unwrap();
     directory.delete_inline(Holder::User("Anna"), "own").unwrap();
-    directory.delete_access_key("Anna", "AKIA1").unwrap();
+    directory.delete_access_key(Some("Anna"), "AKIA1").unwrap();
     directory.deactivate_device("arn:aws:iam::000000000042:mfa/phone", Some("Anna")).unwrap();
     assert!(conflict(directory.delete_user("Anna")), "it has a password");
     directory.delete_login("Anna").unwrap();
@@ -215,9 +215,9 @@ fn policies_have_versions_of_which_one_is_in_force() {
 fn quotas_hold() {
     let mut directory = with_user("anna");
     for number in 0..ACCESS_KEYS_OF_USER_MAX {
-        directory.create_access_key("anna", Vec::new(), stamp(&format!("AKIA{number}"))).unwrap();
+        directory.create_access_key(Some("anna"), Vec::new(), stamp(&format!("AKIA{number}"))).unwrap();
     }
-    let fault = directory.create_access_key("anna", Vec::new(), stamp("AKIA9")).map(|_| ()).unwrap_err();
+    let fault = directory.create_access_key(Some("anna"), Vec::new(), stamp("AKIA9")).map(|_| ()).unwrap_err();
     assert_eq!(fault.kind, FaultKind::LimitExceeded);
     let resources = format!("\"arn:aws:s3:::{}\"", "b".repeat(2_000));
     let long = READ.replace("\"*\"", &resources);

@@ -3,8 +3,9 @@
 //! A call's signature covers its form by the hash of it, which most clients do not send: it is computed here and given to
 //! `s3s` as if they had. So the form is read, within bounds, before the signature is verified.
 //!
-//! Not taken: calls in the query of a GET, of which AWS takes some. Their signature covers the hash of no body, where
-//! presigned URLs of S3 leave the body open, and `s3s` knows the latter only.
+//! A presigned URL is the proof of who one is for those who ask STS about it (GetCallerIdentity). Its signature covers the hash of
+//! no body, where presigned URLs of S3 leave the body open, and `s3s` knows the latter only; so it is moved into the header,
+//! where it covers the same. Such a URL is good for the minutes that a signature in the header is, as at AWS, whatever it says.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::auth::Secrets;
 use crate::query_api::params::FORM_BYTES_MAX;
 use crate::query_api::{self, Api, Form, Params, Service};
 use crate::s3::error::{Failure, of_body, too_large};
-use crate::s3::headers::{self, CONTENT_SHA256};
+use crate::s3::headers::{self, CONTENT_SHA256, DATE};
+use crate::s3::request::Query;
 
 use super::answer::Record;
 use super::{InvalidRegion, call, verifier, verifier_config};
@@ -33,10 +35,21 @@ pub const GLOBAL_REGIONS: [&str; 2] = ["us-east-1", ""];
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
+const CREDENTIAL: &str = "X-Amz-Credential";
+const SIGNATURE: &str = "X-Amz-Signature";
+
 /// The service whose API a request in no bucket's host is for, if it is one. A form without any signature can only be for an
-/// action of STS that needs none. S3 has no POST here.
+/// action of STS that needs none. S3 has no POST here. A presigned URL is for STS or for S3.
 pub fn of_request(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Service> {
-    if *method != Method::POST || uri.path() != "/" {
+    if uri.path() != "/" {
+        return None;
+    }
+    if *method == Method::GET {
+        let query = Query::parse(uri.query()).ok()?;
+        let service = query.get(CREDENTIAL)?.split('/').nth(3)?;
+        return Service::from_scope(service).filter(|service| *service == Service::Sts);
+    }
+    if *method != Method::POST {
         return None;
     }
     if headers.contains_key(AUTHORIZATION) {
@@ -101,14 +114,22 @@ impl ServiceApis {
             Service::Iam => &self.iam,
             Service::Sts => &self.sts,
         };
+        let is_url = parts.method == Method::GET;
         let form = read(body).await?;
+        let params = match parts.uri.query().filter(|_| is_url) {
+            Some(query) => Params::parse(query.as_bytes())?,
+            None => Params::parse(&form)?,
+        };
+        if is_url {
+            move_signature(&mut parts)?;
+        }
         sign(&mut parts.headers, &form)?;
-        let params = Params::parse(&form)?;
         if let Some(action) = params.get("Action").and_then(|name| api.action(name)) {
             record.operation = action;
         }
         parts.extensions.insert(Form {
             params,
+            is_url,
             connection: record.connection(),
             id: record.id,
             trail: record.trail.clone(),
@@ -129,6 +150,26 @@ where
         }
         of_body(error.as_ref())
     })
+}
+
+/// Moves the signature of a presigned URL into the header. The rest of the query is what it covers.
+fn move_signature(parts: &mut Parts) -> Result<(), Failure> {
+    let query = Query::parse(parts.uri.query())?;
+    // All of them are there, each once: the gate has seen to it.
+    let parameter = |name| query.get(name).unwrap_or_default();
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={}, SignedHeaders={}, Signature={}",
+        parameter(CREDENTIAL),
+        parameter("X-Amz-SignedHeaders"),
+        parameter(SIGNATURE),
+    );
+    parts.headers.insert(AUTHORIZATION, headers::value(&authorization));
+    parts.headers.insert(DATE, headers::value(parameter("X-Amz-Date")));
+    let is_covered = |pair: &&str| pair.split('=').next() != Some(SIGNATURE);
+    let covered: Vec<&str> = parts.uri.query().unwrap_or_default().split('&').filter(is_covered).collect();
+    let uri = format!("{}?{}", parts.uri.path(), covered.join("&"));
+    parts.uri = uri.parse().map_err(|_| Failure::new(S3ErrorCode::InvalidURI))?;
+    Ok(())
 }
 
 /// Says of a form what its signature must have covered.

@@ -1,9 +1,12 @@
-//! Access keys of users. A secret is shown by the call that makes it, and never again.
+//! Access keys of users, and of the root, who calls about its own without a name. A secret is shown by the call that makes it, and
+//! never again.
 //!
-//! Keys that the configuration gives a user are listed, and cannot be changed here.
+//! Keys that the configuration gives, and the one that was generated for the server's own account, are listed, and cannot be changed
+//! here.
 
 use cairn_iam::acl::AccountNumber;
-use cairn_iam::identity::{Fault, FaultKind};
+use cairn_iam::identity::{Directory, Fault, FaultKind};
+use cairn_iam::principal::Principal;
 use http::StatusCode;
 
 use crate::query_api::Reply;
@@ -33,19 +36,43 @@ fn status(is_active: bool) -> &'static str {
     if is_active { "Active" } else { "Inactive" }
 }
 
-async fn create(ask: &Ask) -> Result<Reply, Failure> {
-    let (account, name) = ask.user()?;
-    let (stamp, secret, sealed) = ask.identities().new_access_key(account)?;
-    let target = name.clone();
-    let made = ask.change(
+/// Whose keys a call is about: an account, and the user in it. None: its root, who names nobody.
+fn owner(ask: &Ask) -> Result<(AccountNumber, Option<String>), Failure> {
+    if let (Principal::Root(account), None) = (&ask.caller().principal, ask.params().get("UserName")) {
+        return Ok((*account, None));
+    }
+    ask.user().map(|(account, name)| (account, Some(name)))
+}
+
+fn target(directory: &Directory, user: Option<&str>) -> Target {
+    user.map_or_else(|| Target::root(directory), |user| Target::user(directory, user))
+}
+
+/// Changes keys of whom the call is about.
+async fn change<T: Send + 'static>(
+    ask: &Ask,
+    (account, user): (AccountNumber, Option<String>),
+    change: impl Fn(&mut Directory, Option<&str>) -> Result<T, Fault> + Send + Sync + 'static,
+) -> Result<T, Failure> {
+    let of = user.clone();
+    ask.change(
         account,
-        move |directory| Target::user(directory, &target),
-        move |directory| Ok(directory.create_access_key(&name, sealed.clone(), stamp.clone())?.clone()),
-    );
+        move |directory| target(directory, of.as_deref()),
+        move |directory| change(directory, user.as_deref()),
+    )
+    .await
+}
+
+async fn create(ask: &Ask) -> Result<Reply, Failure> {
+    let owner = owner(ask)?;
+    let (stamp, secret, sealed) = ask.identities().new_access_key(owner.0)?;
+    let made = change(ask, owner, move |directory, user| {
+        Ok(directory.create_access_key(user, sealed.clone(), stamp.clone())?.clone())
+    });
     let key = made.await?;
     Ok(Reply::result(|document| {
         document.element("AccessKey", |element| {
-            element.text("UserName", &key.user);
+            element.optional("UserName", key.user.as_deref());
             element.text("AccessKeyId", &key.id);
             element.text("Status", status(key.is_active));
             element.text("SecretAccessKey", secret.expose());
@@ -55,20 +82,21 @@ async fn create(ask: &Ask) -> Result<Reply, Failure> {
 }
 
 fn list(ask: &Ask) -> Result<Reply, Failure> {
-    let (account, name) = ask.user()?;
+    let (account, name) = owner(ask)?;
     let directory = ask.directory_of(account)?;
-    ask.allow(directory, &Target::user(directory, &name))?;
-    let user = directory.user(&name)?;
-    let declared = ask.snapshot().declared_keys(account, &user.id);
+    ask.allow(directory, &target(directory, name.as_deref()))?;
+    let user = name.map(|name| directory.user(&name)).transpose()?;
+    let (name, id) = (user.map(|user| user.name.as_str()), user.map(|user| user.id.as_str()));
+    let declared = ask.snapshot().declared_keys(account, id);
     // Nobody knows when a declared key was made; it is as old as its user.
-    let declared = declared.map(|id| (id.to_owned(), (id, true, user.created_ms)));
-    let kept = directory.keys_of(user).map(|key| (key.id.clone(), (key.id.as_str(), key.is_active, key.created_ms)));
+    let declared = declared.map(|id| (id.to_owned(), (id, true, user.map_or(0, |user| user.created_ms))));
+    let kept = directory.keys_of(name).map(|key| (key.id.clone(), (key.id.as_str(), key.is_active, key.created_ms)));
     let mut all: Vec<_> = kept.chain(declared).collect();
     all.sort_unstable();
     let page = Page::of(ask.params(), all.into_iter())?;
     Ok(Reply::result(|document| {
         page.write(document, "AccessKeyMetadata", |member, (id, is_active, created_ms)| {
-            member.text("UserName", &user.name);
+            member.optional("UserName", name);
             member.text("AccessKeyId", id);
             member.text("Status", status(is_active));
             write::time(member, "CreateDate", created_ms);
@@ -77,7 +105,7 @@ fn list(ask: &Ask) -> Result<Reply, Failure> {
 }
 
 async fn update(ask: &Ask) -> Result<Reply, Failure> {
-    let (account, name) = ask.user()?;
+    let owner = owner(ask)?;
     let id = ask.params().required("AccessKeyId")?.to_owned();
     let is_active = match ask.params().required("Status")? {
         "Active" => true,
@@ -89,28 +117,16 @@ async fn update(ask: &Ask) -> Result<Reply, Failure> {
             ));
         }
     };
-    refuse_declared(ask, account, &id)?;
-    let target = name.clone();
-    ask.change(
-        account,
-        move |directory| Target::user(directory, &target),
-        move |directory| directory.update_access_key(&name, &id, is_active),
-    )
-    .await?;
+    refuse_declared(ask, owner.0, &id)?;
+    change(ask, owner, move |directory, user| directory.update_access_key(user, &id, is_active)).await?;
     Ok(Reply::empty())
 }
 
 async fn delete(ask: &Ask) -> Result<Reply, Failure> {
-    let (account, name) = ask.user()?;
+    let owner = owner(ask)?;
     let id = ask.params().required("AccessKeyId")?.to_owned();
-    refuse_declared(ask, account, &id)?;
-    let target = name.clone();
-    ask.change(
-        account,
-        move |directory| Target::user(directory, &target),
-        move |directory| directory.delete_access_key(&name, &id),
-    )
-    .await?;
+    refuse_declared(ask, owner.0, &id)?;
+    change(ask, owner, move |directory, user| directory.delete_access_key(user, &id)).await?;
     Ok(Reply::empty())
 }
 
@@ -132,15 +148,16 @@ fn last_used(ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.snapshot().any_key(id).filter(|key| key.account.number() == account);
     let user = key.and_then(|key| directory.users.by_id(key.user_id.as_deref()?));
     let user = user.map(|user| user.name.as_str());
-    let target = user.map_or_else(Target::everything, |user| Target::user(directory, user));
-    ask.allow(directory, &target)?;
-    let Some(user) = user else {
+    let is_roots = key.is_some_and(|key| key.user_id.is_none());
+    let everything = key.is_none().then(Target::everything);
+    ask.allow(directory, &everything.unwrap_or_else(|| target(directory, user)))?;
+    if user.is_none() && !is_roots {
         let message = format!("The Access Key with id {id} cannot be found");
         return Err(fault("NoSuchEntity", StatusCode::NOT_FOUND, message));
-    };
+    }
     let used = ask.identities().usage().of(account, id).last();
     Ok(Reply::result(|document| {
-        document.text("UserName", user);
+        document.optional("UserName", user);
         document.element("AccessKeyLastUsed", |element| {
             if let Some(used) = &used {
                 write::time(element, "LastUsedDate", used.at_ms);

@@ -31,6 +31,7 @@ struct Inner {
     identities: Arc<Identities>,
     region: String,
     reports: super::reports::Reports,
+    jobs: super::last_accessed::Jobs,
 }
 
 impl Ask {
@@ -49,6 +50,7 @@ impl Ask {
             identities: Arc::clone(&api.identities),
             region: api.region.clone(),
             reports: api.reports.clone(),
+            jobs: api.jobs.clone(),
         })))
     }
 
@@ -79,6 +81,10 @@ impl Ask {
 
     pub(super) fn reports(&self) -> &super::reports::Reports {
         &self.0.reports
+    }
+
+    pub(super) fn jobs(&self) -> &super::last_accessed::Jobs {
+        &self.0.jobs
     }
 
     /// The action is one of the resource's that has nothing for it.

@@ -5,6 +5,7 @@
 //! which is decided on the very state that a change is made of. A root whose account administers others, which only the
 //! configuration can say, may name their users as well; each such call is in the log.
 
+mod absent_kinds;
 mod access_keys;
 mod account;
 mod ask;
@@ -13,6 +14,7 @@ mod boundaries;
 mod faults;
 mod groups;
 mod inline_policies;
+mod last_accessed;
 mod login_profiles;
 mod mfa_devices;
 mod oidc_providers;
@@ -48,12 +50,14 @@ pub struct IamApi {
     pub region: String,
     /// Reports that were made.
     reports: reports::Reports,
+    /// Jobs that were asked for.
+    jobs: last_accessed::Jobs,
 }
 
 impl IamApi {
     /// The API over these identities.
     pub fn new(identities: Arc<Identities>, region: String) -> Self {
-        Self { identities, region, reports: reports::Reports::default() }
+        Self { identities, region, reports: reports::Reports::default(), jobs: last_accessed::Jobs::default() }
     }
 }
 
@@ -61,12 +65,14 @@ type Handler = for<'a> fn(&'a Ask) -> BoxFuture<'a, Result<Reply, Failure>>;
 
 /// The actions of each resource, and what does them.
 const RESOURCES: &[(&[&str], Handler)] = &[
+    (absent_kinds::ACTIONS, |ask| Box::pin(absent_kinds::call(ask))),
     (access_keys::ACTIONS, |ask| Box::pin(access_keys::call(ask))),
     (account::ACTIONS, |ask| Box::pin(account::call(ask))),
     (attachments::ACTIONS, |ask| Box::pin(attachments::call(ask))),
     (boundaries::ACTIONS, |ask| Box::pin(boundaries::call(ask))),
     (groups::ACTIONS, |ask| Box::pin(groups::call(ask))),
     (inline_policies::ACTIONS, |ask| Box::pin(inline_policies::call(ask))),
+    (last_accessed::ACTIONS, |ask| Box::pin(last_accessed::call(ask))),
     (login_profiles::ACTIONS, |ask| Box::pin(login_profiles::call(ask))),
     (mfa_devices::ACTIONS, |ask| Box::pin(mfa_devices::call(ask))),
     (oidc_providers::ACTIONS, |ask| Box::pin(oidc_providers::call(ask))),

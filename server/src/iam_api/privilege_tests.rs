@@ -124,14 +124,18 @@ impl World {
     fn keys_of(&self, users: &BTreeSet<String>) -> Vec<String> {
         let snapshot = self.api.identities.snapshot();
         let directory = snapshot.directory(ACCOUNT).unwrap();
-        let ids = directory.keys.iter().filter(|key| users.contains(&key.user)).map(|key| key.id.clone());
+        let ids = directory
+            .keys
+            .iter()
+            .filter(|key| key.user.as_ref().is_some_and(|user| users.contains(user)))
+            .map(|key| key.id.clone());
         ids.collect()
     }
 
     /// All users that have a key.
     fn users_with_keys(&self) -> BTreeSet<String> {
         let snapshot = self.api.identities.snapshot();
-        snapshot.directory(ACCOUNT).unwrap().keys.iter().map(|key| key.user.clone()).collect()
+        snapshot.directory(ACCOUNT).unwrap().keys.iter().filter_map(|key| key.user.clone()).collect()
     }
 
     /// Whether who has this key may do what is outside of the boundary.

@@ -51,6 +51,11 @@ impl Target {
         }
     }
 
+    /// The account's root.
+    pub(super) fn root(directory: &Directory) -> Self {
+        Self { arn: directory.root().arn().unwrap_or_default(), ..Self::default() }
+    }
+
     /// A group.
     pub(super) fn group(directory: &Directory, name: &str) -> Self {
         match directory.group(name) {

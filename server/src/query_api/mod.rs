@@ -12,7 +12,7 @@ pub mod permission;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use s3s::route::S3Route;
 use s3s::{S3Request, S3Response, S3Result};
@@ -37,6 +37,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The media type of every answer.
 pub const CONTENT_TYPE_XML: HeaderValue = HeaderValue::from_static("text/xml");
+
+const JSON: &str = "application/json";
 
 /// A service that speaks the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,19 +107,31 @@ impl Call {
 
 /// What an action replies.
 #[derive(Debug)]
-pub struct Reply(Option<Document>);
+pub struct Reply(Content);
+
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Elements(Document),
+    Texts(Vec<(&'static str, String)>),
+}
 
 impl Reply {
     /// The reply of an action that AWS gives no result, such as DeleteUser.
     pub fn empty() -> Self {
-        Self(None)
+        Self(Content::Nothing)
     }
 
     /// A result, whose elements `write` writes.
     pub fn result(write: impl FnOnce(&mut Document)) -> Self {
         let mut elements = Document::fragment();
         write(&mut elements);
-        Self(Some(elements))
+        Self(Content::Elements(elements))
+    }
+
+    /// A result that is a list of texts, which clients may have in JSON.
+    pub fn texts(texts: Vec<(&'static str, String)>) -> Self {
+        Self(Content::Texts(texts))
     }
 }
 
@@ -135,6 +149,11 @@ pub trait Api: Send + Sync + 'static {
         false
     }
 
+    /// Whether an action may be called by a presigned URL.
+    fn may_be_url(&self, _action: &'static str) -> bool {
+        false
+    }
+
     /// Does what an action of [`Api::action`] says, if the caller may have it done.
     async fn call(&self, action: &'static str, call: Call) -> Result<Reply, Failure>;
 }
@@ -144,6 +163,8 @@ pub trait Api: Send + Sync + 'static {
 pub struct Form {
     /// All its parameters.
     pub params: Params,
+    /// It is the query of a presigned URL.
+    pub is_url: bool,
     /// How it came.
     pub connection: ConnectionInfo,
     /// The request's id.
@@ -173,18 +194,24 @@ impl S3Route for Route {
 
 impl Route {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
-        let Form { params, connection, id, trail } =
+        let Form { params, is_url, connection, id, trail } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
         let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
         let service = self.0.service();
         let action = find(self.0.as_ref(), &params, signer.is_some())?;
+        if is_url && !self.0.may_be_url(action) {
+            return Err(faults::invalid_action(service, &params));
+        }
         if let Some(session) = signer.as_ref().and_then(|signer| signer.session.as_deref()) {
             check_session(service, action, session)?;
         }
+        let wants_json = headers::text(&request.headers, &ACCEPT).is_some_and(|text| text.trim() == JSON);
         let call = Call { signer, params, headers: request.headers, connection, id, trail };
-        let reply = self.0.call(action, call).await?;
-        Ok(answer(service, action, reply, id))
+        match self.0.call(action, call).await? {
+            Reply(Content::Texts(texts)) if wants_json => Ok(json_answer(action, texts, id)),
+            reply => Ok(answer(service, action, reply, id)),
+        }
     }
 }
 
@@ -225,13 +252,33 @@ fn check_session(service: Service, action: &'static str, session: &Session) -> R
 fn answer(service: Service, action: &str, reply: Reply, id: RequestId) -> Answer {
     let id = id.request_id();
     let mut document = Document::in_namespace(format!("{action}Response"), service.namespace());
-    if let Reply(Some(elements)) = reply {
-        document.element(&format!("{action}Result"), |result| result.append(elements));
+    let name = format!("{action}Result");
+    match reply.0 {
+        Content::Nothing => {}
+        Content::Elements(elements) => document.element(&name, |result| result.append(elements)),
+        Content::Texts(texts) => document.element(&name, |result| {
+            texts.iter().for_each(|(name, text)| result.text(name, text));
+        }),
     }
     document.element("ResponseMetadata", |metadata| metadata.text("RequestId", &id));
-    let mut answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, CONTENT_TYPE_XML);
-    answer.headers.insert(REQUEST_ID, headers::value(&id));
-    answer.body = s3s::Body::from(document.finish());
+    with_body(CONTENT_TYPE_XML, document.finish(), &id)
+}
+
+/// The same in JSON, as who verifies tokens of Kubernetes asks for it.
+fn json_answer(action: &str, texts: Vec<(&'static str, String)>, id: RequestId) -> Answer {
+    let id = id.request_id();
+    let result: serde_json::Map<String, serde_json::Value> =
+        texts.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
+    let (result_name, metadata) = (format!("{action}Result"), serde_json::json!({ "RequestId": id }));
+    let response = serde_json::json!({ result_name: result, "ResponseMetadata": metadata });
+    let document = serde_json::json!({ format!("{action}Response"): response });
+    with_body(HeaderValue::from_static(JSON), document.to_string(), &id)
+}
+
+fn with_body(content_type: HeaderValue, body: String, id: &str) -> Answer {
+    let mut answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, content_type);
+    answer.headers.insert(REQUEST_ID, headers::value(id));
+    answer.body = s3s::Body::from(body);
     answer
 }
 

@@ -13,9 +13,10 @@ pub(super) fn get_caller_identity(sts: &StsApi, call: &Call) -> Result<Reply, Fa
 }
 
 fn reply(principal: &Principal) -> Reply {
-    Reply::result(|result| {
-        result.optional("Arn", principal.caller_arn().as_deref());
-        result.optional("UserId", principal.user_id().as_deref());
-        result.optional("Account", principal.account().map(|account| account.to_string()).as_deref());
-    })
+    let values = [
+        ("Arn", principal.caller_arn()),
+        ("UserId", principal.user_id()),
+        ("Account", principal.account().map(|account| account.to_string())),
+    ];
+    Reply::texts(values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }

@@ -9,6 +9,7 @@ pub mod web_identity;
 
 mod assume_role;
 mod assume_role_with_web_identity;
+mod decode_authorization_message;
 mod get_access_key_info;
 mod get_caller_identity;
 mod get_federation_token;
@@ -35,6 +36,7 @@ use web_identity::issuers::Issuers;
 const ACTIONS: &[&str] = &[
     "AssumeRole",
     "AssumeRoleWithWebIdentity",
+    "DecodeAuthorizationMessage",
     "GetAccessKeyInfo",
     "GetCallerIdentity",
     "GetFederationToken",
@@ -71,12 +73,18 @@ impl Api for StsApi {
         action == "AssumeRoleWithWebIdentity"
     }
 
+    /// Who holds such a URL can show it to somebody, who asks here whose it is, and do nothing else with it.
+    fn may_be_url(&self, action: &'static str) -> bool {
+        action == "GetCallerIdentity"
+    }
+
     async fn call(&self, action: &'static str, call: Call) -> Result<Reply, Failure> {
         match action {
             "AssumeRole" => assume_role::assume_role(self, &call).await,
             "AssumeRoleWithWebIdentity" => {
                 assume_role_with_web_identity::assume_role_with_web_identity(self, &call).await
             }
+            "DecodeAuthorizationMessage" => decode_authorization_message::decode_authorization_message(self, &call),
             "GetAccessKeyInfo" => get_access_key_info::get_access_key_info(self, &call),
             "GetCallerIdentity" => get_caller_identity::get_caller_identity(self, &call),
             "GetFederationToken" => get_federation_token::get_federation_token(self, &call),

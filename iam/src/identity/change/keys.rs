@@ -1,4 +1,4 @@
-//! Access keys of users.
+//! Access keys of users and of the account's root.
 
 use crate::identity::fault::{Fault, FaultKind};
 use crate::identity::limits::ACCESS_KEYS_OF_USER_MAX;
@@ -7,49 +7,53 @@ use crate::identity::{AccessKey, Directory};
 use super::Stamp;
 
 impl Directory {
-    /// Adds an access key; `other_keys` are those that the configuration gives the user.
+    /// Adds an access key of a user, or of the root (None).
     ///
     /// # Errors
     /// `NoSuchEntity`, `LimitExceeded`.
-    pub fn create_access_key(&mut self, user: &str, sealed_secret: Vec<u8>, stamp: Stamp) -> Result<&AccessKey, Fault> {
-        let user = self.user(user)?;
-        if self.keys_of(user).count() >= ACCESS_KEYS_OF_USER_MAX {
+    pub fn create_access_key(
+        &mut self,
+        user: Option<&str>,
+        sealed_secret: Vec<u8>,
+        stamp: Stamp,
+    ) -> Result<&AccessKey, Fault> {
+        let user = self.key_owner(user)?;
+        if self.keys_of(user.as_deref()).count() >= ACCESS_KEYS_OF_USER_MAX {
             return Err(Fault::limit("AccessKeysPerUser", ACCESS_KEYS_OF_USER_MAX));
         }
-        let key = AccessKey {
-            id: stamp.id.clone(),
-            user: user.name.clone(),
-            sealed_secret,
-            is_active: true,
-            created_ms: stamp.now_ms,
-        };
-        self.keys.put(key);
-        self.keys.get(&stamp.id).ok_or_else(|| no_key(&stamp.id))
+        let id = stamp.id.clone();
+        self.keys.put(AccessKey { id: stamp.id, user, sealed_secret, is_active: true, created_ms: stamp.now_ms });
+        self.keys.get(&id).ok_or_else(|| no_key(&id))
     }
 
-    /// Lets an access key sign requests, or not.
+    /// Lets an access key of a user, or of the root, sign requests, or not.
     ///
     /// # Errors
     /// `NoSuchEntity`.
-    pub fn update_access_key(&mut self, user: &str, id: &str, is_active: bool) -> Result<(), Fault> {
+    pub fn update_access_key(&mut self, user: Option<&str>, id: &str, is_active: bool) -> Result<(), Fault> {
         self.key_of(user, id)?;
         self.keys.get_mut(id).ok_or_else(|| no_key(id))?.is_active = is_active;
         Ok(())
     }
 
-    /// Removes an access key.
+    /// Removes an access key of a user, or of the root.
     ///
     /// # Errors
     /// `NoSuchEntity`.
-    pub fn delete_access_key(&mut self, user: &str, id: &str) -> Result<(), Fault> {
+    pub fn delete_access_key(&mut self, user: Option<&str>, id: &str) -> Result<(), Fault> {
         self.key_of(user, id)?;
         self.keys.remove(id);
         Ok(())
     }
 
-    fn key_of(&self, user: &str, id: &str) -> Result<&AccessKey, Fault> {
-        let user = self.user(user)?;
-        self.keys.get(id).filter(|key| key.user == user.name).ok_or_else(|| no_key(id))
+    fn key_of(&self, user: Option<&str>, id: &str) -> Result<&AccessKey, Fault> {
+        let user = self.key_owner(user)?;
+        self.keys.get(id).filter(|key| key.user == user).ok_or_else(|| no_key(id))
+    }
+
+    /// The name as it was given to the user.
+    fn key_owner(&self, user: Option<&str>) -> Result<Option<String>, Fault> {
+        user.map(|name| self.user(name).map(|user| user.name.clone())).transpose()
     }
 }
 

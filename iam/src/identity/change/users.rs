@@ -77,10 +77,10 @@ impl Directory {
     }
 
     fn rename_in_keys_and_devices(&mut self, user: &User, new_name: &str) {
-        let keys: Vec<String> = self.keys_of(user).map(|key| key.id.clone()).collect();
+        let keys: Vec<String> = self.keys_of(Some(&user.name)).map(|key| key.id.clone()).collect();
         for id in keys {
             if let Some(key) = self.keys.get_mut(&id) {
-                key.user = new_name.to_owned();
+                key.user = Some(new_name.to_owned());
             }
         }
         let devices: Vec<String> = self.devices_of(user).map(|device| folded(&device.name)).collect();
@@ -103,7 +103,7 @@ impl Directory {
             "detach all policies"
         } else if !user.grants.inline.is_empty() {
             "delete policies"
-        } else if self.keys_of(user).next().is_some() {
+        } else if self.keys_of(Some(&user.name)).next().is_some() {
             "delete access keys"
         } else if self.devices_of(user).next().is_some() {
             "delete MFA device"

@@ -29,9 +29,12 @@ const HEADER: &str = "user,arn,user_creation_time,password_enabled,password_last
                       access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,cert_1_last_rotated,\
                       cert_2_active,cert_2_last_rotated";
 
-/// The reports that were made, each with its time. Cheap to clone.
+/// The reports that were made, by account. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reports(Arc<Mutex<HashMap<AccountNumber, (u64, Arc<str>)>>>);
+pub(super) struct Reports(Arc<Mutex<HashMap<AccountNumber, Report>>>);
+
+/// When a report was made, ms since the epoch, and what it says.
+type Report = (u64, Arc<str>);
 
 pub(super) async fn call(ask: &Ask) -> Result<Reply, Failure> {
     match ask.action() {

@@ -3,6 +3,8 @@
 //! Their names, ARNs and ids are AWS's. Those that speak of all of AWS's services (ReadOnlyAccess, SecurityAudit, ViewOnlyAccess)
 //! are cut down to the services that are here. They never change, so each has one version, called as AWS calls its newest.
 
+use std::sync::OnceLock;
+
 use crate::policy::{Policy, PolicyKind};
 
 /// A policy that AWS manages.
@@ -22,6 +24,7 @@ pub struct ManagedPolicy {
     pub description: &'static str,
     /// What it says, in JSON.
     pub document: &'static str,
+    parsed: OnceLock<Policy>,
 }
 
 /// What the ARNs of AWS's policies begin with; a path follows.
@@ -37,6 +40,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:39:46Z",
         description: "Provides full access to AWS services and resources.",
         document: include_str!("managed/AdministratorAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "AmazonS3FullAccess",
@@ -46,6 +50,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:40:58Z",
         description: "Provides full access to all buckets via the AWS Management Console.",
         document: include_str!("managed/AmazonS3FullAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "AmazonS3ReadOnlyAccess",
@@ -55,6 +60,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:40:59Z",
         description: "Provides read only access to all buckets via the AWS Management Console.",
         document: include_str!("managed/AmazonS3ReadOnlyAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "AWSDenyAll",
@@ -64,6 +70,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2019-05-01T22:36:14Z",
         description: "Deny all access.",
         document: include_str!("managed/AWSDenyAll.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "AWSKeyManagementServicePowerUser",
@@ -73,6 +80,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:40:40Z",
         description: "Provides access to AWS Key Management Service (KMS).",
         document: include_str!("managed/AWSKeyManagementServicePowerUser.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "IAMFullAccess",
@@ -82,6 +90,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:40:38Z",
         description: "Provides full access to IAM via the AWS Management Console.",
         document: include_str!("managed/IAMFullAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "IAMReadOnlyAccess",
@@ -91,6 +100,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:40:39Z",
         description: "Provides read only access to IAM via the AWS Management Console.",
         document: include_str!("managed/IAMReadOnlyAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "IAMUserChangePassword",
@@ -100,6 +110,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2016-11-15T00:25:16Z",
         description: "Provides the ability for an IAM user to change their own password.",
         document: include_str!("managed/IAMUserChangePassword.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "PowerUserAccess",
@@ -109,6 +120,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:39:47Z",
         description: "Provides full access to AWS services and resources, but does not allow management of Users and groups.",
         document: include_str!("managed/PowerUserAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "ReadOnlyAccess",
@@ -118,6 +130,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:39:48Z",
         description: "Provides read-only access to AWS services and resources.",
         document: include_str!("managed/ReadOnlyAccess.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "SecurityAudit",
@@ -127,6 +140,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2015-02-06T18:41:01Z",
         description: "The security audit template grants access to read security configuration metadata. It is useful for software that audits the configuration of an AWS account.",
         document: include_str!("managed/SecurityAudit.json"),
+        parsed: OnceLock::new(),
     },
     ManagedPolicy {
         name: "ViewOnlyAccess",
@@ -136,6 +150,7 @@ pub static MANAGED_POLICIES: [ManagedPolicy; 12] = [
         created: "2016-11-10T17:20:15Z",
         description: "This policy grants permissions to view resources and basic metadata across all AWS services.",
         document: include_str!("managed/ViewOnlyAccess.json"),
+        parsed: OnceLock::new(),
     },
 ];
 
@@ -153,10 +168,11 @@ impl ManagedPolicy {
         format!("{ARN_PREFIX}{}{}", self.path, self.name)
     }
 
-    /// What it says, parsed.
+    /// What it says, parsed the first time that it is asked for.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy::parse(self.document, PolicyKind::Identity).expect("a test parses all of them")
+        let parse = || Policy::parse(self.document, PolicyKind::Identity).expect("a test parses all of them");
+        self.parsed.get_or_init(parse).clone()
     }
 }
 

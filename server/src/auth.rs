@@ -62,12 +62,12 @@ const PRESIGNED_PARAMETERS: [&str; 6] =
     ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature", "X-Amz-SignedHeaders"];
 
 /// Who knows the secrets of access keys that last.
-pub trait Keys: std::fmt::Debug + Send + Sync + 'static {
+pub trait KnowsSecrets: std::fmt::Debug + Send + Sync + 'static {
     /// The secret of a key that requests may be signed with.
     fn secret(&self, access_key: &str) -> Option<SecretKey>;
 }
 
-impl Keys for Identities {
+impl KnowsSecrets for Identities {
     fn secret(&self, access_key: &str) -> Option<SecretKey> {
         self.snapshot().key(access_key).map(|key| SecretKey::from(key.secret.expose()))
     }
@@ -77,7 +77,7 @@ impl Keys for Identities {
 #[derive(Clone, Debug)]
 pub struct Secrets {
     /// Those that last.
-    pub keys: Arc<dyn Keys>,
+    pub keys: Arc<dyn KnowsSecrets>,
     /// Makes those of sessions.
     pub sessions: Sessions,
 }

@@ -36,6 +36,7 @@ use s3s::S3ErrorCode;
 use crate::audit::Trail;
 use crate::auth::Signer;
 use crate::gate::routes::Operation;
+pub use crate::identities::Caller;
 use crate::identities::{Account, Snapshot};
 use crate::s3::acl::{account_number, of_bucket};
 use crate::s3::copy_source::NamedSource;
@@ -49,7 +50,6 @@ use access::Access;
 pub use action::Action;
 pub use authorized::{Authorized, InBucket, OnBucket, OnCopy, OnNewBucket, OnObject, OnServer, OnService};
 use authorized::{Found, Unlisted};
-pub use caller::Caller;
 pub use context::{Connection, Facts, InDocument, Signature};
 pub use policies::{
     BucketPolicies, decode as decode_policy, digest_of, encode as encode_policy, parse as parse_policy,
@@ -81,8 +81,7 @@ impl Rules<'_> {
     /// `InvalidAccessKeyId`.
     pub fn caller(&self, signer: Option<&Signer>) -> Result<Arc<Caller>, Failure> {
         let Some(signer) = signer else { return Ok(Arc::new(Caller::anonymous())) };
-        let identity = self.identities.signed_by(signer).ok_or(S3ErrorCode::InvalidAccessKeyId)?;
-        Ok(Arc::new(Caller::new(identity, &signer.access_key)))
+        Ok(self.identities.signed_by(signer).ok_or(S3ErrorCode::InvalidAccessKeyId)?)
     }
 
     /// What an account blocks of public access.

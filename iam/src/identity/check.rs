@@ -159,7 +159,7 @@ mod tests {
         let new = NewUser { name: "Anna".to_owned(), path: "/".to_owned(), boundary: None, tags: Vec::new() };
         directory.create_user(new, stamp("AIDA1")).unwrap();
         directory.create_group("g", "/", stamp("AGPA1")).unwrap();
-        directory.add_to_group("anna", "g").unwrap();
+        directory.add_to_group("g", "anna").unwrap();
         directory.create_access_key(Some("anna"), vec![1], stamp("AKIA1")).unwrap();
         directory.create_access_key(None, vec![1], stamp("AKIA2")).unwrap();
         directory.attach(Holder::User("anna"), "arn:aws:iam::aws:policy/ReadOnlyAccess").unwrap();

@@ -11,7 +11,7 @@ use cairn_storage::object::ObjectVersion;
 
 use crate::s3::acl::{account_number, of_object};
 
-use super::caller::Caller;
+use super::Caller;
 
 /// What a bucket says about who may use it.
 #[derive(Clone, Debug)]

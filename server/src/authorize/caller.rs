@@ -1,39 +1,11 @@
-//! Who asks, and what its own account lets it do.
-
-use std::ops::Deref;
+//! Who asks, as the rules for buckets see it.
 
 use cairn_iam::principal::Principal;
 use cairn_storage::id::AccountId;
 
-use crate::identities;
-
-/// Who asks, and what its own account lets it do.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    identity: identities::Caller,
-    /// The key that signed the request.
-    pub access_key: Option<String>,
-}
-
-impl Deref for Caller {
-    type Target = identities::Caller;
-
-    fn deref(&self) -> &identities::Caller {
-        &self.identity
-    }
-}
+use crate::identities::Caller;
 
 impl Caller {
-    /// Somebody whose request has no signature.
-    pub fn anonymous() -> Self {
-        Self { identity: identities::Caller::anonymous(), access_key: None }
-    }
-
-    /// Somebody who has signed with this access key.
-    pub fn new(identity: identities::Caller, access_key: &str) -> Self {
-        Self { identity, access_key: Some(access_key.to_owned()) }
-    }
-
     /// Whether it is an account's root.
     pub fn is_root(&self) -> bool {
         matches!(self.principal, Principal::Root(_))

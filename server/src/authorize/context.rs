@@ -21,7 +21,7 @@ use crate::s3::object_lock::{date_text, legal_hold_of, retention_of};
 use crate::s3::request::Query;
 use crate::s3::tags;
 
-use super::caller::Caller;
+use super::Caller;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 

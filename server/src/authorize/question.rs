@@ -13,8 +13,8 @@ use crate::audit::Trail;
 use crate::s3::acl::account_number;
 
 use super::Action;
+use super::Caller;
 use super::access::{Access, OfObject};
-use super::caller::Caller;
 use super::context::{Facts, InDocument, OwnedFacts, RequestContext};
 use super::rule::{self, Rule};
 

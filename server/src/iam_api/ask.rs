@@ -26,7 +26,7 @@ struct Inner {
     action: &'static str,
     call: Call,
     now: Timestamp,
-    caller: Caller,
+    caller: Arc<Caller>,
     snapshot: Arc<Snapshot>,
     identities: Arc<Identities>,
     region: String,
@@ -154,10 +154,10 @@ impl Ask {
         let caller = self.caller();
         let of_account = match caller.principal {
             // Only the configuration makes a root another account's administrator, and `account_of_user` found it so.
-            Principal::Root(_) => Caller { principal: directory.root(), ..caller.clone() },
+            Principal::Root(_) => Caller { principal: directory.root(), ..Caller::clone(caller) },
             _ => {
                 let policies = caller.policies_in(directory).ok_or_else(invalid_client_token)?;
-                Caller { policies, ..caller.clone() }
+                Caller { policies, ..Caller::clone(caller) }
             }
         };
         let Inner { call, now, region, .. } = &*self.0;

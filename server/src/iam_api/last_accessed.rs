@@ -267,9 +267,9 @@ fn write_service(member: &mut Document, accessed: &Accessed<'_>, region: &str, a
 
 /// Who could have accessed one service by a group's or a policy's permissions, and when each did.
 fn details_with_entities(ask: &Ask) -> Result<Reply, Failure> {
-    let namespace = ask.params().required("ServiceNamespace")?;
     let directory = ask.directory()?;
     let job = job(ask, directory)?;
+    let namespace = ask.params().required("ServiceNamespace")?;
     let entities = entities_of(directory, &job.arn)?;
     let page = Page::of(ask.params(), entities.into_iter().map(|(id, arn)| (arn.clone(), (id, arn))))?;
     let (entities, marker) = page.into_parts();

@@ -6,6 +6,7 @@
 //! the keys that the configuration gives, which stay in its file. What a principal may do is `authorize`'s business.
 
 pub mod accounts;
+mod callers;
 pub mod check;
 mod declared;
 mod mfa;
@@ -40,6 +41,7 @@ use crate::config::{self, KeyPair, SecretKey};
 use crate::sts::session::Session;
 
 pub use accounts::{Account, Accounts};
+use callers::Callers;
 pub use rows::RowsError;
 use rows::{Loaded, Rows};
 use usage::{Usage, Uses};
@@ -111,6 +113,7 @@ pub struct Snapshot {
     directories: HashMap<AccountNumber, Kept>,
     keys: Arc<HashMap<String, Arc<SigningKey>>>,
     usage: Arc<Usage>,
+    callers: Callers,
 }
 
 /// An account's identities, and the revision that a change of them guards.
@@ -142,6 +145,8 @@ pub struct Caller {
     pub principal: Principal,
     /// The account. None: nobody in particular.
     pub account: Option<Arc<Account>>,
+    /// The key that signed the request.
+    pub access_key: Option<String>,
     /// What it is granted and denied.
     pub policies: Arc<PrincipalPolicies>,
     /// Its tags.
@@ -160,6 +165,7 @@ impl Caller {
         Self {
             principal: Principal::Anonymous,
             account: None,
+            access_key: None,
             policies: Arc::default(),
             tags: Vec::new(),
             session: None,
@@ -287,6 +293,7 @@ impl Identities {
             directories: HashMap::new(),
             keys: Arc::default(),
             usage: Arc::clone(&usage),
+            callers: Callers::default(),
         };
         for account in accounts.iter() {
             let mut loaded = rows.load(account.number()).await?;
@@ -527,6 +534,7 @@ impl Snapshot {
             directories: HashMap::new(),
             keys: Arc::default(),
             usage: Arc::default(),
+            callers: Callers::default(),
         };
         for account in declared {
             let Some(owner) = accounts.by_id(account.id) else { continue };

@@ -26,11 +26,17 @@ const ALLOWS_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allo
 
 impl Snapshot {
     /// Who has signed. None: nobody who may sign any more.
-    pub fn signed_by(&self, signer: &Signer) -> Option<Caller> {
-        match &signer.session {
+    pub fn signed_by(&self, signer: &Signer) -> Option<Arc<Caller>> {
+        if let Some(caller) = self.callers.find(signer) {
+            return Some(caller);
+        }
+        let caller = match &signer.session {
             None => self.caller(&signer.access_key),
             Some(session) => self.in_session(session),
-        }
+        };
+        let caller = Arc::new(Caller { access_key: Some(signer.access_key.clone()), ..caller? });
+        self.callers.keep(&signer.access_key, &caller);
+        Some(caller)
     }
 
     fn in_session(&self, session: &Arc<Session>) -> Option<Caller> {

@@ -19,7 +19,6 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use crate::audit::Trail;
 use crate::auth::{Claim, Signer};
-use crate::authorize;
 use crate::gate::ids::RequestId;
 use crate::identities::Caller;
 use crate::listener::ConnectionInfo;
@@ -99,9 +98,8 @@ pub struct Call {
 
 impl Call {
     /// Notes who makes the call.
-    pub fn made_by(&self, caller: &Caller) {
-        let access_key = self.signer.as_ref().map(|signer| signer.access_key.as_str()).unwrap_or_default();
-        self.trail.caller(&Arc::new(authorize::Caller::new(caller.clone(), access_key)));
+    pub fn made_by(&self, caller: &Arc<Caller>) {
+        self.trail.caller(caller);
     }
 }
 

@@ -96,7 +96,7 @@ impl Api for StsApi {
 
 impl StsApi {
     /// Who makes the call.
-    fn caller(&self, snapshot: &Snapshot, call: &Call) -> Result<Caller, Failure> {
+    fn caller(&self, snapshot: &Snapshot, call: &Call) -> Result<Arc<Caller>, Failure> {
         let signer = call.signer.as_ref().ok_or_else(faults::missing_signature)?;
         let caller = snapshot.signed_by(signer).ok_or_else(faults::invalid_client_token)?;
         call.made_by(&caller);

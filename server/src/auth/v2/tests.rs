@@ -6,7 +6,7 @@ use cairn_crypto::secret::{KEY_BYTES, MasterKey};
 use http::{HeaderValue, Request};
 use s3s::auth::SecretKey;
 
-use crate::auth::Keys;
+use crate::auth::KnowsSecrets;
 use crate::sts::session::Sessions;
 
 use super::*;
@@ -22,7 +22,7 @@ const NOW: Timestamp = Timestamp(1_175_024_202_000);
 #[derive(Debug)]
 struct OneKey;
 
-impl Keys for OneKey {
+impl KnowsSecrets for OneKey {
     fn secret(&self, access_key: &str) -> Option<SecretKey> {
         (access_key == ACCESS_KEY).then(|| SecretKey::from(SECRET_KEY))
     }

@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 use crate::authorize::context::Connection;
 use crate::authorize::{parse_policy, policies};
-use crate::identities::{self, Account};
+use crate::identities::Account;
 use crate::s3::request::Query;
 
 use super::*;
@@ -28,7 +28,7 @@ fn root(number: u64) -> Caller {
         display_name: "test".to_owned(),
         administers: Vec::new(),
     };
-    Caller::new(identities::Caller::root(&Arc::new(account)), "AK")
+    Caller::root(&Arc::new(account))
 }
 
 /// A user to whom its own policies give nothing.
@@ -40,8 +40,7 @@ fn user(number: u64) -> Caller {
         id: "AIDAX".to_owned(),
     };
     let account = root(number).account.clone();
-    let identity = identities::Caller { principal, account, ..identities::Caller::anonymous() };
-    Caller::new(identity, "AK")
+    Caller { principal, account, ..Caller::anonymous() }
 }
 
 fn access(acl: Option<Acl>, statements: Option<&str>, block: PublicAccessBlock) -> Access {

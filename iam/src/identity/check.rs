@@ -14,6 +14,7 @@ use super::{Directory, Grants};
 #[derive(Debug)]
 pub struct AccountCheck {
     directory: Directory,
+    has_rows: bool,
     has_generation: bool,
     findings: Vec<String>,
 }
@@ -22,11 +23,12 @@ impl AccountCheck {
     /// Of an account of which nothing was seen yet.
     #[must_use]
     pub fn new(account: AccountNumber) -> Self {
-        Self { directory: Directory::new(account), has_generation: false, findings: Vec::new() }
+        Self { directory: Directory::new(account), has_rows: false, has_generation: false, findings: Vec::new() }
     }
 
     /// Looks at one row.
     pub fn row(&mut self, key: &[u8], value: &[u8]) {
+        self.has_rows = true;
         let fault = match key.first().copied() {
             Some(kind) if kind == Kind::Generation as u8 => {
                 self.has_generation = true;
@@ -52,7 +54,7 @@ impl AccountCheck {
     /// Everything that was found, when all rows were looked at.
     #[must_use]
     pub fn finish(mut self) -> Vec<String> {
-        if !self.has_generation {
+        if self.has_rows && !self.has_generation {
             self.findings.push("the row of the generation is missing, which every change guards".to_owned());
         }
         self.check_references();

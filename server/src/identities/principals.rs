@@ -19,7 +19,8 @@ impl Snapshot {
     ) -> Result<String, PolicyError> {
         let mut unknown = None;
         let kept = with_principals(text, |written| {
-            let kept = self.kept(written, own);
+            let entry = PrincipalEntry::parse_aws(written);
+            let kept = entry.and_then(|entry| self.kept(&entry, written, own));
             if kept.is_none() && unknown.is_none() {
                 unknown = Some(PolicyError::of_principal(kind, written));
             }
@@ -36,10 +37,14 @@ impl Snapshot {
         })
     }
 
-    fn kept(&self, written: &str, own: Option<&Directory>) -> Option<String> {
-        let entry = PrincipalEntry::parse_aws(written)?;
+    /// Whether there is the account, the user or the role that an entry under `AWS` names.
+    pub fn knows_principal(&self, entry: &PrincipalEntry) -> bool {
+        self.kept(entry, "", None).is_some()
+    }
+
+    fn kept(&self, entry: &PrincipalEntry, written: &str, own: Option<&Directory>) -> Option<String> {
         let is_account = |number| self.accounts().by_number(number).is_some();
-        match &entry {
+        match entry {
             PrincipalEntry::Anyone => Some(written.to_owned()),
             // Whom a user may ask a federation token for is nowhere written.
             PrincipalEntry::Account(number) | PrincipalEntry::FederatedUser(number, _) => {
@@ -49,7 +54,7 @@ impl Snapshot {
                 let is_own = |directory: &Directory| own.is_some_and(|own| own.account() == directory.account());
                 let all = self.directories.values().map(|kept| &*kept.directory);
                 let mut all = own.into_iter().chain(all.filter(|directory| !is_own(directory)));
-                all.find_map(|directory| directory.kept_principal(&entry))
+                all.find_map(|directory| directory.kept_principal(entry))
             }
         }
     }

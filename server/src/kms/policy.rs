@@ -37,20 +37,12 @@ pub fn parse(text: &str, identities: &Arc<Identities>) -> Result<Policy, KmsErro
     Err(malformed("Policy contains a statement with one or more invalid principals.".to_owned()))
 }
 
-/// Whether there is such a principal. Of sessions only the account is known.
+/// Whether there is such a principal.
 fn is_known(principal: &PrincipalEntry, identities: &Snapshot) -> bool {
-    let directory = |account: &AccountNumber| identities.directory(*account);
-    let is_named = |path: &str, name: &str, whole: &str| whole.strip_prefix(path) == Some(name);
     match principal {
-        PrincipalEntry::Anyone | PrincipalEntry::Service(_) | PrincipalEntry::Federated(_) => true,
+        PrincipalEntry::Service(_) | PrincipalEntry::Federated(_) => true,
         PrincipalEntry::CanonicalUser(_) => false,
-        PrincipalEntry::Account(account)
-        | PrincipalEntry::RoleSession(account, _, _)
-        | PrincipalEntry::FederatedUser(account, _) => directory(account).is_some(),
-        PrincipalEntry::User(account, whole) => directory(account)
-            .is_some_and(|directory| directory.users.iter().any(|user| is_named(&user.path, &user.name, whole))),
-        PrincipalEntry::Role(account, whole) => directory(account)
-            .is_some_and(|directory| directory.roles.iter().any(|role| is_named(&role.path, &role.name, whole))),
+        principal => identities.knows_principal(principal),
     }
 }
 

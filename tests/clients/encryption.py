@@ -1,14 +1,18 @@
-"""The AWS CLI, boto3 and rclone over HTTPS and over encryption."""
+"""The AWS CLI, boto3 and rclone over HTTPS and with keys of theirs and of the KMS."""
 
 import base64
 import hashlib
 import os
+import sys
 
 from boto3_sweep import client, expect_error
 from scenario import ENDPOINT, MIB, content, expect_equal, main, need_program, run
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(32, 64))
+
+# As tests/tests/tls.rs declares it.
+KMS_KEY = "kms-key-of-clients"
 
 
 def aws(*arguments):
@@ -73,7 +77,50 @@ def boto3_with_customer_key():
     expect_equal(rules[0]["ApplyServerSideEncryptionByDefault"], {"SSEAlgorithm": "AES256"}, "the default")
 
 
-def rclone_with_customer_key():
+def aws_with_kms_key():
+    aws("s3", "mb", "s3://kms-cli")
+    for size in [1000, 20 * MIB]:
+        aws("s3", "cp", write("up", size), "s3://kms-cli/key", "--sse", "aws:kms", "--sse-kms-key-id", KMS_KEY)
+        aws("s3", "cp", "s3://kms-cli/key", "down")
+        expect_equal(read("down"), content(size, size), f"{size} bytes")
+    copy = ["--bucket", "kms-cli", "--key", "copy", "--copy-source", "kms-cli/key"]
+    twice = ["--server-side-encryption", "aws:kms:dsse", "--ssekms-key-id", KMS_KEY]
+    aws("s3api", "copy-object", *copy, *twice)
+    head = client().head_object(Bucket="kms-cli", Key="copy")
+    expect_equal((head["ServerSideEncryption"], head["SSEKMSKeyId"]), ("aws:kms:dsse", KMS_KEY), "the copy")
+
+
+def boto3_with_kms_key():
+    s3, name = client(), "kms-boto"
+    s3.create_bucket(Bucket=name)
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KMS_KEY}
+    rule = {"ApplyServerSideEncryptionByDefault": by_default, "BucketKeyEnabled": True}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    rules = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    expect_equal(rules, [rule], "the configuration")
+    put = s3.put_object(Bucket=name, Key="key", Body=b"content")
+    expect_equal((put["ServerSideEncryption"], put["BucketKeyEnabled"]), ("aws:kms", True), "the answer")
+    context = base64.b64encode(b'{"project":"cairn"}').decode()
+    put = s3.put_object(
+        Bucket=name, Key="key", Body=b"content", ServerSideEncryption="aws:kms", SSEKMSEncryptionContext=context
+    )
+    expect_equal(put["SSEKMSEncryptionContext"], context, "the encryption context")
+    own = put["SSEKMSKeyId"]
+    if not own.startswith("arn:aws:kms:"):
+        sys.exit(f"the account's key is shown as {own}")
+    got = s3.get_object(Bucket=name, Key="key")
+    expect_equal((got["Body"].read(), got["SSEKMSKeyId"]), (b"content", own), "the object")
+    absent = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "absent"}
+    expect_error("KMS.NotFoundException", s3.put_object, Bucket=name, Key="new", Body=b"x", **absent)
+    if hasattr(s3, "update_object_encryption"):
+        s3.put_object(Bucket=name, Key="server", Body=b"content", ServerSideEncryption="AES256")
+        to = {"SSEKMS": {"KMSKeyArn": own, "BucketKeyEnabled": True}}
+        s3.update_object_encryption(Bucket=name, Key="server", ObjectEncryption=to)
+        got = s3.get_object(Bucket=name, Key="server")
+        expect_equal((got["Body"].read(), got["SSEKMSKeyId"]), (b"content", own), "the key that was exchanged")
+
+
+def rclone_remote(**encryption):
     need_program("rclone")
     remote = {
         "TYPE": "s3",
@@ -81,21 +128,35 @@ def rclone_with_customer_key():
         "ENDPOINT": ENDPOINT,
         "ENV_AUTH": "true",
         "REGION": "us-east-1",
-        "SSE_CUSTOMER_ALGORITHM": "AES256",
-        "SSE_CUSTOMER_KEY_BASE64": base64.b64encode(KEY).decode(),
         "UPLOAD_CUTOFF": "8Mi",
         "CHUNK_SIZE": "5Mi",
+        **encryption,
     }
     os.environ.update({f"RCLONE_CONFIG_SEALED_{name}": value for name, value in remote.items()})
     # rclone has its own way to be told, and fails if it is told in AWS's as well.
     authority = os.environ["AWS_CA_BUNDLE"]
-    rclone = ["env", "-u", "AWS_CA_BUNDLE", "rclone", "--ca-cert", authority]
+    return ["env", "-u", "AWS_CA_BUNDLE", "rclone", "--ca-cert", authority]
+
+
+def rclone_tree(rclone, bucket):
     os.mkdir("up")
     for size in [10, MIB, 20 * MIB]:
         write(os.path.join("up", str(size)), size)
-    run(*rclone, "mkdir", "sealed:rclone-ssec")
-    run(*rclone, "copy", "up", "sealed:rclone-ssec/tree")
-    run(*rclone, "check", "--download", "up", "sealed:rclone-ssec/tree")
+    run(*rclone, "mkdir", f"sealed:{bucket}")
+    run(*rclone, "copy", "up", f"sealed:{bucket}/tree")
+    run(*rclone, "check", "--download", "up", f"sealed:{bucket}/tree")
+
+
+def rclone_with_kms_key():
+    rclone_tree(rclone_remote(SERVER_SIDE_ENCRYPTION="aws:kms", SSE_KMS_KEY_ID=KMS_KEY), "rclone-kms")
+    for size in [10, 20 * MIB]:
+        head = client().head_object(Bucket="rclone-kms", Key=f"tree/{size}")
+        expect_equal(head["SSEKMSKeyId"], KMS_KEY, f"the key of {size} bytes")
+
+
+def rclone_with_customer_key():
+    key = base64.b64encode(KEY).decode()
+    rclone_tree(rclone_remote(SSE_CUSTOMER_ALGORITHM="AES256", SSE_CUSTOMER_KEY_BASE64=key), "rclone-ssec")
     expect_error("InvalidRequest", client().get_object, Bucket="rclone-ssec", Key="tree/10")
 
 

@@ -519,3 +519,65 @@ async fn the_key_of_an_object_is_exchanged_in_place() {
     let absent = client.object("PUT", &bucket, "absent").query("encryption", "").body(to_key(&arn("one"), false));
     assert_eq!(absent.send().await.expect(404).xml("Code"), "NoSuchKey");
 }
+
+#[tokio::test]
+async fn who_reads_from_another_account_needs_the_keys_policy_too() {
+    let (cairn, client) = start();
+    let other = cairn.other_client();
+    let bucket = client.fresh_bucket("kms-accounts").await;
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"AWS": "100000000002"}, "Action": "s3:*", "Resource": format!("arn:aws:s3:::{bucket}/*")}]});
+    client.bucket("PUT", &bucket).query("policy", "").body(policy.to_string()).send().await.expect(204);
+    put(&client, &bucket, "server", BY_SERVER, "x").send().await.expect(200);
+    assert_eq!(other.get(&bucket, "server").await.expect(200).body, "x");
+    for headers in [ONE, BY_BUCKET_KEY, TWICE] {
+        put(&client, &bucket, "key", headers, "x").send().await.expect(200);
+        assert_eq!(other.get(&bucket, "key").await.expect(403).xml("Code"), "AccessDenied");
+    }
+    // A name without an account is one in the writer's own: there the other account has no such key.
+    let refused = put(&other, &bucket, "new", ONE, "x").send().await.expect(400);
+    assert_eq!(refused.xml("Code"), "KMS.NotFoundException");
+    let by_arn = [(SSE, "aws:kms"), (KEY_ID, &arn("one"))];
+    assert_eq!(put(&other, &bucket, "new", &by_arn, "x").send().await.expect(403).xml("Code"), "AccessDenied");
+    // By its own key it writes what the bucket's owner then cannot read.
+    put(&other, &bucket, "theirs", &[(SSE, "aws:kms")], "x").send().await.expect(200);
+    assert_eq!(other.get(&bucket, "theirs").await.expect(200).body, "x");
+    assert_eq!(client.get(&bucket, "theirs").await.expect(403).xml("Code"), "AccessDenied");
+}
+
+#[tokio::test]
+async fn older_versions_keep_their_keys() {
+    let (_cairn, client) = start();
+    let bucket = client.fresh_bucket("kms-versions").await;
+    let enable = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    client.bucket("PUT", &bucket).query("versioning", "").body(enable).send().await.expect(200);
+    let ways = [ONE, BY_BUCKET_KEY, TWO, TWICE, BY_SERVER];
+    let mut versions = Vec::new();
+    for (number, headers) in ways.into_iter().enumerate() {
+        let content = body(number as u64, 40_000);
+        let reply = put(&client, &bucket, "key", headers, content).send().await.expect(200);
+        versions.push(reply.header("x-amz-version-id").unwrap().to_owned());
+    }
+    for (number, (headers, version)) in ways.into_iter().zip(&versions).enumerate() {
+        let got = client.object("GET", &bucket, "key").query("versionId", version).send().await.expect(200);
+        check_shown(&got, headers);
+        assert!(got.body == body(number as u64, 40_000), "{headers:?}");
+    }
+    let exchanged = client.object("PUT", &bucket, "key").query("encryption", "").query("versionId", &versions[0]);
+    exchanged.body(to_key(&arn("two"), false)).send().await.expect(200);
+    let got = client.object("GET", &bucket, "key").query("versionId", &versions[0]).send().await.expect(200);
+    assert_eq!((got.header(KEY_ID), got.body == body(0, 40_000)), (Some("two"), true));
+    check_shown(&client.get(&bucket, "key").await.expect(200), BY_SERVER);
+}
+
+#[tokio::test]
+async fn a_locked_version_keeps_its_key() {
+    let (_cairn, client) = start();
+    client.bucket("PUT", "kms-lock").header("x-amz-bucket-object-lock-enabled", "true").send().await.expect(200);
+    let held = client.object("PUT", "kms-lock", "key").header("x-amz-object-lock-legal-hold", "ON").body("x");
+    let digest = digest::checksum("SHA256", b"x");
+    held.header("x-amz-checksum-sha256", &digest).send().await.expect(200);
+    let exchange = client.object("PUT", "kms-lock", "key").query("encryption", "").body(to_key(&arn("one"), false));
+    assert_eq!(exchange.send().await.expect(403).xml("Code"), "AccessDenied");
+    assert_eq!(client.head("kms-lock", "key").await.header(SSE), Some("AES256"));
+}

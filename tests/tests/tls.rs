@@ -32,7 +32,8 @@ fn start(limits: Vec<(&'static str, u64)>) -> Result<Https, String> {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::make(folder.path())?;
     let tls = Some(authority.issue("server")?);
-    let cairn = Cairn::start(Config { tls, limits, ..Config::default() });
+    let more = "\n[[kms_key]]\nid = \"kms-key-of-clients\"\n".to_owned();
+    let cairn = Cairn::start(Config { tls, limits, more, ..Config::default() });
     Ok(Https { cairn, authority, folder })
 }
 
@@ -272,6 +273,9 @@ macro_rules! scenarios {
 scenarios! {
     aws_copies_over_https: "encryption.py" "aws_over_https";
     aws_copies_with_a_customers_key: "encryption.py" "aws_with_customer_key";
+    aws_copies_with_a_kms_key: "encryption.py" "aws_with_kms_key";
     boto3_uses_a_customers_key: "encryption.py" "boto3_with_customer_key";
+    boto3_uses_a_kms_key: "encryption.py" "boto3_with_kms_key";
+    rclone_copies_with_a_kms_key: "encryption.py" "rclone_with_kms_key";
     rclone_copies_over_https_with_a_customers_key: "encryption.py" "rclone_with_customer_key";
 }

@@ -38,6 +38,13 @@ pub enum Layers {
     Two,
 }
 
+/// So many random bytes from the operating system, for who asks for some.
+pub fn random_bytes(count: usize) -> Result<Zeroizing<Vec<u8>>, EntropyError> {
+    let mut bytes = Zeroizing::new(vec![0; count]);
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The key that one object's (or one multipart upload's) bytes are sealed under, by way of a key for each file and layer
 /// (see [`crate::seal`]).
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]

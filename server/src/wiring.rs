@@ -31,6 +31,7 @@ use crate::identities::{Identities, IdentityParts, StartError};
 use crate::key_store::{KeyStore, KeyStoreError};
 use crate::kms::name::key_arn;
 use crate::kms::{Kms, KmsError, KmsParts};
+use crate::kms_api::KmsApi;
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
@@ -189,8 +190,11 @@ async fn start(
         entropy: store.entropy().clone(),
         region: config.region.as_str().to_owned(),
     };
-    let apis =
-        Apis { iam: Arc::new(IamApi::new(identities.clone(), config.region.as_str().to_owned())), sts: Arc::new(sts) };
+    let apis = Apis {
+        iam: Arc::new(IamApi::new(identities.clone(), config.region.as_str().to_owned())),
+        sts: Arc::new(sts),
+        kms: Arc::new(KmsApi { kms: kms.clone() }),
+    };
     let edge = Edge {
         store: store.clone(),
         identities: identities.clone(),

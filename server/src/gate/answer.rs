@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admin;
 use crate::audit::{Audit, Entry, Trail};
 use crate::authorize::{Connection, Signature};
+use crate::json_api;
 use crate::listener::ConnectionInfo;
 use crate::log::{self, RequestSummary};
 use crate::metrics::{InFlight, Metrics};
@@ -178,6 +179,8 @@ pub enum ErrorFormat {
     Json,
     /// As the Query API of this service does it.
     Query(Service),
+    /// As KMS does it.
+    Kms,
 }
 
 /// What a failure's document says of the request.
@@ -199,6 +202,7 @@ pub struct About<'r> {
 pub fn failed(failure: &Failure, about: &About<'_>, record: &mut Record) -> Response<s3s::Body> {
     let (code, status) = match about.format {
         ErrorFormat::Query(_) => (faults::code_of(failure), faults::status_of(failure)),
+        ErrorFormat::Kms => (json_api::code_of(failure), json_api::status_of(failure)),
         ErrorFormat::Xml | ErrorFormat::Json => (failure.code(), failure.status_code()),
     };
     record.error_code = Some(code.to_owned());
@@ -218,6 +222,10 @@ pub fn failed(failure: &Failure, about: &About<'_>, record: &mut Record) -> Resp
             let id = record.id;
             response.headers_mut().insert(query_api::REQUEST_ID, headers::value(&id.request_id()));
             (query_api::CONTENT_TYPE_XML, faults::error_document(service, failure, id))
+        }
+        ErrorFormat::Kms => {
+            response.headers_mut().insert(query_api::REQUEST_ID, headers::value(&record.id.request_id()));
+            (json_api::CONTENT_TYPE_JSON, json_api::error_document(failure))
         }
     };
     response.headers_mut().insert(CONTENT_TYPE, content_type);

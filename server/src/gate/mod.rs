@@ -6,7 +6,7 @@
 //! become documents, an unread body is dealt with, and the answer gets its ids and, when it has been sent, its line in the
 //! log.
 //!
-//! The calls of the [`admin`] API, and those of IAM and STS ([`service_apis`]), leave this way early, for an `s3s` of their
+//! The calls of the [`admin`] API, and those of IAM, STS and KMS ([`service_apis`]), leave this way early, for an `s3s` of their
 //! own that knows their service and no other.
 
 pub mod answer;
@@ -39,7 +39,6 @@ use crate::authorize::{Connection, Signature};
 use crate::config::SignatureV2;
 use crate::listener::ConnectionInfo;
 use crate::metrics::Metrics;
-use crate::query_api::Service;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, COPY_SOURCE};
 use crate::s3::request::{Query, Target};
@@ -51,7 +50,7 @@ use body::Unmeasured;
 use ids::RequestIds;
 use routes::Operation;
 pub use service_apis::Apis;
-use service_apis::ServiceApis;
+use service_apis::{Called, ServiceApis};
 
 /// The service of S3 in the scope of a signature.
 const S3_SERVICE: &str = "s3";
@@ -85,7 +84,7 @@ pub struct Origin {
 enum Admitted {
     S3(Routed),
     Admin(admin::Call),
-    Call(Service),
+    Call(Called),
 }
 
 /// Whose a request is, by its head.
@@ -93,7 +92,7 @@ enum Admitted {
 enum Api {
     S3,
     Admin,
-    Query(Service),
+    Service(Called),
 }
 
 /// What the gate is told.
@@ -204,7 +203,7 @@ impl Gate {
                 parts.extensions.insert(admin_call);
                 call(&gate.admin, Request::from_parts(parts, s3s::Body::http_body(shared))).await
             }
-            Ok(Admitted::Call(service)) => gate.service_apis.answer(service, parts, shared, &mut record).await,
+            Ok(Admitted::Call(called)) => gate.service_apis.answer(called, parts, shared, &mut record).await,
             Err(failure) => Err(Arc::new(failure)),
         };
         let reusable = handle.finish().await;
@@ -217,7 +216,8 @@ impl Gate {
             format: match api {
                 Api::S3 => ErrorFormat::Xml,
                 Api::Admin => ErrorFormat::Json,
-                Api::Query(service) => ErrorFormat::Query(service),
+                Api::Service(Called::Query(service)) => ErrorFormat::Query(service),
+                Api::Service(Called::Kms) => ErrorFormat::Kms,
             },
         };
         let response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
@@ -247,7 +247,7 @@ impl Inner {
         match api {
             Api::S3 => {}
             Api::Admin => return self.admit_admin(parts, &query, record).map(Admitted::Admin),
-            Api::Query(service) => return self.admit_call(service, parts, &query, record).map(Admitted::Call),
+            Api::Service(called) => return self.admit_call(called, parts, &query, record).map(Admitted::Call),
         }
         if let Some(operation) = routes::of_account(&parts.method, parts.uri.path(), &parts.headers)? {
             self.claim(parts, &query, self.scope(S3_SERVICE), SignatureV2::Off, None, record)?;
@@ -270,16 +270,10 @@ impl Inner {
         Ok(call)
     }
 
-    fn admit_call(
-        &self,
-        service: Service,
-        parts: &mut Parts,
-        query: &Query,
-        record: &Record,
-    ) -> Result<Service, Failure> {
-        let scope = Scope { or_regions: &service_apis::GLOBAL_REGIONS, ..self.scope(service.name()) };
+    fn admit_call(&self, called: Called, parts: &mut Parts, query: &Query, record: &Record) -> Result<Called, Failure> {
+        let scope = Scope { or_regions: called.or_regions(), ..self.scope(called.service()) };
         self.claim(parts, query, scope, SignatureV2::Off, None, record)?;
-        Ok(service)
+        Ok(called)
     }
 
     fn scope<'r>(&'r self, service: &'r str) -> Scope<'r> {
@@ -331,7 +325,7 @@ fn api_of(parts: &Parts, host_bucket: Option<&str>) -> Api {
         return Api::S3;
     }
     match service_apis::of_request(&parts.method, &parts.uri, &parts.headers) {
-        Some(service) => Api::Query(service),
+        Some(called) => Api::Service(called),
         None if admin::is_path(parts.uri.path()) => Api::Admin,
         None => Api::S3,
     }

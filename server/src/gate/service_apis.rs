@@ -1,7 +1,7 @@
-//! The calls of IAM and STS: which requests they are, and how they get to their actions.
+//! The calls of IAM, STS and KMS: which requests they are, and how they get to their actions.
 //!
-//! A call's signature covers its form by the hash of it, which most clients do not send: it is computed here and given to
-//! `s3s` as if they had. So the form is read, within bounds, before the signature is verified.
+//! A call's signature covers its body by the hash of it, which most clients do not send: it is computed here and given to
+//! `s3s` as if they had. So the body is read, within bounds, before the signature is verified.
 //!
 //! A presigned URL is the proof of who one is for those who ask STS about it (GetCallerIdentity). Its signature covers the hash of
 //! no body, where presigned URLs of S3 leave the body open, and `s3s` knows the latter only; so it is moved into the header,
@@ -20,6 +20,8 @@ use s3s::S3ErrorCode;
 use s3s::service::S3Service;
 
 use crate::auth::Secrets;
+use crate::json_api::{self, Document};
+use crate::kms_api::{self, KmsApi};
 use crate::query_api::params::FORM_BYTES_MAX;
 use crate::query_api::{self, Api, Form, Params, Service};
 use crate::s3::error::{Failure, of_body, too_large};
@@ -38,42 +40,78 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const CREDENTIAL: &str = "X-Amz-Credential";
 const SIGNATURE: &str = "X-Amz-Signature";
 
-/// The service whose API a request in no bucket's host is for, if it is one. A form without any signature can only be for an
-/// action of STS that needs none. S3 has no POST here. A presigned URL is for STS or for S3.
-pub fn of_request(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Service> {
+/// An API that is not S3's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// A service's that speaks the Query protocol.
+    Query(Service),
+    /// That of KMS.
+    Kms,
+}
+
+impl Called {
+    /// The service in the scope of a signature.
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Query(service) => service.name(),
+            Self::Kms => json_api::SERVICE,
+        }
+    }
+
+    /// The regions that are signed for beside the server's.
+    pub fn or_regions(self) -> &'static [&'static str] {
+        match self {
+            Self::Query(_) => &GLOBAL_REGIONS,
+            Self::Kms => &[],
+        }
+    }
+}
+
+/// The API that a request in no bucket's host is for, if it is one. A form without any signature can only be for an action of
+/// STS that needs none. S3 has no POST here. A presigned URL is for STS or for S3.
+pub fn of_request(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Called> {
     if uri.path() != "/" {
         return None;
     }
     if *method == Method::GET {
         let query = Query::parse(uri.query()).ok()?;
         let service = query.get(CREDENTIAL)?.split('/').nth(3)?;
-        return Service::from_scope(service).filter(|service| *service == Service::Sts);
+        let is_sts = Service::from_scope(service) == Some(Service::Sts);
+        return is_sts.then_some(Called::Query(Service::Sts));
     }
     if *method != Method::POST {
         return None;
     }
     if headers.contains_key(AUTHORIZATION) {
-        return Service::from_scope(&crate::auth::service_of(headers)?);
+        let service = crate::auth::service_of(headers)?;
+        let is_kms = service == json_api::SERVICE;
+        return if is_kms { Some(Called::Kms) } else { Service::from_scope(&service).map(Called::Query) };
+    }
+    if json_api::target(headers).is_some() {
+        return Some(Called::Kms);
     }
     let is_form = headers::text(headers, &CONTENT_TYPE).is_some_and(|text| {
         let media_type = text.split(';').next().unwrap_or_default();
         media_type.trim().eq_ignore_ascii_case(FORM)
     });
-    (is_form && uri.query().is_none()).then_some(Service::Sts)
+    (is_form && uri.query().is_none()).then_some(Called::Query(Service::Sts))
 }
 
-/// Both APIs.
+/// The APIs.
 pub struct Apis {
     /// That of IAM.
     pub iam: Arc<dyn Api>,
     /// That of STS.
     pub sts: Arc<dyn Api>,
+    /// That of KMS.
+    pub kms: Arc<KmsApi>,
 }
 
-/// Both APIs, each behind an `s3s` of its own.
+/// The APIs, each behind an `s3s` of its own.
 pub struct ServiceApis {
     iam: Verified,
     sts: Verified,
+    kms: S3Service,
 }
 
 struct Verified {
@@ -95,11 +133,51 @@ impl ServiceApis {
             let route = query_api::Route(Arc::clone(&api));
             Ok(Verified { api, verifier: verifier(config, secrets, route) })
         };
-        Ok(Self { iam: verified(apis.iam)?, sts: verified(apis.sts)? })
+        let mut config = verifier_config(region, json_api::SERVICE)?;
+        config.allow_presigned_url = false;
+        let kms = verifier(config, secrets, json_api::Route(apis.kms));
+        Ok(Self { iam: verified(apis.iam)?, sts: verified(apis.sts)?, kms })
     }
 
-    /// Reads the form of a call, has its signature verified and its action done.
+    /// Reads the body of a call, has its signature verified and its action done.
     pub async fn answer<B>(
+        &self,
+        called: Called,
+        parts: Parts,
+        body: B,
+        record: &mut Record,
+    ) -> Result<Response<s3s::Body>, Arc<Failure>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        match called {
+            Called::Query(service) => self.answer_query(service, parts, body, record).await,
+            Called::Kms => self.answer_kms(parts, body, record).await,
+        }
+    }
+
+    async fn answer_kms<B>(
+        &self,
+        mut parts: Parts,
+        body: B,
+        record: &mut Record,
+    ) -> Result<Response<s3s::Body>, Arc<Failure>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        if let Some(action) = json_api::target(&parts.headers).and_then(|name| kms_api::find_action(&name)) {
+            record.operation = action;
+        }
+        let body = read(body, json_api::BODY_BYTES_MAX).await?;
+        sign(&mut parts.headers, &body)?;
+        let (connection, id, trail) = (record.connection(), record.id, record.trail.clone());
+        parts.extensions.insert(Document { body: body.clone(), connection, id, trail });
+        call(&self.kms, Request::from_parts(parts, s3s::Body::from(body))).await
+    }
+
+    async fn answer_query<B>(
         &self,
         service: Service,
         mut parts: Parts,
@@ -115,7 +193,7 @@ impl ServiceApis {
             Service::Sts => &self.sts,
         };
         let is_url = parts.method == Method::GET;
-        let form = read(body).await?;
+        let form = read(body, FORM_BYTES_MAX).await?;
         let params = match parts.uri.query().filter(|_| is_url) {
             Some(query) => Params::parse(query.as_bytes())?,
             None => Params::parse(&form)?,
@@ -138,15 +216,15 @@ impl ServiceApis {
     }
 }
 
-async fn read<B>(body: B) -> Result<Bytes, Failure>
+async fn read<B>(body: B, bytes_max: usize) -> Result<Bytes, Failure>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let collected = std::pin::pin!(Limited::new(body, FORM_BYTES_MAX)).collect().await;
+    let collected = std::pin::pin!(Limited::new(body, bytes_max)).collect().await;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
-            return too_large(FORM_BYTES_MAX as u64 + 1, FORM_BYTES_MAX as u64);
+            return too_large(bytes_max as u64 + 1, bytes_max as u64);
         }
         of_body(error.as_ref())
     })
@@ -172,9 +250,9 @@ fn move_signature(parts: &mut Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says of a form what its signature must have covered.
-fn sign(headers: &mut HeaderMap, form: &[u8]) -> Result<(), Failure> {
-    let hash = hex::encode(Checksum::of(ChecksumAlgorithm::Sha256, form).as_bytes());
+/// Says of a body what its signature must have covered.
+fn sign(headers: &mut HeaderMap, body: &[u8]) -> Result<(), Failure> {
+    let hash = hex::encode(Checksum::of(ChecksumAlgorithm::Sha256, body).as_bytes());
     // A hash that a client has sent is what it signed, and so has to be true.
     if headers::text(headers, &CONTENT_SHA256).is_some_and(|sent| !sent.eq_ignore_ascii_case(&hash)) {
         return Err(S3ErrorCode::SignatureDoesNotMatch.into());
@@ -193,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    fn service(method: &str, uri: &str, authorization: Option<&str>, content_type: &'static str) -> Option<Service> {
+    fn service(method: &str, uri: &str, authorization: Option<&str>, content_type: &'static str) -> Option<Called> {
         let mut headers: HeaderMap = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
         if let Some(text) = authorization {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(text).unwrap());
@@ -208,9 +286,10 @@ mod tests {
     #[test]
     fn a_call_is_known_by_the_service_that_it_is_signed_for() {
         let form = "application/x-www-form-urlencoded; charset=utf-8";
-        assert_eq!(service("POST", "/", Some(&signed_for("iam")), form), Some(Service::Iam));
-        assert_eq!(service("POST", "/", Some(&signed_for("sts")), form), Some(Service::Sts));
-        for name in ["s3", "cairn", "kms", ""] {
+        assert_eq!(service("POST", "/", Some(&signed_for("iam")), form), Some(Called::Query(Service::Iam)));
+        assert_eq!(service("POST", "/", Some(&signed_for("sts")), form), Some(Called::Query(Service::Sts)));
+        assert_eq!(service("POST", "/", Some(&signed_for("kms")), "application/x-amz-json-1.1"), Some(Called::Kms));
+        for name in ["s3", "cairn", ""] {
             assert_eq!(service("POST", "/", Some(&signed_for(name)), form), None, "{name}");
         }
         assert_eq!(service("POST", "/bucket", Some(&signed_for("iam")), form), None);
@@ -220,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_form_without_a_signature_is_for_sts() {
-        assert_eq!(service("POST", "/", None, "Application/X-WWW-Form-URLEncoded"), Some(Service::Sts));
+        assert_eq!(service("POST", "/", None, "Application/X-WWW-Form-URLEncoded"), Some(Called::Query(Service::Sts)));
         assert_eq!(service("POST", "/", None, "multipart/form-data; boundary=x"), None);
         assert_eq!(service("POST", "/", None, "application/x-www-form-urlencoded2"), None);
         assert_eq!(service("POST", "/?delete", None, FORM), None);

@@ -35,6 +35,8 @@ pub enum KmsFault {
     InvalidGrantId,
     /// It is no grant token.
     InvalidGrantToken,
+    /// The key is not for that.
+    InvalidKeyUsage,
     /// It is no marker.
     InvalidMarker,
     /// The state of the key does not allow it.
@@ -47,6 +49,8 @@ pub enum KmsFault {
     MalformedPolicy,
     /// There is none.
     NotFound,
+    /// A parameter is of the wrong type.
+    Serialization,
     /// Tags are wrong.
     Tag,
     /// AWS has it, and this server does not.
@@ -69,12 +73,14 @@ impl KmsFault {
             Self::InvalidCiphertext => "InvalidCiphertextException",
             Self::InvalidGrantId => "InvalidGrantIdException",
             Self::InvalidGrantToken => "InvalidGrantTokenException",
+            Self::InvalidKeyUsage => "InvalidKeyUsageException",
             Self::InvalidMarker => "InvalidMarkerException",
             Self::InvalidState => "KMSInvalidStateException",
             Self::KeyUnavailable => "KeyUnavailableException",
             Self::LimitExceeded => "LimitExceededException",
             Self::MalformedPolicy => "MalformedPolicyDocumentException",
             Self::NotFound => "NotFoundException",
+            Self::Serialization => "SerializationException",
             Self::Tag => "TagException",
             Self::UnsupportedOperation => "UnsupportedOperationException",
             Self::Validation => "ValidationException",

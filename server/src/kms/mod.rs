@@ -413,7 +413,7 @@ impl Kms {
     }
 
     /// Makes the key that is used for S3 in an account if no other is named, unless it is there.
-    async fn make_s3_key(self: &Arc<Self>, account: AccountNumber) -> Result<(), KmsError> {
+    pub(crate) async fn make_s3_key(self: &Arc<Self>, account: AccountNumber) -> Result<(), KmsError> {
         if self.keys_of(account).is_some_and(|keys| keys.aliases.contains_key(S3_ALIAS)) {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use cairn_crypto::kms::EncryptionContext;
 use cairn_iam::acl::AccountNumber;
-use cairn_iam::evaluate::{Context, Decision, Outcome, Policies, Request, Values, evaluate};
+use cairn_iam::evaluate::{Context, Decision, Grant, Outcome, Part, Policies, Request, Values, evaluate};
 use cairn_iam::policy::{Policy, PrincipalEntry};
 use cairn_storage::clock::Timestamp;
 
@@ -111,7 +111,7 @@ pub fn check(
     noted(asker, &action, &key.arn, decision)
 }
 
-/// Whether the caller could still do it if the key had this policy.
+/// Whether this policy, if the key had it, would leave the caller the say: itself, or by leaving it to the account.
 pub fn could_with(
     asker: Asker<'_>,
     here: Here<'_>,
@@ -119,7 +119,11 @@ pub fn could_with(
     deed: &Deed<'_>,
     policy: Policy,
 ) -> bool {
-    decide(asker, here, (all, key), deed, Some(policy)).is_allowed()
+    match decide(asker, here, (all, key), deed, Some(policy)).outcome {
+        Outcome::Allowed(grant) => grant != Grant::KmsGrant,
+        Outcome::NotAllowed(part) => part != Part::Resource,
+        Outcome::ExplicitDeny => false,
+    }
 }
 
 fn decide(
@@ -202,7 +206,7 @@ pub fn grants(grant: &GrantRecord, asker: Asker<'_>, owner: AccountNumber, deed:
 }
 
 /// Whether an ARN of a grant names the caller: it, its role, or, in another account, the account, which then decides who of it.
-pub(super) fn names(arn: &str, asker: Asker<'_>, owner: AccountNumber) -> bool {
+pub fn names(arn: &str, asker: Asker<'_>, owner: AccountNumber) -> bool {
     let principal = &asker.caller.principal;
     let Some(entry) = PrincipalEntry::of_arn(arn) else { return false };
     let by_account = entry.account() == principal.account() && entry.account() != Some(owner);

@@ -1,0 +1,175 @@
+//! The AWS JSON protocol, version 1.1, which the API of KMS speaks: a JSON object in, another out.
+//!
+//! A call is `POST /` whose header `X-Amz-Target` names the action (`TrentService.Encrypt`), signed with version 4 in the header
+//! for the service `kms`. `gate/service_apis.rs` recognises calls and reads their bodies; an `s3s` of the service's own
+//! verifies the signature; the [`Route`] behind it finds the action. What the actions are and do, [`crate::kms_api`] says.
+
+mod faults;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use s3s::route::S3Route;
+use s3s::{S3Request, S3Response, S3Result};
+use serde_json::{Map, Value};
+
+use crate::audit::Trail;
+use crate::auth::{Claim, Signer};
+use crate::authorize;
+use crate::gate::ids::RequestId;
+use crate::identities::Caller;
+use crate::kms_api::KmsApi;
+use crate::listener::ConnectionInfo;
+use crate::query_api::REQUEST_ID;
+use crate::s3::error::Failure;
+use crate::s3::headers;
+use crate::s3::request::Answer;
+use crate::s3::respond;
+
+pub use faults::{code_of, error_document, status_of};
+
+/// The service in the scope of a signature.
+pub const SERVICE: &str = "kms";
+
+/// Names the action.
+pub const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// How the name of an action begins in that header.
+const TARGET_PREFIX: &str = "TrentService.";
+
+/// The media type of every answer.
+pub const CONTENT_TYPE_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+
+/// The largest body: a key policy of 32 KiB, escaped, with tags and a description.
+pub const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// The name of the action that a request's headers name. None: it is no call of this API.
+pub fn target(headers: &HeaderMap) -> Option<String> {
+    Some(headers::text(headers, &TARGET)?.strip_prefix(TARGET_PREFIX)?.to_owned())
+}
+
+/// A call whose signature was verified.
+pub struct Call {
+    /// Who signed it.
+    pub signer: Signer,
+    /// What it says, but for what it says to be null.
+    pub input: Map<String, Value>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// How it came.
+    pub connection: ConnectionInfo,
+    /// Where it is noted what is decided about it.
+    pub trail: Trail,
+}
+
+/// Without what it says, which may be secret.
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// Notes who makes the call.
+    pub fn made_by(&self, caller: &Caller) {
+        self.trail.caller(&Arc::new(authorize::Caller::new(caller.clone(), &self.signer.access_key)));
+    }
+}
+
+/// A body on its way from the gate through `s3s` to its action.
+#[derive(Clone)]
+pub struct Document {
+    /// The body.
+    pub body: Bytes,
+    /// How it came.
+    pub connection: ConnectionInfo,
+    /// The request's id.
+    pub id: RequestId,
+    /// Where it is noted what is decided about it.
+    pub trail: Trail,
+}
+
+/// Takes calls to their actions.
+pub struct Route(pub Arc<KmsApi>);
+
+#[async_trait]
+impl S3Route for Route {
+    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
+        true
+    }
+
+    /// Nothing here: authorization is the action's, where its parameters are known.
+    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
+        Ok(())
+    }
+
+    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
+        Ok(respond(self.dispatch(request).await))
+    }
+}
+
+impl Route {
+    async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
+        let Document { body, connection, id, trail } =
+            request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
+        let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let signer = Claim::confirm(request.extensions.remove(), by_s3s)?.ok_or_else(faults::missing_signature)?;
+        let name = target(&request.headers).unwrap_or_default();
+        let action = self.0.action(&name).ok_or_else(faults::unknown_operation)?;
+        let call = Call { signer, input: parse(&body)?, headers: request.headers, connection, trail };
+        let output = self.0.call(action, call).await?;
+        let mut answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, CONTENT_TYPE_JSON);
+        answer.headers.insert(REQUEST_ID, headers::value(&id.request_id()));
+        answer.body = match output {
+            // As AWS answers actions that have nothing to say.
+            Value::Null => s3s::Body::empty(),
+            output => s3s::Body::from(output.to_string()),
+        };
+        Ok(answer)
+    }
+}
+
+/// The object that a body is; none at all is an empty one.
+fn parse(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(mut input)) => {
+            input.retain(|_, value| !value.is_null());
+            Ok(input)
+        }
+        _ => Err(faults::serialization()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_call_names_its_action_in_the_header() {
+        let named = |value: &'static str| {
+            target(&[(TARGET, HeaderValue::from_static(value))].into_iter().collect::<HeaderMap>())
+        };
+        assert_eq!(named("TrentService.Encrypt").as_deref(), Some("Encrypt"));
+        assert_eq!(named("DynamoDB_20120810.ListTables"), None);
+        assert_eq!(target(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_body_is_one_object() {
+        assert!(parse(b"").unwrap().is_empty());
+        assert_eq!(parse(br#"{"a":null,"b":1}"#).unwrap().len(), 1);
+        let deep = "[".repeat(10_000);
+        for body in ["[]", "1", "{", "null", r#"{"a":1} x"#, "\u{1}", deep.as_str()] {
+            assert_eq!(parse(body.as_bytes()).unwrap_err().code(), "SerializationException", "{body}");
+        }
+        assert_eq!(parse(b"{\"a\":\"\xff\"}").unwrap_err().code(), "SerializationException");
+    }
+}

@@ -99,6 +99,16 @@ impl Client {
         call.header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
     }
 
+    /// A call of an action of the API of KMS.
+    pub fn kms(&self, action: &str, input: &serde_json::Value) -> Call {
+        let mut call = self.call("POST", "/").scope(REGION, "kms").body(input.to_string());
+        call.payload = Payload::HashedSilently;
+        call.header("content-type", "application/x-amz-json-1.1").header(
+            "x-amz-target",
+            &format!("TrentService.{action}"),
+        )
+    }
+
     /// Who holds the temporary credentials that an action of STS has replied.
     pub fn in_session(&self, reply: &Reply) -> Client {
         let credentials = Credentials {

@@ -104,6 +104,10 @@ scenarios! {
     boto3_proves_by_a_url_who_one_is: "sts.py" "presigned_identity";
     boto3_assumes_a_role_again_and_again: "sts.py" "assume_role";
     aws_assumes_the_role_of_a_profile: "sts.py" "profile";
+    boto3_keeps_kms_keys: "kms.py" "keys";
+    aws_encrypts_under_kms_keys: "kms.py" "command_line";
+    encryption_sdk_encrypts_with_keys_of_cairn: "kms.py" "encryption_sdk";
+    s3_encryption_client_keeps_objects_only_it_can_read: "kms.py" "s3_encryption_client";
     restic_backs_up_checks_and_restores: "restic_backup.py" "backup_and_restore";
     duplicity_backs_up_incrementally_and_restores: "duplicity_backup.py" "backup_and_restore";
     rclone_syncs_and_checks_by_downloading: "rclone_remote.py" "sync_and_check";

@@ -103,10 +103,8 @@ impl Client {
     pub fn kms(&self, action: &str, input: &serde_json::Value) -> Call {
         let mut call = self.call("POST", "/").scope(REGION, "kms").body(input.to_string());
         call.payload = Payload::HashedSilently;
-        call.header("content-type", "application/x-amz-json-1.1").header(
-            "x-amz-target",
-            &format!("TrentService.{action}"),
-        )
+        call.header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", &format!("TrentService.{action}"))
     }
 
     /// Who holds the temporary credentials that an action of STS has replied.

@@ -165,8 +165,16 @@ async fn what_is_wrong_with_a_call_is_told_as_kms_tells_it() {
         ("CreateKey", json!({ "KeySpec": "ROT13" }), "ValidationException"),
         ("CreateKey", json!({ "Origin": "EXTERNAL" }), "UnsupportedOperationException"),
         ("CreateKey", json!({ "Policy": "{" }), "MalformedPolicyDocumentException"),
-        ("CreateKey", json!({ "Policy": policy("arn:aws:iam::100000000001:user/none") }), "MalformedPolicyDocumentException"),
-        ("CreateKey", json!({ "Policy": policy("arn:aws:iam::100000000002:root") }), "MalformedPolicyDocumentException"),
+        (
+            "CreateKey",
+            json!({ "Policy": policy("arn:aws:iam::100000000001:user/none") }),
+            "MalformedPolicyDocumentException",
+        ),
+        (
+            "CreateKey",
+            json!({ "Policy": policy("arn:aws:iam::100000000002:root") }),
+            "MalformedPolicyDocumentException",
+        ),
         ("CreateKey", json!({ "Tags": [{ "TagKey": "aws:x", "TagValue": "" }] }), "TagException"),
         ("CreateAlias", json!({ "AliasName": "mine", "TargetKeyId": key }), "ValidationException"),
         ("CreateAlias", json!({ "AliasName": "alias/aws/x", "TargetKeyId": key }), "InvalidAliasNameException"),
@@ -371,7 +379,8 @@ async fn nothing_that_was_encrypted_or_issued_is_kept_in_plain() {
     let mut cairn = Cairn::start(Config { more: DECLARED.to_owned(), ..Config::default() });
     let root = cairn.client();
     let canary = "kms-canary-plaintext-0123456789";
-    let input = json!({ "KeyId": "testkey-1", "Plaintext": base64(canary), "EncryptionContext": { "shown": "context" } });
+    let input =
+        json!({ "KeyId": "testkey-1", "Plaintext": base64(canary), "EncryptionContext": { "shown": "context" } });
     let blob = done(&root, "Encrypt", input).await["CiphertextBlob"].clone();
     done(&root, "Decrypt", json!({ "CiphertextBlob": blob, "EncryptionContext": { "shown": "context" } })).await;
     let issued = done(&root, "GenerateDataKey", json!({ "KeyId": "testkey-1", "KeySpec": "AES_256" })).await;

@@ -131,12 +131,6 @@ impl PrincipalEntry {
         }
     }
 
-    /// The entry that an ARN is. None: it is no principal's.
-    #[must_use]
-    pub fn of_arn(arn: &str) -> Option<Self> {
-        Self::parse_aws(arn).filter(|_| arn.starts_with("arn:"))
-    }
-
     /// Whether it is who makes the request, or the role, or the user who federated. An account is its root only.
     #[must_use]
     pub fn names(&self, principal: &Principal) -> bool {

@@ -37,9 +37,18 @@ impl Snapshot {
         })
     }
 
-    /// Whether there is the account, the user or the role that an entry under `AWS` names.
-    pub fn knows_principal(&self, entry: &PrincipalEntry) -> bool {
-        self.kept(entry, "", None).is_some()
+    /// A principal's ARN as a grant keeps it. None: there is no such principal.
+    pub fn keep_principal(&self, arn: &str) -> Option<String> {
+        let entry = PrincipalEntry::parse_aws(arn).filter(|_| arn.starts_with("arn:"))?;
+        self.kept(&entry, arn, None)
+    }
+
+    /// What [`Self::keep_principal`] made, as it is shown.
+    pub fn show_principal(&self, kept: &str) -> String {
+        let entry = PrincipalEntry::parse_aws(kept);
+        let shown =
+            entry.and_then(|entry| self.directories.values().find_map(|kept| kept.directory.shown_principal(&entry)));
+        shown.unwrap_or_else(|| kept.to_owned())
     }
 
     fn kept(&self, entry: &PrincipalEntry, written: &str, own: Option<&Directory>) -> Option<String> {

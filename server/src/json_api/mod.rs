@@ -18,9 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::audit::Trail;
 use crate::auth::{Claim, Signer};
-use crate::authorize;
 use crate::gate::ids::RequestId;
-use crate::identities::Caller;
 use crate::kms_api::KmsApi;
 use crate::listener::ConnectionInfo;
 use crate::query_api::REQUEST_ID;
@@ -69,13 +67,6 @@ pub struct Call {
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call").field("connection", &self.connection).finish_non_exhaustive()
-    }
-}
-
-impl Call {
-    /// Notes who makes the call.
-    pub fn made_by(&self, caller: &Caller) {
-        self.trail.caller(&Arc::new(authorize::Caller::new(caller.clone(), &self.signer.access_key)));
     }
 }
 

@@ -205,10 +205,10 @@ pub fn grants(grant: &GrantRecord, asker: Asker<'_>, owner: AccountNumber, deed:
         && grant.constraint.as_ref().is_none_or(|constraint| holds(constraint, deed.context))
 }
 
-/// Whether an ARN of a grant names the caller: it, its role, or, in another account, the account, which then decides who of it.
-pub fn names(arn: &str, asker: Asker<'_>, owner: AccountNumber) -> bool {
+/// Whether a principal of a grant is the caller: it, its role, or, in another account, the account, which then decides who of it.
+pub fn names(kept: &str, asker: Asker<'_>, owner: AccountNumber) -> bool {
     let principal = &asker.caller.principal;
-    let Some(entry) = PrincipalEntry::of_arn(arn) else { return false };
+    let Some(entry) = PrincipalEntry::parse_aws(kept) else { return false };
     let by_account = entry.account() == principal.account() && entry.account() != Some(owner);
     entry.names(principal) || (by_account && matches!(entry, PrincipalEntry::Account(_)))
 }

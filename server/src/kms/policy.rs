@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_iam::acl::AccountNumber;
 use cairn_iam::policy::{Policy, PolicyKind, PrincipalEntry};
 
-use crate::identities::{Identities, Snapshot};
+use crate::identities::Identities;
 
 use super::error::{KmsError, KmsFault};
 
@@ -23,32 +23,21 @@ pub fn of_s3_key(region: &str, account: AccountNumber) -> String {
     )
 }
 
-/// A policy that a key is to have.
+/// A policy that a key is to have: its text as it is kept, with users and roles by their ids, and what it says.
 ///
 /// # Errors
 /// `MalformedPolicyDocumentException` for what is none, or names somebody who is not there.
-pub fn parse(text: &str, identities: &Arc<Identities>) -> Result<Policy, KmsError> {
+pub fn parse(text: &str, identities: &Arc<Identities>) -> Result<(String, Policy), KmsError> {
     let malformed = |message: String| KmsError::fault(KmsFault::MalformedPolicy, message);
-    let policy = Policy::parse(text, PolicyKind::Key).map_err(|error| malformed(error.to_string()))?;
-    let snapshot = identities.snapshot();
-    if policy.principals().all(|principal| is_known(principal, &snapshot)) {
-        return Ok(policy);
+    let parsed = |text: &str| Policy::parse(text, PolicyKind::Key).map_err(|error| malformed(error.to_string()));
+    let has_canonical = parsed(text)?.principals().any(|entry| matches!(entry, PrincipalEntry::CanonicalUser(_)));
+    match identities.snapshot().keep_principals(text, PolicyKind::Key, None) {
+        Ok(kept) if !has_canonical => {
+            let policy = parsed(&kept)?;
+            Ok((kept, policy))
+        }
+        _ => Err(malformed("Policy contains a statement with one or more invalid principals.".to_owned())),
     }
-    Err(malformed("Policy contains a statement with one or more invalid principals.".to_owned()))
-}
-
-/// Whether there is such a principal.
-fn is_known(principal: &PrincipalEntry, identities: &Snapshot) -> bool {
-    match principal {
-        PrincipalEntry::Service(_) | PrincipalEntry::Federated(_) => true,
-        PrincipalEntry::CanonicalUser(_) => false,
-        principal => identities.knows_principal(principal),
-    }
-}
-
-/// Whether an ARN names a principal that is there, for a grant.
-pub fn is_known_arn(arn: &str, identities: &Arc<Identities>) -> bool {
-    PrincipalEntry::of_arn(arn).is_some_and(|entry| is_known(&entry, &identities.snapshot()))
 }
 
 #[cfg(test)]

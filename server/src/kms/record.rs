@@ -189,10 +189,10 @@ pub struct GrantRecord {
     /// Its name, for who makes it twice.
     #[n(2)]
     pub name: Option<String>,
-    /// Whom it lets, by ARN.
+    /// Whom it lets: by id, or the ARN of an account.
     #[n(3)]
     pub grantee: String,
-    /// Who may give it up, by ARN.
+    /// Who may give it up, likewise.
     #[n(4)]
     pub retiring: Option<String>,
     /// What it lets them do: `Decrypt`.

@@ -45,14 +45,14 @@ pub(super) struct Ask(Arc<Inner>);
 struct Inner {
     action: &'static str,
     call: Call,
-    caller: Caller,
+    caller: Arc<Caller>,
     kms: Arc<Kms>,
 }
 
 impl Ask {
     pub(super) fn new(kms: Arc<Kms>, action: &'static str, call: Call) -> Result<Self, Failure> {
         let caller = kms.identities().snapshot().signed_by(&call.signer).ok_or_else(invalid_client_token)?;
-        call.made_by(&caller);
+        call.trail.caller(&caller);
         Ok(Self(Arc::new(Inner { action, call, caller, kms })))
     }
 

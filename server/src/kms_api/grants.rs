@@ -11,11 +11,12 @@ use cairn_iam::evaluate::{Decision, Grant, Outcome};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::identities::Snapshot;
 use crate::kms::keys::{Draft, Key};
 use crate::kms::name::{Name, Place};
 use crate::kms::permission::{self, Deed};
 use crate::kms::record::{Constraint, GrantRecord, Pair};
-use crate::kms::{KeyRef, KmsError, KmsFault, policy};
+use crate::kms::{KeyRef, KmsError, KmsFault};
 
 use super::ask::{Ask, Context, bounded_length, dry, seconds};
 use super::page::{Lengths, Paging};
@@ -95,12 +96,13 @@ struct CreateGrant {
 
 /// A grant as a call wants it, without what only the server knows.
 fn wanted(ask: &Ask, input: CreateGrant) -> Result<GrantRecord, KmsError> {
-    let principals = std::iter::once(&input.grantee_principal).chain(&input.retiring_principal);
-    for arn in principals {
-        if !policy::is_known_arn(arn, ask.kms().identities()) {
-            return Err(KmsError::fault(KmsFault::InvalidArn, format!("Invalid arn {arn}")));
-        }
-    }
+    let identities = ask.kms().identities().snapshot();
+    let kept = |arn: &String| {
+        let invalid = || KmsError::fault(KmsFault::InvalidArn, format!("Invalid arn {arn}"));
+        identities.keep_principal(arn).ok_or_else(invalid)
+    };
+    let grantee = kept(&input.grantee_principal)?;
+    let retiring = input.retiring_principal.as_ref().map(kept).transpose()?;
     bounded_length("operations", input.operations.len(), (1, OPERATIONS.len()))?;
     let mut operations = input.operations;
     operations.sort_unstable();
@@ -116,8 +118,8 @@ fn wanted(ask: &Ask, input: CreateGrant) -> Result<GrantRecord, KmsError> {
         id: hex::encode(&*id),
         key_id: String::new(),
         name: input.name,
-        grantee: input.grantee_principal,
-        retiring: input.retiring_principal,
+        grantee,
+        retiring,
         operations,
         constraint: input.constraints.map(Constraints::checked).transpose()?.flatten(),
         created: ask.now(),
@@ -126,13 +128,13 @@ fn wanted(ask: &Ask, input: CreateGrant) -> Result<GrantRecord, KmsError> {
 }
 
 /// The condition keys of CreateGrant.
-fn deed_of(grant: &GrantRecord) -> Deed<'static> {
+fn deed_of(identities: &Snapshot, grant: &GrantRecord) -> Deed<'static> {
     let mut deed = Deed::of("CreateGrant");
-    deed.keys.one("kms:granteeprincipal", grant.grantee.as_str());
+    deed.keys.one("kms:granteeprincipal", identities.show_principal(&grant.grantee));
     deed.keys.many("kms:grantoperations", grant.operations.iter().cloned());
     deed.keys.one("kms:grantisforawsresource", "false");
     if let Some(retiring) = &grant.retiring {
-        deed.keys.one("kms:retiringprincipal", retiring.as_str());
+        deed.keys.one("kms:retiringprincipal", identities.show_principal(retiring));
     }
     if let Some(constraint) = &grant.constraint {
         let kind = if constraint.equals { "EncryptionContextEquals" } else { "EncryptionContextSubset" };
@@ -150,7 +152,7 @@ async fn create(ask: &Ask) -> Result<Value, KmsError> {
     let make = move |draft: &mut Draft<'_>| {
         let found = draft.keys().find(&key.name, asked.kms().region())?.clone();
         let (asker, here) = (asked.asker(), asked.kms().here());
-        let deed = deed_of(&grant);
+        let deed = deed_of(&asked.kms().identities().snapshot(), &grant);
         let outcome = permission::check(asker, here, (draft.keys(), &found), &deed)?;
         if outcome == Outcome::Allowed(Grant::KmsGrant) && !is_within_a_grant_of(&found, &asked, &grant, &deed) {
             let because = "because no grant that the caller has allows as much";
@@ -220,12 +222,12 @@ fn no_grant() -> KmsError {
 }
 
 /// A grant as lists show it (KMS API reference, GrantListEntry).
-fn shown(key: &Key, grant: &GrantRecord) -> Value {
+fn shown(identities: &Snapshot, key: &Key, grant: &GrantRecord) -> Value {
     let mut entry = json!({
         "KeyId": key.arn,
         "GrantId": grant.id,
         "CreationDate": seconds(grant.created),
-        "GranteePrincipal": grant.grantee,
+        "GranteePrincipal": identities.show_principal(&grant.grantee),
         "IssuingAccount": format!("arn:aws:iam::{}:root", key.account),
         "Operations": grant.operations,
     });
@@ -233,7 +235,7 @@ fn shown(key: &Key, grant: &GrantRecord) -> Value {
         entry["Name"] = name.as_str().into();
     }
     if let Some(retiring) = &grant.retiring {
-        entry["RetiringPrincipal"] = retiring.as_str().into();
+        entry["RetiringPrincipal"] = identities.show_principal(retiring).into();
     }
     if let Some(constraint) = &grant.constraint {
         let pairs = constraint.pairs.iter().map(|pair| (pair.name.clone(), Value::from(pair.value.as_str())));
@@ -259,11 +261,12 @@ fn list(ask: &Ask) -> Result<Value, KmsError> {
     if grant_id.as_ref().is_some_and(|id| !key.grants.contains_key(id)) {
         return Err(KmsError::fault(KmsFault::InvalidGrantId, "Invalid grant ID"));
     }
+    let identities = ask.kms().identities().snapshot();
+    let grantee = grantee_principal.map(|arn| identities.keep_principal(&arn).unwrap_or(arn));
     let grants = key.grants.values().filter(|grant| {
-        grant_id.as_ref().is_none_or(|id| grant.id == *id)
-            && grantee_principal.as_ref().is_none_or(|arn| grant.grantee == *arn)
+        grant_id.as_ref().is_none_or(|id| grant.id == *id) && grantee.as_ref().is_none_or(|kept| grant.grantee == *kept)
     });
-    paging.page("Grants", LENGTHS, grants.map(|grant| (grant.id.clone(), shown(&key, grant))))
+    paging.page("Grants", LENGTHS, grants.map(|grant| (grant.id.clone(), shown(&identities, &key, grant))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -278,9 +281,13 @@ fn list_retirable(ask: &Ask) -> Result<Value, KmsError> {
     let ListRetirableGrants { retiring_principal, paging } = ask.input()?;
     ask.allow_without_key(&Deed::of("ListRetirableGrants"))?;
     let all = ask.kms().keys_of(ask.account()?);
+    let identities = ask.kms().identities().snapshot();
+    let retiring = identities.keep_principal(&retiring_principal).unwrap_or(retiring_principal);
     let of_key = |key: &std::sync::Arc<Key>| {
-        let retirable = key.grants.values().filter(|grant| grant.retiring.as_ref() == Some(&retiring_principal));
-        retirable.map(|grant| (format!("{} {}", key.record.id, grant.id), shown(key, grant))).collect::<Vec<_>>()
+        let retirable = key.grants.values().filter(|grant| grant.retiring.as_ref() == Some(&retiring));
+        retirable
+            .map(|grant| (format!("{} {}", key.record.id, grant.id), shown(&identities, key, grant)))
+            .collect::<Vec<_>>()
     };
     let grants = all.iter().flat_map(|all| all.keys.values()).flat_map(of_key);
     paging.page("Grants", LENGTHS, grants)

@@ -153,10 +153,7 @@ async fn create(ask: &Ask) -> Result<Value, KmsError> {
     }
     let (policy, is_safe) = match input.policy {
         None => (policy::by_default(account), true),
-        Some(text) => {
-            policies::check(ask, &text)?;
-            (text, input.bypass_policy_lockout_safety_check)
-        }
+        Some(text) => (policies::checked(ask, &text)?.0, input.bypass_policy_lockout_safety_check),
     };
     let (asked, id, now, description) = (ask.clone(), ask.kms().new_id(), ask.now(), input.description);
     let make = move |draft: &mut Draft<'_>| {

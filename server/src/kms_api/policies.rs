@@ -28,8 +28,8 @@ pub(super) async fn call(ask: &Ask) -> Result<Value, KmsError> {
     }
 }
 
-/// That a text can be a key's policy.
-pub(super) fn check(ask: &Ask, text: &str) -> Result<Policy, KmsError> {
+/// A text that is to be a key's policy, as it is kept.
+pub(super) fn checked(ask: &Ask, text: &str) -> Result<(String, Policy), KmsError> {
     bounded_length("policy", text.len(), (1, KEY_POLICY_BYTES_MAX))?;
     policy::parse(text, ask.kms().identities())
 }
@@ -63,7 +63,8 @@ fn get(ask: &Ask) -> Result<Value, KmsError> {
     let GetKeyPolicy { key_id, policy_name } = ask.input()?;
     let found = ask.allowed(&ask.key_ref(&key_id)?, &Deed::of("GetKeyPolicy"))?;
     check_name(policy_name.as_deref())?;
-    Ok(json!({ "Policy": found.key.record.policy, "PolicyName": NAME }))
+    let policy = ask.kms().identities().snapshot().show_principals(&found.key.record.policy);
+    Ok(json!({ "Policy": policy, "PolicyName": NAME }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,11 +98,11 @@ async fn put(ask: &Ask) -> Result<Value, KmsError> {
     let mut deed = Deed::of("PutKeyPolicy");
     deed.keys.one("kms:bypasspolicylockoutsafetycheck", bypass.to_string());
     ask.change_key(&input.key_id, deed, move |ask, draft, key| {
-        let policy = check(ask, &text)?;
+        let (kept, policy) = checked(ask, &text)?;
         if !bypass {
             check_lockout(ask, draft, key, &policy)?;
         }
-        draft.put_key(KeyRecord { policy: text.clone(), ..key.record.clone() })?;
+        draft.put_key(KeyRecord { policy: kept, ..key.record.clone() })?;
         Ok(Value::Null)
     })
     .await

@@ -27,7 +27,7 @@ pub mod policy;
 pub mod record;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::fmt;

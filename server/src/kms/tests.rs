@@ -53,14 +53,14 @@ struct File {
     kms_key: Vec<config::KmsKey>,
 }
 
-struct World {
+pub(crate) struct World {
     index: Arc<MemoryIndex>,
     clock: Arc<ManualClock>,
-    kms: Arc<Kms>,
+    pub(crate) kms: Arc<Kms>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let index = Arc::new(MemoryIndex::new(Health::default()));
         Self::over(index, Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)))).await
     }
@@ -96,7 +96,7 @@ impl World {
         Self::over(index, self.clock.clone()).await
     }
 
-    fn caller(&self, access_key: &str) -> Caller {
+    pub(crate) fn caller(&self, access_key: &str) -> Caller {
         self.kms.identities().snapshot().caller(access_key).unwrap()
     }
 

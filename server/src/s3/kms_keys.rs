@@ -151,6 +151,10 @@ impl KmsKeys {
         self.check_signature().map_err(refused)?;
         let unusable = |what: &str| StorageError::KeyUnusable { what: what.to_owned() };
         let context = in_kms(&under.context).ok_or_else(|| unusable("its encryption context is too long"))?;
+        // What the context is of is authentic, and what the record says of it beside that is not.
+        if under.bucket_key != is_of_bucket(&under.context) {
+            return Err(unusable("it is under a bucket key, or is not, against what the record says"));
+        }
         if under.bucket_key {
             let key = KeyRef::parse(&under.key_arn).map_err(of_kms)?;
             self.kms.permit(self.asker(), &key, KeyUse::Decrypt, &context).map_err(of_kms)?;
@@ -189,6 +193,13 @@ impl KmsKeys {
         self.kms.permit(self.asker(), &key, KeyUse::GenerateDataKey, &context).map_err(of_kms).map(drop)
     }
 
+    /// For somebody who has signed, at no time in particular.
+    #[cfg(test)]
+    pub(super) fn of_caller(kms: Arc<Kms>, caller: Arc<Caller>) -> Self {
+        let (bucket_keys, metrics, trail) = (Arc::default(), Arc::new(Metrics::new()), Trail::default());
+        Self { kms, bucket_keys, metrics, caller, trail, is_signed: true, now: Timestamp(1) }
+    }
+
     fn asker(&self) -> Asker<'_> {
         Asker::through_s3(&self.caller, &self.trail)
     }
@@ -225,6 +236,11 @@ fn with_arn(mut context: KmsContext, arn: String) -> Result<KmsContext, Failure>
 fn context_too_long() -> Failure {
     let message = "The encryption context is too long.";
     Failure::invalid_argument(SERVER_SIDE_ENCRYPTION_CONTEXT.as_str(), "", message)
+}
+
+/// Whether a context names a bucket, and not an object in one.
+fn is_of_bucket(context: &KmsContext) -> bool {
+    context.get(ARN).is_some_and(|arn| !arn.contains('/'))
 }
 
 /// The pairs of a context that the request gave itself.

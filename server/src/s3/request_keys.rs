@@ -198,3 +198,165 @@ pub(super) async fn check_upload(
     let opened = keys.open(upload.encryption.as_ref(), upload.wrap_context(bucket.id)).await;
     opened.map(drop).map_err(of_part)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use cairn_crypto::issued_key::IssuedKeyWrap;
+    use cairn_crypto::kms::EncryptionContext;
+    use cairn_crypto::secret::StoreKey;
+
+    use crate::audit::Trail;
+    use crate::kms::tests::World;
+    use crate::kms::{Asker, KeyRef};
+
+    use super::*;
+
+    /// Of a record, all that says how it is sealed.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Sealed {
+        mode: EncryptionMode,
+        wrapped: Vec<u8>,
+        under: UnderKms,
+    }
+
+    /// How many things of a [`Sealed`] can be exchanged, each for itself.
+    const FIELDS: u32 = 6;
+
+    impl Sealed {
+        fn encryption(&self) -> Encryption {
+            let mut encoder = minicbor::Encoder::new(Vec::new());
+            let map = encoder.map(3).unwrap().u8(0).unwrap().encode(self.mode).unwrap();
+            map.u8(1).unwrap().bytes(&self.wrapped).unwrap().u8(3).unwrap().encode(&self.under).unwrap();
+            minicbor::decode(&encoder.into_writer()).unwrap()
+        }
+
+        /// With some fields, by the bits of `which`, from another.
+        fn with(mut self, other: &Self, which: u32) -> Self {
+            let takes = |field: u32| which & 1 << field != 0;
+            let from = other.clone();
+            if takes(0) {
+                self.mode = from.mode;
+            }
+            if takes(1) {
+                self.wrapped = from.wrapped;
+            }
+            if takes(2) {
+                self.under.key_arn = from.under.key_arn;
+            }
+            if takes(3) {
+                self.under.context = from.under.context;
+            }
+            if takes(4) {
+                self.under.bucket_key = from.under.bucket_key;
+            }
+            if takes(5) {
+                self.under.envelope = from.under.envelope;
+            }
+            self
+        }
+    }
+
+    struct Bench {
+        world: World,
+        keys: RequestKeys,
+    }
+
+    fn context_of(number: u8) -> WrapContext<'static> {
+        WrapContext { partition: [1; 16], object_key: b"k", version: [number; 16] }
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let world = World::new().await;
+            let caller = Arc::new(world.caller("root-access"));
+            let kms = KmsKeys::of_caller(Arc::clone(&world.kms), caller);
+            let server = Arc::new(Keyring::new(vec![StoreKey::generate().unwrap()]).unwrap());
+            Self { world, keys: RequestKeys { server, customer: None, kms, adds: false } }
+        }
+
+        /// Objects 0 to `count`, whose data keys consist of their numbers, under one issued key.
+        async fn seal(&self, mode: EncryptionMode, key: Option<&str>, arn: &str, numbers: &[u8]) -> Vec<(u8, Sealed)> {
+            let (caller, trail) = (self.world.caller("root-access"), Trail::default());
+            let pair = ("aws:s3:arn".to_owned(), arn.to_owned());
+            let context = EncryptionContext::from_pairs([pair.clone()]).unwrap();
+            let key = key.map(|key| KeyRef::parse(key).unwrap());
+            let asker = Asker::through_s3(&caller, &trail);
+            let issued = self.world.kms.generate_data_key(asker, key.as_ref(), &context).await.unwrap();
+            let wrap = IssuedKeyWrap::new(issued.data_key);
+            let under = UnderKms {
+                key_arn: issued.key_arn,
+                context: [pair].into(),
+                bucket_key: !arn.contains('/'),
+                envelope: issued.envelope,
+            };
+            let wrapped = |number: u8| {
+                let data_key = DataKey::from_bytes([number; 32]).in_layers(mode.layers());
+                wrap.wrap(&data_key, &context_of(number)).unwrap().as_bytes().to_vec()
+            };
+            numbers
+                .iter()
+                .map(|&number| (number, Sealed { mode, wrapped: wrapped(number), under: under.clone() }))
+                .collect()
+        }
+
+        async fn all(&self) -> Vec<(u8, Sealed)> {
+            let (one, own) = (Some("testkey-1"), None);
+            let mut all = self.seal(EncryptionMode::Kms, one, "arn:aws:s3:::b/k", &[0]).await;
+            all.extend(self.seal(EncryptionMode::Kms, one, "arn:aws:s3:::b/other", &[1]).await);
+            all.extend(self.seal(EncryptionMode::Kms, own, "arn:aws:s3:::b/k", &[2]).await);
+            all.extend(self.seal(EncryptionMode::KmsDsse, one, "arn:aws:s3:::b/k", &[3]).await);
+            all.extend(self.seal(EncryptionMode::Kms, one, "arn:aws:s3:::b", &[4, 5]).await);
+            all.extend(self.seal(EncryptionMode::Kms, own, "arn:aws:s3:::b", &[6]).await);
+            all.extend(self.seal(EncryptionMode::Kms, one, "arn:aws:s3:::c", &[7]).await);
+            all
+        }
+
+        /// The number of the object whose data key is opened.
+        async fn opens(&self, sealed: &Sealed, number: u8) -> Option<u8> {
+            let opened = self.keys.open(Some(&sealed.encryption()), context_of(number)).await;
+            opened.ok().map(|key| key.unwrap().expose()[0])
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_two_records_exchange_neither_opens_as_it_is_then() {
+        let bench = Bench::new().await;
+        let all = bench.all().await;
+        for (number, own) in &all {
+            assert_eq!(bench.opens(own, *number).await, Some(*number));
+            for (_, other) in all.iter().filter(|(other, _)| other != number) {
+                for which in 1..1 << FIELDS {
+                    let exchanged = own.clone().with(other, which);
+                    if exchanged != *own {
+                        assert_eq!(bench.opens(&exchanged, *number).await, None, "{number}: {exchanged:?}, {which:b}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_changed_bit_and_no_cut_of_what_is_kept_opens() {
+        let bench = Bench::new().await;
+        for (number, own) in bench.all().await {
+            let of =
+                |own: &Sealed, wrapped: bool| if wrapped { own.wrapped.clone() } else { own.under.envelope.clone() };
+            for wrapped in [true, false] {
+                let good = of(&own, wrapped);
+                let flips = (0..good.len() * 8).map(|bit| {
+                    let mut bad = good.clone();
+                    bad[bit / 8] ^= 1 << (bit % 8);
+                    bad
+                });
+                let cuts = (0..good.len()).map(|length| good[..length].to_vec());
+                for bad in flips.chain(cuts) {
+                    let mut sealed = own.clone();
+                    *(if wrapped { &mut sealed.wrapped } else { &mut sealed.under.envelope }) = bad;
+                    assert_eq!(bench.opens(&sealed, number).await, None, "{number}: {sealed:?}");
+                }
+            }
+        }
+    }
+}

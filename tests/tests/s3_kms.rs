@@ -55,6 +55,13 @@ fn check_shown(reply: &Reply, headers: &[(&str, &str)]) {
     assert_eq!(reply.header(BUCKET_KEY), given(BUCKET_KEY), "{reply:?}");
 }
 
+/// A call of the KMS API.
+async fn kms(client: &Client, action: &str, parameters: Value) -> Reply {
+    let call = client.call("POST", "/").scope("us-east-1", "kms");
+    let call = call.header("x-amz-target", &format!("TrentService.{action}"));
+    call.header("content-type", "application/x-amz-json-1.1").body(parameters.to_string()).send().await
+}
+
 /// How often the KMS was asked.
 fn calls(cairn: &Cairn, operation: &str) -> u64 {
     let (_, metrics) = cairn.ops_get("/metrics").unwrap();
@@ -349,6 +356,33 @@ async fn writing_takes_the_right_to_have_a_key_issued_and_reading_the_right_to_d
     let part = upload.upload(1, "part").await;
     of(&writer).complete(&[(1, part.clone())]).send().await.expect(403);
     of(&reader).complete(&[(1, part)]).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_used_makes_its_objects_unreadable_and_says_so() {
+    let (_cairn, client) = start();
+    let bucket = client.fresh_bucket("kms-state").await;
+    put(&client, &bucket, "plain", ONE, "x").send().await.expect(200);
+    put(&client, &bucket, "held", BY_BUCKET_KEY, "x").send().await.expect(200);
+    let check = async |code: &str| {
+        for key in ["plain", "held"] {
+            assert_eq!(client.get(&bucket, key).await.expect(400).xml("Code"), code);
+            client.head(&bucket, key).await.expect(200);
+        }
+        for headers in [ONE, BY_BUCKET_KEY] {
+            let reply = put(&client, &bucket, "new", headers, "x").send().await.expect(400);
+            assert_eq!(reply.xml("Code"), code);
+        }
+        let copy = client.object("PUT", &bucket, "new").header("x-amz-copy-source", &format!("{bucket}/plain"));
+        assert_eq!(with(copy, TWO).send().await.expect(400).xml("Code"), code);
+    };
+    kms(&client, "DisableKey", json!({"KeyId": "one"})).await.expect(200);
+    check("KMS.DisabledException").await;
+    kms(&client, "EnableKey", json!({"KeyId": "one"})).await.expect(200);
+    assert_eq!(client.get(&bucket, "held").await.expect(200).body, "x");
+    kms(&client, "ScheduleKeyDeletion", json!({"KeyId": "one", "PendingWindowInDays": 7})).await.expect(200);
+    check("KMS.KMSInvalidStateException").await;
+    assert_eq!(client.keys(&bucket).await, ["held", "plain"]);
 }
 
 #[tokio::test]

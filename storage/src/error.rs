@@ -208,6 +208,32 @@ pub enum StorageError {
         got_bytes: u64,
     },
 
+    // --- storage classes
+    /// The version's class needs a restore before it can be read, and there is none that is ready.
+    #[error("the version is archived in {}", class.name())]
+    Archived {
+        /// Its class.
+        class: crate::object::StorageClass,
+    },
+    /// A restore was asked for of a version whose class needs none.
+    #[error("a version in {} cannot be restored", class.name())]
+    NotArchived {
+        /// Its class.
+        class: crate::object::StorageClass,
+    },
+    /// A restore is going on, and the new one would not be faster.
+    #[error("a restore is going on already")]
+    RestoreOngoing,
+    /// The class has no retrieval as fast as that.
+    #[error("the storage class has no such retrieval")]
+    TierOfClass,
+    /// The tier that holds, or is to hold, the content cannot be reached.
+    #[error("the storage tier {tier} is down")]
+    TierDown {
+        /// Its name in the configuration.
+        tier: String,
+    },
+
     // --- our side
     /// Concurrent mutations kept changing the key; the caller may try again.
     #[error("concurrent changes of the same key prevented the operation")]

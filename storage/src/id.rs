@@ -103,10 +103,39 @@ impl BucketId {
     }
 }
 
+/// Where a content's file lies: 0 is the folder `blobs`, others are in `blob/place.rs`. Below [`Place::COUNT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(u8);
+
+impl Place {
+    /// How many there can be: a content id has six bits for its place.
+    pub const COUNT: usize = 64;
+
+    /// The place of this number; None if there is no such.
+    #[must_use]
+    pub fn new(number: u8) -> Option<Self> {
+        (usize::from(number) < Self::COUNT).then_some(Self(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
 impl ContentId {
-    /// A new one.
-    pub fn generate(clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
-        Self(time_ordered(clock, entropy))
+    /// A new one: `place (6 bits) | milliseconds (42 bits) | random (80 bits)`.
+    pub fn generate(place: Place, clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
+        let mut bytes = time_ordered(clock, entropy);
+        bytes[0] = place.0 << 2 | bytes[0] & 0b11;
+        Self(bytes)
+    }
+
+    /// Where its file lies, if it has one.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place(self.0[0] >> 2)
     }
 
     /// When it was made, in milliseconds since the epoch.
@@ -114,7 +143,7 @@ impl ContentId {
     pub fn created_ms(&self) -> u64 {
         let mut bytes = [0; 8];
         bytes[2..].copy_from_slice(&self.0[..6]);
-        u64::from_be_bytes(bytes)
+        u64::from_be_bytes(bytes) & ((1 << 42) - 1)
     }
 }
 
@@ -239,9 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn content_ids_carry_their_time() {
+    fn content_ids_carry_their_place_and_their_time() {
         let clock = ManualClock::new(Timestamp(1_234_567));
-        let id = ContentId::generate(&clock, &SeededEntropy::new(2));
-        assert_eq!(id.created_ms(), 1_234_567);
+        for number in [0, 8, 63] {
+            let place = Place::new(number).unwrap();
+            let id = ContentId::generate(place, &clock, &SeededEntropy::new(2));
+            assert_eq!((id.created_ms(), id.place()), (1_234_567, place));
+        }
+        assert_eq!(Place::new(64), None);
     }
 }

@@ -260,6 +260,53 @@ pub struct ObjectVersion {
     /// How its bytes are sealed; None: they are not.
     #[n(11)]
     pub encryption: Option<Encryption>,
+    /// When it moved to its class; None: it was created in it.
+    #[n(14)]
+    pub placed: Option<Timestamp>,
+    /// The newest restore from its archive class.
+    #[n(15)]
+    pub restored: Option<Restored>,
+}
+
+/// How soon an archived object is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+#[allow(missing_docs)] // the names are S3's
+pub enum RetrievalTier {
+    #[n(0)]
+    Bulk,
+    #[default]
+    #[n(1)]
+    Standard,
+    #[n(2)]
+    Expedited,
+}
+
+/// A restore of an archived version: its bytes can be read from `ready` until `ends`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Restored {
+    /// When it was asked for.
+    #[n(0)]
+    pub requested: Timestamp,
+    /// From when on.
+    #[n(1)]
+    pub ready: Timestamp,
+    /// Until when.
+    #[n(2)]
+    pub ends: Timestamp,
+    /// How soon it was wanted.
+    #[n(3)]
+    pub tier: RetrievalTier,
+}
+
+/// What a restore has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreStage {
+    /// It is not ready yet.
+    Ongoing,
+    /// The bytes can be read.
+    Ready,
 }
 
 /// A version id as S3 shows it.
@@ -293,6 +340,19 @@ impl ObjectVersion {
     #[must_use]
     pub fn shown(&self) -> ReturnedVersion {
         ReturnedVersion::of(self.is_null, self.version_id)
+    }
+
+    /// What a restore from its archive class has come to; None: there is none, or it has ended.
+    #[must_use]
+    pub fn restore_stage(&self, now: Timestamp) -> Option<RestoreStage> {
+        let restored = self.restored.filter(|restored| self.storage_class.needs_restore() && now < restored.ends)?;
+        Some(if now < restored.ready { RestoreStage::Ongoing } else { RestoreStage::Ready })
+    }
+
+    /// Whether its bytes can be read without a restore, or by one.
+    #[must_use]
+    pub fn is_readable(&self, now: Timestamp) -> bool {
+        !self.storage_class.needs_restore() || self.restore_stage(now) == Some(RestoreStage::Ready)
     }
 
     /// What its data key is wrapped for.

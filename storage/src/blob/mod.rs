@@ -15,11 +15,13 @@ mod format;
 pub mod inline;
 mod offload;
 mod pins;
+mod place;
 mod reader;
 mod record;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::fmt;
@@ -35,6 +37,7 @@ use parking_lot::Mutex;
 pub use format::CHUNK_BYTES;
 pub use offload::Offload;
 pub use pins::{Entered, Pin, Pins};
+pub use place::{FIRST_TIER_PLACE, TIER_MARKER, Tier};
 pub use reader::{BlobReader, BlobStream};
 pub use record::{BlobDescription, BlobTrailer, PartOf};
 pub use scan::{Inspection, Listing};
@@ -46,6 +49,7 @@ use crate::health::Health;
 use crate::id::ContentId;
 use crate::observe::Observer;
 use buffers::Buffers;
+use place::{Home, Homes};
 
 /// Where the folders of chunk files are.
 const BLOBS_FOLDER: &str = "blobs";
@@ -61,7 +65,7 @@ const FOLDERS_COUNT: usize = 256;
 pub struct BlobStore(Arc<Inner>);
 
 struct Inner {
-    disk: Arc<dyn Disk>,
+    homes: Homes,
     health: Health,
     observer: Arc<dyn Observer>,
     offload: Offload,
@@ -72,16 +76,29 @@ struct Inner {
 
 impl fmt::Debug for BlobStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BlobStore").field(&self.0.disk).finish()
+        f.debug_tuple("BlobStore").field(&self.0.homes).finish()
     }
 }
 
 impl BlobStore {
-    /// The store on `disk`, whose folders exist.
+    /// The store on `disk`, whose folders exist, without tiers.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, health: Health, observer: Arc<dyn Observer>, offload: Offload) -> Self {
+        Self::with_tiers(disk, Vec::new(), health, observer, offload)
+    }
+
+    /// The store on `disk` and the tiers' disks. No two tiers have the same place or class.
+    #[must_use]
+    pub fn with_tiers(
+        disk: Arc<dyn Disk>,
+        tiers: Vec<Tier>,
+        health: Health,
+        observer: Arc<dyn Observer>,
+        offload: Offload,
+    ) -> Self {
         let folder_syncs = std::array::from_fn(|_| Mutex::new(()));
-        Self(Arc::new(Inner { disk, health, observer, offload, buffers: Arc::default(), folder_syncs }))
+        let homes = Homes::new(&disk, tiers);
+        Self(Arc::new(Inner { homes, health, observer, offload, buffers: Arc::default(), folder_syncs }))
     }
 
     /// Creates the folders that do not exist yet, durably.
@@ -108,29 +125,37 @@ impl BlobStore {
     }
 
     /// Makes a file's bytes durable.
-    fn sync_file(&self, file: &dyn DiskFile) -> Result<(), StorageError> {
-        self.synced("file", "syncing a blob", || file.sync_data())
+    fn sync_file(&self, content: ContentId, file: &dyn DiskFile) -> Result<(), StorageError> {
+        self.synced(self.home_of(content), "file", "syncing a blob", || file.sync_data())
     }
 
-    /// Makes the names in a folder durable.
+    /// Makes the names in a content's folder durable.
     ///
     /// One sync of a folder at a time: the kernel reports a failure to write the folder's blocks only once, so a sync
     /// that began beside the failing one could succeed although its own entry was dropped. Whoever comes next finds
     /// the store read-only.
-    fn sync_folder(&self, folder: u8) -> Result<(), StorageError> {
+    fn sync_folder(&self, content: ContentId) -> Result<(), StorageError> {
+        let folder = folder_of(content);
         let _one_at_a_time = self.0.folder_syncs[usize::from(folder)].lock();
         self.0.health.check_writable()?;
-        self.synced("folder", "syncing a folder of blobs", || self.0.disk.sync_dir(&folder_path(folder)))
+        let home = self.home_of(content);
+        let disk = home.writable()?;
+        self.synced(home, "folder", "syncing a folder of blobs", || disk.sync_dir(&home.folder_path(folder)))
     }
 
     fn synced(
         &self,
+        home: &Home,
         kind: &'static str,
         doing: &'static str,
         sync: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), StorageError> {
         let started = Instant::now();
         sync().map_err(|source| {
+            if home.fail_tier() {
+                tracing::error!(error = %source, "{doing} failed: its tier takes no more writes until a restart");
+                return home.down();
+            }
             self.0.health.fail(format!("{doing}: {source}"));
             StorageError::Io { doing, source }
         })?;
@@ -139,14 +164,18 @@ impl BlobStore {
     }
 
     /// What a failed write means for the caller.
-    fn write_error(&self, doing: &'static str, source: io::Error) -> StorageError {
+    fn write_error(&self, content: ContentId, doing: &'static str, source: io::Error) -> StorageError {
+        let home = self.home_of(content);
         match source.kind() {
             // The floor did not hold; the file system itself refused.
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                let available_bytes = self.0.disk.space().map_or(0, |space| space.available_bytes);
-                StorageError::DiskFull { available_bytes, floor_bytes: 0 }
+                let space = home.disk().ok().and_then(|disk| disk.space().ok());
+                StorageError::DiskFull {
+                    available_bytes: space.map_or(0, |space| space.available_bytes),
+                    floor_bytes: 0,
+                }
             }
-            _ => StorageError::Io { doing, source },
+            _ => home.error(doing, source),
         }
     }
 }
@@ -164,11 +193,6 @@ fn folder_of(id: ContentId) -> u8 {
 
 fn folder_path(folder: u8) -> PathBuf {
     Path::new(BLOBS_FOLDER).join(format!("{folder:02x}"))
-}
-
-/// The path of a content's file: its id and nothing else decides it.
-fn blob_path(id: ContentId) -> PathBuf {
-    folder_path(folder_of(id)).join(id.to_string())
 }
 
 fn quarantine_path(id: ContentId) -> PathBuf {

@@ -19,10 +19,10 @@ use cairn_crypto::seal::{ChunkSealer, SealId};
 use cairn_crypto::secret::DataKey;
 use futures::Stream;
 
+use super::BlobStore;
 use super::buffers::Buffer;
 use super::format::{FRAME_HEADER_BYTES, Format, Geometry, HEADER_BYTES, Header, Seal, verify_frame};
 use super::offload::Task;
-use super::{BlobStore, blob_path};
 use crate::StorageError;
 use crate::disk::DiskFile;
 use crate::id::ContentId;
@@ -80,7 +80,9 @@ impl BlobStore {
 
     /// Opens a content's file and verifies its header.
     pub(super) fn open_blocking(&self, content: ContentId) -> Result<OpenFile, StorageError> {
-        let file = self.0.disk.open(&blob_path(content)).map_err(|source| open_error(content, source))?;
+        let home = self.home_of(content);
+        let opened = home.disk()?.open(&home.file_path(content));
+        let file = opened.map_err(|source| self.open_error(content, source))?;
         let mut bytes = [0; HEADER_BYTES];
         let count = file.read_at(0, &mut bytes).map_err(StorageError::io("reading a blob"))?;
         let header = Header::decode(content, &bytes[..count])?;
@@ -89,20 +91,24 @@ impl BlobStore {
 
     /// As `open_blocking` if the system's caches hold all that it needs.
     fn open_cached(&self, content: ContentId) -> Result<Option<OpenFile>, StorageError> {
-        let opened = self.0.disk.open_cached(&blob_path(content)).map_err(|source| open_error(content, source))?;
-        let Some(file) = opened else { return Ok(None) };
+        let home = self.home_of(content);
+        let opened = home.disk()?.open_cached(&home.file_path(content));
+        let Some(file) = opened.map_err(|source| self.open_error(content, source))? else { return Ok(None) };
         let mut bytes = [0; HEADER_BYTES];
         match file.read_cached(0, &mut bytes).map_err(StorageError::io("reading a blob"))? {
             Some(HEADER_BYTES) => Ok(Some((file, Header::decode(content, &bytes)?))),
             _ => Ok(None),
         }
     }
-}
 
-fn open_error(content: ContentId, source: io::Error) -> StorageError {
-    match source.kind() {
-        io::ErrorKind::NotFound => StorageError::corrupt(format!("content {content} has no file")),
-        _ => StorageError::Io { doing: "opening a blob", source },
+    fn open_error(&self, content: ContentId, source: io::Error) -> StorageError {
+        let home = self.home_of(content);
+        match source.kind() {
+            io::ErrorKind::NotFound if !home.is_down() => {
+                StorageError::corrupt(format!("content {content} has no file"))
+            }
+            _ => home.error("opening a blob", source),
+        }
     }
 }
 
@@ -145,7 +151,7 @@ impl Source {
     pub(super) fn read(&self, index: u64) -> Result<Bytes, StorageError> {
         let mut frame = self.buffer(index);
         let read = self.file.read_at(self.geometry.frame_offset(index), frame.as_mut());
-        let count = read.map_err(StorageError::io("reading a blob"))?;
+        let count = read.map_err(|source| self.read_error(source))?;
         if count < frame.as_ref().len() {
             return Err(self.damaged(index, "the file is too short"));
         }
@@ -156,7 +162,7 @@ impl Source {
     fn read_cached(&self, index: u64) -> Result<Option<Bytes>, StorageError> {
         let mut frame = self.buffer(index);
         let read = self.file.read_cached(self.geometry.frame_offset(index), frame.as_mut());
-        match read.map_err(StorageError::io("reading a blob"))? {
+        match read.map_err(|source| self.read_error(source))? {
             Some(count) if count == frame.as_ref().len() => self.accept(index, frame).map(Some),
             _ => Ok(None),
         }
@@ -177,6 +183,10 @@ impl Source {
             plain.end = plain.start + opened.len();
         }
         Ok(Bytes::from_owner(frame).slice(plain))
+    }
+
+    fn read_error(&self, source: io::Error) -> StorageError {
+        self.store.home_of(self.content).error("reading a blob", source)
     }
 
     fn damaged(&self, index: u64, what: &str) -> StorageError {

@@ -3,6 +3,7 @@
 //! For `cairn check`, the scrub and the collector. All calls block. Nothing here decides what is garbage, and what
 //! cannot be read is an error, never a reason to delete.
 
+use std::io;
 use std::path::Path;
 
 use cairn_crypto::seal::{ChunkSealer, SealId};
@@ -11,10 +12,10 @@ use cairn_crypto::secret::DataKey;
 use super::format::{Geometry, Header, TRAILER_LENGTH_BYTES};
 use super::reader::Source;
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
-use super::{BlobStore, QUARANTINE_FOLDER, blob_path, folder_of, folder_path, quarantine_path};
+use super::{BlobStore, QUARANTINE_FOLDER, folder_of, quarantine_path};
 use crate::StorageError;
-use crate::disk::DiskFile;
-use crate::id::ContentId;
+use crate::disk::{Disk, DiskFile};
+use crate::id::{ContentId, Place};
 
 /// The files of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +47,23 @@ impl BlobStore {
     /// # Errors
     /// `Io`.
     pub fn list_blocking(&self, folder: u8) -> Result<Listing, StorageError> {
-        self.list_folder(&folder_path(folder), |content| folder_of(content) == folder)
+        let mut listing = Listing::default();
+        for (place, home) in self.homes() {
+            // A tier that is down has no files to tell of, and nothing is concluded from that.
+            if home.is_down() || home.is_absent() {
+                continue;
+            }
+            let belongs = |content| folder_of(content) == folder && self.home_of(content).is_same(home);
+            match self.list_folder(home.disk()?, &home.folder_path(folder), belongs) {
+                Ok(found) => {
+                    listing.contents.extend(found.contents);
+                    listing.strangers.extend(found.strangers);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && place != Place::default() => {}
+                Err(error) => return Err(StorageError::io("listing blobs")(error)),
+            }
+        }
+        Ok(listing)
     }
 
     /// The files in quarantine.
@@ -54,12 +71,13 @@ impl BlobStore {
     /// # Errors
     /// `Io`.
     pub fn list_quarantine_blocking(&self) -> Result<Listing, StorageError> {
-        self.list_folder(Path::new(QUARANTINE_FOLDER), |_| true)
+        let disk = self.0.homes.home(Place::default()).disk()?;
+        self.list_folder(disk, Path::new(QUARANTINE_FOLDER), |_| true).map_err(StorageError::io("listing blobs"))
     }
 
-    fn list_folder(&self, path: &Path, belongs: impl Fn(ContentId) -> bool) -> Result<Listing, StorageError> {
+    fn list_folder(&self, disk: &dyn Disk, path: &Path, belongs: impl Fn(ContentId) -> bool) -> io::Result<Listing> {
         let mut listing = Listing::default();
-        for name in self.0.disk.list(path).map_err(StorageError::io("listing blobs"))? {
+        for name in disk.list(path)? {
             match name.parse() {
                 Ok(content) if belongs(content) => listing.contents.push(content),
                 _ => listing.strangers.push(name),
@@ -85,7 +103,7 @@ impl BlobStore {
     }
 
     /// What a file says about itself, and how to read its chunks as they are, sealed or not.
-    fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
+    pub(super) fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
         let (file, header) = self.open_blocking(content)?;
         let stored_length = file.length().map_err(StorageError::io("reading a blob"))?;
         let (trailer_at, StoredTrailer { plain_length, trailer }) = read_trailer(content, &*file, stored_length)?;
@@ -124,7 +142,8 @@ impl BlobStore {
     /// # Errors
     /// `Io`.
     pub fn unlink_blocking(&self, content: ContentId) -> Result<(), StorageError> {
-        self.remove(&blob_path(content))
+        let home = self.home_of(content);
+        remove(home.disk()?, &home.file_path(content))
     }
 
     /// Removes the file of a content that was never visible, without waiting. Should it fail, a scan finds the file.
@@ -142,16 +161,7 @@ impl BlobStore {
     /// # Errors
     /// `Io`.
     pub fn unlink_quarantined_blocking(&self, content: ContentId) -> Result<(), StorageError> {
-        self.remove(&quarantine_path(content))
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), StorageError> {
-        match self.0.disk.remove(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StorageError::Io { doing: "removing a blob", source: error })
-            }
-            _ => Ok(()),
-        }
+        remove(self.home_of(content).disk()?, &quarantine_path(content))
     }
 
     /// Moves a content's file to quarantine, durably.
@@ -159,10 +169,23 @@ impl BlobStore {
     /// # Errors
     /// `Io`; `ReadOnly` if a sync failed before.
     pub fn quarantine_blocking(&self, content: ContentId) -> Result<(), StorageError> {
-        let moved = self.0.disk.rename(&blob_path(content), &quarantine_path(content));
+        let home = self.home_of(content);
+        let disk = home.disk()?;
+        // A tier has a quarantine of its own: files are not moved between disks.
+        disk.create_dir(Path::new(QUARANTINE_FOLDER)).map_err(StorageError::io("making the quarantine"))?;
+        let moved = disk.rename(&home.file_path(content), &quarantine_path(content));
         moved.map_err(StorageError::io("moving a blob to quarantine"))?;
-        self.synced("folder", "syncing the quarantine", || self.0.disk.sync_dir(Path::new(QUARANTINE_FOLDER)))?;
-        self.sync_folder(folder_of(content))
+        self.synced(home, "folder", "syncing the quarantine", || disk.sync_dir(Path::new(QUARANTINE_FOLDER)))?;
+        self.sync_folder(content)
+    }
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::Io { doing: "removing a blob", source: error })
+        }
+        _ => Ok(()),
     }
 }
 

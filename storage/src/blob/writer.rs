@@ -16,7 +16,7 @@ use cairn_crypto::secret::DataKey;
 
 use super::format::{CHUNK_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header, Seal};
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
-use super::{BlobStore, blob_path, folder_of, new_seal};
+use super::{BlobStore, new_seal};
 use crate::StorageError;
 use crate::disk::DiskFile;
 use crate::id::ContentId;
@@ -97,10 +97,24 @@ impl BlobStore {
         let in_header = seal.map(|(id, key)| Seal { id, layers: key.layers() });
         let seal = seal.map(|(id, key)| (id, ChunkSealer::new(key, id)));
         let header = Header { format: Format::NEWEST, content, seal: in_header, chunk_bytes: CHUNK_BYTES, description };
+        let layers = in_header.map(|seal| seal.layers);
+        let expected = expected_bytes.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, layers));
+        self.begin(&header, expected.map(|geometry| geometry.frames_end()), seal)
+    }
+
+    /// Creates the file and writes its header. `file_bytes` is how long the file will become, if that is known.
+    pub(super) fn begin(
+        &self,
+        header: &Header,
+        file_bytes: Option<u64>,
+        seal: Option<(SealId, ChunkSealer)>,
+    ) -> Result<BlobWriter, StorageError> {
+        let content = header.content;
         let header = header.encode()?;
-        let path = blob_path(content);
+        let home = self.prepared_home(content)?;
+        let path = home.file_path(content);
         let doing = "creating a blob";
-        let file = self.0.disk.create(&path).map_err(|error| self.write_error(doing, error))?;
+        let file = home.writable()?.create(&path).map_err(|error| self.write_error(content, doing, error))?;
         let writer = BlobWriter {
             store: self.clone(),
             content,
@@ -115,14 +129,12 @@ impl BlobStore {
             finished: false,
         };
         // From here on, an error drops the writer, which removes the file.
-        let expected =
-            expected_bytes.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, in_header.map(|seal| seal.layers)));
-        if let Some(geometry) = expected {
-            let allocated = writer.file.allocate(geometry.frames_end());
-            allocated.map_err(|error| self.write_error("reserving space for a blob", error))?;
+        if let Some(bytes) = file_bytes {
+            let allocated = writer.file.allocate(bytes);
+            allocated.map_err(|error| self.write_error(content, "reserving space for a blob", error))?;
         }
         let written = writer.file.write_at(0, &[IoSlice::new(&header)]);
-        written.map_err(|error| self.write_error("writing a blob", error))?;
+        written.map_err(|error| self.write_error(content, "writing a blob", error))?;
         Ok(writer)
     }
 }
@@ -162,16 +174,23 @@ impl BlobWriter {
     pub fn finish(mut self, trailer: BlobTrailer) -> Result<StoredBlob, StorageError> {
         let trailer = StoredTrailer { plain_length: self.plain_length, trailer }.encode(self.content)?;
         let last = if self.pending.bytes > 0 { vec![self.frame(true)?] } else { Vec::new() };
-        self.write(&last, &trailer)?;
-        self.store.sync_file(&*self.file)?;
-        self.store.sync_folder(folder_of(self.content))?;
+        self.write(&last, &[])?;
+        let (plain_length, seal) = (self.plain_length, self.seal.as_ref().map(|(id, _)| *id));
+        self.close(&trailer, plain_length, seal)
+    }
+
+    /// Writes the trailer, and makes file and name durable.
+    pub(super) fn close(
+        mut self,
+        trailer: &[u8],
+        plain_length: u64,
+        seal: Option<SealId>,
+    ) -> Result<StoredBlob, StorageError> {
+        self.write(&[], trailer)?;
+        self.store.sync_file(self.content, &*self.file)?;
+        self.store.sync_folder(self.content)?;
         self.finished = true;
-        Ok(StoredBlob {
-            content: self.content,
-            plain_length: self.plain_length,
-            stored_length: self.offset,
-            seal: self.seal.as_ref().map(|(id, _)| *id),
-        })
+        Ok(StoredBlob { content: self.content, plain_length, stored_length: self.offset, seal })
     }
 
     /// Takes the next chunk's bytes and frames them.
@@ -201,7 +220,7 @@ impl BlobWriter {
         Ok(Bytes::from_owner(buffer))
     }
 
-    fn write(&mut self, frames: &[Frame], end: &[u8]) -> Result<(), StorageError> {
+    pub(super) fn write(&mut self, frames: &[Frame], end: &[u8]) -> Result<(), StorageError> {
         let mut slices = Vec::with_capacity(1 + frames.iter().map(|frame| 1 + frame.payload.len()).sum::<usize>());
         for frame in frames {
             slices.push(IoSlice::new(&frame.header));
@@ -209,12 +228,12 @@ impl BlobWriter {
         }
         slices.push(IoSlice::new(end));
         let written = self.file.write_at(self.offset, &slices);
-        written.map_err(|error| self.store.write_error("writing a blob", error))?;
+        written.map_err(|error| self.store.write_error(self.content, "writing a blob", error))?;
         self.offset += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
         Ok(())
     }
 
-    fn start_writeback(&mut self) {
+    pub(super) fn start_writeback(&mut self) {
         let unwritten_bytes = self.offset - self.written_back;
         if unwritten_bytes >= WRITEBACK_BYTES {
             self.file.start_writeback(self.written_back, unwritten_bytes);
@@ -229,7 +248,8 @@ impl Drop for BlobWriter {
             return;
         }
         // Best effort, and without a sync: no index row names the file, so a scan finds it if it stays or comes back.
-        if let Err(error) = self.store.0.disk.remove(&self.path) {
+        let removed = self.store.home_of(self.content).disk().map(|disk| disk.remove(&self.path));
+        if let Ok(Err(error)) = removed {
             tracing::warn!(content = %self.content, %error, "an unfinished blob could not be removed");
         }
     }

@@ -97,6 +97,8 @@ pub struct Bucket {
     pub policy: Option<PolicyDigest>,
     /// Versions go for good, and versioning changes, only with a code of an MFA device.
     pub mfa_delete: bool,
+    /// Names the lifecycle rules in the bucket's document, if it has any.
+    pub lifecycle: Option<PolicyDigest>,
 }
 
 /// A bucket to create.
@@ -225,6 +227,7 @@ impl Store {
             requester_pays: false,
             public_access_block: entry.public_access_block,
             policy: None,
+            lifecycle: None,
             mfa_delete: false,
         };
         let mut batch = Batch::new();
@@ -267,6 +270,7 @@ impl Store {
             requester_pays: seen.record.requester_pays,
             public_access_block: seen.record.public_access_block,
             policy: seen.record.policy,
+            lifecycle: seen.record.lifecycle,
             mfa_delete: seen.record.mfa_delete,
         })
     }

@@ -92,7 +92,7 @@ impl Store {
         let (read, body) = self.open_copy_source(&source, Select::Whole).await?;
         let new = copy.version_of(&source, bucket, key, &read)?;
         let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
-        let destination = Destination::object(bucket.id, key, &new.attributes)?;
+        let destination = Destination::object(bucket.id, key, &new.attributes, new.storage_class)?;
         let ingested = self
             .ingest(copied_body(body, algorithm), destination, None, copy.sealing.as_ref().map(Sealing::seal))
             .await?;

@@ -15,6 +15,7 @@ use futures::Stream;
 
 use crate::StorageError;
 use crate::blob::{self, BlobReader, BlobStore, BlobStream};
+use crate::clock::Timestamp;
 use crate::id::{ContentId, VersionId};
 use crate::index::family::content::{self, ContentKind};
 use crate::index::family::head::{Head, SeenHead};
@@ -231,19 +232,24 @@ impl Store {
         with_pieces: bool,
     ) -> Result<Found, StorageError> {
         let key = key.clone();
-        self.view(bucket.id, move |view| find(view, &key, &get, with_pieces)).await?
+        let now = self.clock().now();
+        self.view(bucket.id, move |view| find(view, &key, &get, with_pieces.then_some(now))).await?
     }
 }
 
 pub(super) type FoundOrNot<T> = Result<Result<T, StorageError>, IndexError>;
 
-fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, with_pieces: bool) -> FoundOrNot<Found> {
+/// `reading`: the bytes are wanted as well, now.
+fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, reading: Option<Timestamp>) -> FoundOrNot<Found> {
     let object = match find_version(view, key, get.version)? {
         Ok(object) => object,
         Err(error) => return Ok(Err(error)),
     };
     if let Err(error) = get.permit.check(&object).and_then(|()| get.conditions.check(&object)) {
         return Ok(Err(error));
+    }
+    if reading.is_some_and(|now| !object.is_readable(now)) {
+        return Ok(Err(StorageError::Archived { class: object.storage_class }));
     }
     let parts_count = match object.content {
         Content::Composite(_) => Some(object.etag.parts_count),
@@ -258,7 +264,7 @@ fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, with_pieces: bool) ->
         Ok(selected) => selected,
         Err(error) => return Ok(Err(error)),
     };
-    let pieces = if with_pieces { pieces(view, &object, &range)? } else { Vec::new() };
+    let pieces = if reading.is_some() { pieces(view, &object, &range)? } else { Vec::new() };
     Ok(Ok(Found { object, range, parts_count, part_checksum, pieces }))
 }
 

@@ -18,10 +18,10 @@ use crate::StorageError;
 use crate::blob::{self, BlobDescription, BlobStore, BlobTrailer, BlobWriter, PartOf, StoredBlob};
 use crate::clock::Timestamp;
 use crate::encryption::Seal;
-use crate::id::{BucketId, ContentId, UploadId};
+use crate::id::{BucketId, ContentId, Place, UploadId};
 use crate::index::family::content::{ContentKind, ContentRecord};
 use crate::index::{Batch, Family};
-use crate::object::{Content, Etag, ObjectAttributes, ObjectChecksum, ObjectKey};
+use crate::object::{Content, Etag, ObjectAttributes, ObjectChecksum, ObjectKey, StorageClass};
 use crate::record::Record;
 
 use super::placement::Mutation;
@@ -101,6 +101,8 @@ pub(super) struct Destination {
     key: String,
     part: Option<PartOf>,
     attributes: Vec<u8>,
+    /// Where its file will lie, if it gets one.
+    class: StorageClass,
 }
 
 impl Destination {
@@ -108,14 +110,20 @@ impl Destination {
         bucket: BucketId,
         key: &ObjectKey,
         attributes: &ObjectAttributes,
+        class: StorageClass,
     ) -> Result<Self, StorageError> {
         let attributes = minicbor::to_vec(attributes).map_err(|_| StorageError::MetadataTooLarge)?;
-        Ok(Self { bucket, key: key.as_str().to_owned(), part: None, attributes })
+        Ok(Self { bucket, key: key.as_str().to_owned(), part: None, attributes, class })
     }
 
-    pub(super) fn part(bucket: BucketId, key: &ObjectKey, upload: UploadId, number: u16) -> Self {
+    pub(super) fn part(
+        bucket: BucketId,
+        key: &ObjectKey,
+        (upload, number): (UploadId, u16),
+        class: StorageClass,
+    ) -> Self {
         let part = Some(PartOf { upload, number });
-        Self { bucket, key: key.as_str().to_owned(), part, attributes: Vec::new() }
+        Self { bucket, key: key.as_str().to_owned(), part, attributes: Vec::new(), class }
     }
 
     fn description(&self, created: Timestamp) -> BlobDescription {
@@ -151,12 +159,39 @@ enum Stored {
 
 /// A synced file without a `content` row; removed on drop unless a commit may have made it visible.
 #[derive(Debug)]
-struct StagedFile {
+pub(super) struct StagedFile {
     blob: StoredBlob,
     blobs: BlobStore,
     /// Keeps the collector away until the commit is done.
     _pin: blob::Pin,
     visible: bool,
+}
+
+impl StagedFile {
+    pub(super) fn new(blob: StoredBlob, blobs: BlobStore, pin: blob::Pin) -> Self {
+        Self { blob, blobs, _pin: pin, visible: false }
+    }
+
+    pub(super) fn content(&self) -> ContentId {
+        self.blob.content
+    }
+
+    /// Adds the row that makes it visible.
+    pub(super) fn join(&self, batch: &mut Batch) -> Result<(), StorageError> {
+        let kind = ContentKind::File {
+            size_bytes: self.blob.plain_length,
+            stored_bytes: self.blob.stored_length,
+            seal: self.blob.seal.map(|seal| *seal.as_bytes()),
+        };
+        let record = ContentRecord { kind, references: 1 };
+        batch.put(Family::Content, self.blob.content.as_bytes().as_slice(), record.to_value()?);
+        Ok(())
+    }
+
+    /// Whether a commit may have made it visible.
+    pub(super) fn set_visible(&mut self, visible: bool) {
+        self.visible = visible;
+    }
 }
 
 impl Drop for StagedFile {
@@ -182,15 +217,7 @@ impl Ingested {
         match &self.stored {
             Stored::Empty => {}
             Stored::Inline { id, row } => batch.put(Family::Inline, id.as_bytes().as_slice(), row.clone()),
-            Stored::File(StagedFile { blob, .. }) => {
-                let kind = ContentKind::File {
-                    size_bytes: self.size_bytes,
-                    stored_bytes: blob.stored_length,
-                    seal: blob.seal.map(|seal| *seal.as_bytes()),
-                };
-                let record = ContentRecord { kind, references: 1 };
-                batch.put(Family::Content, blob.content.as_bytes().as_slice(), record.to_value()?);
-            }
+            Stored::File(file) => file.join(batch)?,
         }
         Ok(())
     }
@@ -215,7 +242,7 @@ impl Ingested {
 
     fn set_visible(&mut self, visible: bool) {
         if let Stored::File(file) = &mut self.stored {
-            file.visible = visible;
+            file.set_visible(visible);
         }
     }
 }
@@ -355,7 +382,7 @@ impl Store {
         let stored = if size_bytes == 0 {
             Stored::Empty
         } else {
-            let id = ContentId::generate(self.clock().as_ref(), self.entropy().as_ref());
+            let id = self.new_content(Place::default());
             let row = match pieces {
                 [whole] => blob::inline::encode(id, key, whole)?,
                 pieces => blob::inline::encode(id, key, &pieces.concat())?,
@@ -374,7 +401,7 @@ impl Store {
         destination: Destination,
         key: Option<DataKey>,
     ) -> Result<Ingested, StorageError> {
-        let id = ContentId::generate(self.clock().as_ref(), self.entropy().as_ref());
+        let id = self.new_content(self.blobs().place_of(destination.class));
         let pin = self.pins().pin(id);
         let blobs = self.blobs().clone();
         let offload = blobs.offload();
@@ -400,7 +427,7 @@ impl Store {
         let trailer = destination.trailer(created, etag, checksum.filter(|_| shows_digests));
         let blobs = self.blobs().clone();
         // Made where the work is done: if nobody waits for it any more, its end drops the file, which removes it.
-        let finish = move || writer.finish(trailer).map(|blob| StagedFile { blob, blobs, _pin: pin, visible: false });
+        let finish = move || writer.finish(trailer).map(|blob| StagedFile::new(blob, blobs, pin));
         let file = offload.run(finish).await?;
         Ok(Ingested { size_bytes, etag, checksum, stored: Stored::File(file) })
     }

@@ -193,6 +193,7 @@ mod tests {
             requester_pays: false,
             public_access_block: None,
             policy: None,
+            lifecycle: None,
             mfa_delete: false,
         };
         let asked = ObjectSettings { legal_hold: Some(true), ..ObjectSettings::default() };

@@ -16,7 +16,7 @@ use crate::index::family::version::{self, Version};
 use crate::index::{Batch, Family, Revision};
 use crate::jobs::NewTask;
 use crate::jobs::collect::CollectTask;
-use crate::object::{Content, ObjectKey};
+use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
 
 use super::lock::Removal;
@@ -244,5 +244,69 @@ pub(super) fn remove(
         Some(Head { version: head.version.clone(), older_null: head.older_null.filter(|null| *null != id) })
     };
     mutation.set_head(key, &seen.head, new_head.as_ref())?;
+    Ok(mutation)
+}
+
+/// Removes versions that are not the head, which exist and have no lock, for good.
+pub(super) fn remove_older(
+    key: &ObjectKey,
+    seen: &SeenKey,
+    gone: &[Version],
+    removal: &Removal,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
+    // The bucket's guard stops: this x enabling MFA delete.
+    removal.check_mfa(&seen.bucket.record)?;
+    let Some(head) = seen.head.head.clone() else { return Err(StorageError::corrupt("a key without a head")) };
+    let mut mutation = Mutation::new(&seen.bucket);
+    mutation.guard_head(key, &seen.head);
+    let mut seen = seen.clone();
+    let mut older_null = head.older_null;
+    for version in gone {
+        mutation.batch.delete(Family::Version, version::key(key, version.id()));
+        mutation.forget(key, &seen, version, removal, planner)?;
+        older_null = older_null.filter(|null| *null != version.id());
+        // Another of them may share the content: it drops what this one has left of the references.
+        if let Version::Object(ObjectVersion { content: Content::File(id) | Content::Composite(id), .. }) = version
+            && let Some((_, record)) = seen.contents.get_mut(id)
+        {
+            record.references = record.references.saturating_sub(1);
+        }
+    }
+    // The head is rewritten even if nothing in it changes: its new revision stops a second removal of these versions.
+    mutation.set_head(key, &seen.head, Some(&Head { version: head.version, older_null }))?;
+    Ok(mutation)
+}
+
+/// Gives a version, which is `old` in what was seen, another class and content; the rows of a new content come from the caller.
+pub(super) fn replace_content(
+    key: &ObjectKey,
+    seen: &SeenKey,
+    old: &ObjectVersion,
+    changed: &ObjectVersion,
+    now: Timestamp,
+) -> Result<Mutation, StorageError> {
+    let Some(head) = seen.head.head.clone() else { return Err(StorageError::corrupt("a key without a head")) };
+    let mut mutation = Mutation::new(&seen.bucket);
+    mutation.guard_head(key, &seen.head);
+    let version = Version::Object(changed.clone());
+    mutation.count_version(&Version::Object(old.clone()), -1);
+    mutation.count_version(&version, 1);
+    if old.content != changed.content
+        && let Content::File(id) | Content::Composite(id) = old.content
+    {
+        let (revision, record) =
+            seen.contents.get(&id).ok_or_else(|| StorageError::corrupt(format!("content {id} has no row")))?;
+        // Stops: transition x copy of a shared content, which would lose a reference or free bytes in use.
+        mutation.batch.guard(Family::Content, id.as_bytes().as_slice(), Some(*revision));
+        mutation.release(old.content, *record, now)?;
+    }
+    let head = if head.version.id() == changed.version_id {
+        Head { version, ..head }
+    } else {
+        mutation.batch.put(Family::Version, version::key(key, changed.version_id), version.to_value()?);
+        head
+    };
+    mutation.set_head(key, &seen.head, Some(&head))?;
     Ok(mutation)
 }

@@ -69,7 +69,7 @@ impl Store {
             let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
             put.conditions.check_seen(&seen)?;
         }
-        let destination = Destination::object(bucket.id, key, &put.attributes)?;
+        let destination = Destination::object(bucket.id, key, &put.attributes, put.storage_class)?;
         let ingested = self.ingest(put.body, destination, None, put.sealing.as_ref().map(Sealing::seal)).await?;
         let new = NewObject {
             owner: put.owner,
@@ -127,6 +127,8 @@ impl Store {
             attributes: new.attributes,
             settings: lock::with_default(new.settings, &seen.bucket.record, self.lock_clock().now()),
             encryption: new.encryption,
+            placed: None,
+            restored: None,
         }
     }
 }

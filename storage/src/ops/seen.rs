@@ -124,7 +124,7 @@ impl SeenKey {
         Ok(Ok(seen))
     }
 
-    fn add_content(&mut self, view: &dyn View, version: &Version) -> Result<(), IndexError> {
+    pub(super) fn add_content(&mut self, view: &dyn View, version: &Version) -> Result<(), IndexError> {
         let Version::Object(object) = version else { return Ok(()) };
         if let Content::File(id) | Content::Composite(id) = object.content {
             let (row, record) = content::read(view, id)?

@@ -8,6 +8,7 @@
 
 use crate::StorageError;
 use crate::encryption;
+use crate::id::Place;
 use crate::index::family::content;
 use crate::index::family::document::DocumentKind;
 use crate::index::family::version::Version;
@@ -38,6 +39,8 @@ struct Reading {
     conditions: ReadConditions,
     target: ObjectKey,
     kinds: Vec<DocumentKind>,
+    /// Where the copy's class has its files.
+    place: Place,
 }
 
 impl Store {
@@ -60,10 +63,15 @@ impl Store {
             conditions: source.conditions.clone(),
             target: key.clone(),
             kinds: self.planner().kinds().to_vec(),
+            place: self.blobs().place_of(copy.storage_class.unwrap_or_default()),
         };
+        let now = self.clock().now();
         for _ in 0..ATTEMPTS_MAX {
             let reading = reading.clone();
             let seen = self.view(bucket.id, move |view| read(view, &reading)).await?.map_err(failed_precondition)?;
+            if !seen.source.is_readable(now) {
+                return Err(StorageError::Archived { class: seen.source.storage_class });
+            }
             let new = copy.version_of(source, bucket, key, &seen.source)?;
             let checksum = seen.source.checksum.map(|checksum| checksum.value.algorithm());
             let Some(shared) = seen.shared.filter(|_| copy.checksum.is_none() || copy.checksum == checksum) else {
@@ -102,6 +110,8 @@ fn read(view: &dyn View, reading: &Reading) -> Result<Result<SeenCopy, StorageEr
     }
     let shared = match source.content {
         Content::Empty | Content::Inline(_) => None,
+        // A copy into a class whose files lie elsewhere is copied by byte.
+        Content::File(id) | Content::Composite(id) if id.place() != reading.place => None,
         Content::File(id) | Content::Composite(id) => {
             let (row, record) = content::read(view, id)?
                 .ok_or_else(|| IndexError::Corrupt(format!("version's content {id} has no row")))?;

@@ -7,7 +7,7 @@ use crate::StorageError;
 use crate::blob::{BlobStore, Pins};
 use crate::clock::{Clock, Entropy};
 use crate::health::Health;
-use crate::id::BucketId;
+use crate::id::{BucketId, ContentId, Place};
 use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, Revision, View};
 use crate::jobs::{NewTask, Schedule};
 use crate::lock_clock::LockClock;
@@ -111,6 +111,11 @@ impl Store {
     #[must_use]
     pub fn entropy(&self) -> &Arc<dyn Entropy> {
         &self.0.parts.entropy
+    }
+
+    /// A new content's id.
+    pub(super) fn new_content(&self, place: Place) -> ContentId {
+        ContentId::generate(place, self.clock().as_ref(), self.entropy().as_ref())
     }
 
     pub(super) fn planner(&self) -> &Arc<dyn Planner> {

@@ -55,6 +55,7 @@ async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
         public_access_block: bucket.public_access_block,
         policy: bucket.policy,
         mfa_delete: bucket.mfa_delete,
+        lifecycle: bucket.lifecycle,
     };
     let mut batch = Batch::new();
     batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
@@ -239,6 +240,7 @@ async fn recovery_completes_a_creation_with_its_bucket_row_and_undoes_one_withou
             public_access_block: Some(PublicAccessBlock::ALL),
             policy: None,
             mfa_delete: false,
+            lifecycle: None,
         };
         set_entry_state(&rig, &bucket, EntryState::Creating).await;
         if with_row {

@@ -22,6 +22,8 @@ use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
+use cairn_storage::object::StorageClass;
+use cairn_storage::ops::lifecycle::Act;
 use cairn_storage::ops::{CopyObject, CopySource, Permit, Powers, ReadConditions, VersionSelector, WriteConditions};
 
 use see::{Seen, check_files, check_usage, see, versions};
@@ -143,6 +145,24 @@ impl Work {
         Ok(())
     }
 
+    /// Moves the key's `nth` version, from the newest on, to a class, which changes nothing that is seen.
+    async fn transition(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        nth: usize,
+        class: StorageClass,
+    ) -> Result<(), StorageError> {
+        let bucket = self.rig.bucket(bucket).await?;
+        self.log.begin(|_| {});
+        let done = crate::lifecycle::act(&self.rig, &bucket, key, nth, Act::Transition(class)).await?;
+        if let Some((_, _, reason)) = done.failed.first() {
+            return Err(StorageError::corrupt(reason));
+        }
+        self.log.end();
+        Ok(())
+    }
+
     async fn create_upload(&mut self, key: &str) -> Result<UploadId, StorageError> {
         let bucket = self.rig.bucket("one").await?;
         let name = key.to_owned();
@@ -182,6 +202,12 @@ impl Work {
         self.rig.abort(&bucket, key, upload).await?;
         self.log.end();
         Ok(())
+    }
+
+    /// Gives the bucket rules, which acts guard.
+    async fn set_rules(&mut self, name: &str) -> Result<(), StorageError> {
+        let bucket = self.rig.bucket(name).await?;
+        crate::lifecycle::set_rules(&self.rig, &bucket).await
     }
 
     async fn create_bucket(&mut self, name: &str) -> Result<(), StorageError> {
@@ -248,6 +274,13 @@ async fn work(work: &mut Work) -> Result<(), StorageError> {
     let aborted = work.create_upload("aborted").await?;
     work.part("aborted", aborted, 1, &file(10)).await?;
     work.abort("aborted", aborted).await?;
+
+    work.set_rules("one").await?;
+    work.transition("one", "left", 0, StorageClass::GlacierIr).await?;
+    work.transition("one", "copy", 0, StorageClass::StandardIa).await?;
+    for _ in 0..2 {
+        work.collect().await?;
+    }
 
     work.create_bucket("two").await?;
     work.put("two", "file", file(11)).await?;

@@ -12,6 +12,7 @@ mod crash;
 mod digests;
 mod dropping;
 mod faults;
+mod lifecycle;
 mod listing;
 mod lock_property;
 mod lock_time;

@@ -1,7 +1,7 @@
 //! Restoring a bucket to a point in time.
 
 mod crash;
-mod history;
+pub mod history;
 
 use std::collections::BTreeMap;
 

@@ -120,7 +120,7 @@ impl PublicAccessBlock {
     }
 }
 
-/// The beginning of the SHA-256 of a bucket's policy, by which a copy of it is known to be the one in force.
+/// The beginning of the SHA-256 of a bucket's policy or rules, by which a copy of it is known to be the one in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct PolicyDigest(
@@ -175,6 +175,9 @@ pub struct BucketRecord {
     #[n(12)]
     #[cbor(default)]
     pub mfa_delete: bool,
+    /// Names the lifecycle rules in the bucket's document; None: there are none.
+    #[n(30)]
+    pub lifecycle: Option<PolicyDigest>,
 }
 
 impl BucketRecord {
@@ -220,6 +223,7 @@ mod tests {
             public_access_block: Some(PublicAccessBlock::ALL),
             policy: Some(PolicyDigest([0xFF; 16])),
             mfa_delete: true,
+            lifecycle: Some(PolicyDigest([0xFE; 16])),
         });
     }
 }

@@ -8,7 +8,10 @@
 use cairn_crypto::checksum::Checksum;
 use minicbor::{Decode, Encode};
 
+use crate::StorageError;
 use crate::id::ContentId;
+use crate::index::family::content::{ContentKind, ContentRecord};
+use crate::index::{Batch, Family};
 use crate::object::{Content, checksum_codec};
 use crate::record::Record;
 
@@ -61,6 +64,21 @@ pub fn key(content: ContentId, page: u16) -> [u8; 18] {
     key[..16].copy_from_slice(content.as_bytes());
     key[16..].copy_from_slice(&page.to_be_bytes());
     key
+}
+
+/// Adds the rows of a new composite: its pages, and its `content` row with one reference.
+///
+/// # Errors
+/// `MetadataTooLarge`.
+pub(crate) fn put(batch: &mut Batch, composite: ContentId, parts: &[LayoutPart]) -> Result<(), StorageError> {
+    for (number, page) in (0_u16..).zip(parts.chunks(PAGE_PARTS_MAX)) {
+        let page = LayoutPage { parts: page.to_vec() };
+        batch.put(Family::Layout, key(composite, number), page.to_value()?);
+    }
+    let parts_count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+    let record = ContentRecord { kind: ContentKind::Composite { parts_count }, references: 1 };
+    batch.put(Family::Content, composite.as_bytes().as_slice(), record.to_value()?);
+    Ok(())
 }
 
 #[cfg(test)]

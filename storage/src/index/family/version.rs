@@ -138,7 +138,9 @@ pub(crate) mod tests {
     use super::*;
     use crate::encryption::tests::{largest_encryption, sample_encryption, sample_under_kms};
     use crate::id::ContentId;
-    use crate::object::{Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, StorageClass};
+    use crate::object::{
+        Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, Restored, RetrievalTier, StorageClass,
+    };
     use crate::record::check_round_trip;
     use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
     use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
@@ -169,6 +171,13 @@ pub(crate) mod tests {
                 acl: Some(vec![1, 2, 3].into()),
             },
             encryption: Some(sample_encryption()),
+            placed: Some(Timestamp(1_700_000_000_124)),
+            restored: Some(Restored {
+                requested: Timestamp(1),
+                ready: Timestamp(2),
+                ends: Timestamp(3),
+                tier: RetrievalTier::Expedited,
+            }),
         }
     }
 

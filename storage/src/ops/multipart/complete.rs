@@ -9,11 +9,11 @@ use crate::StorageError;
 use crate::id::{ContentId, UploadId};
 use crate::index::family::content::{self, ContentKind, ContentRecord};
 use crate::index::family::document::DocumentKind;
-use crate::index::family::layout::{self, LayoutPage, LayoutPart};
+use crate::index::family::layout::{self, LayoutPart};
 use crate::index::family::part::{self, PartRecord};
 use crate::index::family::upload::{self, UploadRecord, UploadState};
 use crate::index::family::version::Version;
-use crate::index::{Batch, Family, IndexError, KeyRange, View};
+use crate::index::{Family, IndexError, KeyRange, View};
 use crate::jobs::collect::CollectTask;
 use crate::jobs::forget_upload::ForgetUploadTask;
 use crate::object::{Content, Etag, ObjectChecksum, ObjectKey, ObjectVersion};
@@ -132,7 +132,7 @@ impl Store {
         let version = Version::Object(object.clone());
         let mut mutation = placement::add(key, &seen_key, version, &removal, self.planner().as_ref())?;
         upload.guard(&mut mutation.batch, key, id);
-        put_layout(&mut mutation.batch, composite, &assembled.layout)?;
+        layout::put(&mut mutation.batch, composite, &assembled.layout)?;
         let state = UploadState::Completed { object: object.clone(), named_parts: digest_of_named(&complete.parts) };
         let completed = UploadRecord { state, ..upload.record };
         mutation.batch.put(Family::Upload, upload::key(key, id), completed.to_value()?);
@@ -266,17 +266,6 @@ fn object_checksum(
         Some(declared) if declared != value => Err(StorageError::BadDigest { what }),
         _ => Ok(Some(ObjectChecksum { value, composite: kind == ChecksumType::Composite })),
     }
-}
-
-fn put_layout(batch: &mut Batch, composite: ContentId, parts: &[LayoutPart]) -> Result<(), StorageError> {
-    for (number, page) in (0_u16..).zip(parts.chunks(layout::PAGE_PARTS_MAX)) {
-        let page = LayoutPage { parts: page.to_vec() };
-        batch.put(Family::Layout, layout::key(composite, number), page.to_value()?);
-    }
-    let parts_count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
-    let record = ContentRecord { kind: ContentKind::Composite { parts_count }, references: 1 };
-    batch.put(Family::Content, composite.as_bytes().as_slice(), record.to_value()?);
-    Ok(())
 }
 
 /// Identifies what a Complete named, so that a repetition is told from another request.

@@ -4,7 +4,7 @@ use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 
 use crate::StorageError;
 use crate::encryption::Sealing;
-use crate::id::{AccountId, ContentId, UploadId};
+use crate::id::{AccountId, UploadId};
 use crate::index::Family;
 use crate::index::family::upload::{self, CreatedBy, UploadChecksum, UploadRecord, UploadState};
 use crate::object::{ObjectAttributes, ObjectKey, StorageClass};
@@ -56,7 +56,7 @@ impl Store {
         let (clock, entropy) = (self.clock().as_ref(), self.entropy().as_ref());
         let id = UploadId::generate(clock, entropy);
         let record = UploadRecord {
-            content: ContentId::generate(clock, entropy),
+            content: self.new_content(self.blobs().place_of(create.storage_class)),
             initiated: self.clock().now(),
             owner: create.owner,
             storage_class: create.storage_class,

@@ -67,7 +67,7 @@ impl Store {
             DeclaredChecksum::Header(checksum) => Some(checksum.algorithm()),
         };
         check_algorithm(&seen, declared)?;
-        let destination = Destination::part(bucket.id, key, id, number);
+        let destination = Destination::part(bucket.id, key, (id, number), seen.record.storage_class);
         let seal = seen.open(bucket, key, id, keys).await?;
         let ingested = self.ingest(body, destination, Some(keep), seal.as_ref()).await?;
         self.place_part(bucket, key, id, number, ingested).await
@@ -97,7 +97,7 @@ impl Store {
         if range.is_some_and(|range| range.end > object.size_bytes) {
             return Err(StorageError::RangeNotSatisfiable { size_bytes: object.size_bytes });
         }
-        let destination = Destination::part(bucket.id, key, id, number);
+        let destination = Destination::part(bucket.id, key, (id, number), seen.record.storage_class);
         let body = copied_body(body, Some(seen.part_algorithm()));
         let ingested = self.ingest(body, destination, None, seal.as_ref()).await?;
         Ok((self.place_part(bucket, key, id, number, ingested).await?, object))

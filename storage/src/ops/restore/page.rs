@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::StorageError;
 use crate::blob::inline;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, BucketId, ContentId, JobId, VersionId};
+use crate::id::{AccountId, BucketId, ContentId, JobId, Place, VersionId};
 use crate::index::Family;
 use crate::index::family::content::ContentRecord;
 use crate::index::family::removed;
@@ -144,7 +144,7 @@ impl Store {
                 placement::add(key, seen, new, removal, planner)
             }
             Source::Inline(from, value) => {
-                let to = ContentId::generate(self.clock().as_ref(), self.entropy().as_ref());
+                let to = self.new_content(Place::default());
                 let new = Version::Object(self.new_version(seen, like(then, Content::Inline(to))));
                 let mut mutation = placement::add(key, seen, new, removal, planner)?;
                 mutation.batch.put(Family::Inline, to.as_bytes().as_slice(), inline::copy(from, &value, to)?);
@@ -180,6 +180,8 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
         attributes,
         settings,
         encryption,
+        placed: _,
+        restored: _,
     } = then;
     let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
     let encryption = encryption.map(|encryption| encryption.kept_from(version_id));

@@ -277,6 +277,8 @@ fn looks_alike(
         attributes,
         settings,
         encryption,
+        placed: _,
+        restored: _,
     } = then;
     let same_description = newest.size_bytes == *size_bytes
         && newest.etag == *etag

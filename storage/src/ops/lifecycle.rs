@@ -1,0 +1,267 @@
+//! What a sweep found due is done here: expiring a version, ending older ones, removing a delete marker, moving a version
+//! to another class.
+//!
+//! Each is one commit, under guards of the head and of the rules' document as the sweep saw them: if either changed, so
+//! might the decision, and nothing is done. Locks are asked where a version goes for good, as for every caller.
+
+use crate::StorageError;
+use crate::id::VersionId;
+use crate::index::family::document::DocumentKind;
+use crate::index::family::version::Version;
+use crate::index::{Family, Revision, View};
+use crate::object::{DeleteMarker, ObjectKey, ObjectVersion, StorageClass};
+
+use super::placement::{self, Mutation};
+use super::seen::{SeenKey, read_version};
+use super::sweep::{SeenRevision, revision_of};
+
+use super::{Bucket, Governance, Store, VersionSelector};
+
+/// How many older versions of a key end in one commit.
+const REMOVALS_MAX: usize = 200;
+
+/// What is due about a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Act {
+    /// It is the newest: it is deleted as if without naming it.
+    Expire,
+    /// It is an older one: it ends for good.
+    Remove,
+    /// It is the key's only version, and a delete marker: it goes.
+    RemoveMarker,
+    /// It moves to this class.
+    Transition(StorageClass),
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActsDone {
+    /// The acts, with the sizes of their versions.
+    pub done: Vec<(VersionId, Act, u64)>,
+    /// The key or the rules changed before all was done.
+    pub overtaken: bool,
+    /// A lock keeps a version that was to go, or something failed about it.
+    pub failed: Vec<(VersionId, Act, String)>,
+}
+
+/// What the guards of an act name.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis {
+    /// The head that was decided on.
+    pub head: SeenRevision,
+    /// The rules that were decided by.
+    pub rules: Revision,
+}
+
+/// One commit's outcome.
+enum Step {
+    /// Done; the head has this revision now, or the key is gone.
+    Done(Revision, u64),
+    /// Somebody else changed the key or the rules.
+    Overtaken,
+}
+
+impl Store {
+    /// Does what is due about the versions of one key.
+    ///
+    /// # Errors
+    /// Those after which going on makes no sense: `ReadOnly`, `Overloaded`, `OutcomeUnknown`, `NoSuchBucket`, the index's.
+    pub async fn act_on_key(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        mut basis: Basis,
+        acts: &[(VersionId, Act)],
+    ) -> Result<ActsDone, StorageError> {
+        self.health().check_writable()?;
+        let mut outcome = ActsDone::default();
+        let removals: Vec<VersionId> = acts.iter().filter(|(_, act)| *act == Act::Remove).map(|(id, _)| *id).collect();
+        for ids in removals.chunks(REMOVALS_MAX) {
+            let step = self.remove_older(bucket, key, basis, ids, &mut outcome).await?;
+            let Step::Done(head, _) = step else { return Ok(ActsDone { overtaken: true, ..outcome }) };
+            basis.head = SeenRevision(head);
+        }
+        for (id, act) in acts.iter().filter(|(_, act)| *act != Act::Remove) {
+            let done = match act {
+                Act::Transition(class) => self.move_version(bucket, key, basis, *id, *class).await,
+                _ => self.end_head(bucket, key, basis, *id, *act).await,
+            };
+            match done {
+                Ok(Step::Done(head, size_bytes)) => {
+                    outcome.done.push((*id, *act, size_bytes));
+                    basis.head = SeenRevision(head);
+                }
+                Ok(Step::Overtaken) => return Ok(ActsDone { overtaken: true, ..outcome }),
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => outcome.failed.push((*id, *act, error.to_string())),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The key, if nothing changed since the decision.
+    async fn see_unchanged(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        basis: Basis,
+        id: VersionId,
+    ) -> Result<Option<SeenKey>, StorageError> {
+        let seen = self.see_key(bucket.id, key, VersionSelector::Id(id)).await?;
+        Ok(Some(seen).filter(|seen| revision_of(&seen.head) == Some(basis.head)))
+    }
+
+    /// Ends older versions for good, in one commit. Those that a lock keeps are left.
+    async fn remove_older(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        basis: Basis,
+        ids: &[VersionId],
+        outcome: &mut ActsDone,
+    ) -> Result<Step, StorageError> {
+        let (of_view, wanted, kinds) = (key.clone(), ids.to_vec(), self.planner().kinds().to_vec());
+        let page = move |view: &dyn View| {
+            let mut seen = match SeenKey::read(view, &of_view, VersionSelector::Newest, &kinds)? {
+                Ok(seen) => seen,
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut versions = Vec::with_capacity(wanted.len());
+            for id in &wanted {
+                let version = read_version(view, &of_view, *id)?;
+                if let Some(version) = &version {
+                    seen.add_content(view, version)?;
+                }
+                versions.extend(version);
+            }
+            Ok(Ok((seen, versions)))
+        };
+        let (seen, versions) = self.view(bucket.id, page).await??;
+        if revision_of(&seen.head) != Some(basis.head) || versions.len() != ids.len() {
+            return Ok(Step::Overtaken);
+        }
+        let removal = self.removal(Governance::Heeded);
+        let (locked, free): (Vec<_>, Vec<_>) = versions
+            .into_iter()
+            .map(|version| (removal.check(&version), version))
+            .partition(|(check, _)| check.is_err());
+        for (check, version) in locked {
+            let reason = check.err().map_or_else(String::new, |error| error.to_string());
+            outcome.failed.push((version.id(), Act::Remove, reason));
+        }
+        let free: Vec<Version> = free.into_iter().map(|(_, version)| version).collect();
+        if free.is_empty() {
+            return Ok(Step::Done(basis.head.0, 0));
+        }
+        let mutation = placement::remove_older(key, &seen, &free, &removal, self.planner().as_ref())?;
+        let step = self.commit_on(bucket, basis, mutation, 0).await?;
+        if let Step::Done(..) = step {
+            outcome.done.extend(free.iter().map(|version| (version.id(), Act::Remove, size_of(version))));
+        }
+        Ok(step)
+    }
+
+    /// Expires the newest version, or removes the delete marker that it is.
+    async fn end_head(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        basis: Basis,
+        id: VersionId,
+        act: Act,
+    ) -> Result<Step, StorageError> {
+        let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };
+        let Some(head) = seen.head.head.clone().filter(|head| head.version.id() == id) else {
+            return Ok(Step::Overtaken);
+        };
+        let removal = self.removal(Governance::Heeded);
+        let planner = self.planner().as_ref();
+        let unversioned = seen.bucket.record.versioning == crate::index::family::bucket::Versioning::Unversioned;
+        let mutation = if act == Act::RemoveMarker || unversioned {
+            placement::remove(key, &seen, &head, id, &removal, planner)?
+        } else {
+            let marker = DeleteMarker {
+                version_id: VersionId::generate(self.clock().as_ref(), self.entropy().as_ref(), seen.newest_id()),
+                is_null: placement::writes_null(&seen),
+                created: removal.now,
+                owner: bucket.owner,
+            };
+            placement::add(key, &seen, Version::Marker(marker), &removal, planner)?
+        };
+        self.commit_on(bucket, basis, mutation, size_of(&head.version)).await
+    }
+
+    /// Moves a version to a class: copies its files if they lie elsewhere, and swaps.
+    async fn move_version(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        basis: Basis,
+        id: VersionId,
+        class: StorageClass,
+    ) -> Result<Step, StorageError> {
+        // Entered before the look, so that what is seen cannot be collected before it is pinned.
+        let entered = self.pins().enter();
+        let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };
+        let head = seen.head.head.as_ref();
+        let Some(Version::Object(object)) = head.and_then(|head| seen.find(head, VersionSelector::Id(id))) else {
+            return Ok(Step::Overtaken);
+        };
+        let object = object.clone();
+        let files = self.files_of(bucket.id, object.content).await?;
+        let pins: Vec<_> = files.iter().map(|file| self.pins().pin(*file)).collect();
+        drop(entered);
+        let mut moved = self.copy_content(bucket.id, object.content, self.blobs().place_of(class)).await?;
+        drop(pins);
+        // The copy took its time.
+        let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };
+        let changed = ObjectVersion {
+            storage_class: class,
+            placed: Some(self.clock().now()),
+            content: moved.content(),
+            ..object.clone()
+        };
+        let mut mutation = placement::replace_content(key, &seen, &object, &changed, self.clock().now())?;
+        moved.join(&mut mutation.batch)?;
+        let size_bytes = object.size_bytes;
+        // From here on the batch may commit, even if this future is dropped: then the files must stay.
+        moved.set_visible(true);
+        let step = self.commit_on(bucket, basis, mutation, size_bytes).await;
+        if !matches!(step, Ok(Step::Done(..)) | Err(StorageError::OutcomeUnknown)) {
+            moved.set_visible(false);
+        }
+        step
+    }
+
+    async fn commit_on(
+        &self,
+        bucket: &Bucket,
+        basis: Basis,
+        mut mutation: Mutation,
+        size_bytes: u64,
+    ) -> Result<Step, StorageError> {
+        // Stops: an act by rules that their owner has changed or removed meanwhile.
+        mutation.batch.guard(Family::Document, DocumentKind::Lifecycle.key(), Some(basis.rules));
+        let committed = self.commit_revision(bucket.id.into(), mutation.batch, mutation.tasks).await?;
+        Ok(committed.map_or(Step::Overtaken, |revision| Step::Done(revision, size_bytes)))
+    }
+}
+
+/// Whether it will be the same for every other version.
+fn is_fatal(error: &StorageError) -> bool {
+    matches!(
+        error,
+        StorageError::ReadOnly { .. }
+            | StorageError::Overloaded
+            | StorageError::OutcomeUnknown
+            | StorageError::NoSuchBucket
+            | StorageError::BucketBusy
+    )
+}
+
+fn size_of(version: &Version) -> u64 {
+    match version {
+        Version::Object(object) => object.size_bytes,
+        Version::Marker(_) => 0,
+    }
+}

@@ -1,0 +1,389 @@
+//! Walking over all versions of a bucket, to find those about which something is due: one view a page, in the order of
+//! keys and, of each key, the newest version first.
+//!
+//! Like a listing of versions, but it decodes only what rules decide by, and asks a pure function about each version
+//! instead of returning it, so that a page holds little however many versions it passes.
+
+use minicbor::Decode;
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::id::{BucketId, VersionId};
+use crate::index::family::bucket::Versioning;
+use crate::index::family::document::DocumentKind;
+use crate::index::family::head::{Head, SeenHead};
+use crate::index::family::version::Version;
+use crate::index::key::push_escaped_prefix;
+use crate::index::{Cursor, Family, IndexError, KeyRange, Revision};
+use crate::object::{DeleteMarker, ObjectKey, StorageClass};
+use crate::record::{Record, decode_as};
+use crate::settings::{Retention, Tag};
+
+use super::Store;
+use super::seen::SeenBucket;
+
+/// A version, with what rules decide by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweptVersion {
+    /// Its id.
+    pub id: VersionId,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Its place among the versions of its key.
+    pub standing: Standing,
+    /// What it is; None: a delete marker.
+    pub object: Option<SweptObject>,
+}
+
+/// A version's place among those of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The newest.
+    Head {
+        /// There is no other.
+        alone: bool,
+        /// Deleting it without naming it would end it for good.
+        for_good: bool,
+    },
+    /// An older one.
+    Older {
+        /// When the version that followed it was created.
+        since: Timestamp,
+        /// How many older ones are newer than it.
+        newer: u32,
+    },
+}
+
+/// A version that is an object, with what rules decide by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweptObject {
+    /// Plaintext bytes.
+    pub size_bytes: u64,
+    /// The class.
+    pub class: StorageClass,
+    /// The tags.
+    pub tags: Vec<Tag>,
+    /// A legal hold or a retention keeps it.
+    pub locked: bool,
+}
+
+/// How far a page goes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepLimits {
+    /// Versions looked at.
+    pub versions: u64,
+    /// Versions found.
+    pub found: usize,
+}
+
+/// Where a sweep is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SweepPosition {
+    /// At the first key.
+    #[default]
+    Start,
+    /// At the first key at or after this.
+    From(Vec<u8>),
+    /// Within a key's older versions. If its head is another one by then, the key is walked from its head.
+    Within {
+        /// The key.
+        key: ObjectKey,
+        /// The last version that was looked at.
+        last: VersionId,
+        /// When it was created.
+        created: Timestamp,
+        /// How many older versions were looked at.
+        older: u32,
+        /// The head's revision.
+        head: Revision,
+    },
+}
+
+/// A key with versions about which something is due.
+#[derive(Clone, Debug)]
+pub struct SweptKey<A> {
+    /// The key.
+    pub key: ObjectKey,
+    /// Its head.
+    pub head: SeenRevision,
+    /// What is due, about which version, the newest first.
+    pub due: Vec<(VersionId, A)>,
+}
+
+/// A key's state: any change of the key changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenRevision(pub(super) Revision);
+
+/// What one page found.
+#[derive(Clone, Debug)]
+pub struct SweptPage<A> {
+    /// The keys about which something is due.
+    pub keys: Vec<SweptKey<A>>,
+    /// Versions looked at.
+    pub versions: u64,
+    /// Where the next page begins; None: there is none.
+    pub next: Option<SweepPosition>,
+}
+
+impl Store {
+    /// Asks `due` about the versions from `position` on, of keys below `end`. The configuration that it decides by must be
+    /// the document of this revision, if one is given: else the page is empty and the last.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn sweep_page<A, F>(
+        &self,
+        bucket: BucketId,
+        position: SweepPosition,
+        end: Option<Vec<u8>>,
+        limits: SweepLimits,
+        due: F,
+    ) -> Result<SweptPage<A>, StorageError>
+    where
+        A: Send + 'static,
+        F: FnMut(&str, &SweptVersion) -> Option<A> + Clone + Send + 'static,
+    {
+        let lock_time = self.lock_clock().now();
+        self.view(bucket, move |view| {
+            let Some(bucket) = SeenBucket::read(view)? else {
+                return Ok(SweptPage { keys: Vec::new(), versions: 0, next: None });
+            };
+            let range = KeyRange { start: start_of(&position), end: end.clone() };
+            let mut older = Vec::new();
+            push_escaped_prefix(&mut older, &range.start);
+            let mut walk = Walk {
+                heads: Heads {
+                    current: view.cursor(Family::Current, range.clone())?,
+                    hidden: view.cursor(Family::Hidden, range)?,
+                },
+                older: view.cursor(Family::Version, KeyRange { start: older, end: None })?,
+                versioning: bucket.record.versioning,
+                lock_time,
+                limits,
+                due: due.clone(),
+                page: SweptPage { keys: Vec::new(), versions: 0, next: None },
+                found: 0,
+            };
+            walk.run(&position)?;
+            Ok(walk.page)
+        })
+        .await
+    }
+
+    /// A document of the bucket with its revision, which [`Store::act_on_key`] guards.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn document_with_revision(
+        &self,
+        bucket: BucketId,
+        kind: DocumentKind,
+    ) -> Result<Option<(bytes::Bytes, Revision)>, StorageError> {
+        self.view(bucket, move |view| Ok(view.get(Family::Document, &kind.key())?.map(|row| (row.value, row.revision))))
+            .await
+    }
+}
+
+fn start_of(position: &SweepPosition) -> Vec<u8> {
+    match position {
+        SweepPosition::Start => Vec::new(),
+        SweepPosition::From(start) => start.clone(),
+        SweepPosition::Within { key, .. } => key.as_bytes().to_vec(),
+    }
+}
+
+/// The two head families, merged, as rows.
+struct Heads<'v> {
+    current: Box<dyn Cursor + 'v>,
+    hidden: Box<dyn Cursor + 'v>,
+}
+
+impl<'v> Heads<'v> {
+    /// The cursor at the next key; None past the end.
+    fn next(&mut self) -> Option<&mut Box<dyn Cursor + 'v>> {
+        let hidden_first = match (self.current.row(), self.hidden.row()) {
+            (None, None) => return None,
+            (Some((current, ..)), Some((hidden, ..))) => hidden < current,
+            (current, _) => current.is_none(),
+        };
+        Some(if hidden_first { &mut self.hidden } else { &mut self.current })
+    }
+}
+
+struct Walk<'v, A, F> {
+    heads: Heads<'v>,
+    older: Box<dyn Cursor + 'v>,
+    versioning: Versioning,
+    lock_time: Timestamp,
+    limits: SweepLimits,
+    due: F,
+    page: SweptPage<A>,
+    found: usize,
+}
+
+impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
+    fn run(&mut self, position: &SweepPosition) -> Result<(), IndexError> {
+        let mut prefix = Vec::new();
+        while let Some(cursor) = self.heads.next() {
+            let Some((row_key, revision, value)) = cursor.row() else { break };
+            if self.page.versions >= self.limits.versions || self.found >= self.limits.found {
+                self.page.next = Some(SweepPosition::From(row_key.to_vec()));
+                return Ok(());
+            }
+            let key = std::str::from_utf8(row_key).map_err(|_| IndexError::Corrupt("a key is not UTF-8".to_owned()))?;
+            let key = ObjectKey::new(key).ok_or_else(|| IndexError::Corrupt("a key has no valid length".to_owned()))?;
+            let head: SweptHead = decode_as(Head::NAME, Head::FORMAT, value)?;
+            cursor.advance()?;
+            prefix.clear();
+            crate::index::key::push_escaped(&mut prefix, key.as_bytes());
+            let mut swept = SweptKey { key, head: SeenRevision(revision), due: Vec::new() };
+            let full = self.key(&mut swept, &prefix, &head.version, position)?;
+            if !swept.due.is_empty() {
+                self.page.keys.push(swept);
+            }
+            if let Some(within) = full {
+                self.page.next = Some(within);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks about the versions of a key. Some: the page is full before its last one.
+    fn key(
+        &mut self,
+        swept: &mut SweptKey<A>,
+        prefix: &[u8],
+        head: &SweptRecord,
+        position: &SweepPosition,
+    ) -> Result<Option<SweepPosition>, IndexError> {
+        let (mut since, mut newer) = (head.created(), 0_u32);
+        match position {
+            SweepPosition::Within { key, last, created, older, head } if *key == swept.key && *head == swept.head.0 => {
+                (since, newer) = (*created, *older);
+                self.older.seek(&[prefix, &last.newest_first(), b"\0"].concat())?;
+            }
+            _ => {
+                let alone = !self.older.row().is_some_and(|(row, ..)| row.starts_with(prefix));
+                let for_good = match self.versioning {
+                    Versioning::Unversioned => true,
+                    Versioning::Suspended => head.is_null(),
+                    Versioning::Enabled => false,
+                };
+                self.ask(swept, head, Standing::Head { alone, for_good });
+            }
+        }
+        while let Some((row, _, value)) = self.older.row() {
+            if !row.starts_with(prefix) {
+                break;
+            }
+            let record: SweptRecord = decode_as(Version::NAME, Version::FORMAT, value)?;
+            self.ask(swept, &record, Standing::Older { since, newer });
+            (since, newer) = (record.created(), newer.saturating_add(1));
+            self.older.advance()?;
+            if self.page.versions >= self.limits.versions || self.found >= self.limits.found {
+                let (key, head) = (swept.key.clone(), swept.head.0);
+                return Ok(Some(SweepPosition::Within { key, last: record.id(), created: since, older: newer, head }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&mut self, swept: &mut SweptKey<A>, record: &SweptRecord, standing: Standing) {
+        self.page.versions += 1;
+        let version = record.swept(standing, self.lock_time);
+        if let Some(action) = (self.due)(swept.key.as_str(), &version) {
+            self.found += 1;
+            swept.due.push((version.id, action));
+        }
+    }
+}
+
+/// What a sweep decodes of a [`Head`].
+#[derive(Decode)]
+#[cbor(map)]
+struct SweptHead {
+    #[n(0)]
+    version: SweptRecord,
+}
+
+/// What a sweep decodes of a [`Version`].
+#[derive(Decode)]
+enum SweptRecord {
+    #[n(0)]
+    Object(#[n(0)] ObjectFields),
+    #[n(1)]
+    Marker(#[n(0)] DeleteMarker),
+}
+
+#[derive(Decode)]
+#[cbor(map)]
+struct ObjectFields {
+    #[n(0)]
+    version_id: VersionId,
+    #[n(1)]
+    is_null: bool,
+    #[n(2)]
+    created: Timestamp,
+    #[n(4)]
+    size_bytes: u64,
+    #[n(8)]
+    storage_class: StorageClass,
+    #[n(10)]
+    #[cbor(default)]
+    settings: SettingsFields,
+}
+
+#[derive(Default, Decode)]
+#[cbor(map)]
+struct SettingsFields {
+    #[n(0)]
+    #[cbor(default)]
+    tags: Vec<Tag>,
+    #[n(1)]
+    retention: Option<Retention>,
+    #[n(2)]
+    legal_hold: Option<bool>,
+}
+
+impl SweptRecord {
+    fn id(&self) -> VersionId {
+        match self {
+            Self::Object(object) => object.version_id,
+            Self::Marker(marker) => marker.version_id,
+        }
+    }
+
+    fn created(&self) -> Timestamp {
+        match self {
+            Self::Object(object) => object.created,
+            Self::Marker(marker) => marker.created,
+        }
+    }
+
+    fn is_null(&self) -> bool {
+        match self {
+            Self::Object(object) => object.is_null,
+            Self::Marker(marker) => marker.is_null,
+        }
+    }
+
+    fn swept(&self, standing: Standing, lock_time: Timestamp) -> SweptVersion {
+        let object = match self {
+            Self::Marker(_) => None,
+            Self::Object(object) => Some(SweptObject {
+                size_bytes: object.size_bytes,
+                class: object.storage_class,
+                tags: object.settings.tags.clone(),
+                locked: object.settings.legal_hold == Some(true)
+                    || object.settings.retention.is_some_and(|retention| retention.until > lock_time),
+            }),
+        };
+        SweptVersion { id: self.id(), created: self.created(), standing, object }
+    }
+}
+
+/// The revision of a key's head as a view saw it.
+pub(super) fn revision_of(seen: &SeenHead) -> Option<SeenRevision> {
+    seen.current.or(seen.hidden).map(SeenRevision)
+}

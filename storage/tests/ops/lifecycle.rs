@@ -1,0 +1,272 @@
+//! Sweeps, what is done about what they find, transitions between places, and restores from archive classes.
+
+use bytes::Bytes;
+use cairn_storage::StorageError;
+use cairn_storage::id::VersionId;
+use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::jobs::collect::Collector;
+use cairn_storage::object::{ObjectVersion, Restored, RetrievalTier, StorageClass};
+use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis};
+use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweptKey, SweptVersion};
+use cairn_storage::ops::{Bucket, GetObject, Permit, PutObject, VersionSelector};
+use cairn_storage::settings::{ObjectSettings, Tag};
+use futures::StreamExt as _;
+
+use crate::rig::{FILE_BYTES, Rig, START, TestKeys, body, bytes, object_key, put_of};
+
+const SMALL_PAGES: SweepLimits = SweepLimits { versions: 3, found: 2 };
+
+pub async fn set_rules(rig: &Rig, bucket: &Bucket) -> Result<(), StorageError> {
+    let rules = Some(Bytes::from_static(b"rules"));
+    rig.store.set_document(bucket, DocumentKind::Lifecycle, rules, |_| Ok(())).await
+}
+
+/// Every key about whose versions `due` says something, by pages of this size.
+async fn sweep(
+    rig: &Rig,
+    bucket: &Bucket,
+    limits: SweepLimits,
+    due: impl Fn(&str, &SweptVersion) -> Option<Act> + Clone + Send + 'static,
+) -> Result<Vec<SweptKey<Act>>, StorageError> {
+    let (mut found, mut next) = (Vec::new(), Some(SweepPosition::Start));
+    while let Some(position) = next {
+        let page = rig.store.sweep_page(bucket.id, position, None, limits, due.clone()).await?;
+        found.extend(page.keys);
+        next = page.next;
+    }
+    Ok(found)
+}
+
+async fn basis(rig: &Rig, bucket: &Bucket, key: &SweptKey<Act>) -> Result<Basis, StorageError> {
+    let (_, rules) = rig.store.document_with_revision(bucket.id, DocumentKind::Lifecycle).await?.unwrap();
+    Ok(Basis { head: key.head, rules })
+}
+
+/// Does something about the key's `nth` version, from the newest on.
+pub async fn act(rig: &Rig, bucket: &Bucket, key: &str, nth: usize, act: Act) -> Result<ActsDone, StorageError> {
+    let wanted = key.to_owned();
+    let all = SweepLimits { versions: u64::MAX, found: usize::MAX };
+    let found = sweep(rig, bucket, all, move |key, _| (key == wanted).then_some(act)).await?;
+    let (id, _) = found[0].due[nth];
+    let basis = basis(rig, bucket, &found[0]).await?;
+    rig.store.act_on_key(bucket, &object_key(key), basis, &[(id, act)]).await
+}
+
+async fn head(rig: &Rig, bucket: &Bucket, key: &str, version: VersionSelector) -> Result<ObjectVersion, StorageError> {
+    let get = GetObject { version, ..GetObject::default() };
+    rig.store.head_object(bucket, &object_key(key), get).await.map(|head| head.object)
+}
+
+async fn collect(rig: &Rig) {
+    for _ in 0..3 {
+        rig.try_run_due(&Collector).await.unwrap();
+        rig.clock.advance_ms(10_000);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_sees_every_version_with_its_standing_whatever_the_pages() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    rig.put(&bucket, "a", b"null").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    for (key, count) in [("a", 4), ("b", 1), ("c", 7)] {
+        for _ in 0..count {
+            rig.clock.advance_ms(1_000);
+            rig.put(&bucket, key, b"x").await;
+        }
+    }
+    rig.clock.advance_ms(1_000);
+    rig.delete(&bucket, "b").await;
+    let describe = |limits| {
+        let (rig, bucket) = (&rig, &bucket);
+        async move {
+            let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let noted = seen.clone();
+            let note = move |key: &str, version: &SweptVersion| {
+                let at = (version.created.0 - START.0) / 1_000;
+                noted.lock().unwrap().push((key.to_owned(), at, version.standing, version.object.is_some()));
+                None
+            };
+            sweep(rig, bucket, limits, note).await.unwrap();
+            std::sync::Arc::into_inner(seen).unwrap().into_inner().unwrap()
+        }
+    };
+    let whole = describe(SweepLimits { versions: u64::MAX, found: usize::MAX }).await;
+    assert_eq!(whole.len(), 5 + 2 + 7);
+    let since = |seconds: i64| START.plus_ms(seconds * 1_000);
+    assert_eq!(whole[0], ("a".to_owned(), 4, Standing::Head { alone: false, for_good: false }, true));
+    assert_eq!(whole[4], ("a".to_owned(), 0, Standing::Older { since: since(1), newer: 3 }, true));
+    assert_eq!(whole[5], ("b".to_owned(), 13, Standing::Head { alone: false, for_good: false }, false));
+    assert_eq!(whole[6], ("b".to_owned(), 5, Standing::Older { since: since(13), newer: 0 }, true));
+    for versions in 1..6 {
+        assert_eq!(describe(SweepLimits { versions, found: 1 }).await, whole, "{versions} versions a page");
+    }
+}
+
+#[tokio::test]
+async fn older_versions_end_together_and_share_no_content_wrongly() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    set_rules(&rig, &bucket).await.unwrap();
+    rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+    for _ in 0..2 {
+        crate::restore::history::copy(&rig, &bucket, &object_key("key"), &object_key("key")).await;
+    }
+    rig.put(&bucket, "key", &bytes(2, FILE_BYTES)).await;
+    let older =
+        |_: &str, version: &SweptVersion| matches!(version.standing, Standing::Older { .. }).then_some(Act::Remove);
+    let found = sweep(&rig, &bucket, SMALL_PAGES, older).await.unwrap();
+    let due: Vec<(VersionId, Act)> = found.iter().flat_map(|key| key.due.clone()).collect();
+    assert_eq!(due.len(), 3);
+    let basis = basis(&rig, &bucket, &found[0]).await.unwrap();
+    let done = rig.store.act_on_key(&bucket, &object_key("key"), basis, &due).await.unwrap();
+    assert_eq!((done.done.len(), done.overtaken, done.failed.len()), (3, false, 0));
+    collect(&rig).await;
+    assert_eq!((rig.files().len(), rig.usage(&bucket).await), (1, [1, 1, FILE_BYTES as i64]));
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), bytes(2, FILE_BYTES));
+}
+
+#[tokio::test]
+async fn nothing_is_done_if_the_key_or_the_rules_changed_since_the_decision() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    rig.put(&bucket, "tagged", b"x").await;
+    rig.put(&bucket, "ruled", b"x").await;
+    let found = sweep(&rig, &bucket, SMALL_PAGES, |_, _| Some(Act::Expire)).await.unwrap();
+    let (ruled, tagged) = (&found[0], &found[1]);
+    let before = basis(&rig, &bucket, tagged).await.unwrap();
+    let tag = |_: &_, object: &ObjectVersion| {
+        let tags = vec![Tag { key: "keep".to_owned(), value: "yes".to_owned() }];
+        Ok(ObjectSettings { tags, ..object.settings.clone() })
+    };
+    let (key, permit) = (object_key("tagged"), Permit::any());
+    rig.store.update_version(&bucket, &key, VersionSelector::Newest, &permit, tag).await.unwrap();
+    let done = rig.store.act_on_key(&bucket, &key, before, &tagged.due).await.unwrap();
+    assert_eq!((done.overtaken, done.done.len()), (true, 0));
+    let before = basis(&rig, &bucket, ruled).await.unwrap();
+    set_rules(&rig, &bucket).await.unwrap();
+    let done = rig.store.act_on_key(&bucket, &object_key("ruled"), before, &ruled.due).await.unwrap();
+    assert_eq!((done.overtaken, done.done.len()), (true, 0));
+    assert!(rig.get(&bucket, "tagged").await.is_ok() && rig.get(&bucket, "ruled").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_locked_version_never_ends() {
+    let rig = Rig::new();
+    let bucket = rig.create_lock_bucket("locked").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let hold = ObjectSettings { legal_hold: Some(true), ..ObjectSettings::default() };
+    rig.put_locked(&bucket, "key", b"held", hold).await.unwrap();
+    rig.put(&bucket, "key", b"newer").await;
+    let done = act(&rig, &bucket, "key", 1, Act::Remove).await.unwrap();
+    assert_eq!((done.done.len(), done.failed.len(), done.overtaken), (0, 1, false));
+    assert_eq!(rig.usage(&bucket).await[1], 2);
+}
+
+#[tokio::test]
+async fn a_transition_moves_files_as_they_are_and_frees_the_old_ones() {
+    for sealed in [false, true] {
+        let mut rig = Rig::new();
+        rig.sealed = sealed;
+        let bucket = rig.create_bucket("bucket").await;
+        set_rules(&rig, &bucket).await.unwrap();
+        let content = bytes(1, 200_000);
+        let put = rig.put(&bucket, "file", &content).await;
+        let upload = rig.create_upload(&bucket, "parts").await;
+        let large = bytes(2, 5 << 20);
+        let parts = [
+            rig.upload_part(&bucket, "parts", upload, 1, &large).await.unwrap(),
+            rig.upload_part(&bucket, "parts", upload, 2, b"inline").await.unwrap(),
+        ];
+        rig.complete(&bucket, "parts", upload, &parts).await.unwrap();
+        rig.put(&bucket, "inline", b"small").await;
+        let before = rig.files();
+        for key in ["file", "parts", "inline"] {
+            let done = act(&rig, &bucket, key, 0, Act::Transition(StorageClass::GlacierIr)).await.unwrap();
+            assert_eq!((done.done.len(), &done.failed), (1, &Vec::new()), "{key}");
+        }
+        collect(&rig).await;
+        let after = rig.files();
+        assert_eq!(after.len(), before.len());
+        assert!(after.iter().all(|file| file.place().number() == StorageClass::GlacierIr.code()));
+        assert_eq!(rig.get(&bucket, "file").await.unwrap(), content);
+        assert_eq!(rig.get(&bucket, "parts").await.unwrap(), [large, b"inline".to_vec()].concat());
+        assert_eq!(rig.get(&bucket, "inline").await.unwrap(), b"small");
+        let moved = head(&rig, &bucket, "file", VersionSelector::Newest).await.unwrap();
+        assert_eq!((moved.storage_class, moved.etag, moved.created), (StorageClass::GlacierIr, put.etag, put.created));
+        assert!(moved.placed.is_some());
+        assert_eq!(rig.usage(&bucket).await, [0, 0, 0]);
+        assert_eq!(rig.usage_of(&bucket, StorageClass::GlacierIr).await[..2], [3, 3]);
+        let rig = rig.restart(9).await;
+        assert_eq!(rig.get(&rig.bucket("bucket").await.unwrap(), "file").await.unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_in_flight_is_not_disturbed_by_a_transition() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let content = bytes(1, 300_000);
+    rig.put(&bucket, "key", &content).await;
+    let mut reading = rig.open(&bucket, "key", GetObject::default(), &TestKeys::new(None)).await.unwrap();
+    let mut read = reading.next().await.unwrap().unwrap().to_vec();
+    act(&rig, &bucket, "key", 0, Act::Transition(StorageClass::StandardIa)).await.unwrap();
+    rig.try_run_due(&Collector).await.unwrap();
+    while let Some(piece) = reading.next().await {
+        read.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(read, content);
+    drop(reading);
+    collect(&rig).await;
+    assert_eq!(rig.files().len(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_shares_the_content_keeps_it_when_the_other_moves() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let content = bytes(1, FILE_BYTES);
+    rig.put(&bucket, "one", &content).await;
+    crate::restore::history::copy(&rig, &bucket, &object_key("one"), &object_key("two")).await;
+    act(&rig, &bucket, "one", 0, Act::Transition(StorageClass::OnezoneIa)).await.unwrap();
+    collect(&rig).await;
+    assert_eq!(rig.files().len(), 2);
+    rig.delete(&bucket, "one").await;
+    collect(&rig).await;
+    assert_eq!((rig.files().len(), rig.get(&bucket, "two").await.unwrap()), (1, content));
+}
+
+#[tokio::test]
+async fn an_archived_version_is_read_only_while_it_is_restored() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let put = PutObject { storage_class: StorageClass::Glacier, ..put_of(body(b"archived")) };
+    rig.store.put_object(&bucket, &object_key("key"), put).await.unwrap();
+    let archived = |result: Result<Vec<u8>, StorageError>| matches!(result, Err(StorageError::Archived { .. }));
+    assert!(archived(rig.get(&bucket, "key").await));
+    assert!(head(&rig, &bucket, "key", VersionSelector::Newest).await.is_ok());
+    let restored = |ready: i64, ends: i64| Restored {
+        requested: START,
+        ready: START.plus_ms(ready),
+        ends: START.plus_ms(ends),
+        tier: RetrievalTier::Standard,
+    };
+    let (key, permit) = (object_key("key"), Permit::any());
+    let restore = rig.store.restore_object(&bucket, &key, VersionSelector::Newest, &permit, |_| Ok(restored(10, 20)));
+    restore.await.unwrap();
+    assert!(archived(rig.get(&bucket, "key").await));
+    rig.clock.advance_ms(10);
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), b"archived");
+    rig.clock.advance_ms(10);
+    assert!(archived(rig.get(&bucket, "key").await));
+    rig.put(&bucket, "warm", b"x").await;
+    let warm = object_key("warm");
+    let refused = rig.store.restore_object(&bucket, &warm, VersionSelector::Newest, &permit, |_| Ok(restored(0, 9)));
+    assert!(matches!(refused.await, Err(StorageError::NotArchived { .. })));
+}

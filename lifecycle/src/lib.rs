@@ -8,5 +8,8 @@ pub mod calendar;
 pub mod class;
 pub mod configuration;
 pub mod decide;
+pub mod plan;
 pub mod predict;
+pub mod restore;
+pub mod sweep;
 pub mod validate;

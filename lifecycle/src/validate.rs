@@ -1,7 +1,8 @@
 //! Which configurations S3 takes, and what it says about the others.
 //!
 //! Two of S3's rules are not held, because in Cairn they would only be in the way: that noncurrent versions wait 30 days for
-//! STANDARD_IA and ONEZONE_IA (current ones do), and that an object stays in a class for its minimum of days.
+//! STANDARD_IA and ONEZONE_IA (current ones do, if days are real ones), and that an object stays in a class for its minimum
+//! of days.
 
 use std::collections::HashSet;
 
@@ -9,7 +10,7 @@ use cairn_storage::object::StorageClass;
 use cairn_storage::settings::Tag;
 use thiserror::Error;
 
-use crate::calendar::is_midnight;
+use crate::calendar::{Calendar, is_midnight};
 use crate::class::{is_target, properties};
 use crate::configuration::{Configuration, Expiration, Filter, FilterForm, Rule, When};
 
@@ -62,11 +63,11 @@ pub fn newer(written: i32, action: &str) -> Result<u32, Invalid> {
     u32::try_from(written).ok().filter(|count| (1..=NEWER_MAX).contains(count)).ok_or_else(refused)
 }
 
-/// Ok if S3 takes the configuration.
+/// Ok if S3 takes the configuration, by which days are counted so.
 ///
 /// # Errors
 /// What S3 finds wrong first.
-pub fn check(configuration: &Configuration) -> Result<(), Invalid> {
+pub fn check(configuration: &Configuration, calendar: Calendar) -> Result<(), Invalid> {
     if configuration.rules.is_empty() || configuration.rules.len() > RULES_MAX {
         return Err(Invalid::Malformed);
     }
@@ -81,7 +82,7 @@ pub fn check(configuration: &Configuration) -> Result<(), Invalid> {
         check_filter(&rule.filter)?;
         check_actions(rule)?;
         check_expiration(rule)?;
-        check_transitions(rule)?;
+        check_transitions(rule, calendar)?;
         check_noncurrent(rule)?;
     }
     Ok(())
@@ -180,11 +181,12 @@ fn check_date(when: When) -> Result<(), Invalid> {
     }
 }
 
-fn check_transitions(rule: &Rule) -> Result<(), Invalid> {
+fn check_transitions(rule: &Rule, calendar: Calendar) -> Result<(), Invalid> {
     let filter = shown(&rule.filter);
     for transition in &rule.transitions {
         check_date(transition.when)?;
-        let is_infrequent = matches!(transition.class, StorageClass::StandardIa | StorageClass::OnezoneIa);
+        let is_infrequent = calendar == Calendar::REAL
+            && matches!(transition.class, StorageClass::StandardIa | StorageClass::OnezoneIa);
         if is_infrequent && matches!(transition.when, When::Days(days) if days < INFREQUENT_DAYS_MIN) {
             return argument(format!(
                 "'Days' in Transition action must be greater than or equal to {INFREQUENT_DAYS_MIN} for storageClass '{}'",
@@ -297,7 +299,7 @@ mod tests {
     }
 
     fn check_rules(rules: Vec<Rule>) -> Result<(), Invalid> {
-        check(&Configuration { rules, ..Configuration::default() })
+        check(&Configuration { rules, ..Configuration::default() }, Calendar::REAL)
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod admin_client;
 mod check;
 mod credentials;
 mod encryption_key;
+mod lifecycle;
 mod lock_clock;
 mod restore;
 mod restores;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Flags, Loaded, Sources};
 
 use encryption_key::EncryptionKeyCommand;
+use lifecycle::LifecycleCommand;
 use lock_clock::LockClockCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
@@ -55,6 +57,9 @@ enum Command {
     /// Ask a running server about the key that it encrypts objects under
     #[command(subcommand)]
     EncryptionKey(EncryptionKeyCommand),
+    /// Carry out a bucket's lifecycle rules, or tell what they would do
+    #[command(subcommand)]
+    Lifecycle(LifecycleCommand),
     /// Ask a running server what it decided about a request, and why: exit status 0 when it is known, else 2
     Why(WhyArgs),
     /// Print the version
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => restore::run_restore(args, &|name| std::env::var_os(name)),
         Command::Restores(command) => restores::run_restores(command, &|name| std::env::var_os(name)),
         Command::EncryptionKey(command) => encryption_key::run_encryption_key(command, &|name| std::env::var_os(name)),
+        Command::Lifecycle(command) => lifecycle::run_lifecycle(command, &|name| std::env::var_os(name)),
         Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));

@@ -16,6 +16,7 @@ pub mod json_api;
 pub mod key_store;
 pub mod kms;
 pub mod kms_api;
+pub mod lifecycle_sweeps;
 pub mod listener;
 pub mod log;
 pub mod master_key;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use cairn_lifecycle::sweep::Report;
 use cairn_storage::jobs::JobStatus;
 use cairn_storage::observe::Observer;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::admin;
 use crate::listener::ConnectionMetrics;
 use crate::log::RequestSummary;
 
@@ -46,6 +48,18 @@ struct JobResult {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LifecycleAction {
+    action: &'static str,
+    /// Where versions moved; empty for other actions.
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    class: &'static str,
+}
+
 /// The kind of the syncs that a commit group makes.
 const INDEX_SYNC: &str = "index";
 
@@ -73,6 +87,14 @@ pub struct Metrics {
     lock_clock_held: Gauge,
     audit_lost: Counter,
     kms_calls: Family<Operation, Counter>,
+    lifecycle_versions: Counter,
+    lifecycle_done: Family<LifecycleAction, Counter>,
+    lifecycle_done_bytes: Family<LifecycleAction, Counter>,
+    lifecycle_overtaken: Counter,
+    lifecycle_failed: Counter,
+    lifecycle_lag_seconds: Gauge,
+    class_versions: Family<Class, Gauge>,
+    class_bytes: Family<Class, Gauge>,
 }
 
 /// 0.5 ms to 16 s.
@@ -116,6 +138,14 @@ impl Metrics {
             lock_clock_held: Gauge::default(),
             audit_lost: Counter::default(),
             kms_calls: Family::default(),
+            lifecycle_versions: Counter::default(),
+            lifecycle_done: Family::default(),
+            lifecycle_done_bytes: Family::default(),
+            lifecycle_overtaken: Counter::default(),
+            lifecycle_failed: Counter::default(),
+            lifecycle_lag_seconds: Gauge::default(),
+            class_versions: Family::default(),
+            class_bytes: Family::default(),
         };
         metrics.register()
     }
@@ -169,7 +199,56 @@ impl Metrics {
         );
         r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
         r.register("kms_calls", "Calls to the KMS for objects' keys, by its operation", self.kms_calls.clone());
+        self.register_lifecycle();
         self
+    }
+
+    fn register_lifecycle(&mut self) {
+        let r = &mut self.registry;
+        r.register("lifecycle_versions", "Versions that lifecycle sweeps looked at", self.lifecycle_versions.clone());
+        r.register(
+            "lifecycle_done",
+            "What lifecycle rules did to versions and uploads, by action and target class",
+            self.lifecycle_done.clone(),
+        );
+        r.register("lifecycle_done_bytes", "The sizes of those versions", self.lifecycle_done_bytes.clone());
+        r.register(
+            "lifecycle_overtaken",
+            "Keys that kept changing under a sweep, and waited for the next one",
+            self.lifecycle_overtaken.clone(),
+        );
+        r.register("lifecycle_failed", "What lifecycle rules could not do", self.lifecycle_failed.clone());
+        r.register(
+            "lifecycle_lag_seconds",
+            "How long what was due at most waited for the last round of sweeps to end",
+            self.lifecycle_lag_seconds.clone(),
+        );
+        r.register("class_versions", "Versions of each storage class, at the last round", self.class_versions.clone());
+        r.register("class_bytes", "Their bytes", self.class_bytes.clone());
+    }
+
+    /// Counts what a lifecycle sweep did.
+    pub fn lifecycle_sweep(&self, report: &Report) {
+        self.lifecycle_versions.inc_by(report.versions);
+        self.lifecycle_overtaken.inc_by(report.overtaken);
+        self.lifecycle_failed.inc_by(report.failed);
+        for (done, (count, bytes)) in &report.done {
+            let (action, class) = admin::lifecycle::names(*done);
+            let label = LifecycleAction { action, class: class.unwrap_or_default() };
+            self.lifecycle_done.get_or_create(&label).inc_by(*count);
+            self.lifecycle_done_bytes.get_or_create(&label).inc_by(*bytes);
+        }
+    }
+
+    /// Records that a round of sweeps has ended: what was due waited at most so long.
+    pub fn lifecycle_round(&self, waited: Duration) {
+        self.lifecycle_lag_seconds.set(gauge_value(waited.as_secs()));
+    }
+
+    /// Records what all buckets hold of a storage class.
+    pub fn sample_class(&self, class: &'static str, versions: i64, bytes: i64) {
+        self.class_versions.get_or_create(&Class { class }).set(versions);
+        self.class_bytes.get_or_create(&Class { class }).set(bytes);
     }
 
     /// What the S3 listener counts.

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_crypto::wrap::MasterKeyWrap;
+use cairn_lifecycle::calendar::Calendar;
+use cairn_lifecycle::restore::Delays;
 use cairn_storage::check::{Progress, Report};
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::ops::Store;
@@ -32,6 +34,7 @@ use crate::key_store::{KeyStore, KeyStoreError};
 use crate::kms::name::key_arn;
 use crate::kms::{Kms, KmsError, KmsParts};
 use crate::kms_api::KmsApi;
+use crate::lifecycle_sweeps::Sweeps;
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::{self, MasterKeyError};
@@ -40,6 +43,7 @@ use crate::ops_port::{self, Readiness};
 use crate::s3::Edge;
 use crate::s3::acl::account_number;
 use crate::s3::encryption::EncryptionSettings;
+use crate::s3::lifecycle::Lifecycle;
 use crate::sts::StsApi;
 use crate::sts::session::Sessions;
 use crate::sts::web_identity::issuers::{ClientError, Issuers};
@@ -132,7 +136,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
     let started = start(&mut config, open.store(), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, identities, kms, new_key }) => {
+        Ok(Started { gate, identities, kms, lifecycle, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
@@ -140,6 +144,13 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             tracing::info!(%address, ops = %config.ops.listen, "serving");
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());
+            let sweeps = Sweeps {
+                store: open.store().clone(),
+                calendar: lifecycle.calendar,
+                interval: config.lifecycle.sweep_interval,
+                metrics: metrics.clone(),
+            };
+            let sweeping = tokio::spawn(sweeps.keep_sweeping());
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
                 async move { gate.answer(request, connection).await }
@@ -150,6 +161,9 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             }
             writing_usage.abort();
             keeping_keys.abort();
+            sweeping.abort();
+            // Its end is awaited, because an act about a version may be under way.
+            let _ = sweeping.await;
             identities.write_usage().await;
             Ok(stopped == Stopped::Drained)
         }
@@ -170,6 +184,7 @@ struct Started {
     gate: Gate,
     identities: Arc<Identities>,
     kms: Arc<Kms>,
+    lifecycle: Arc<Lifecycle>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -195,6 +210,7 @@ async fn start(
         sts: Arc::new(sts),
         kms: Arc::new(KmsApi { kms: kms.clone() }),
     };
+    let lifecycle = Arc::new(lifecycle(config));
     let edge = Edge {
         store: store.clone(),
         identities: identities.clone(),
@@ -216,6 +232,7 @@ async fn start(
             declared_keys: Arc::new(declared_keys),
             metrics: metrics.clone(),
         },
+        lifecycle: lifecycle.clone(),
     };
     let settings = GateSettings {
         domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
@@ -223,7 +240,18 @@ async fn start(
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
     let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
-    Ok(Started { gate, identities, kms, new_key })
+    Ok(Started { gate, identities, kms, lifecycle, new_key })
+}
+
+/// What the operations and the sweeps need to know of lifecycles.
+fn lifecycle(config: &Config) -> Lifecycle {
+    let ms = |delay: Duration| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    let delays = Delays {
+        expedited_ms: ms(config.restore.expedited),
+        standard_ms: ms(config.restore.standard),
+        bulk_ms: ms(config.restore.bulk),
+    };
+    Lifecycle::new(Calendar::with_day_seconds(config.lifecycle.day.as_secs()), delays)
 }
 
 /// Verifies the data directory of a server that is not running.

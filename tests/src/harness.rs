@@ -337,7 +337,7 @@ impl Cairn {
 
     /// The files of contents in the blob store.
     pub fn blob_files(&self) -> Vec<PathBuf> {
-        files_below(&self.data_dir().join("blobs"))
+        ["blobs", "classes"].into_iter().flat_map(|folder| files_below(&self.data_dir().join(folder))).collect()
     }
 
     fn log_file(&self) -> PathBuf {

@@ -95,6 +95,9 @@ scenarios! {
     boto3_configures_object_lock: "boto3_object_lock.py" "configuration";
     boto3_retains_versions: "boto3_object_lock.py" "retention";
     boto3_holds_versions: "boto3_object_lock.py" "legal_hold";
+    boto3_puts_lifecycle_rules: "lifecycle.py" "rules";
+    boto3_archives_and_restores: "lifecycle.py" "archive";
+    aws_puts_lifecycle_rules_and_restores: "lifecycle.py" "command_line";
     aws_tells_who_one_is: "sts.py" "caller_identity";
     boto3_keeps_users_and_policies: "boto3_iam.py" "users_and_policies";
     boto3_keeps_groups_and_roles: "boto3_iam.py" "groups_and_roles";

@@ -71,6 +71,9 @@ const RETENTION: &str = "<Retention/>";
 const ENCRYPTION: &str = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
                           <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>\
                           </ServerSideEncryptionConfiguration>";
+const LIFECYCLE: &str = "<LifecycleConfiguration><Rule><Filter/><Status>Disabled</Status><Expiration><Days>1</Days>\
+                         </Expiration></Rule></LifecycleConfiguration>";
+const RESTORE: &str = "<RestoreRequest><Days>1</Days></RestoreRequest>";
 const BLOCK: &str = "<PublicAccessBlockConfiguration/>";
 const OWNERSHIP: &str =
     "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>";
@@ -96,6 +99,7 @@ const ROWS: &[Row] = rows! {
     };
     DeleteBucket ["DeleteBucket"] |p, c| p.bucket(c, "DELETE", "");
     DeleteBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "DELETE", "encryption");
+    DeleteBucketLifecycle ["PutLifecycleConfiguration"] |p, c| p.bucket(c, "DELETE", "lifecycle");
     DeleteBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| p.bucket(c, "DELETE", "ownershipControls");
     DeleteBucketPolicy ["DeleteBucketPolicy"] |p, c| p.bucket(c, "DELETE", "policy");
     DeleteBucketTagging ["PutBucketTagging"] |p, c| p.bucket(c, "DELETE", "tagging");
@@ -109,6 +113,7 @@ const ROWS: &[Row] = rows! {
     GetBucketAccelerateConfiguration ["GetAccelerateConfiguration"] |p, c| p.bucket(c, "GET", "accelerate");
     GetBucketAcl ["GetBucketAcl"] |p, c| p.bucket(c, "GET", "acl");
     GetBucketEncryption ["GetEncryptionConfiguration"] |p, c| p.bucket(c, "GET", "encryption");
+    GetBucketLifecycleConfiguration ["GetLifecycleConfiguration"] |p, c| p.bucket(c, "GET", "lifecycle");
     GetBucketLocation ["GetBucketLocation"] |p, c| p.bucket(c, "GET", "location");
     GetBucketOwnershipControls ["GetBucketOwnershipControls"] |p, c| p.bucket(c, "GET", "ownershipControls");
     GetBucketPolicy ["GetBucketPolicy"] |p, c| p.bucket(c, "GET", "policy");
@@ -139,6 +144,9 @@ const ROWS: &[Row] = rows! {
     };
     PutBucketAcl ["PutBucketAcl"] |p, c| p.bucket(c, "PUT", "acl").header("x-amz-acl", "private");
     PutBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "PUT", "encryption").body(ENCRYPTION);
+    PutBucketLifecycleConfiguration ["PutLifecycleConfiguration"] |p, c| {
+        p.bucket(c, "PUT", "lifecycle").body(LIFECYCLE)
+    };
     PutBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| {
         p.bucket(c, "PUT", "ownershipControls").body(OWNERSHIP)
     };
@@ -157,6 +165,9 @@ const ROWS: &[Row] = rows! {
     PutObjectRetention ["PutObjectRetention"] |p, c| p.object(c, "PUT", "retention").body(RETENTION);
     PutObjectTagging ["PutObjectTagging"] |p, c| p.object(c, "PUT", "tagging").body(TAGGING);
     PutPublicAccessBlock ["PutBucketPublicAccessBlock"] |p, c| p.bucket(c, "PUT", "publicAccessBlock").body(BLOCK);
+    RestoreObject ["RestoreObject"] |p, c| {
+        c.object("POST", &p.bucket, "cold").query("restore", "").body(RESTORE)
+    };
     UpdateObjectEncryption ["UpdateObjectEncryption"] |p, c| {
         let key = "<KMSKeyArn>no-arn</KMSKeyArn>";
         p.object(c, "PUT", "encryption").body(format!("<ObjectEncryption><SSE-KMS>{key}</SSE-KMS></ObjectEncryption>"))
@@ -199,6 +210,8 @@ impl Scene {
         let create = owner.bucket("PUT", &bucket).header("x-amz-bucket-object-lock-enabled", "true");
         create.send().await.expect(200);
         owner.put(&bucket, "key", "content").await;
+        let cold = owner.object("PUT", &bucket, "cold").header("x-amz-storage-class", "GLACIER").body("content");
+        cold.send().await.expect(200);
         Scene { _cairn: cairn, owner, other, bucket }
     }
 
@@ -265,7 +278,7 @@ async fn every_operation_is_for_who_has_its_permissions() {
         let Row { operation, actions, .. } = row;
         let allow = scene.statement("Allow", named(), actions);
         let public = scene.statement("Allow", json!("*"), actions);
-        let unused = scene.statement("Allow", named(), &["s3:GetBucketCORS", "s3:RestoreObject"]);
+        let unused = scene.statement("Allow", named(), &["s3:GetBucketCORS", "s3:GetBucketNotification"]);
         let by_initiator = FOR_INITIATOR.contains(operation);
         let for_owner = FOR_OWNER.contains(operation);
         let about_version = !for_owner;

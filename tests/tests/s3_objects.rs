@@ -365,11 +365,21 @@ async fn a_wrong_payload_hash_stores_nothing() {
 }
 
 #[tokio::test]
-async fn storage_classes_without_restore_are_recorded() {
+async fn every_storage_class_is_recorded() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("classes").await;
-    for class in ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"] {
+    for class in [
+        "STANDARD",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER_IR",
+        "GLACIER",
+        "DEEP_ARCHIVE",
+        "REDUCED_REDUNDANCY",
+        "EXPRESS_ONEZONE",
+    ] {
         client.object("PUT", &bucket, class).header("x-amz-storage-class", class).body("x").send().await.expect(200);
         let shown = (class != "STANDARD").then_some(class);
         assert_eq!(client.head(&bucket, class).await.header("x-amz-storage-class"), shown);
@@ -379,11 +389,11 @@ async fn storage_classes_without_restore_are_recorded() {
 }
 
 #[tokio::test]
-async fn other_storage_classes_are_refused() {
+async fn what_is_no_storage_class_is_refused() {
     let cairn = Cairn::shared();
     let client = cairn.client();
     let bucket = client.fresh_bucket("no-classes").await;
-    for class in ["GLACIER", "DEEP_ARCHIVE", "NONSENSE"] {
+    for class in ["glacier", "OUTPOSTS", "NONSENSE"] {
         let call = client.object("PUT", &bucket, "key").header("x-amz-storage-class", class).body("x");
         call.send().await.expect_error(400, "InvalidStorageClass");
     }

@@ -6,6 +6,7 @@
 
 mod decisions;
 mod encryption_key;
+pub mod lifecycle;
 mod lock_clock;
 mod restores;
 
@@ -27,8 +28,10 @@ use crate::authorize::{Action, Authorizer, BucketPolicies, Facts, Rules};
 use crate::gate::Origin;
 use crate::identities::Identities;
 use crate::key_store::KeyStore;
+use crate::metrics::Metrics;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
+use crate::s3::lifecycle::Lifecycle;
 use crate::s3::request::{Answer, Query};
 use crate::s3::{Edge, respond};
 
@@ -77,6 +80,13 @@ pub enum Call {
     GetEncryptionKey,
     /// `POST /-/admin/v1/encryption-key/rotate`
     RotateEncryptionKey,
+    /// `POST /-/admin/v1/lifecycle/BUCKET/run`
+    RunLifecycle {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
+    /// `POST /-/admin/v1/lifecycle/plan`
+    PlanLifecycle,
 }
 
 impl Call {
@@ -92,6 +102,8 @@ impl Call {
             Self::CancelRestore { .. } => "CancelRestore",
             Self::GetEncryptionKey => "GetEncryptionKey",
             Self::RotateEncryptionKey => "RotateEncryptionKey",
+            Self::RunLifecycle { .. } => "RunLifecycle",
+            Self::PlanLifecycle => "PlanLifecycle",
         }
     }
 }
@@ -120,6 +132,8 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "restores", bucket, "cancel"] => vec![("POST", Call::CancelRestore { bucket: bucket.to_owned() })],
         [VERSION, "encryption-key"] => vec![("GET", Call::GetEncryptionKey)],
         [VERSION, "encryption-key", "rotate"] => vec![("POST", Call::RotateEncryptionKey)],
+        [VERSION, "lifecycle", "plan"] => vec![("POST", Call::PlanLifecycle)],
+        [VERSION, "lifecycle", bucket, "run"] => vec![("POST", Call::RunLifecycle { bucket: bucket.to_owned() })],
         _ => return Err(Failure::custom("NoSuchCall", StatusCode::NOT_FOUND, "The admin API has no such call.")),
     };
     if let Some((_, call)) = calls.iter().find(|(allowed, _)| *allowed == method.as_str()) {
@@ -149,6 +163,10 @@ pub struct Admin {
     pub audit: Arc<Audit>,
     /// The keys that objects are sealed under.
     pub key_store: Arc<KeyStore>,
+    /// Rules about objects' age.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Where sweeps are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 #[async_trait]
@@ -169,7 +187,7 @@ impl S3Route for Admin {
 
 impl Admin {
     /// Calls that work with what the operations of S3 work with.
-    pub fn new(edge: &Edge, audit: &Arc<Audit>) -> Self {
+    pub fn new(edge: &Edge, audit: &Arc<Audit>, metrics: &Arc<Metrics>) -> Self {
         Self {
             audit: Arc::clone(audit),
             store: edge.store.clone(),
@@ -177,6 +195,8 @@ impl Admin {
             policies: Arc::clone(&edge.policies),
             region: edge.region.clone(),
             key_store: Arc::clone(&edge.encryption.key_store),
+            lifecycle: Arc::clone(&edge.lifecycle),
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -219,6 +239,15 @@ impl Admin {
             }
             Call::CancelRestore { bucket } => {
                 restores::cancel_restore(self, authorizer.bucket_for(Action::RestoreBucket, &bucket).await?).await
+            }
+            Call::RunLifecycle { bucket } => {
+                lifecycle::run_lifecycle(self, authorizer.bucket_for(Action::RunLifecycle, &bucket).await?).await
+            }
+            Call::PlanLifecycle => {
+                authorizer.refuse_anonymous()?;
+                let question: lifecycle::PlanQuestion = read(request.input).await?;
+                let authorized = authorizer.bucket_for(Action::PlanLifecycle, &question.bucket).await?;
+                lifecycle::plan_lifecycle(self, authorized, question).await
             }
             Call::GetEncryptionKey => {
                 encryption_key::get_encryption_key(self, &authorizer.server("cairn:GetEncryptionKey")?)
@@ -269,6 +298,9 @@ mod tests {
             ("GET", "/-/admin/v1/encryption-key", Ok(Call::GetEncryptionKey)),
             ("POST", "/-/admin/v1/encryption-key/rotate", Ok(Call::RotateEncryptionKey)),
             ("GET", "/-/admin/v1/encryption-key/rotate", Err(("MethodNotAllowed", 405))),
+            ("POST", "/-/admin/v1/lifecycle/b.c/run", Ok(Call::RunLifecycle { bucket: "b.c".to_owned() })),
+            ("POST", "/-/admin/v1/lifecycle/plan", Ok(Call::PlanLifecycle)),
+            ("GET", "/-/admin/v1/lifecycle/b/run", Err(("MethodNotAllowed", 405))),
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("HEAD", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock/accept", Err(("MethodNotAllowed", 405))),

@@ -52,6 +52,7 @@ actions! {
         GetBucketTagging
         GetBucketVersioning
         GetEncryptionConfiguration
+        GetLifecycleConfiguration
         GetObject
         GetObjectAcl
         GetObjectAttributes
@@ -78,6 +79,7 @@ actions! {
         PutBucketTagging
         PutBucketVersioning
         PutEncryptionConfiguration
+        PutLifecycleConfiguration
         PutObject
         PutObjectAcl
         PutObjectLegalHold
@@ -85,10 +87,13 @@ actions! {
         PutObjectTagging
         PutObjectVersionAcl
         PutObjectVersionTagging
+        RestoreObject
         UpdateObjectEncryption
     }
     cairn {
+        PlanLifecycle
         RestoreBucket
+        RunLifecycle
     }
 }
 

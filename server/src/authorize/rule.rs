@@ -55,11 +55,13 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::GetBucketTagging
         | Action::GetBucketVersioning
         | Action::GetEncryptionConfiguration
+        | Action::GetLifecycleConfiguration
         | Action::GetObjectLegalHold
         | Action::GetObjectRetention
         | Action::GetObjectTagging
         | Action::GetObjectVersionTagging
         | Action::ListAllMyBuckets
+        | Action::PlanLifecycle
         | Action::PutAccelerateConfiguration
         | Action::PutAccountPublicAccessBlock
         | Action::PutBucketObjectLockConfiguration
@@ -70,11 +72,14 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutBucketTagging
         | Action::PutBucketVersioning
         | Action::PutEncryptionConfiguration
+        | Action::PutLifecycleConfiguration
         | Action::PutObjectLegalHold
         | Action::PutObjectRetention
         | Action::PutObjectTagging
         | Action::PutObjectVersionTagging
         | Action::RestoreBucket
+        | Action::RestoreObject
+        | Action::RunLifecycle
         | Action::UpdateObjectEncryption => Rule::BucketOwner,
     }
 }

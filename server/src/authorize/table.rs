@@ -66,6 +66,9 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         }
         Operation::DeleteBucket => one(Action::DeleteBucket),
         Operation::DeleteBucketEncryption | Operation::PutBucketEncryption => one(Action::PutEncryptionConfiguration),
+        Operation::DeleteBucketLifecycle | Operation::PutBucketLifecycleConfiguration => {
+            one(Action::PutLifecycleConfiguration)
+        }
         Operation::DeleteBucketOwnershipControls | Operation::PutBucketOwnershipControls => {
             one(Action::PutBucketOwnershipControls)
         }
@@ -79,6 +82,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::GetBucketAccelerateConfiguration => one(Action::GetAccelerateConfiguration),
         Operation::GetBucketAcl => one(Action::GetBucketAcl),
         Operation::GetBucketEncryption => one(Action::GetEncryptionConfiguration),
+        Operation::GetBucketLifecycleConfiguration => one(Action::GetLifecycleConfiguration),
         Operation::GetBucketLocation => one(Action::GetBucketLocation),
         Operation::GetBucketOwnershipControls => one(Action::GetBucketOwnershipControls),
         Operation::GetBucketPolicy => one(Action::GetBucketPolicy),
@@ -114,6 +118,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::PutObjectRetention => one(Action::PutObjectRetention),
         Operation::UpdateObjectEncryption => one(Action::UpdateObjectEncryption),
         Operation::PutObjectTagging => on_version(Action::PutObjectTagging, Action::PutObjectVersionTagging),
+        Operation::RestoreObject => one(Action::RestoreObject),
     }
 }
 
@@ -148,6 +153,7 @@ pub fn finds_version(operation: Operation) -> bool {
             | Operation::PutObjectLegalHold
             | Operation::PutObjectRetention
             | Operation::PutObjectTagging
+            | Operation::RestoreObject
             | Operation::UploadPartCopy
     )
 }

@@ -42,6 +42,7 @@ operations! {
     DeleteAccountPublicAccessBlock
     DeleteBucket
     DeleteBucketEncryption
+    DeleteBucketLifecycle
     DeleteBucketOwnershipControls
     DeleteBucketPolicy
     DeleteBucketTagging
@@ -53,6 +54,7 @@ operations! {
     GetBucketAccelerateConfiguration
     GetBucketAcl
     GetBucketEncryption
+    GetBucketLifecycleConfiguration
     GetBucketLocation
     GetBucketOwnershipControls
     GetBucketPolicy
@@ -80,6 +82,7 @@ operations! {
     PutBucketAccelerateConfiguration
     PutBucketAcl
     PutBucketEncryption
+    PutBucketLifecycleConfiguration
     PutBucketOwnershipControls
     PutBucketPolicy
     PutBucketRequestPayment
@@ -92,6 +95,7 @@ operations! {
     PutObjectRetention
     PutObjectTagging
     PutPublicAccessBlock
+    RestoreObject
     UpdateObjectEncryption
     UploadPart
     UploadPartCopy
@@ -236,6 +240,9 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("GET", ["object-lock"]) => Operation::GetObjectLockConfiguration,
         ("PUT", ["object-lock"]) => Operation::PutObjectLockConfiguration,
         ("GET", ["acl"]) => Operation::GetBucketAcl,
+        ("DELETE", ["lifecycle"]) => Operation::DeleteBucketLifecycle,
+        ("GET", ["lifecycle"]) => Operation::GetBucketLifecycleConfiguration,
+        ("PUT", ["lifecycle"]) => Operation::PutBucketLifecycleConfiguration,
         ("GET", ["location"]) => Operation::GetBucketLocation,
         ("GET", ["ownershipControls"]) => Operation::GetBucketOwnershipControls,
         ("GET", ["requestPayment"]) => Operation::GetBucketRequestPayment,
@@ -296,6 +303,7 @@ fn of_object(method: &Method, names: &[&str], is_copy: bool) -> Result<Option<Op
         ("PUT" | "POST", ["versionId"]) => {
             return Err(Failure::invalid_argument("versionId", "", "This operation does not accept a version-id."));
         }
+        ("POST", ["restore"] | ["restore", "versionId"]) => Operation::RestoreObject,
         ("POST", ["uploads"]) => Operation::CreateMultipartUpload,
         ("POST", ["uploadId"]) => Operation::CompleteMultipartUpload,
         ("DELETE", [] | ["versionId"]) => Operation::DeleteObject,
@@ -406,6 +414,10 @@ mod tests {
             (("GET", "bucket", "encryption"), Operation::GetBucketEncryption),
             (("PUT", "bucket", "encryption"), Operation::PutBucketEncryption),
             (("DELETE", "bucket", "encryption"), Operation::DeleteBucketEncryption),
+            (("DELETE", "bucket", "lifecycle"), Operation::DeleteBucketLifecycle),
+            (("GET", "bucket", "lifecycle"), Operation::GetBucketLifecycleConfiguration),
+            (("PUT", "bucket", "lifecycle"), Operation::PutBucketLifecycleConfiguration),
+            (("POST", "object", "restore"), Operation::RestoreObject),
             (("GET", "bucket", "location"), Operation::GetBucketLocation),
             (("GET", "bucket", "policy"), Operation::GetBucketPolicy),
             (("PUT", "bucket", "policy"), Operation::PutBucketPolicy),

@@ -113,11 +113,10 @@ fn encoded_word(text: &str) -> std::borrow::Cow<'_, str> {
 /// The storage class asked for; None if none was.
 ///
 /// # Errors
-/// `InvalidStorageClass` for those that need a restore, which has not landed, and those of other kinds of bucket.
+/// `InvalidStorageClass` for what is no class.
 pub fn storage_class(headers: &HeaderMap) -> Result<Option<StorageClass>, Failure> {
     let Some(name) = headers::text(headers, &STORAGE_CLASS) else { return Ok(None) };
     StorageClass::parse(&name)
-        .filter(|class| !class.needs_restore() && *class != StorageClass::ExpressOnezone)
         .map(Some)
         .ok_or_else(|| Failure::new(S3ErrorCode::InvalidStorageClass).field("StorageClassRequested", name))
 }
@@ -187,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn only_classes_that_can_be_read_at_once_are_accepted() {
+    fn every_class_of_s3_is_accepted_and_nothing_else() {
         for (name, accepted) in [
             ("STANDARD", true),
             ("GLACIER_IR", true),
-            ("GLACIER", false),
-            ("DEEP_ARCHIVE", false),
-            ("EXPRESS_ONEZONE", false),
+            ("GLACIER", true),
+            ("DEEP_ARCHIVE", true),
+            ("EXPRESS_ONEZONE", true),
             ("standard", false),
             ("CHEAP", false),
         ] {

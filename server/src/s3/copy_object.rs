@@ -57,6 +57,8 @@ pub(super) async fn copy_object(
     }
     let mut answer = Answer::document(document);
     new_version_into_headers(&copied.object, &mut answer.headers);
+    let (bucket, key) = (authorized.bucket(), authorized.key());
+    edge.lifecycle.expiration_into_headers(&edge.store, bucket, key, &copied.object, &mut answer.headers).await?;
     encryption::of_new_into_headers(edge, copied.object.encryption.as_ref(), headers, &mut answer.headers);
     source_version_into_headers(authorized.source_bucket(), &copied.source, &mut answer.headers);
     Ok(answer)

@@ -38,6 +38,8 @@ pub(super) async fn create_upload(
     document.text("Key", authorized.key().as_str());
     document.value("UploadId", upload.id);
     let mut answer = Answer::document(document);
+    let (bucket, key) = (authorized.bucket(), authorized.key());
+    edge.lifecycle.abort_into_headers(&edge.store, bucket, key, upload.initiated, &mut answer.headers).await?;
     encryption::of_new_into_headers(edge, upload.encryption.as_ref(), &request.headers, &mut answer.headers);
     if let Some((algorithm, checksum_type)) = upload.checksum {
         answer.headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(algorithm.as_str()));

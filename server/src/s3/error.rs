@@ -214,6 +214,27 @@ impl From<StorageError> for Failure {
             StorageError::SizeMismatchesUpload { declared_bytes, got_bytes } => Self::invalid_request(format!(
                 "The x-amz-mp-object-size header says {declared_bytes} bytes, the parts have {got_bytes}."
             )),
+            StorageError::Archived { class } => Self::with_message(
+                S3ErrorCode::InvalidObjectState,
+                "The operation is not valid for the object's storage class",
+            )
+            .field("StorageClass", class.name()),
+            StorageError::NotArchived { class } => Self::with_message(
+                S3ErrorCode::InvalidObjectState,
+                "Restore is not allowed for the object's current storage class",
+            )
+            .field("StorageClass", class.name()),
+            StorageError::RestoreOngoing => {
+                Self::with_message(S3ErrorCode::RestoreAlreadyInProgress, "Object restore is already in progress")
+            }
+            StorageError::TierOfClass => Self::with_message(
+                S3ErrorCode::InvalidArgument,
+                "Retrieval option is not supported by this storage class",
+            ),
+            StorageError::TierDown { .. } => Self::with_message(
+                S3ErrorCode::ServiceUnavailable,
+                "The storage of this object's class cannot be reached now.",
+            ),
             StorageError::Contention => slow_down("Concurrent requests keep changing this key."),
             StorageError::Overloaded => slow_down("Please reduce your request rate."),
             StorageError::DiskFull { .. } => disk_full(),

@@ -25,6 +25,8 @@ macro_rules! names {
 }
 
 names! {
+    ABORT_DATE = "x-amz-abort-date";
+    ABORT_RULE_ID = "x-amz-abort-rule-id";
     ACCOUNT_ID = "x-amz-account-id";
     ACL = "x-amz-acl";
     BUCKET_REGION = "x-amz-bucket-region";
@@ -44,6 +46,7 @@ names! {
     DATE = "x-amz-date";
     DECODED_CONTENT_LENGTH = "x-amz-decoded-content-length";
     DELETE_MARKER = "x-amz-delete-marker";
+    EXPIRATION = "x-amz-expiration";
     EXPECTED_BUCKET_OWNER = "x-amz-expected-bucket-owner";
     MFA = "x-amz-mfa";
     GRANT_FULL_CONTROL = "x-amz-grant-full-control";
@@ -68,6 +71,7 @@ names! {
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
     REQUEST_CHARGED = "x-amz-request-charged";
     REQUEST_PAYER = "x-amz-request-payer";
+    RESTORE = "x-amz-restore";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
     SERVER_SIDE_ENCRYPTION = "x-amz-server-side-encryption";
     SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED = "x-amz-server-side-encryption-bucket-key-enabled";
@@ -79,6 +83,7 @@ names! {
     SSE_CUSTOMER_KEY_MD5 = "x-amz-server-side-encryption-customer-key-md5";
     STORAGE_CLASS = "x-amz-storage-class";
     TRAILER = "x-amz-trailer";
+    TRANSITION_DEFAULT_MINIMUM_OBJECT_SIZE = "x-amz-transition-default-minimum-object-size";
     VERSION_ID = "x-amz-version-id";
     WEBSITE_REDIRECT_LOCATION = "x-amz-website-redirect-location";
 }

@@ -55,5 +55,8 @@ pub(super) async fn list_parts(
             }
         });
     }
-    Ok(Answer::document(document))
+    let mut answer = Answer::document(document);
+    let (bucket, key) = (authorized.bucket(), authorized.key());
+    edge.lifecycle.abort_into_headers(&edge.store, bucket, key, page.upload.initiated, &mut answer.headers).await?;
+    Ok(answer)
 }

@@ -15,6 +15,8 @@ pub mod encoding;
 pub mod encryption;
 pub mod error;
 pub mod headers;
+pub mod lifecycle;
+pub mod lifecycle_configuration;
 pub mod mfa;
 pub mod object_lock;
 pub mod range;
@@ -61,6 +63,7 @@ mod put_object;
 mod read_object;
 mod request_keys;
 mod request_payment;
+mod restore_object;
 mod retention;
 mod update_object_encryption;
 mod upload_part_copy;
@@ -90,6 +93,7 @@ use crate::kms::Kms;
 use encryption::EncryptionSettings;
 use error::Failure;
 use headers::REQUEST_CHARGED;
+use lifecycle::Lifecycle;
 use request::{Answer, Request, Target};
 use xml::Document;
 
@@ -114,6 +118,8 @@ pub struct Edge {
     pub policies: Arc<BucketPolicies>,
     /// How objects are sealed.
     pub encryption: EncryptionSettings,
+    /// Rules about objects' age.
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
@@ -257,6 +263,7 @@ impl Edge {
         match operation {
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on).await,
             Operation::DeleteBucketEncryption => bucket_encryption::delete_bucket_encryption(self, on).await,
+            Operation::DeleteBucketLifecycle => lifecycle_configuration::delete_lifecycle_configuration(self, on).await,
             Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
             Operation::DeleteBucketPolicy => bucket_policy::delete_bucket_policy(self, on).await,
             Operation::DeleteBucketTagging => bucket_tagging::delete_bucket_tagging(self, on).await,
@@ -265,6 +272,9 @@ impl Edge {
             Operation::GetBucketAccelerateConfiguration => Ok(accelerate::get_accelerate(&on)),
             Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on).await,
             Operation::GetBucketEncryption => bucket_encryption::get_bucket_encryption(self, on).await,
+            Operation::GetBucketLifecycleConfiguration => {
+                lifecycle_configuration::get_lifecycle_configuration(self, on).await
+            }
             Operation::GetBucketLocation => Ok(get_bucket_location::get_bucket_location(&on)),
             Operation::GetBucketOwnershipControls => ownership_controls::get_ownership_controls(&on),
             Operation::GetBucketPolicy => bucket_policy::get_bucket_policy(self, on).await,
@@ -282,6 +292,9 @@ impl Edge {
             Operation::PutBucketAccelerateConfiguration => accelerate::put_accelerate(on, request).await,
             Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on, request).await,
             Operation::PutBucketEncryption => bucket_encryption::put_bucket_encryption(self, on, request).await,
+            Operation::PutBucketLifecycleConfiguration => {
+                lifecycle_configuration::put_lifecycle_configuration(self, on, request).await
+            }
             Operation::PutBucketOwnershipControls => {
                 ownership_controls::put_ownership_controls(self, on, request).await
             }
@@ -325,6 +338,7 @@ impl Edge {
             Operation::UpdateObjectEncryption => {
                 Box::pin(update_object_encryption::update_object_encryption(self, on, request)).await
             }
+            Operation::RestoreObject => restore_object::restore_object(self, on, request).await,
             Operation::UploadPart => Box::pin(upload_part::upload_part(self, on, request)).await,
             _ => Err(misrouted(operation)),
         }

@@ -43,6 +43,8 @@ pub(super) async fn put_object(
         checksum::into_headers(checksum, object.etag.parts_count, &mut answer.headers);
     }
     new_version_into_headers(&object, &mut answer.headers);
+    let (bucket, key) = (authorized.bucket(), authorized.key());
+    edge.lifecycle.expiration_into_headers(&edge.store, bucket, key, &object, &mut answer.headers).await?;
     encryption::of_new_into_headers(edge, object.encryption.as_ref(), &answer_to, &mut answer.headers);
     Ok(answer)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectVersion, StorageClass};
-use cairn_storage::ops::{GetObject, ObjectBody, Select};
+use cairn_storage::ops::{GetObject, ObjectBody, Select, VersionSelector};
 use futures::Stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -26,7 +26,7 @@ use super::headers::{
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
 use super::request_keys::RequestKeys;
-use super::{Edge, attributes, checksum, conditions, encryption, object_lock, range};
+use super::{Edge, attributes, checksum, conditions, encryption, lifecycle, object_lock, range};
 
 /// Parts of an object at most.
 const PART_NUMBER_MAX: u16 = 10_000;
@@ -38,13 +38,14 @@ pub(super) async fn get_object(
 ) -> Result<Answer, Failure> {
     let get = selection(&authorized, &request)?;
     let keys = keys(edge, &authorized, &request)?;
-    let select = get.select;
+    let (select, version) = (get.select, get.version);
     let read = edge.store.get_object(authorized.bucket(), authorized.key(), get).await;
     let read = read.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: read.range, parts_count: read.parts_count, part_checksum: read.part_checksum };
     let data_key = keys.open_version(authorized.bucket().id, authorized.key(), &read.object).await?;
     let mut answer = describe(edge, &authorized, &read.object, &selected, &request)?;
+    lifecycle_into_headers(edge, &authorized, &read.object, version, &mut answer.headers).await?;
     answer.body = s3s::Body::http_body(ObjectBytes(read.body.unlocked(data_key)));
     Ok(answer)
 }
@@ -56,14 +57,32 @@ pub(super) async fn head_object(
 ) -> Result<Answer, Failure> {
     let get = selection(&authorized, &request)?;
     let keys = keys(edge, &authorized, &request)?;
-    let select = get.select;
+    let (select, version) = (get.select, get.version);
     let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
     let head = head.map_err(|error| failure(&authorized, error, &request))?;
     let selected =
         Selected { select, range: head.range, parts_count: head.parts_count, part_checksum: head.part_checksum };
     let secrets = wants_checksum(&request);
     keys.check(authorized.bucket(), authorized.key(), &head.object, secrets).await?;
-    describe(edge, &authorized, &head.object, &selected, &request)
+    let mut answer = describe(edge, &authorized, &head.object, &selected, &request)?;
+    lifecycle_into_headers(edge, &authorized, &head.object, version, &mut answer.headers).await?;
+    Ok(answer)
+}
+
+/// Says when the object expires, which only the newest version does, and what a restore from its class has come to.
+async fn lifecycle_into_headers(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    object: &ObjectVersion,
+    version: VersionSelector,
+    headers: &mut HeaderMap,
+) -> Result<(), Failure> {
+    lifecycle::restore_into_headers(object, edge.store.clock().now(), headers);
+    if version == VersionSelector::Newest {
+        let (bucket, key) = (authorized.bucket(), authorized.key());
+        edge.lifecycle.expiration_into_headers(&edge.store, bucket, key, object, headers).await?;
+    }
+    Ok(())
 }
 
 /// What opens the object. A request that says how to seal is refused.

@@ -1,0 +1,130 @@
+//! What rules would do to a bucket, now and over some days: the sweep's decisions, and nothing done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_storage::StorageError;
+use cairn_storage::clock::Timestamp;
+use cairn_storage::index::KeyRange;
+use cairn_storage::object::StorageClass;
+use cairn_storage::ops::sweep::{SweepLimits, SweepPosition, SweptVersion};
+use cairn_storage::ops::{Bucket, Store};
+
+use crate::calendar::Calendar;
+use crate::configuration::Configuration;
+use crate::decide::Action;
+use crate::sweep::{prefixes, verdict};
+
+/// How far one page of the walk goes.
+const PAGE: SweepLimits = SweepLimits { versions: 20_000, found: 2_000 };
+
+/// How many keys each line names.
+const EXAMPLES_MAX: usize = 3;
+
+/// What is planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Versions looked at.
+    pub versions: u64,
+    /// By rule, class and action.
+    pub lines: BTreeMap<Line, Sum>,
+}
+
+/// What a sum is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// The rule's place in the configuration.
+    pub rule: usize,
+    /// What is done.
+    pub action: Action,
+    /// The class of the versions; None: delete markers.
+    pub class: Option<StorageClass>,
+}
+
+/// How much it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Versions about which it is due at the time asked about.
+    pub now: u64,
+    /// Their bytes.
+    pub now_bytes: u64,
+    /// Versions about which it falls due in the days after.
+    pub later: u64,
+    /// Their bytes.
+    pub later_bytes: u64,
+    /// Keys of some of them.
+    pub examples: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    line: Line,
+    bytes: u64,
+    now: bool,
+}
+
+/// What `rules` would do at `at`, and within `days` of the calendar after it, if nothing else changed.
+///
+/// # Errors
+/// The index's.
+pub async fn plan(
+    store: &Store,
+    bucket: &Bucket,
+    rules: Configuration,
+    calendar: Calendar,
+    at: Timestamp,
+    days: u32,
+) -> Result<Plan, StorageError> {
+    let mut plan = Plan::default();
+    let later = calendar.after(at, days);
+    let prefixes = prefixes(&rules);
+    let rules = Arc::new(rules);
+    for prefix in prefixes {
+        let range = KeyRange::prefix(prefix.as_bytes());
+        let mut next = Some(SweepPosition::From(range.start));
+        while let Some(position) = next {
+            let rules = Arc::clone(&rules);
+            let found = move |key: &str, version: &SweptVersion| found(&rules, calendar, key, version, (at, later));
+            let page = store.sweep_page(bucket.id, position, range.end.clone(), PAGE, found).await?;
+            plan.versions += page.versions;
+            next = page.next;
+            for swept in page.keys {
+                for (_, found) in swept.due {
+                    plan.add(swept.key.as_str(), found);
+                }
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn found(
+    rules: &Configuration,
+    calendar: Calendar,
+    key: &str,
+    version: &SweptVersion,
+    (at, later): (Timestamp, Timestamp),
+) -> Option<Found> {
+    let first = verdict(rules, calendar, key, version, at);
+    let now = first.due.is_some();
+    let (action, rule) = match first.due {
+        Some(due) => due,
+        None => verdict(rules, calendar, key, version, first.next.filter(|next| *next <= later)?).due?,
+    };
+    let object = version.object.as_ref();
+    let line = Line { rule, action, class: object.map(|object| object.class) };
+    Some(Found { line, bytes: object.map_or(0, |object| object.size_bytes), now })
+}
+
+impl Plan {
+    fn add(&mut self, key: &str, found: Found) {
+        let sum = self.lines.entry(found.line).or_default();
+        let (count, bytes) =
+            if found.now { (&mut sum.now, &mut sum.now_bytes) } else { (&mut sum.later, &mut sum.later_bytes) };
+        *count += 1;
+        *bytes += found.bytes;
+        if sum.examples.len() < EXAMPLES_MAX && sum.examples.last().is_none_or(|last| last != key) {
+            sum.examples.push(key.to_owned());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What clients are told of a bucket's lifecycle rules about one object or upload, and how rules are kept at hand for that.
+//!
+//! A bucket's row names its rules by a digest, so that a request reads the rules once and finds them in memory after that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
+use cairn_lifecycle::calendar::Calendar;
+use cairn_lifecycle::configuration::Configuration;
+use cairn_lifecycle::decide::{Facts, ObjectFacts, Place};
+use cairn_lifecycle::predict;
+use cairn_lifecycle::restore::Delays;
+use cairn_storage::StorageError;
+use cairn_storage::clock::Timestamp;
+use cairn_storage::index::family::bucket::PolicyDigest;
+use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::object::{ObjectKey, ObjectVersion, RestoreStage};
+use cairn_storage::ops::{Bucket, Store};
+use cairn_storage::record::Record;
+use http::{HeaderMap, HeaderValue};
+use parking_lot::RwLock;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::headers::{ABORT_DATE, ABORT_RULE_ID, EXPIRATION, RESTORE, http_date, value};
+
+/// How many rules are kept in memory, of all buckets together.
+const KEPT_RULES_MAX: usize = 100_000;
+
+/// What the operations need to know of lifecycles.
+#[derive(Debug)]
+pub struct Lifecycle {
+    /// How long a rule's day is.
+    pub calendar: Calendar,
+    /// How long restores from archive classes take.
+    pub delays: Delays,
+    /// Rules by their digests.
+    kept: RwLock<HashMap<PolicyDigest, Arc<Configuration>>>,
+}
+
+impl Lifecycle {
+    /// With these settings.
+    pub fn new(calendar: Calendar, delays: Delays) -> Self {
+        Self { calendar, delays, kept: RwLock::default() }
+    }
+
+    /// The bucket's rules, if it has any.
+    async fn rules(&self, store: &Store, bucket: &Bucket) -> Result<Option<Arc<Configuration>>, StorageError> {
+        let Some(digest) = bucket.lifecycle else { return Ok(None) };
+        if let Some(rules) = self.kept.read().get(&digest) {
+            return Ok(Some(Arc::clone(rules)));
+        }
+        // What is read may be newer than the bucket that was looked up; then it is what holds.
+        let Some(document) = store.document(bucket, DocumentKind::Lifecycle).await? else { return Ok(None) };
+        let rules = Arc::new(Configuration::from_value(&document)?);
+        let mut kept = self.kept.write();
+        let sum: usize = kept.values().map(|rules| rules.rules.len()).sum();
+        if sum + rules.rules.len() > KEPT_RULES_MAX {
+            kept.clear();
+        }
+        kept.insert(digest_of(&document), Arc::clone(&rules));
+        Ok(Some(rules))
+    }
+
+    /// Says when the newest version of a key expires.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn expiration_into_headers(
+        &self,
+        store: &Store,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        object: &ObjectVersion,
+        headers: &mut HeaderMap,
+    ) -> Result<(), StorageError> {
+        let Some(rules) = self.rules(store, bucket).await? else { return Ok(()) };
+        let facts = Facts {
+            key: key.as_str(),
+            created: object.created,
+            place: Place::Current { alone: false, for_good: false },
+            object: Some(ObjectFacts {
+                size_bytes: object.size_bytes,
+                class: object.storage_class,
+                tags: &object.settings.tags,
+                locked: false,
+            }),
+        };
+        if let Some((date, rule)) = predict::expiration(&rules, &facts) {
+            // Rule ids are URL-encoded here (S3 API reference, GetObject).
+            let rule = utf8_percent_encode(rule, NON_ALPHANUMERIC);
+            let date = http_date(date);
+            let date = date.to_str().unwrap_or_default();
+            headers.insert(EXPIRATION, value(&format!("expiry-date=\"{date}\", rule-id=\"{rule}\"")));
+        }
+        Ok(())
+    }
+
+    /// Says when an upload is aborted.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn abort_into_headers(
+        &self,
+        store: &Store,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        initiated: Timestamp,
+        headers: &mut HeaderMap,
+    ) -> Result<(), StorageError> {
+        let Some(rules) = self.rules(store, bucket).await? else { return Ok(()) };
+        if let Some((date, rule)) = predict::abort(&rules, key.as_str(), initiated) {
+            headers.insert(ABORT_DATE, http_date(date));
+            headers.insert(ABORT_RULE_ID, value(&utf8_percent_encode(rule, NON_ALPHANUMERIC).to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// Names rules by their stored form.
+pub fn digest_of(document: &[u8]) -> PolicyDigest {
+    let digest = Checksum::of(ChecksumAlgorithm::Sha256, document);
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest.as_bytes()[..16]);
+    PolicyDigest(name)
+}
+
+/// Says what a restore from an archive class has come to.
+pub fn restore_into_headers(object: &ObjectVersion, now: Timestamp, headers: &mut HeaderMap) {
+    let text = match (object.restore_stage(now), object.restored) {
+        (Some(RestoreStage::Ongoing), _) => HeaderValue::from_static("ongoing-request=\"true\""),
+        (Some(RestoreStage::Ready), Some(restored)) => {
+            let ends = http_date(restored.ends);
+            value(&format!("ongoing-request=\"false\", expiry-date=\"{}\"", ends.to_str().unwrap_or_default()))
+        }
+        _ => return,
+    };
+    headers.insert(RESTORE, text);
+}

@@ -1,0 +1,369 @@
+//! Lifecycle rules through the real binary: configurations, the sweep in short days and in real ones, archives, plans.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use cairn_tests::harness::files_below;
+use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::random::body;
+use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
+use time::OffsetDateTime;
+
+/// Files, so that places and freed space can be seen.
+const LARGE: usize = 200_000;
+
+/// How long what is due in short days may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+fn short_days() -> Config {
+    let more = "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\
+                \n[restore]\nexpedited_seconds = 0\nstandard_seconds = 3\nbulk_seconds = 600\n";
+    Config { more: more.to_owned(), ..Config::default() }
+}
+
+fn configuration(rules: &str) -> String {
+    format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>")
+}
+
+fn rule(id: &str, filter: &str, actions: &str) -> String {
+    format!("<Rule><ID>{id}</ID><Filter>{filter}</Filter><Status>Enabled</Status>{actions}</Rule>")
+}
+
+fn put_rules(client: &Client, bucket: &str, rules: &str) -> Call {
+    client.bucket("PUT", bucket).query("lifecycle", "").body(configuration(rules))
+}
+
+fn restore(client: &Client, bucket: &str, key: &str, request: &str) -> Call {
+    let document = format!("<RestoreRequest>{request}</RestoreRequest>");
+    client.object("POST", bucket, key).query("restore", "").body(document)
+}
+
+async fn versioned(client: &Client, bucket: &str) -> String {
+    let bucket = client.fresh_bucket(bucket).await;
+    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    client.bucket("PUT", &bucket).query("versioning", "").body(on).send().await.expect(200);
+    bucket
+}
+
+/// Asks until the answer is as wished.
+async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
+    let began = Instant::now();
+    loop {
+        let reply = call().send().await;
+        if wished(&reply) {
+            return reply;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {}", reply.text());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn class_of(reply: &Reply) -> &str {
+    reply.header("x-amz-storage-class").unwrap_or("STANDARD")
+}
+
+#[tokio::test]
+async fn rules_are_kept_as_they_were_put_and_bad_ones_change_nothing() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("rules").await;
+    let get = || client.bucket("GET", &bucket).query("lifecycle", "").send();
+    get().await.expect_error(404, "NoSuchLifecycleConfiguration");
+    let good = rule("logs", "<Prefix>logs/</Prefix>", "<Expiration><Days>30</Days></Expiration>");
+    let put = put_rules(&client, &bucket, &good).send().await.expect(200);
+    let minimum = "x-amz-transition-default-minimum-object-size";
+    assert_eq!(put.header(minimum), Some("all_storage_classes_128K"));
+    for (bad, code) in [
+        (rule("a", "", ""), "InvalidRequest"),
+        (rule("a", "", "<Expiration><Days>0</Days></Expiration>"), "InvalidArgument"),
+        (rule("a", "", "<Expiration><Date>2030-01-01T00:00:01Z</Date></Expiration>"), "InvalidArgument"),
+        (format!("{good}{good}"), "InvalidArgument"),
+        ("<Rule><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule>".to_owned(), "MalformedXML"),
+        (rule("a", "", "<Transition><Days>1</Days><StorageClass>STANDARD</StorageClass></Transition>"), "MalformedXML"),
+        (
+            rule("a", "", "<Transition><Days>5</Days><StorageClass>ONEZONE_IA</StorageClass></Transition>"),
+            "InvalidArgument",
+        ),
+        (String::new(), "MalformedXML"),
+    ] {
+        put_rules(&client, &bucket, &bad).send().await.expect_error(400, code);
+        assert!(get().await.expect(200).text().contains(&good), "{bad}");
+    }
+    put_rules(&client, &bucket, &good).header(minimum, "none").send().await.expect_error(400, "InvalidArgument");
+    client.bucket("DELETE", &bucket).query("lifecycle", "").send().await.expect(204);
+    get().await.expect_error(404, "NoSuchLifecycleConfiguration");
+}
+
+#[tokio::test]
+async fn clients_are_told_real_dates_of_what_will_happen() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("told").await;
+    let rules = rule("the logs", "<Prefix>logs/</Prefix>", "<Expiration><Days>8</Days></Expiration>")
+        + &rule(
+            "parts",
+            "",
+            "<AbortIncompleteMultipartUpload><DaysAfterInitiation>9</DaysAfterInitiation>\
+                              </AbortIncompleteMultipartUpload>",
+        );
+    put_rules(&client, &bucket, &rules).send().await.expect(200);
+    let put = client.put(&bucket, "logs/1", "x").await.expect(200);
+    let head = client.head(&bucket, "logs/1").await.expect(200);
+    let told = put.header("x-amz-expiration").unwrap();
+    assert_eq!(head.header("x-amz-expiration"), Some(told));
+    assert!(told.ends_with("00:00:00 GMT\", rule-id=\"the%20logs\""), "{told}");
+    assert!(client.put(&bucket, "other", "x").await.expect(200).header("x-amz-expiration").is_none());
+    let created = client.object("POST", &bucket, "up").query("uploads", "").send().await.expect(200);
+    assert!(created.header("x-amz-abort-date").unwrap().ends_with("00:00:00 GMT"));
+    assert_eq!(created.header("x-amz-abort-rule-id"), Some("parts"));
+}
+
+#[tokio::test]
+async fn versions_expire_move_and_end_and_their_space_is_freed() {
+    let mut cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let (plain, kept) = (client.fresh_bucket("plain").await, versioned(&client, "kept").await);
+    client.put(&plain, "gone/large", body(1, LARGE)).await.expect(200);
+    client.put(&plain, "cold/large", body(2, LARGE)).await.expect(200);
+    client.put(&plain, "cold/small", body(3, 1_000)).await.expect(200);
+    client.put(&plain, "stays", body(4, LARGE)).await.expect(200);
+    let upload = client.object("POST", &plain, "upload").query("uploads", "").send().await.expect(200).xml("UploadId");
+    let part = client.object("PUT", &plain, "upload").query("uploadId", &upload).query("partNumber", "1");
+    part.body(body(5, LARGE)).send().await.expect(200);
+    for round in 0..3 {
+        client.put(&kept, "key", body(10 + round, LARGE)).await.expect(200);
+    }
+    client.put(&kept, "deleted", "x").await.expect(200);
+    let rules = rule("gone", "<Prefix>gone/</Prefix>", "<Expiration><Days>1</Days></Expiration>")
+        + &rule(
+            "cold",
+            "<Prefix>cold/</Prefix>",
+            "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>",
+        )
+        + &rule(
+            "parts",
+            "",
+            "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>\
+                              </AbortIncompleteMultipartUpload>",
+        );
+    put_rules(&client, &plain, &rules).send().await.expect(200);
+    let rules = rule(
+        "old",
+        "",
+        "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>\
+                                 <NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>",
+    ) + &rule("hide", "<Prefix>deleted</Prefix>", "<Expiration><Days>2</Days></Expiration>");
+    put_rules(&client, &kept, &rules).send().await.expect(200);
+
+    until("the expiry", || client.object("GET", &plain, "gone/large"), |reply| reply.status == 404).await;
+    until("the move", || client.object("HEAD", &plain, "cold/large"), |reply| class_of(reply) == "GLACIER_IR").await;
+    until(
+        "the abort",
+        || client.bucket("GET", &plain).query("uploads", ""),
+        |reply| reply.xml_all("Upload").is_empty(),
+    )
+    .await;
+    let versions = || client.bucket("GET", &kept).query("versions", "").query("prefix", "key");
+    until("the end of the oldest", versions, |reply| reply.xml_all("VersionId").len() == 2).await;
+    until("the delete marker", || client.object("GET", &kept, "deleted"), |reply| reply.status == 404).await;
+
+    assert_eq!(class_of(&client.head(&plain, "cold/small").await.expect(200)), "STANDARD");
+    assert_eq!(client.get(&plain, "cold/large").await.expect(200).body, body(2, LARGE));
+    assert_eq!(client.get(&plain, "stays").await.expect(200).body, body(4, LARGE));
+    // What is left: `stays`, two versions of `key`, and `cold/large` in the folder of its class.
+    let began = Instant::now();
+    while cairn.blob_files().len() != 4 && began.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(cairn.blob_files().len(), 4);
+    assert_eq!(files_below(&cairn.data_dir().join("classes/GLACIER_IR")).len(), 1);
+    let (_, metrics) = cairn.ops_get("/metrics").unwrap();
+    let counted = |line: &str| metrics.lines().any(|one| one == line);
+    assert!(counted("cairn_lifecycle_done_total{action=\"transition\",class=\"GLACIER_IR\"} 1"), "{metrics}");
+    assert!(counted("cairn_class_bytes{class=\"GLACIER_IR\"} 200000"), "{metrics}");
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn an_archived_object_is_restored_for_a_time() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("archive").await;
+    let put = |key: &str, class: &str| client.object("PUT", &bucket, key).header("x-amz-storage-class", class);
+    put("key", "GLACIER").body(body(1, LARGE)).send().await.expect(200);
+    put("deep", "DEEP_ARCHIVE").body("deep").send().await.expect(200);
+    put("warm", "GLACIER_IR").body("warm").send().await.expect(200);
+    client.get(&bucket, "key").await.expect_error(403, "InvalidObjectState");
+    let copy = |to: &str| client.object("PUT", &bucket, to).header("x-amz-copy-source", &format!("{bucket}/key"));
+    copy("copy").send().await.expect_error(403, "InvalidObjectState");
+    assert_eq!(class_of(&client.head(&bucket, "key").await.expect(200)), "GLACIER");
+    assert_eq!(client.get(&bucket, "warm").await.expect(200).text(), "warm");
+
+    restore(&client, &bucket, "warm", "<Days>1</Days>").send().await.expect_error(403, "InvalidObjectState");
+    restore(&client, &bucket, "key", "<Days>0</Days>").send().await.expect_error(400, "InvalidArgument");
+    restore(&client, &bucket, "none", "<Days>1</Days>").send().await.expect_error(404, "NoSuchKey");
+    let tier = |tier: &str| format!("<Days>5</Days><GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>");
+    restore(&client, &bucket, "deep", &tier("Expedited")).send().await.expect_error(400, "InvalidArgument");
+
+    restore(&client, &bucket, "key", &tier("Bulk")).send().await.expect(202);
+    let head = client.head(&bucket, "key").await.expect(200);
+    assert_eq!(head.header("x-amz-restore"), Some("ongoing-request=\"true\""));
+    restore(&client, &bucket, "key", &tier("Bulk")).send().await.expect_error(409, "RestoreAlreadyInProgress");
+    restore(&client, &bucket, "key", &tier("Expedited")).send().await.expect(202);
+    assert_eq!(client.get(&bucket, "key").await.expect(200).body, body(1, LARGE));
+    let told = client.head(&bucket, "key").await.expect(200);
+    assert!(told.header("x-amz-restore").unwrap().starts_with("ongoing-request=\"false\", expiry-date=\""));
+    // A copy of what is restored may have any class.
+    copy("copy").send().await.expect(200);
+    assert_eq!(client.get(&bucket, "copy").await.expect(200).body, body(1, LARGE));
+    // Restoring again sets the end anew, from now on.
+    restore(&client, &bucket, "key", "<Days>1</Days>").send().await.expect(200);
+    until("the end", || client.object("GET", &bucket, "key"), |reply| reply.status == 403).await;
+    assert!(client.head(&bucket, "key").await.expect(200).header("x-amz-restore").is_none());
+    restore(&client, &bucket, "key", &tier("Standard")).send().await.expect(202);
+    until("the restore", || client.object("GET", &bucket, "key"), |reply| reply.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_kill_at_any_time_loses_no_object_that_moves() {
+    let mut cairn = Cairn::start(short_days());
+    let bucket = cairn.client().fresh_bucket("killed").await;
+    const KEYS: u64 = 60;
+    for key in 0..KEYS {
+        cairn.client().put(&bucket, &format!("{key:02}"), body(key, LARGE)).await.expect(200);
+    }
+    let upload = Upload::create(&cairn.client(), &bucket, "parts").await;
+    let parts = [(1, upload.upload(1, body(99, PART_BYTES_MIN)).await), (2, upload.upload(2, body(98, LARGE)).await)];
+    upload.complete(&parts).send().await.expect(200);
+    let moves = rule("cold", "", "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>");
+    put_rules(&cairn.client(), &bucket, &moves).send().await.expect(200);
+    for milliseconds in [900, 1_100, 1_250, 1_400, 1_700] {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        cairn.kill9();
+        cairn.start_again();
+        for key in [0, KEYS / 2, KEYS - 1] {
+            let got = cairn.client().get(&bucket, &format!("{key:02}")).await.expect(200);
+            assert_eq!(got.body, body(key, LARGE));
+        }
+    }
+    for key in (0..KEYS).map(|key| format!("{key:02}")).chain(["parts".to_owned()]) {
+        let client = cairn.client();
+        until("the move", || client.object("HEAD", &bucket, &key), |reply| class_of(reply) == "GLACIER_IR").await;
+    }
+    for key in 0..KEYS {
+        assert_eq!(cairn.client().get(&bucket, &format!("{key:02}")).await.expect(200).body, body(key, LARGE));
+    }
+    let parts = cairn.client().get(&bucket, "parts").await.expect(200);
+    assert_eq!(parts.body, [body(99, PART_BYTES_MIN), body(98, LARGE)].concat());
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+/// A server whose wall clock tests set, so that rules can be of real days.
+struct Calendar {
+    cairn: Cairn,
+    days: i64,
+}
+
+impl Calendar {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + time::Duration::days(self.days)
+    }
+
+    /// Lets days pass, and carries the rules out.
+    fn pass(&mut self, days: i64, buckets: &[&str]) -> Result<(), String> {
+        self.days += days;
+        self.cairn.set_wall_clock(self.days)?;
+        self.cairn.restart();
+        for bucket in buckets {
+            let run = self.cairn.calling_command(&["lifecycle", "run", "--bucket", bucket]).output().unwrap();
+            assert!(run.status.success(), "{run:?}");
+        }
+        Ok(())
+    }
+
+    async fn send(&self, call: Call) -> Reply {
+        call.at(self.now()).send().await
+    }
+}
+
+#[tokio::test]
+async fn source_images_are_archived_and_thumbnails_end_after_45_days() {
+    let mut calendar = Calendar { cairn: Cairn::start(Config::default()), days: 0 };
+    let client = calendar.cairn.client();
+    let bucket = client.fresh_bucket("images").await;
+    client.put(&bucket, "source/1.jpg", body(1, LARGE)).await.expect(200);
+    let thumbnail = client.object("PUT", &bucket, "thumbnails/1.jpg").header("x-amz-storage-class", "ONEZONE_IA");
+    thumbnail.body(body(2, 5_000)).send().await.expect(200);
+    let rules = rule(
+        "archive",
+        "<Prefix>source/</Prefix>",
+        "<Transition><Days>45</Days><StorageClass>GLACIER</StorageClass></Transition>",
+    ) + &rule("thumbnails", "<Prefix>thumbnails/</Prefix>", "<Expiration><Days>45</Days></Expiration>");
+    put_rules(&client, &bucket, &rules).send().await.expect(200);
+
+    let plan = calendar.cairn.calling_command(&["lifecycle", "plan", "--bucket", &bucket, "--days", "50"]).output();
+    let printed = String::from_utf8(plan.unwrap().stdout).unwrap();
+    for line in ["rule archive: moved to GLACIER from STANDARD", "rule thumbnails: expired from ONEZONE_IA"] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    assert!(printed.contains("1  within 50 days after, 200000 bytes") && printed.contains("such as source/1.jpg"));
+
+    if let Err(reason) = calendar.pass(44, &[&bucket]) {
+        skip!("{reason}");
+    }
+    for (key, class) in [("source/1.jpg", "STANDARD"), ("thumbnails/1.jpg", "ONEZONE_IA")] {
+        let head = calendar.send(client.object("HEAD", &bucket, key)).await.expect(200);
+        assert_eq!(class_of(&head), class, "{key} after 44 days");
+    }
+    calendar.pass(2, &[&bucket]).unwrap();
+    let head = calendar.send(client.object("HEAD", &bucket, "source/1.jpg")).await.expect(200);
+    assert_eq!(class_of(&head), "GLACIER");
+    calendar.send(client.object("GET", &bucket, "source/1.jpg")).await.expect_error(403, "InvalidObjectState");
+    calendar.send(client.object("GET", &bucket, "thumbnails/1.jpg")).await.expect_error(404, "NoSuchKey");
+}
+
+#[tokio::test]
+async fn deleted_objects_can_be_recovered_at_once_then_within_48_hours_for_a_year() {
+    let mut calendar = Calendar { cairn: Cairn::start(Config::default()), days: 0 };
+    let client = calendar.cairn.client();
+    let bucket = versioned(&client, "deleted").await;
+    let put = client.put(&bucket, "report", body(1, LARGE)).await.expect(200);
+    let version = put.header("x-amz-version-id").unwrap().to_owned();
+    client.delete(&bucket, "report").await.expect(204);
+    let moves = |days, class| {
+        format!(
+            "<NoncurrentVersionTransition><NoncurrentDays>{days}</NoncurrentDays><StorageClass>{class}</StorageClass>\
+                 </NoncurrentVersionTransition>"
+        )
+    };
+    let ends = "<NoncurrentVersionExpiration><NoncurrentDays>365</NoncurrentDays></NoncurrentVersionExpiration>\
+                <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>";
+    let actions = moves(0, "STANDARD_IA") + &moves(15, "DEEP_ARCHIVE") + ends;
+    put_rules(&client, &bucket, &rule("deleted", "", &actions)).send().await.expect(200);
+    let of_version = |method: &str| client.object(method, &bucket, "report").query("versionId", &version);
+
+    if let Err(reason) = calendar.pass(1, &[&bucket]) {
+        skip!("{reason}");
+    }
+    assert_eq!(class_of(&calendar.send(of_version("HEAD")).await.expect(200)), "STANDARD_IA");
+    assert_eq!(calendar.send(of_version("GET")).await.expect(200).body, body(1, LARGE));
+    calendar.pass(15, &[&bucket]).unwrap();
+    assert_eq!(class_of(&calendar.send(of_version("HEAD")).await.expect(200)), "DEEP_ARCHIVE");
+    calendar.send(of_version("GET")).await.expect_error(403, "InvalidObjectState");
+    calendar.pass(340, &[&bucket]).unwrap();
+    let bulk = "<RestoreRequest><Days>3</Days><Tier>Bulk</Tier></RestoreRequest>";
+    calendar.send(of_version("POST").query("restore", "").body(bulk)).await.expect(202);
+    calendar.pass(2, &[&bucket]).unwrap();
+    assert_eq!(calendar.send(of_version("GET")).await.expect(200).body, body(1, LARGE));
+    calendar.pass(10, &[&bucket]).unwrap();
+    calendar.send(of_version("HEAD")).await.expect(404);
+    // The delete marker hides nothing any more, and goes with the next sweep.
+    calendar.pass(1, &[&bucket]).unwrap();
+    let left = calendar.send(client.bucket("GET", &bucket).query("versions", "")).await.expect(200);
+    assert_eq!(left.xml_all("VersionId"), Vec::<String>::new());
+}

@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_tests::harness::files_below;
 use cairn_tests::wire::Reply;
-use cairn_tests::{Cairn, Client, Config};
+use cairn_tests::{Cairn, Client, Config, skip};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 const ACCOUNT: &str = "100000000001";
 const OTHER: &str = "100000000002";
@@ -399,6 +400,32 @@ async fn nothing_that_was_encrypted_or_issued_is_kept_in_plain() {
             assert!(!found, "{}", String::from_utf8_lossy(&form));
         }
     }
+}
+
+#[tokio::test]
+async fn objects_under_a_key_that_was_deleted_cannot_be_read_any_more_and_say_so() {
+    let mut cairn = Cairn::start(Config { more: DECLARED.to_owned(), ..Config::default() });
+    let root = cairn.client();
+    let key = new_key(&root).await;
+    let bucket = root.fresh_bucket("kms-deleted").await;
+    let put = root.object("PUT", &bucket, "key").header("x-amz-server-side-encryption", "aws:kms");
+    put.header("x-amz-server-side-encryption-aws-kms-key-id", &key).body("gone").send().await.expect(200);
+    done(&root, "ScheduleKeyDeletion", json!({ "KeyId": key, "PendingWindowInDays": 7 })).await;
+    root.get(&bucket, "key").await.expect_error(400, "KMS.KMSInvalidStateException");
+    let days = 8;
+    if let Err(reason) = cairn.set_wall_clock(days) {
+        skip!("{reason}");
+    }
+    cairn.restart();
+    let now = OffsetDateTime::now_utc() + time::Duration::days(days);
+    let reply = root.object("GET", &bucket, "key").at(now).send().await.expect_error(400, "KMS.NotFoundException");
+    assert_eq!(reply.xml("Message"), format!("Key '{}' does not exist", arn(&key)));
+    let shown = root.kms("DescribeKey", &json!({ "KeyId": key })).at(now).send().await;
+    assert_eq!(code_of(&shown), "NotFoundException");
+    root.object("DELETE", &bucket, "key").at(now).send().await.expect(204);
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
 }
 
 #[tokio::test]

@@ -39,8 +39,12 @@ const JOBS_MAX: usize = 1_000;
 const NAMESPACES_MAX: usize = 200;
 
 /// The services there are: their namespaces and names.
-const SERVICES: [(&str, &str); 3] =
-    [("iam", "AWS Identity and Access Management"), ("s3", "Amazon S3"), ("sts", "AWS Security Token Service")];
+const SERVICES: [(&str, &str); 4] = [
+    ("iam", "AWS Identity and Access Management"),
+    ("kms", "AWS Key Management Service"),
+    ("s3", "Amazon S3"),
+    ("sts", "AWS Security Token Service"),
+];
 
 const STS_ACTIONS: [&str; 4] = ["AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"];
 
@@ -172,6 +176,7 @@ fn actions_of(service: &str) -> Vec<String> {
             let actions = super::RESOURCES.iter().flat_map(|(actions, _)| *actions);
             actions.map(|action| format!("iam:{action}")).collect()
         }
+        "kms" => crate::kms_api::permissions().map(|action| format!("kms:{action}")).collect(),
         "sts" => STS_ACTIONS.iter().map(|action| format!("sts:{action}")).collect(),
         _ => Vec::new(),
     }

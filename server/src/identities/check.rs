@@ -12,11 +12,13 @@ use cairn_storage::index::rocks::RocksIndex;
 use cairn_storage::index::{Family, Index, Partition};
 use cairn_storage::record::Record as _;
 
+use crate::kms::check::KmsCheck;
+
 use super::rows::page;
 use super::usage::Uses;
 
-/// Kinds from here on in an account's partition are not identities.
-const OTHER_KINDS: u8 = 32;
+/// Kinds from here on in an account's partition are its KMS keys.
+const KINDS_OF_KMS: u8 = crate::kms::record::Kind::Generation as u8;
 
 /// Looks at all rows, and reports what is wrong.
 ///
@@ -37,8 +39,9 @@ pub async fn check(index: &Arc<RocksIndex>, report: &mut Report) -> Result<(), S
 async fn of_account(index: &dyn Index, account: AccountNumber) -> Result<Vec<String>, StorageError> {
     let mut check = AccountCheck::new(account);
     let mut of_uses = Vec::new();
+    let mut of_keys = KmsCheck::new(account);
     for_each_row(index, Partition::account(account.0), |key, value| match key.first() {
-        Some(&kind) if kind >= OTHER_KINDS => {}
+        Some(&kind) if kind >= KINDS_OF_KMS => of_keys.row(key, value),
         Some(&kind) if kind == Kind::Usage as u8 => {
             if Uses::from_value(value).is_none() {
                 of_uses
@@ -48,7 +51,7 @@ async fn of_account(index: &dyn Index, account: AccountNumber) -> Result<Vec<Str
         _ => check.row(key, value),
     })
     .await?;
-    Ok([check.finish(), of_uses].concat())
+    Ok([check.finish(), of_uses, of_keys.finish()].concat())
 }
 
 async fn of_system(index: &dyn Index) -> Result<Vec<String>, StorageError> {
@@ -126,17 +129,18 @@ mod tests {
             put(&index, own, change.key, change.value.unwrap()).await;
         }
         put(&index, Partition::SYSTEM, vec![IdentityKind::MasterKey as u8], b"0123456789abcdef".to_vec()).await;
-        // What is not of identities is for others to look at.
-        put(&index, own, vec![OTHER_KINDS], b"x".to_vec()).await;
         assert_eq!(findings(&index).await, [""; 0]);
+        put(&index, own, vec![KINDS_OF_KMS], b"x".to_vec()).await;
         put(&index, own, Kind::Usage.key("AIDA1"), b"x".to_vec()).await;
         put(&index, own, Kind::Role.key("reader"), b"x".to_vec()).await;
         put(&index, Partition::SYSTEM, vec![IdentityKind::StoreKey as u8], b"x".to_vec()).await;
         put(&index, Partition([7; 16]), Kind::User.key("anna"), Vec::new()).await;
         let found = findings(&index).await;
-        for (finding, part) in found.iter().zip(["server's own keys", "\"reader\"", "AIDA1", "is no account's"]) {
+        for (finding, part) in
+            found.iter().zip(["server's own keys", "\"reader\"", "AIDA1", "cannot be decoded", "is no account's"])
+        {
             assert!(finding.contains(part), "{found:?}");
         }
-        assert_eq!(found.len(), 4, "{found:?}");
+        assert_eq!(found.len(), 5, "{found:?}");
     }
 }

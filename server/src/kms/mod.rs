@@ -11,11 +11,13 @@
 //! | `record`, `rows` | how keys are kept |
 //! | `keys` | keys in memory |
 //! | `declared`, `due` | keys of the configuration; what comes with time: new versions, and deletions |
+//! | `check` | their offline verification |
 //! | `external` | keys whose material another KMS has |
 //!
 //! It leaves to others: the wire protocol and the rules of each of its actions (`kms_api`), and what S3 does with data keys.
 
 mod asker;
+pub mod check;
 mod declared;
 mod due;
 mod error;

@@ -387,3 +387,23 @@ async fn changes_of_two_at_once_are_both_kept() {
     assert!(one.is_ok() && two.is_ok());
     assert_eq!((world.versions(), world.again().await.versions()), (3, 3));
 }
+
+#[tokio::test]
+async fn no_version_of_a_key_is_kept_in_plain() {
+    let world = World::new().await;
+    world.issue("root-access", None).await.unwrap();
+    let master_key = MasterKeyWrap::new(&MasterKey::from_bytes([1; KEY_BYTES]));
+    let kept = format!("{:?}", world.index.snapshot());
+    let keys = world.kms.keys_of(OWNER).unwrap();
+    assert_eq!(keys.keys.len(), 2);
+    for key in keys.keys.values() {
+        let Backing::Local(versions) = &key.record.backing else { panic!("a key without versions") };
+        let label = format!("cairn kms key 1 {OWNER} {} 1", key.record.id);
+        let opened = master_key.open_secret(&label, &versions[0].key.sealed).unwrap();
+        let shown = format!("{:?}", bytes::Bytes::copy_from_slice(&opened));
+        let shown = shown.trim_start_matches("b\"").trim_end_matches('"');
+        assert!(shown.len() >= KEY_BYTES && !kept.contains(shown) && !format!("{key:?}").contains(shown));
+        let sealed = format!("{:?}", bytes::Bytes::copy_from_slice(&versions[0].key.sealed));
+        assert!(kept.contains(sealed.trim_start_matches("b\"").trim_end_matches('"')), "the search would find it");
+    }
+}

@@ -116,10 +116,10 @@ fn a_decision_allocates_little() {
         r#"{"Effect":"Allow","Action":"s3:*Object","Resource":"arn:aws:s3:::b/${aws:username}/*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"red"}}}"#,
     );
     let several = [managed("AmazonS3ReadOnlyAccess"), managed("IAMReadOnlyAccess"), own];
-    check("a user with three policies, one with variables", &user(), &of(&several), 8);
+    check("a user with three policies, one with variables", &user(), &of(&several), 4);
     let shared = shared_bucket();
     let in_shared = Policies { resource: Some(&shared), ..of(&several) };
-    check("the same in a bucket with a policy of ten statements", &user(), &in_shared, 8);
+    check("the same in a bucket with a policy of ten statements", &user(), &in_shared, 4);
     let session = Principal::RoleSession {
         account: OWNER,
         path: "/".to_owned(),
@@ -129,5 +129,5 @@ fn a_decision_allocates_little() {
     };
     let bound = [managed("AmazonS3FullAccess")];
     let bounded = Policies { boundary: Some(&administrator[0]), session: Some(&bound), ..of(&administrator) };
-    check("a session within a boundary and a session policy", &session, &bounded, 5);
+    check("a session within a boundary and a session policy", &session, &bounded, 3);
 }

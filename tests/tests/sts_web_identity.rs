@@ -27,6 +27,11 @@ struct Issuer {
 impl Issuer {
     /// Starts one whose discovery document says that it is `issuer` (None: itself).
     fn start(issuer: Option<&str>) -> Self {
+        Self::serving(issuer, |keys| ("200 OK".to_owned(), keys.to_owned()))
+    }
+
+    /// Starts one that answers whoever asks for its keys with a status, perhaps with more headers, and a body.
+    fn serving(issuer: Option<&str>, answer: impl Fn(&str) -> (String, String) + Send + 'static) -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,12 +51,13 @@ impl Issuer {
                 let mut request = String::new();
                 while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).unwrap() > 0 {}
                 let (status, body) = match request.split(' ').nth(1) {
-                    Some("/.well-known/openid-configuration") => ("200 OK", discovery.as_str()),
+                    Some("/.well-known/openid-configuration") => ("200 OK".to_owned(), discovery.clone()),
                     Some("/keys") => {
                         counted.fetch_add(1, Ordering::Relaxed);
-                        ("200 OK", keys.as_str())
+                        answer(&keys)
                     }
-                    _ => ("404 Not Found", ""),
+                    Some("/elsewhere") => ("200 OK".to_owned(), keys.clone()),
+                    _ => ("404 Not Found".to_owned(), String::new()),
                 };
                 let length = body.len();
                 let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
@@ -198,4 +204,47 @@ async fn without_the_setting_an_issuer_on_this_machine_is_asked_with_tls_only() 
     let call = assume(&cairn.client(), &role, &issuer.token("repo:a/b", ""));
     call.send().await.expect_error(400, "IDPCommunicationError");
     assert_eq!(issuer.asked.load(Ordering::Relaxed), 0);
+}
+
+/// What a role's web identity is told if its issuer answers so.
+async fn refused_by(cairn: &Cairn, answer: impl Fn(&str) -> (String, String) + Send + 'static) -> Issuer {
+    let issuer = Issuer::serving(None, answer);
+    let role = trusting(cairn, &issuer).await;
+    let call = assume(&cairn.client(), &role, &issuer.token("repo:a/b", ""));
+    call.send().await.expect_error(400, "IDPCommunicationError");
+    issuer
+}
+
+#[tokio::test]
+async fn an_issuers_answer_is_bounded_and_must_be_its_own() {
+    let cairn = cairn();
+    let ok = |body: String| ("200 OK".to_owned(), body);
+    // The bounds are those of `issuers.rs`: 256 KiB, and a hundred keys.
+    refused_by(&cairn, move |keys| ok(format!("{keys}{}", " ".repeat(256 * 1024)))).await;
+    refused_by(&cairn, move |keys| {
+        let key = keys.strip_prefix("{\"keys\":[").and_then(|rest| rest.strip_suffix("]}")).unwrap();
+        ok(format!("{{\"keys\":[{}]}}", vec![key; 101].join(",")))
+    })
+    .await;
+    refused_by(&cairn, move |_| ok("{\"keys\":".to_owned())).await;
+    refused_by(&cairn, move |keys| ("302 Found\r\nlocation: /elsewhere".to_owned(), keys.to_owned())).await;
+    refused_by(&cairn, move |keys| ("500 Oops".to_owned(), keys.to_owned())).await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_answer_is_not_waited_for() {
+    let cairn = cairn();
+    let started = std::time::Instant::now();
+    let issuer = refused_by(&cairn, |keys| {
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        ("200 OK".to_owned(), keys.to_owned())
+    })
+    .await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
+    // Nor is it asked again at once: who comes next is told so without waiting.
+    let (role, again) =
+        (format!("arn:aws:iam::{ACCOUNT}:role/web-{}", issuer.address.port()), std::time::Instant::now());
+    let call = assume(&cairn.client(), &role, &issuer.token("repo:a/b", ""));
+    call.send().await.expect_error(400, "IDPCommunicationError");
+    assert!(again.elapsed() < std::time::Duration::from_secs(3), "{:?}", again.elapsed());
 }

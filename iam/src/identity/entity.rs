@@ -380,56 +380,35 @@ const ARN_BYTES_MAX: usize = 2_048;
 const TAGS_BYTES: usize = TAGS_MAX * (4 * (128 + 256) + 16);
 const GRANTS_BYTES: usize = ATTACHED_MAX * ARN_BYTES_MAX + 2 * INLINE_BYTES_MAX;
 
-impl Record for User {
-    const KIND: Kind = Kind::User;
-    const BYTES_MAX: usize = NAMES_BYTES + GRANTS_BYTES + TAGS_BYTES + ARN_BYTES_MAX + 32 * GROUPS_OF_USER_MAX;
+/// Records whose rows are named by one of their fields without regard to case; some have an id besides.
+macro_rules! records {
+    ($($record:ident: $kind:ident, $name:ident $(and $id:ident)?, at most $bytes:expr;)*) => {$(
+        impl Record for $record {
+            const KIND: Kind = Kind::$kind;
+            const BYTES_MAX: usize = $bytes;
 
-    fn row_name(&self) -> String {
-        folded(&self.name)
-    }
+            fn row_name(&self) -> String {
+                folded(&self.$name)
+            }
 
-    fn id(&self) -> &str {
-        &self.id
-    }
+            $(fn id(&self) -> &str {
+                &self.$id
+            })?
+        }
+    )*};
 }
 
-impl Record for Group {
-    const KIND: Kind = Kind::Group;
-    const BYTES_MAX: usize = NAMES_BYTES + GRANTS_BYTES;
-
-    fn row_name(&self) -> String {
-        folded(&self.name)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl Record for Role {
-    const KIND: Kind = Kind::Role;
-    const BYTES_MAX: usize = 2 * NAMES_BYTES + GRANTS_BYTES + TAGS_BYTES + ARN_BYTES_MAX + 4 * DOCUMENT_CHARS_MAX;
-
-    fn row_name(&self) -> String {
-        folded(&self.name)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl Record for ManagedPolicy {
-    const KIND: Kind = Kind::Policy;
-    const BYTES_MAX: usize = 2 * NAMES_BYTES + TAGS_BYTES + POLICY_VERSIONS_MAX * (4 * DOCUMENT_CHARS_MAX + 64);
-
-    fn row_name(&self) -> String {
-        folded(&self.name)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
+records! {
+    User: User, name and id, at most
+        NAMES_BYTES + GRANTS_BYTES + TAGS_BYTES + ARN_BYTES_MAX + 32 * GROUPS_OF_USER_MAX;
+    Group: Group, name and id, at most NAMES_BYTES + GRANTS_BYTES;
+    Role: Role, name and id, at most
+        2 * NAMES_BYTES + GRANTS_BYTES + TAGS_BYTES + ARN_BYTES_MAX + 4 * DOCUMENT_CHARS_MAX;
+    ManagedPolicy: Policy, name and id, at most
+        2 * NAMES_BYTES + TAGS_BYTES + POLICY_VERSIONS_MAX * (4 * DOCUMENT_CHARS_MAX + 64);
+    MfaDevice: MfaDevice, name, at most NAMES_BYTES + TAGS_BYTES;
+    OidcProvider: OidcProvider, url, at most
+        NAMES_BYTES + TAGS_BYTES + CLIENT_IDS_MAX * 1_024 + THUMBPRINTS_MAX * 64;
 }
 
 impl Record for AccessKey {
@@ -439,24 +418,6 @@ impl Record for AccessKey {
     /// As it is: the ids of keys are not compared without regard to case.
     fn row_name(&self) -> String {
         self.id.clone()
-    }
-}
-
-impl Record for MfaDevice {
-    const KIND: Kind = Kind::MfaDevice;
-    const BYTES_MAX: usize = NAMES_BYTES + TAGS_BYTES;
-
-    fn row_name(&self) -> String {
-        folded(&self.name)
-    }
-}
-
-impl Record for OidcProvider {
-    const KIND: Kind = Kind::OidcProvider;
-    const BYTES_MAX: usize = NAMES_BYTES + TAGS_BYTES + CLIENT_IDS_MAX * 1_024 + THUMBPRINTS_MAX * 64;
-
-    fn row_name(&self) -> String {
-        folded(&self.url)
     }
 }
 

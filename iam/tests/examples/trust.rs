@@ -33,6 +33,33 @@ fn trust_policies() {
         ],
     );
     check_trust_policy(
+        "The confused deputy problem: a service that acts for one account's resource",
+        r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole",
+            "Condition":{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnLike":{"aws:SourceArn":"arn:aws:s3:::source*"}}}"#,
+        &[
+            (
+                "service/s3.amazonaws.com",
+                "sts:AssumeRole",
+                "aws:SourceAccount=111122223333&aws:SourceArn=arn:aws:s3:::source-1",
+                Allow,
+            ),
+            (
+                "service/s3.amazonaws.com",
+                "sts:AssumeRole",
+                "aws:SourceAccount=444455556666&aws:SourceArn=arn:aws:s3:::source-1",
+                Nothing,
+            ),
+            (
+                "service/s3.amazonaws.com",
+                "sts:AssumeRole",
+                "aws:SourceAccount=111122223333&aws:SourceArn=arn:aws:s3:::other",
+                Nothing,
+            ),
+            ("service/s3.amazonaws.com", "sts:AssumeRole", "aws:SourceAccount=111122223333", Nothing),
+            ("service/s3.amazonaws.com", "sts:AssumeRole", "", Nothing),
+        ],
+    );
+    check_trust_policy(
         "Within the account: whoever is named may, whoever is only of the account needs a policy of his own",
         r#"{"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::111122223333:root","arn:aws:iam::111122223333:user/anna"]},"Action":"sts:AssumeRole"}"#,
         &[

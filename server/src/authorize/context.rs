@@ -299,3 +299,6 @@ fn many(values: Vec<String>) -> Values<'static> {
 pub(super) fn flag(is: bool) -> Values<'static> {
     Values::One(if is { "true" } else { "false" }.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use cairn_crypto::secret::{KEY_BYTES, MasterKey};
-use cairn_iam::identity::{Holder, NewUser};
+use cairn_iam::identity::{FaultKind, Holder, NewUser, Stamp};
 use cairn_storage::clock::{SystemClock, SystemEntropy};
 use cairn_storage::health::Health;
 use cairn_storage::index::memory::MemoryIndex;
@@ -187,6 +189,63 @@ async fn a_change_by_another_process_is_taken_in_before_the_next() {
     assert!(other.snapshot().key(&id).is_some());
     let found = start(&index).await.snapshot();
     assert!(found.key(&id).is_some() && found.directory(ACCOUNT).unwrap().group("g").is_ok());
+}
+
+#[tokio::test]
+async fn a_change_that_was_decided_on_an_old_state_is_decided_again() {
+    let index = memory();
+    let (one, other) = (start(&index).await, start(&index).await);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let create = |stamp: Stamp, runs: Arc<AtomicUsize>| {
+        move |directory: &mut Directory| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, ChangeError>(directory.create_group("g", "/", stamp.clone()).map(|_| ())?)
+        }
+    };
+    one.change(ACCOUNT, create(one.stamp("AGPA"), Arc::default())).await.unwrap();
+    // What the other knows has no such group, so its first decision is to make it; the guard stops that one.
+    let refused = other.change(ACCOUNT, create(other.stamp("AGPA"), runs.clone())).await;
+    assert!(matches!(refused, Err(ChangeError::Fault(fault)) if fault.kind == FaultKind::EntityAlreadyExists));
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+    let id = |identities: &Identities| {
+        let snapshot = identities.snapshot();
+        snapshot.directory(ACCOUNT).unwrap().group("g").unwrap().id.clone()
+    };
+    let third = start(&index).await;
+    assert_eq!(id(&one), id(&third));
+    assert_eq!(id(&one), id(&other));
+}
+
+#[tokio::test]
+async fn two_processes_that_change_an_account_at_once_lose_nothing() {
+    let index = memory();
+    let (one, other) = (start(&index).await, start(&index).await);
+    let made = (0..20).map(|number| {
+        let identities = if number % 2 == 0 { &one } else { &other };
+        let stamp = identities.stamp("AGPA");
+        identities.change(ACCOUNT, move |directory: &mut Directory| {
+            let made = directory.create_group(&format!("g{number}"), "/", stamp.clone());
+            Ok::<_, ChangeError>(made.map(|_| ())?)
+        })
+    });
+    for outcome in futures::future::join_all(made).await {
+        outcome.unwrap();
+    }
+    assert_eq!(start(&index).await.snapshot().directory(ACCOUNT).unwrap().groups.len(), 20);
+}
+
+#[tokio::test]
+async fn who_signs_is_put_together_once_in_each_state() {
+    let identities = start(&memory()).await;
+    let signer = crate::auth::Signer { access_key: "anna-access".to_owned(), session: None };
+    let before = identities.snapshot();
+    let first = before.signed_by(&signer).unwrap();
+    assert!(Arc::ptr_eq(&first, &before.signed_by(&signer).unwrap()));
+    let detach =
+        |directory: &mut Directory| Ok::<_, ChangeError>(directory.detach(Holder::User("anna"), ADMINISTRATOR)?);
+    identities.change(ACCOUNT, detach).await.unwrap();
+    let second = identities.snapshot().signed_by(&signer).unwrap();
+    assert_eq!((first.policies.identity.len(), second.policies.identity.len()), (1, 0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::identity::limits::{GROUPS_MAX, GROUPS_OF_USER_MAX, NAME_CHARS_MAX};
 use crate::identity::name::{check_name, check_path};
 use crate::identity::{Directory, Grants, Group, Kind, folded};
 
-use super::Stamp;
+use super::{Stamp, check_free, check_room};
 
 impl Directory {
     /// Makes a group.
@@ -15,12 +15,7 @@ impl Directory {
     pub fn create_group(&mut self, name: &str, path: &str, stamp: Stamp) -> Result<&Group, Fault> {
         check_name("groupName", name, NAME_CHARS_MAX)?;
         check_path("path", path)?;
-        if self.groups.get(&folded(name)).is_some() {
-            return Err(Fault::exists(Kind::Group, name));
-        }
-        if self.groups.len() >= GROUPS_MAX {
-            return Err(Fault::limit("GroupsPerAccount", GROUPS_MAX));
-        }
+        check_room(&self.groups, name, ("GroupsPerAccount", GROUPS_MAX))?;
         self.groups.put(Group {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -43,9 +38,7 @@ impl Directory {
         }
         if let Some(new_name) = new_name.filter(|new_name| *new_name != group.name) {
             check_name("newGroupName", new_name, NAME_CHARS_MAX)?;
-            if folded(new_name) != folded(&group.name) && self.groups.get(&folded(new_name)).is_some() {
-                return Err(Fault::exists(Kind::Group, new_name));
-            }
+            check_free(&self.groups, &group.name, new_name)?;
             self.groups.remove(&folded(&group.name));
             group.name = new_name.to_owned();
         }

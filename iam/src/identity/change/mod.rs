@@ -23,6 +23,7 @@ pub use users::NewUser;
 
 use super::fault::{Fault, FaultKind};
 use super::limits::DOCUMENT_CHARS_MAX;
+use super::{Record, Table, folded};
 use crate::policy::{Policy, PolicyKind};
 
 /// What a new entity gets from outside: a time and an id, of which nothing is known but that it is new.
@@ -32,6 +33,24 @@ pub struct Stamp {
     pub now_ms: u64,
     /// The id.
     pub id: String,
+}
+
+/// That nobody has the name of what is to be made, and that there is room for it: the quota's name, and how many.
+fn check_room<R: Record, Derived>(
+    table: &Table<R, Derived>,
+    name: &str,
+    (what, quota): (&str, usize),
+) -> Result<(), Fault> {
+    if table.get(&folded(name)).is_some() {
+        return Err(Fault::exists(R::KIND, name));
+    }
+    if table.len() >= quota { Err(Fault::limit(what, quota)) } else { Ok(()) }
+}
+
+/// That nobody else has the new name of what is to be renamed.
+fn check_free<R: Record, Derived>(table: &Table<R, Derived>, old: &str, new: &str) -> Result<(), Fault> {
+    let is_taken = folded(new) != folded(old) && table.get(&folded(new)).is_some();
+    if is_taken { Err(Fault::exists(R::KIND, new)) } else { Ok(()) }
 }
 
 /// That a document is a policy, and how long it is without white space.

@@ -9,7 +9,7 @@ use crate::identity::name::{check_length, check_name, check_path, check_tags};
 use crate::identity::{Directory, Grants, Kind, Role, Tag, folded};
 use crate::policy::PolicyKind;
 
-use super::{Stamp, check_document};
+use super::{Stamp, check_document, check_room};
 
 /// A role to be made.
 #[derive(Clone, Debug)]
@@ -43,12 +43,7 @@ impl Directory {
         let session_seconds_max = check_session(new.session_seconds_max)?;
         check_trust(&new.trust)?;
         self.check_managed(new.boundary.as_deref())?;
-        if self.roles.get(&folded(&new.name)).is_some() {
-            return Err(Fault::exists(Kind::Role, &new.name));
-        }
-        if self.roles.len() >= ROLES_MAX {
-            return Err(Fault::limit("RolesPerAccount", ROLES_MAX));
-        }
+        check_room(&self.roles, &new.name, ("RolesPerAccount", ROLES_MAX))?;
         self.roles.put(Role {
             name: new.name.clone(),
             path: new.path,

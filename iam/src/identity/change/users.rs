@@ -7,7 +7,7 @@ use crate::identity::{Directory, Grants, Kind, Tag, User, folded};
 
 use crate::managed::ManagedPolicy;
 
-use super::Stamp;
+use super::{Stamp, check_free, check_room};
 
 /// A user to be made.
 #[derive(Clone, Debug)]
@@ -32,13 +32,7 @@ impl Directory {
         check_path("path", &new.path)?;
         check_tags(&new.tags)?;
         self.check_managed(new.boundary.as_deref())?;
-        let row = folded(&new.name);
-        if self.users.get(&row).is_some() {
-            return Err(Fault::exists(Kind::User, &new.name));
-        }
-        if self.users.len() >= USERS_MAX {
-            return Err(Fault::limit("UsersPerAccount", USERS_MAX));
-        }
+        check_room(&self.users, &new.name, ("UsersPerAccount", USERS_MAX))?;
         self.users.put(User {
             name: new.name.clone(),
             path: new.path,
@@ -65,9 +59,7 @@ impl Directory {
         }
         if let Some(new_name) = new_name.filter(|new_name| *new_name != user.name) {
             check_name("newUserName", new_name, USER_NAME_CHARS_MAX)?;
-            if folded(new_name) != folded(&user.name) && self.users.get(&folded(new_name)).is_some() {
-                return Err(Fault::exists(Kind::User, new_name));
-            }
+            check_free(&self.users, &user.name, new_name)?;
             self.rename_in_keys_and_devices(&user, new_name);
             self.users.remove(&folded(&user.name));
             user.name = new_name.to_owned();

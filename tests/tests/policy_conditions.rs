@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use cairn_tests::{Cairn, Call, Client, Config, digest};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -44,17 +46,20 @@ async fn user(cairn: &Cairn, name: &str, statement: Value) -> Client {
 }
 
 struct Locks {
+    /// It runs while somebody holds it.
+    _cairn: Arc<Cairn>,
     client: Client,
     bucket: String,
 }
 
 impl Locks {
     async fn new(purpose: &str) -> Self {
-        let client = Cairn::shared().client();
+        let cairn = Cairn::shared();
+        let client = cairn.client();
         let bucket = format!("condition-{purpose}");
         let create = client.bucket("PUT", &bucket).header("x-amz-bucket-object-lock-enabled", "true");
         create.send().await.expect(200);
-        Self { client, bucket }
+        Self { _cairn: cairn, client, bucket }
     }
 
     fn put(&self, headers: &[(&str, &str)]) -> Call {
@@ -126,6 +131,83 @@ async fn a_legal_hold_can_be_set_by_who_may_not_lift_it() {
     assert_eq!(status(locks.hold("ON")).await, 200);
     let kept = locks.client.object("GET", &locks.bucket, "key").query("legal-hold", "").send().await.expect(200);
     assert_eq!(kept.xml("Status"), "ON");
+}
+
+#[tokio::test]
+async fn the_tags_of_a_new_object_can_be_denied_by_the_action_that_gives_them() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("condition-tags").await;
+    client.put(&bucket, "source", "x").await;
+    deny(&client, &bucket, "s3:PutObjectTagging", json!({ "StringEquals": { "s3:RequestObjectTag/stage": "live" } }))
+        .await;
+    for (tags, expected) in [("stage=live", 403), ("stage=test", 200)] {
+        let tagged = |method, key| client.object(method, &bucket, key).header("x-amz-tagging", tags);
+        assert_eq!(status(tagged("PUT", "key").body("x")).await, expected, "{tags}");
+        assert_eq!(status(tagged("POST", "large").query("uploads", "")).await, expected, "{tags}");
+        let copy = tagged("PUT", "copy").header("x-amz-copy-source", &format!("{bucket}/source"));
+        assert_eq!(status(copy.header("x-amz-tagging-directive", "REPLACE")).await, expected, "{tags}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_about_the_tags_of_what_is_read_lets_nobody_write() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("condition-read").await;
+    client.object("PUT", &bucket, "key").header("x-amz-tagging", "access=public").body("x").send().await.expect(200);
+    let condition = json!({ "StringEquals": { "s3:ExistingObjectTag/access": "public" } });
+    let statement = json!({
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{bucket}/*"),
+        "Condition": condition,
+    });
+    put_policy(&client, &bucket, &document(&[statement])).send().await.expect(204);
+    let reader = user(
+        &cairn,
+        "tag-reader",
+        json!({
+            "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", "Condition": condition,
+        }),
+    );
+    let reader = reader.await;
+    let upload = client.object("POST", &bucket, "large").query("uploads", "").send().await.expect(200).xml("UploadId");
+    let of_upload = |client: &Client, method| client.object(method, &bucket, "large").query("uploadId", &upload);
+    let source = format!("{bucket}/key");
+    for who in [&reader, &cairn.other_client()] {
+        let calls = [
+            who.object("PUT", &bucket, "key").body("y"),
+            who.object("PUT", &bucket, "key").header("x-amz-tagging", "access=public").body("y"),
+            who.object("PUT", &bucket, "copy").header("x-amz-copy-source", &source),
+            who.object("DELETE", &bucket, "key"),
+            who.object("POST", &bucket, "other").query("uploads", ""),
+            of_upload(who, "PUT").query("partNumber", "1").body("y"),
+            of_upload(who, "PUT").query("partNumber", "1").header("x-amz-copy-source", &source),
+            of_upload(who, "POST").body("<CompleteMultipartUpload/>"),
+            of_upload(who, "GET"),
+            of_upload(who, "DELETE"),
+        ];
+        for call in calls {
+            call.clone().send().await.expect_error(403, "AccessDenied");
+            call.anonymous().send().await.expect_error(403, "AccessDenied");
+        }
+    }
+    reader.get(&bucket, "key").await.expect(200);
+    assert_eq!(client.keys(&bucket).await, ["key"]);
+}
+
+#[tokio::test]
+async fn who_may_put_but_not_share_gives_no_acl_to_what_it_puts() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let create = client.bucket("PUT", "condition-acl").header("x-amz-object-ownership", "ObjectWriter");
+    create.send().await.expect(200);
+    let may = |actions: Value| json!({ "Effect": "Allow", "Action": actions, "Resource": "*" });
+    let putter = user(&cairn, "acl-putter", may(json!("s3:PutObject"))).await;
+    let sharer = user(&cairn, "acl-sharer", may(json!(["s3:PutObject", "s3:PutObjectAcl"]))).await;
+    let put = |who: &Client| who.object("PUT", "condition-acl", "key").header("x-amz-acl", "public-read").body("x");
+    put(&putter).send().await.expect_error(403, "AccessDenied");
+    put(&sharer).send().await.expect(200);
+    putter.object("PUT", "condition-acl", "key").body("x").send().await.expect(200);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::VersionSelector;
 
 use crate::audit::Trail;
+use crate::gate::routes::Operation;
 use crate::s3::acl::account_number;
 
 use super::Action;
@@ -17,6 +18,7 @@ use super::Caller;
 use super::access::{Access, OfObject};
 use super::context::{Facts, InDocument, OwnedFacts, RequestContext};
 use super::rule::{self, Rule};
+use super::table;
 
 /// How the names of the condition keys begin that depend on the version found.
 const EXISTING_TAG: &str = "s3:existingobjecttag/";
@@ -61,26 +63,29 @@ pub(super) struct Known<'k> {
 }
 
 impl Question<'_> {
+    /// Whether it is about the version that the operation will find, which asks again then. All else is decided at once.
+    fn is_about_version(&self) -> bool {
+        self.facts.operation.is_some_and(|operation| table::is_about_version(operation, self.action))
+    }
+
     /// Whether the answer depends on the version that the operation will find.
     pub(super) fn depends_on_version(&self) -> bool {
         let by_acl = self.access.acls_count && matches!(rule::of(self.action), Rule::Object(_));
-        by_acl || self.depends_on_tags()
+        self.is_about_version() && (by_acl || self.depends_on_tags())
     }
 
     /// Whether it depends on the tags of that version.
     pub(super) fn depends_on_tags(&self) -> bool {
-        self.asks_for(EXISTING_TAG)
+        self.is_about_version() && self.asks_for(EXISTING_TAG)
     }
 
-    /// Whether the answer depends on what the body of such an operation asks for.
+    /// Whether the answer depends on what the operation's body asks for. What a new object is given stands in headers.
     pub(super) fn depends_on_document(&self) -> bool {
-        matches!(
-            self.action,
-            Action::PutObjectTagging
-                | Action::PutObjectVersionTagging
-                | Action::PutObjectRetention
-                | Action::PutObjectLegalHold
-        ) && IN_DOCUMENT.iter().any(|prefix| self.asks_for(prefix))
+        let is_in_document = matches!(
+            self.facts.operation,
+            Some(Operation::PutObjectTagging | Operation::PutObjectRetention | Operation::PutObjectLegalHold)
+        );
+        is_in_document && IN_DOCUMENT.iter().any(|prefix| self.asks_for(prefix))
     }
 
     fn asks_for(&self, prefix: &str) -> bool {
@@ -91,6 +96,8 @@ impl Question<'_> {
     pub(super) fn answer(&self, known: Known<'_>) -> Decision {
         let of_object = match (rule::of(self.action), known.object) {
             (Rule::Object(needed), Some(object)) => self.access.of_object(object, self.caller, needed),
+            // A new object belongs to who writes it where ACLs count, and has no ACL yet that could let anybody.
+            (Rule::Object(_), None) if !self.is_about_version() => OfObject { owner: self.writer(), grants: false },
             // As far as can be told without the object: the bucket's owner's, and with an ACL that lets the caller.
             (Rule::Object(_), None) => OfObject { owner: self.access.owner, grants: self.access.acls_count },
             (Rule::Bucket(needed), _) => self.of_bucket(needed),
@@ -105,6 +112,11 @@ impl Question<'_> {
             in_document: known.in_document,
         };
         self.evaluate(of_object, &context)
+    }
+
+    fn writer(&self) -> AccountId {
+        let account = self.caller.account.as_ref().filter(|_| self.access.acls_count);
+        account.map_or(self.access.owner, |account| account.id)
     }
 
     fn of_bucket(&self, needed: Permission) -> OfObject {

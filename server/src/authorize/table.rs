@@ -158,6 +158,18 @@ pub fn finds_version(operation: Operation) -> bool {
     )
 }
 
+/// Whether an action is about the version that an operation finds, which then asks its permit about that very version. What
+/// writes something new asks for nothing of what it replaces.
+pub fn is_about_version(operation: Operation, action: Action) -> bool {
+    match operation {
+        Operation::CopyObject | Operation::UploadPartCopy => matches!(
+            action,
+            Action::GetObject | Action::GetObjectVersion | Action::GetObjectTagging | Action::GetObjectVersionTagging
+        ),
+        operation => finds_version(operation),
+    }
+}
+
 /// Whether an operation on a bucket asks further questions when it has read its document.
 pub fn asks_later(operation: Operation) -> bool {
     matches!(operation, Operation::DeleteObjects | Operation::PutBucketPolicy)

@@ -154,6 +154,7 @@ pub fn finds_version(operation: Operation) -> bool {
             | Operation::PutObjectRetention
             | Operation::PutObjectTagging
             | Operation::RestoreObject
+            | Operation::UpdateObjectEncryption
             | Operation::UploadPartCopy
     )
 }

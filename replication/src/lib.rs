@@ -1,3 +1,7 @@
-//! Replication: which versions are copied to which targets, the task that carries one there, and the outgoing S3 client.
+//! Replication: which versions are copied to which targets, and the outgoing S3 client.
 //!
-//! Empty for now. A task will join the commit that made it necessary through the `Planner` of `cairn-storage`.
+//! [`rules`] is pure. [`client`] speaks S3 to any endpoint and is the only place here that knows HTTP and XML; remote tiers
+//! use it as well.
+
+pub mod client;
+pub mod rules;

@@ -1,0 +1,1 @@
+//! The outgoing S3 client.

@@ -5,7 +5,6 @@
 
 mod admin_client;
 mod check;
-mod credentials;
 mod encryption_key;
 mod lifecycle;
 mod lock_clock;

@@ -136,6 +136,20 @@ async fn the_command_needs_no_certificates_for_an_endpoint_without_tls() {
 }
 
 #[tokio::test]
+async fn the_command_takes_temporary_keys_with_their_token() {
+    let cairn = Cairn::shared();
+    let session = cairn.client().action("sts", "GetSessionToken", &[]).send().await.expect(200);
+    let session = cairn.client().in_session(&session).credentials;
+    for (token, works) in [(session.token, true), (None, false)] {
+        let mut command = cairn.calling_command(&["lock-clock", "status"]);
+        command.env("AWS_ACCESS_KEY_ID", &session.access_key).env("AWS_SECRET_ACCESS_KEY", &session.secret_key);
+        command.envs(token.map(|token| ("AWS_SESSION_TOKEN", token)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.success(), works, "{}", text(&output));
+    }
+}
+
+#[tokio::test]
 async fn the_command_tells_a_refusal_and_prints_no_secret() {
     let cairn = Cairn::shared();
     let secret = "not-the-secret-of-this-key";

@@ -1,1 +1,165 @@
-//! The outgoing S3 client.
+//! The outgoing S3 client: one endpoint, whose requests are signed, bounded in time and memory, and made again when that helps.
+//!
+//! - A body is either in memory, and then its SHA-256 is signed, or a [`Body::Stream`] that can be opened again for another attempt;
+//!   a stream is sent unsigned but with a digest, which is signed and which the server verifies.
+//! - What is downloaded is compared with the length and the checksum that the server declares, before its end is passed on; a
+//!   download that breaks goes on from where it was.
+//! - What may pass (no connection, 429, 5xx, a slow target) is tried again with exponential backoff and full jitter, not before
+//!   `Retry-After`. Redirects are not followed. A clock that is wrong is corrected by the server's.
+//! - Nothing about credentials is in errors or in `Debug`.
+//!
+//! It leaves to its callers which version is sent where, and to the server the settings that name endpoints.
+
+mod answer;
+mod body;
+mod credentials;
+mod download;
+mod endpoint;
+mod error;
+mod multipart;
+mod object;
+mod request;
+mod retry;
+mod send;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod xml;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use cairn_storage::clock::{Clock, Entropy};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, ClientBuilder};
+
+pub use answer::Answer;
+pub use body::{Body, BodyError, BodyStream, Digest, Stream};
+pub use credentials::{CredentialSource, CredentialsError, Environment, Found, Given, find};
+pub use download::{Download, Range};
+pub use endpoint::{Addressing, Endpoint, EndpointError};
+pub use error::ClientError;
+pub use multipart::PARTS_MAX;
+pub use object::{Address, Stored};
+pub use request::Request;
+pub use reqwest::Method;
+pub use retry::RetryPolicy;
+pub use sign::Signer;
+
+use throttle::Throttle;
+
+/// The most connections that are kept open while nothing is sent on them.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// How a client goes about its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long making a connection may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long nothing may move, in either direction.
+    pub idle_timeout: Duration,
+    /// What is tried again, and when.
+    pub retry: RetryPolicy,
+    /// Bytes a second of all bodies together, both ways; None: as many as there can be.
+    pub bandwidth_limit_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            retry: RetryPolicy::default(),
+            bandwidth_limit_bytes: None,
+        }
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The file of certificates.
+    #[error("the certificates in {path} cannot be used: {fault}")]
+    CaFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The machine's roots of trust cannot be had.
+    #[error("no client can be made")]
+    Http(#[source] reqwest::Error),
+}
+
+/// A client of one endpoint. Cheap to clone; clones share connections, credentials and bandwidth.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    credentials: CredentialSource,
+    options: Options,
+    throttle: Throttle,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// What is added to the clock so that the server believes the requests' times, in milliseconds.
+    clock_skew_ms: AtomicI64,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.0.endpoint).finish()
+    }
+}
+
+impl Client {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the endpoint's file of certificates, or the machine's roots of trust, cannot be used.
+    pub fn new(
+        endpoint: Endpoint,
+        credentials: CredentialSource,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, BuildError> {
+        let builder = reqwest::Client::builder()
+            // A redirected request would not be the one that was signed, and might go anywhere.
+            .redirect(Policy::none())
+            .connect_timeout(options.connect_timeout)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+        let http = trusting(builder, &endpoint)?.build().map_err(BuildError::Http)?;
+        let throttle = Throttle::new(options.bandwidth_limit_bytes);
+        let clock_skew_ms = AtomicI64::new(0);
+        Ok(Self(Arc::new(Inner { http, endpoint, credentials, options, throttle, clock, entropy, clock_skew_ms })))
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+}
+
+/// A client that trusts the certificates of the endpoint's file, if it names one, and else the machine's.
+fn trusting(builder: ClientBuilder, endpoint: &Endpoint) -> Result<ClientBuilder, BuildError> {
+    match endpoint.ca_file() {
+        Some(path) => {
+            let fault = |fault: String| BuildError::CaFile { path: path.display().to_string(), fault };
+            let pem = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| fault(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(fault("there is none".to_owned()));
+            }
+            Ok(builder.tls_certs_only(certificates))
+        }
+        // Machines and containers that have no certificates to trust can still make requests without TLS.
+        None if !endpoint.is_encrypted() => Ok(builder.tls_certs_only([])),
+        None => Ok(builder),
+    }
+}

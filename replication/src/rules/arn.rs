@@ -58,11 +58,7 @@ impl fmt::Debug for Target {
 }
 
 impl<C> Encode<C> for Target {
-    fn encode<W: Write>(
-        &self,
-        encoder: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
         encoder.str(&self.to_string())?;
         Ok(())
     }

@@ -94,9 +94,7 @@ impl Configuration {
         prefixes.sort_unstable();
         // Whatever begins with a prefix follows it, so neighbours tell.
         match prefixes.windows(2).find(|pair| pair[1].starts_with(pair[0])) {
-            Some(pair) => {
-                Err(Fault::request(format!("Found overlapping prefixes '{}' and '{}'", pair[0], pair[1])))
-            }
+            Some(pair) => Err(Fault::request(format!("Found overlapping prefixes '{}' and '{}'", pair[0], pair[1]))),
             None => Ok(()),
         }
     }
@@ -122,7 +120,11 @@ impl Rule {
         if self.priority.is_some_and(|priority| priority < 0) {
             return Err(Fault::argument("Priority must be a non-negative integer"));
         }
-        if self.scope.is_filter() { self.check_second_version()? } else { self.check_first_version()? }
+        if self.scope.is_filter() {
+            self.check_second_version()?
+        } else {
+            self.check_first_version()?
+        }
         self.check_destination()
     }
 
@@ -159,7 +161,7 @@ impl Rule {
         }
         for tag in tags {
             if !(1..=128).contains(&tag.key.chars().count()) {
-                return Err(Fault { code: FaultCode::InvalidArgument, message: "The TagKey you have provided is invalid".into() });
+                return Err(Fault::argument("The TagKey you have provided is invalid"));
             }
             if tag.value.chars().count() > 256 {
                 return Err(Fault::argument("The TagValue you have provided is invalid"));

@@ -264,11 +264,13 @@ fn any_configuration() -> impl Strategy<Value = Configuration> {
         let number = |(n, rule): (usize, Rule)| Rule { id: n.to_string(), priority: i32::try_from(n).ok(), ..rule };
         of(rules.into_iter().enumerate().map(number).collect())
     };
-    (proptest::collection::vec(any_rule(), 1..8).prop_map(numbered), any::<u64>()).prop_map(|(mut configuration, at)| {
-        let places = configuration.rules.len();
-        configuration.rules.rotate_left(usize::try_from(at).unwrap_or(0) % places);
-        configuration
-    })
+    (proptest::collection::vec(any_rule(), 1..8).prop_map(numbered), any::<u64>()).prop_map(
+        |(mut configuration, at)| {
+            let places = configuration.rules.len();
+            configuration.rules.rotate_left(usize::try_from(at).unwrap_or(0) % places);
+            configuration
+        },
+    )
 }
 
 fn any_subject() -> impl Strategy<Value = (String, Vec<Tag>, Kind)> {

@@ -1,12 +1,9 @@
 //! Calls of a running server's admin API: signed, answered in JSON, and made again when the server is too busy.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign,
-};
-use aws_sigv4::sign::v4::SigningParams;
+use cairn_replication::client::{Body, BodyError, CredentialsError, Environment, Found, Given, Signer, find};
+use cairn_storage::clock::{Clock as _, SystemClock};
 use clap::Args;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
@@ -14,8 +11,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::SERVICE;
-
-use super::credentials::{self, CredentialsError, Environment, Given, Identity};
 
 /// How often a call is made before the server's refusal is believed.
 const ATTEMPTS_MAX: u32 = 5;
@@ -56,7 +51,7 @@ pub(super) enum CallError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error("the call cannot be signed")]
-    Unsigned(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unsigned(#[source] BodyError),
     #[error("the server does not answer")]
     Unanswered(#[from] reqwest::Error),
     #[error("{message} ({code})")]
@@ -80,7 +75,7 @@ struct Refusal {
 pub(super) struct AdminClient {
     http: Client,
     endpoint: Url,
-    identity: Identity,
+    found: Found,
 }
 
 impl AdminClient {
@@ -94,14 +89,15 @@ impl AdminClient {
         if !matches!(endpoint.scheme(), "http" | "https") || !endpoint.has_host() || !is_bare {
             return Err(CallError::Endpoint);
         }
-        let given = Given { access_key: args.access_key, secret_key: args.secret_key, region: args.region };
-        let identity = credentials::find(given, environment)?;
+        let (access_key, secret_key) = (args.access_key, args.secret_key);
+        let given = Given { access_key, secret_key, region: args.region, profile: None };
+        let found = find(given, environment)?;
         // A redirected call would not be the one that was signed.
         let builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT);
         // Machines and containers that have no certificates to trust can still make calls without TLS.
         let builder = if endpoint.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
         let http = builder.build().map_err(CallError::Client)?;
-        Ok(Self { http, endpoint, identity })
+        Ok(Self { http, endpoint, found })
     }
 
     /// Calls `path` below `/-/admin/v1/` and gives the answer. Every call may safely be made twice.
@@ -148,39 +144,18 @@ impl AdminClient {
 
     async fn send(&self, method: Method, url: Url, body: Vec<u8>) -> Result<Response, CallError> {
         let mut request = self.http.request(method.clone(), url.clone());
-        for (name, value) in self.signature(&method, &url, &body).map_err(CallError::Unsigned)? {
+        let now_ms = SystemClock.now().0;
+        let credentials = self.found.credentials.get(now_ms).await?;
+        let signer = Signer { credentials, region: &self.found.region, service: SERVICE, now_ms };
+        let signed = Body::Memory(body.clone().into());
+        let headers = signer.headers(method.as_str(), url.as_str(), &[], &signed).map_err(CallError::Unsigned)?;
+        for (name, value) in headers {
             request = request.header(name, value);
         }
         if method == Method::POST {
             request = request.body(body);
         }
         Ok(request.send().await?)
-    }
-
-    /// The headers that sign a call.
-    fn signature(
-        &self,
-        method: &Method,
-        url: &Url,
-        body: &[u8],
-    ) -> Result<Vec<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
-        let mut settings = SigningSettings::default();
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let identity = self.identity.credentials.clone().into();
-        let params = SigningParams::builder()
-            .identity(&identity)
-            .region(&self.identity.region)
-            .name(SERVICE)
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()?
-            .into();
-        let request =
-            SignableRequest::new(method.as_str(), url.as_str(), std::iter::empty(), SignableBody::Bytes(body))?;
-        let (instructions, _) = sign(request, &params)?.into_parts();
-        Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cairn_replication::client::Environment;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
@@ -12,7 +13,6 @@ use serde_json::json;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::credentials::Environment;
 
 /// Something failed, or waits for the next sweep.
 const EXIT_INCOMPLETE: u8 = 1;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::credentials::Environment;
+use cairn_replication::client::Environment;
 
 /// The wall clock is not believed.
 const EXIT_HELD: u8 = 1;

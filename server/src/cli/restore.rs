@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::credentials::Environment;
+use cairn_replication::client::Environment;
 
 /// It was not done, or not to its end.
 const EXIT_NOT_DONE: u8 = 1;

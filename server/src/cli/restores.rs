@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::credentials::Environment;
 use super::restore::Restore;
+use cairn_replication::client::Environment;
 
 /// The server could not be asked.
 const EXIT_UNANSWERED: u8 = 2;

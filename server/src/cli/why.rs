@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::credentials::Environment;
+use cairn_replication::client::Environment;
 
 /// The server could not be asked, or knows nothing of the request.
 const EXIT_UNANSWERED: u8 = 2;

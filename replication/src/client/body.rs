@@ -1,0 +1,82 @@
+//! Bodies of requests: in memory, or a stream that can be opened again.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use cairn_crypto::checksum::Checksum;
+
+/// Why a stream ended early.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body's bytes.
+pub type BodyStream = Pin<Box<dyn futures::Stream<Item = Result<Bytes, BodyError>> + Send>>;
+
+/// What a request sends.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// These bytes. Their SHA-256 is signed.
+    Memory(Bytes),
+    /// A stream, which is opened for each attempt.
+    Stream(Stream),
+}
+
+/// A body that does not fit into memory.
+#[derive(Clone)]
+pub struct Stream {
+    /// How many bytes it has.
+    pub length_bytes: u64,
+    /// What the server is to hold it to: it is not signed otherwise.
+    pub digest: Digest,
+    /// Opens it from its beginning.
+    pub open: Arc<dyn Fn() -> BodyStream + Send + Sync>,
+}
+
+/// A digest that is known before a body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// `Content-MD5`, which every S3 server verifies.
+    Md5([u8; 16]),
+    /// A checksum of S3's.
+    Checksum(Checksum),
+}
+
+impl Digest {
+    /// The header that declares it.
+    pub(super) fn header(&self) -> (String, String) {
+        match self {
+            Self::Md5(md5) => ("content-md5".to_owned(), BASE64.encode(md5)),
+            Self::Checksum(checksum) => {
+                let name = format!("x-amz-checksum-{}", checksum.algorithm().as_str().to_ascii_lowercase());
+                (name, checksum.to_base64())
+            }
+        }
+    }
+}
+
+impl Body {
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Memory(Bytes::new())
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn length_bytes(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Stream(stream) => stream.length_bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Stream");
+        shown.field("length_bytes", &self.length_bytes).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}

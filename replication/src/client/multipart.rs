@@ -1,0 +1,132 @@
+//! Uploads in parts, whose boundaries the caller gives.
+
+use cairn_crypto::checksum::Checksum;
+use futures::{StreamExt as _, TryStreamExt as _};
+use reqwest::Method;
+
+use super::body::{Body, Digest};
+use super::object::{Address, Stored};
+use super::xml::{self, Flat, UploadedPart};
+use super::{Client, ClientError, Request};
+
+/// The most parts that an upload has (S3 user guide, "Amazon S3 multipart upload limits").
+pub const PARTS_MAX: usize = 10_000;
+
+/// The most that is read of a document.
+const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+impl Client {
+    /// Uploads an object in these parts, at most [`PARTS_MAX`], `concurrency` at once. Either all of it is stored or, if the endpoint can still be reached,
+    /// nothing is left behind. Parts that declare checksums all declare the same algorithm's.
+    ///
+    /// # Errors
+    /// Those of [`Client::send`], and `Foreign`.
+    pub async fn upload(
+        &self,
+        to: &Address,
+        headers: Vec<(String, String)>,
+        parts: Vec<Body>,
+        concurrency: usize,
+    ) -> Result<Stored, ClientError> {
+        let upload_id = self.create_upload(to, headers, parts.first()).await?;
+        match self.upload_parts(to, &upload_id, parts, concurrency).await {
+            Ok(stored) => Ok(stored),
+            Err(error) => {
+                let abort = to.request(Method::DELETE, None).query("uploadId", &upload_id);
+                if let Err(error) = self.send(&abort).await {
+                    tracing::warn!(endpoint = ?self.endpoint(), %error, "an upload that failed cannot be aborted");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn create_upload(
+        &self,
+        to: &Address,
+        headers: Vec<(String, String)>,
+        first: Option<&Body>,
+    ) -> Result<String, ClientError> {
+        let mut request = to.request(Method::POST, None).query("uploads", "").headers(headers);
+        if let Some(checksum) = first.and_then(checksum_of) {
+            request = request.header("x-amz-checksum-algorithm", checksum.algorithm().as_str());
+        }
+        let document = self.document(&request).await?;
+        let upload_id = document.text("UploadId").ok_or(ClientError::Foreign("it names no upload"))?;
+        Ok(upload_id.to_owned())
+    }
+
+    async fn upload_parts(
+        &self,
+        to: &Address,
+        upload_id: &str,
+        parts: Vec<Body>,
+        concurrency: usize,
+    ) -> Result<Stored, ClientError> {
+        let numbered = parts.into_iter().enumerate();
+        let uploaded: Vec<UploadedPart> = futures::stream::iter(numbered)
+            .map(|(index, body)| self.upload_part(to, upload_id, index + 1, body))
+            .buffered(concurrency.max(1))
+            .try_collect()
+            .await?;
+        let body = Body::Memory(xml::complete_upload(&uploaded).into());
+        let request = to.request(Method::POST, None).query("uploadId", upload_id).body(body);
+        let mut attempt = 1;
+        loop {
+            match self.complete_upload(&request).await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => self.rest(attempt, error).await?,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn upload_part(
+        &self,
+        to: &Address,
+        upload_id: &str,
+        number: usize,
+        body: Body,
+    ) -> Result<UploadedPart, ClientError> {
+        let checksum = checksum_of(&body);
+        let request = to.request(Method::PUT, None).query("partNumber", &number.to_string());
+        let answer = self.send(&request.query("uploadId", upload_id).body(body)).await?;
+        let etag = answer.header("etag").ok_or(ClientError::Foreign("a part has no ETag"))?.to_owned();
+        Ok(UploadedPart { etag, checksum })
+    }
+
+    /// Completing is refused either with a status or, once the server has begun to answer, with an error as its document (S3
+    /// API reference, CompleteMultipartUpload).
+    async fn complete_upload(&self, request: &Request) -> Result<Stored, ClientError> {
+        let answer = self.send(request).await?;
+        let version_id = answer.header("x-amz-version-id").map(str::to_owned);
+        let document = Flat::parse(&answer.bytes(DOCUMENT_BYTES_MAX).await?);
+        let document = document.ok_or(ClientError::Foreign("it is not a document of S3's"))?;
+        let text = |name| document.text(name).unwrap_or_default().to_owned();
+        match document.root.as_str() {
+            "CompleteMultipartUploadResult" => Ok(Stored { etag: text("ETag"), version_id }),
+            "Error" => {
+                let code = text("Code");
+                let status = if matches!(code.as_str(), "InternalError" | "SlowDown") { 503 } else { 400 };
+                let message = text("Message");
+                Err(ClientError::Refused { status, code, message, retry_after: None, server_time_ms: None })
+            }
+            _ => Err(ClientError::Foreign("it is not a document of S3's")),
+        }
+    }
+
+    async fn document(&self, request: &Request) -> Result<Flat, ClientError> {
+        let body = self.send(request).await?.bytes(DOCUMENT_BYTES_MAX).await?;
+        Flat::parse(&body).ok_or(ClientError::Foreign("it is not a document of S3's"))
+    }
+}
+
+fn checksum_of(body: &Body) -> Option<Checksum> {
+    match body {
+        Body::Stream(stream) => match stream.digest {
+            Digest::Checksum(checksum) => Some(checksum),
+            Digest::Md5(_) => None,
+        },
+        Body::Memory(_) => None,
+    }
+}

@@ -1,0 +1,201 @@
+//! Sending: sign, watch, and try again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use parking_lot::Mutex;
+use reqwest::{Response, Url};
+use tokio::time::Instant;
+
+use super::body::{Body, BodyError, BodyStream, Stream};
+use super::sign::Signer;
+use super::{Answer, Client, ClientError, Request};
+
+/// A refusal without a code is put down to the clock if it differs from the server's by so much: S3 allows 15 minutes.
+const SKEW_MS_MIN: i64 = 240_000;
+
+impl Client {
+    /// Sends a request, and again if that may help. The answer's body is not read yet.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn send(&self, request: &Request) -> Result<Answer, ClientError> {
+        let url = self.0.endpoint.url_of(&request.bucket, request.key.as_deref(), &request.query)?;
+        let mut attempt = 1;
+        let mut corrected = false;
+        loop {
+            let error = match self.attempt(request, &url).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !corrected && self.correct(&error).await {
+                corrected = true;
+                continue;
+            }
+            self.rest(attempt, error).await?;
+            attempt += 1;
+        }
+    }
+
+    /// Waits until an attempt may be made after the failed one.
+    ///
+    /// # Errors
+    /// The given error, if none may be made.
+    pub(super) async fn rest(&self, attempt: u32, error: ClientError) -> Result<(), ClientError> {
+        if !error.may_pass() {
+            return Err(error);
+        }
+        let [a, b, c, d, ..] = self.0.entropy.random_16();
+        let random = u32::from_be_bytes([a, b, c, d]);
+        let Some(delay) = self.0.options.retry.delay(attempt, random, error.retry_after()) else { return Err(error) };
+        tracing::debug!(endpoint = ?self.0.endpoint, attempt, ?delay, %error, "a request is made again");
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+
+    async fn attempt(&self, request: &Request, url: &Url) -> Result<Answer, ClientError> {
+        let inner = &self.0;
+        let now_ms = inner.clock.now().0;
+        let credentials = inner.credentials.get(now_ms).await?;
+        let now_ms = now_ms + inner.clock_skew_ms.load(Ordering::Relaxed);
+        let mut headers = request.headers.clone();
+        if let Body::Stream(stream) = &request.body {
+            headers.push(stream.digest.header());
+        }
+        let signer = Signer { credentials, region: inner.endpoint.region(), service: "s3", now_ms };
+        let signature = signer.headers(request.method.as_str(), url.as_str(), &headers, &request.body);
+        headers.extend(signature.map_err(ClientError::Unsigned)?);
+        let mut builder = inner.http.request(request.method.clone(), url.clone());
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        if let Body::Memory(bytes) = &request.body {
+            inner.throttle.pass(bytes.len()).await;
+        }
+        let sending = Sending::default();
+        let builder = match &request.body {
+            Body::Memory(bytes) => builder.body(bytes.clone()),
+            Body::Stream(stream) => builder
+                .header("content-length", stream.length_bytes)
+                .body(reqwest::Body::wrap_stream(self.metered(stream, sending.clone()))),
+        };
+        let response = sending.watch(inner.options.idle_timeout, builder.send()).await?;
+        Answer::new(response, inner.options.idle_timeout).await
+    }
+
+    /// The stream's bytes at the rate that is allowed, held to their declared number.
+    fn metered(&self, stream: &Stream, sending: Sending) -> BodyStream {
+        let client = self.clone();
+        let state = (Some((stream.open)()), stream.length_bytes);
+        Box::pin(futures::stream::unfold(state, move |(stream, left)| {
+            let (client, sending) = (client.clone(), sending.clone());
+            async move {
+                let mut stream = stream?;
+                let (piece, left) = match stream.next().await {
+                    Some(Ok(piece)) if piece.len() as u64 <= left => {
+                        let left = left - piece.len() as u64;
+                        (Ok(piece), left)
+                    }
+                    None if left == 0 => return None,
+                    Some(Err(error)) => (Err(error), left),
+                    Some(Ok(_)) => (Err("it has more bytes than it should".into()), left),
+                    None => (Err("it ends too early".into()), left),
+                };
+                Some(match piece {
+                    Ok(piece) => {
+                        sending.hold();
+                        client.0.throttle.pass(piece.len()).await;
+                        sending.moved();
+                        (Ok::<Bytes, BodyError>(piece), (Some(stream), left))
+                    }
+                    Err(error) => {
+                        sending.failed(error);
+                        (Err("the body ends early".into()), (None, left))
+                    }
+                })
+            }
+        }))
+    }
+
+    /// Makes good what a refusal was due to; false if nothing is to be made good.
+    async fn correct(&self, error: &ClientError) -> bool {
+        let ClientError::Refused { status, code, server_time_ms, .. } = error else { return false };
+        if code == "ExpiredToken" {
+            return self.0.credentials.renew().await;
+        }
+        let Some(server_time_ms) = server_time_ms else { return false };
+        let skew_ms = server_time_ms - self.0.clock.now().0;
+        let off_by_ms = (skew_ms - self.0.clock_skew_ms.load(Ordering::Relaxed)).abs();
+        // A HEAD is refused without a document, and so without a code.
+        let is_skewed = code == "RequestTimeTooSkewed" || *status == 403 && code.is_empty() && off_by_ms > SKEW_MS_MIN;
+        if is_skewed {
+            tracing::warn!(endpoint = ?self.0.endpoint, skew_ms, "the endpoint's clock differs; requests are signed by it");
+            self.0.clock_skew_ms.store(skew_ms, Ordering::Relaxed);
+        }
+        is_skewed
+    }
+}
+
+/// A body on its way: when it last moved, and why it ended early.
+#[derive(Clone, Default)]
+struct Sending(Arc<Mutex<State>>);
+
+struct State {
+    moved: Instant,
+    /// It waits for its share of the bandwidth, which is no fault of the endpoint's.
+    held: bool,
+    fault: Option<BodyError>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { moved: Instant::now(), held: false, fault: None }
+    }
+}
+
+impl Sending {
+    fn moved(&self) {
+        let mut state = self.0.lock();
+        (state.moved, state.held) = (Instant::now(), false);
+    }
+
+    fn hold(&self) {
+        self.0.lock().held = true;
+    }
+
+    /// When it has stood still for too long.
+    fn deadline(&self, idle_timeout: Duration) -> Instant {
+        let state = self.0.lock();
+        if state.held { Instant::now() + idle_timeout } else { state.moved + idle_timeout }
+    }
+
+    fn failed(&self, error: BodyError) {
+        self.0.lock().fault = Some(error);
+    }
+
+    /// The response, unless nothing moves for too long.
+    async fn watch(
+        &self,
+        idle_timeout: Duration,
+        sent: impl Future<Output = Result<Response, reqwest::Error>>,
+    ) -> Result<Response, ClientError> {
+        let mut sent = std::pin::pin!(sent);
+        loop {
+            let deadline = self.deadline(idle_timeout);
+            tokio::select! {
+                response = &mut sent => return response.map_err(|error| match self.0.lock().fault.take() {
+                    Some(fault) => ClientError::Source(fault),
+                    None => ClientError::Unanswered(error.without_url()),
+                }),
+                () = tokio::time::sleep_until(deadline) => {
+                    if self.deadline(idle_timeout) <= Instant::now() {
+                        return Err(ClientError::Stalled(idle_timeout));
+                    }
+                }
+            }
+        }
+    }
+}

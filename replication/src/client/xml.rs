@@ -1,0 +1,124 @@
+//! The little XML that S3 says about objects: flat documents, read whole.
+
+use cairn_crypto::checksum::Checksum;
+use quick_xml::Reader;
+use quick_xml::escape::{escape, unescape};
+use quick_xml::events::Event;
+
+/// The most elements that are read of a document.
+const ELEMENTS_MAX: usize = 1_000;
+
+/// A document's root element, and the texts of the elements directly below it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Flat {
+    pub(super) root: String,
+    children: Vec<(String, String)>,
+}
+
+impl Flat {
+    /// Reads a document; None if it is not XML, or not a small document.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let mut reader = Reader::from_str(std::str::from_utf8(text).ok()?);
+        let mut flat = Self::default();
+        let mut open: Vec<String> = Vec::new();
+        for _ in 0..ELEMENTS_MAX * 4 {
+            match reader.read_event().ok()? {
+                Event::Start(start) => {
+                    open.push(start.local_name().as_ref().to_owned());
+                    match &open[..] {
+                        [root] => flat.root.clone_from(root),
+                        [_, child] => flat.children.push((child.clone(), String::new())),
+                        _ => {}
+                    }
+                }
+                Event::End(_) => {
+                    open.pop()?;
+                }
+                Event::Text(text) if open.len() == 2 => {
+                    let (_, value) = flat.children.last_mut()?;
+                    value.push_str(&text);
+                }
+                Event::GeneralRef(reference) if open.len() == 2 => {
+                    let (_, value) = flat.children.last_mut()?;
+                    value.push_str(&unescape(&format!("&{};", &*reference)).ok()?);
+                }
+                Event::DocType(_) => return None,
+                Event::Eof => return (open.is_empty() && !flat.root.is_empty()).then_some(flat),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The text of a child.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.children.iter().find(|(child, _)| child == name).map(|(_, text)| text.as_str())
+    }
+}
+
+/// A part as the server has it.
+#[derive(Debug)]
+pub(super) struct UploadedPart {
+    pub(super) etag: String,
+    /// What it was declared to be.
+    pub(super) checksum: Option<Checksum>,
+}
+
+/// The document that completes an upload of these parts, numbered from 1.
+pub(super) fn complete_upload(parts: &[UploadedPart]) -> String {
+    let mut document = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    for (index, part) in parts.iter().enumerate() {
+        let etag = escape(part.etag.as_str());
+        document.push_str(&format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag>", index + 1));
+        if let Some(checksum) = &part.checksum {
+            let (name, value) = (checksum.algorithm().as_str(), checksum.to_base64());
+            document.push_str(&format!("<Checksum{name}>{value}</Checksum{name}>"));
+        }
+        document.push_str("</Part>");
+    }
+    document.push_str("</CompleteMultipartUpload>");
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use cairn_crypto::checksum::ChecksumAlgorithm;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_read_and_references_resolved() {
+        let document = "<?xml version=\"1.0\"?>\n<Error xmlns=\"x\"><Code>NoSuchKey</Code><Message>a &amp; &#98;</Message>\
+                        <Nested><Code>other</Code></Nested></Error>";
+        let flat = Flat::parse(document.as_bytes()).unwrap();
+        assert_eq!((flat.root.as_str(), flat.text("Code")), ("Error", Some("NoSuchKey")));
+        assert_eq!((flat.text("Message"), flat.text("Absent")), (Some("a & b"), None));
+    }
+
+    #[test]
+    fn what_is_no_document_is_none() {
+        for text in ["", "no", "<Error><Code>", "<!DOCTYPE a><a></a>", "{\"code\":1}", "<a>&undeclared;</a><b>"] {
+            assert_eq!(Flat::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_numbered_from_one_and_etags_escaped() {
+        let checksum = Checksum::from_bytes(ChecksumAlgorithm::Crc32, &[0; 4]).ok();
+        let part = |etag: &str, checksum| UploadedPart { etag: etag.to_owned(), checksum };
+        let document = complete_upload(&[part("\"a\"", None), part("\"b\"", checksum)]);
+        let second =
+            "<Part><PartNumber>2</PartNumber><ETag>&quot;b&quot;</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>";
+        assert!(document.contains(second), "{document}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "(<[ab/]{1,2}>|&[a#x0-9]{1,3};|x){0,12}") {
+            let _ = Flat::parse(&bytes);
+            let _ = Flat::parse(text.as_bytes());
+        }
+    }
+}

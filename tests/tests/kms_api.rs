@@ -271,9 +271,10 @@ async fn another_account_uses_a_key_by_a_grant_and_not_without() {
     let (root, other) = (cairn.client(), cairn.other_client());
     let key = new_key(&root).await;
     let use_it = json!({ "KeyId": arn(&key), "KeySpec": "AES_256", "EncryptionContext": { "for": "other", "n": "1" } });
-    refused(&other, "GenerateDataKey", use_it.clone(), "AccessDeniedException").await;
+    let told = refused(&other, "GenerateDataKey", use_it.clone(), "AccessDeniedException").await;
     let absent = json!({ "KeyId": arn("none"), "KeySpec": "AES_256" });
-    refused(&other, "GenerateDataKey", absent, "AccessDeniedException").await;
+    let of_absent = refused(&other, "GenerateDataKey", absent, "AccessDeniedException").await;
+    assert_eq!(told, of_absent, "who may not use a key is not told whether it is there");
     let grant = json!({
         "KeyId": key, "GranteePrincipal": format!("arn:aws:iam::{OTHER}:root"), "Operations": ["GenerateDataKey", "RetireGrant"],
         "Constraints": { "EncryptionContextSubset": { "for": "other" } }, "Name": "once",

@@ -289,13 +289,7 @@ impl Kms {
         if account == own || found.is_ok() {
             return found;
         }
-        let resource = match &key.name {
-            name::Name::Id(id) => name::key_arn(self.region(), account, id),
-            name::Name::Alias(alias) => name::alias_arn(self.region(), account, alias),
-        };
-        let because = "because the resource does not exist in this Region, no resource-based policies allow access, or a \
-                       resource-based policy explicitly denies access";
-        Err(permission::denied(who, action, &resource, because))
+        Err(permission::denied_elsewhere(who, action))
     }
 
     /// The key that a blob is of.
@@ -311,11 +305,7 @@ impl Kms {
             if account == own {
                 return error;
             }
-            KmsError::fault(
-                KmsFault::AccessDenied,
-                "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you \
-                 are not allowed to access.",
-            )
+            permission::denied_elsewhere(who, "kms:Decrypt")
         })
     }
 

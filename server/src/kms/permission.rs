@@ -108,7 +108,10 @@ pub fn check(
 ) -> Result<Outcome, KmsError> {
     let action = format!("kms:{}", deed.action);
     let decision = decide(asker, here, (all, key), deed, None);
-    noted(asker, &action, &key.arn, decision)
+    let is_others = asker.caller.principal.account() != Some(key.account);
+    let noted = noted(asker, &action, &key.arn, decision);
+    // Whoever may not use somebody else's key is not told that it is there.
+    noted.map_err(|error| if is_others { denied_elsewhere(asker, &action) } else { error })
 }
 
 /// Whether this policy, if the key had it, would leave the caller the say: itself, or by leaving it to the account.
@@ -195,6 +198,16 @@ fn noted(asker: Asker<'_>, action: &str, resource: &str, decision: Decision) -> 
 pub fn denied(asker: Asker<'_>, action: &str, resource: &str, because: &str) -> KmsError {
     let who = asker.caller.principal.caller_arn().unwrap_or_else(|| "anonymous".to_owned());
     let message = format!("User: {who} is not authorized to perform: {action} on resource: {resource} {because}");
+    KmsError::fault(KmsFault::AccessDenied, message)
+}
+
+/// `AccessDeniedException` about another account's key, whether it is there or not.
+pub fn denied_elsewhere(asker: Asker<'_>, action: &str) -> KmsError {
+    let who = asker.caller.principal.caller_arn().unwrap_or_else(|| "anonymous".to_owned());
+    let message = format!(
+        "User: {who} is not authorized to perform: {action} on this resource because the resource does not exist in this \
+         Region, a policy of the user or of the resource does not allow access, or one explicitly denies access"
+    );
     KmsError::fault(KmsFault::AccessDenied, message)
 }
 

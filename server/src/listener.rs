@@ -78,9 +78,11 @@ pub struct ConnectionLimits {
 /// What is known of a request's connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionInfo {
-    /// The other end of the socket.
+    /// The client: the other end of the socket, or whom a trusted proxy saw there. The port is 0 if it is not known.
     pub remote: SocketAddr,
-    /// The version of TLS that it is encrypted with; None: it is not.
+    /// The client's connection is encrypted.
+    pub secure: bool,
+    /// The version of TLS that it is encrypted with, if that is known.
     pub tls_version: Option<&'static str>,
 }
 
@@ -184,7 +186,8 @@ impl Listener {
             let (limits, service, stop) = (self.limits, service.clone(), stop.clone());
             let (tls, refused) = (self.tls.clone(), self.metrics.refused.clone());
             connections.spawn(async move {
-                let info = |tls_version| ConnectionInfo { remote, tls_version };
+                let info =
+                    |tls_version: Option<_>| ConnectionInfo { remote, secure: tls_version.is_some(), tls_version };
                 match tls {
                     None => serve_connection(stream, info(None), limits, service, stop).await,
                     Some(tls) => match tls.accept(stream).await {

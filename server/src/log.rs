@@ -77,7 +77,7 @@ pub struct RequestSummary<'r> {
     pub sent_bytes: u64,
     /// From the request's head to the end of the answer.
     pub elapsed: Duration,
-    /// The client's address.
+    /// The client's address; with port 0 if that is not known.
     pub remote: SocketAddr,
     /// Who asked, and what was decided.
     pub decided: &'r Decided,
@@ -95,7 +95,7 @@ pub fn request(summary: &RequestSummary<'_>) {
         received_bytes = summary.received_bytes,
         sent_bytes = summary.sent_bytes,
         elapsed_ms = milliseconds(summary.elapsed),
-        remote = %summary.remote,
+        remote = client(summary.remote),
         principal = decided.principal(),
         action = deciding.map(|verdict| verdict.action.as_str()),
         resource = deciding.map(|verdict| verdict.resource.as_str()),
@@ -103,6 +103,11 @@ pub fn request(summary: &RequestSummary<'_>) {
         because = deciding.map(Verdict::because),
         "request"
     );
+}
+
+/// Where a request came from, as far as it is known.
+fn client(remote: SocketAddr) -> String {
+    if remote.port() == 0 { remote.ip().to_string() } else { remote.to_string() }
 }
 
 /// Milliseconds with three decimals.

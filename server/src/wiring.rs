@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::config::{self, Config, Limits};
-use crate::gate::{Apis, Gate, GateSettings, InvalidRegion};
+use crate::cors::Cors;
+use crate::gate::{Apis, Gate, GateSettings, Hosts, InvalidRegion};
 use crate::iam_api::IamApi;
 use crate::identities::own::{self, NewKey, OwnAccountError};
 use crate::identities::own_record::IndexRecord;
@@ -40,6 +41,7 @@ use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Liste
 use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
+use crate::proxies::Proxies;
 use crate::s3::Edge;
 use crate::s3::acl::account_number;
 use crate::s3::encryption::EncryptionSettings;
@@ -235,7 +237,15 @@ async fn start(
         lifecycle: lifecycle.clone(),
     };
     let settings = GateSettings {
-        domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+        hosts: Hosts {
+            domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+            buckets: config.s3.bucket_hosts.iter().map(|host| host.as_str().to_owned()).collect(),
+        },
+        proxies: Proxies { trusted: config.proxies.trusted.clone(), headers: config.proxies.headers },
+        cors: Arc::new(Cors::new(
+            store.clone(),
+            config.cors.origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
+        )),
         signature_v2: config.s3.signature_v2,
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };

@@ -71,6 +71,8 @@ const RETENTION: &str = "<Retention/>";
 const ENCRYPTION: &str = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
                           <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>\
                           </ServerSideEncryptionConfiguration>";
+const CORS: &str = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin>\
+                    </CORSRule></CORSConfiguration>";
 const LIFECYCLE: &str = "<LifecycleConfiguration><Rule><Filter/><Status>Disabled</Status><Expiration><Days>1</Days>\
                          </Expiration></Rule></LifecycleConfiguration>";
 const RESTORE: &str = "<RestoreRequest><Days>1</Days></RestoreRequest>";
@@ -98,6 +100,7 @@ const ROWS: &[Row] = rows! {
         c.object("POST", &p.bucket, "new").query("uploads", "").header("x-amz-tagging", "a=b")
     };
     DeleteBucket ["DeleteBucket"] |p, c| p.bucket(c, "DELETE", "");
+    DeleteBucketCors ["PutBucketCORS"] |p, c| p.bucket(c, "DELETE", "cors");
     DeleteBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "DELETE", "encryption");
     DeleteBucketLifecycle ["PutLifecycleConfiguration"] |p, c| p.bucket(c, "DELETE", "lifecycle");
     DeleteBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| p.bucket(c, "DELETE", "ownershipControls");
@@ -112,6 +115,7 @@ const ROWS: &[Row] = rows! {
     DeletePublicAccessBlock ["PutBucketPublicAccessBlock"] |p, c| p.bucket(c, "DELETE", "publicAccessBlock");
     GetBucketAccelerateConfiguration ["GetAccelerateConfiguration"] |p, c| p.bucket(c, "GET", "accelerate");
     GetBucketAcl ["GetBucketAcl"] |p, c| p.bucket(c, "GET", "acl");
+    GetBucketCors ["GetBucketCORS"] |p, c| p.bucket(c, "GET", "cors");
     GetBucketEncryption ["GetEncryptionConfiguration"] |p, c| p.bucket(c, "GET", "encryption");
     GetBucketLifecycleConfiguration ["GetLifecycleConfiguration"] |p, c| p.bucket(c, "GET", "lifecycle");
     GetBucketLocation ["GetBucketLocation"] |p, c| p.bucket(c, "GET", "location");
@@ -143,6 +147,7 @@ const ROWS: &[Row] = rows! {
         p.bucket(c, "PUT", "accelerate").body(suspended)
     };
     PutBucketAcl ["PutBucketAcl"] |p, c| p.bucket(c, "PUT", "acl").header("x-amz-acl", "private");
+    PutBucketCors ["PutBucketCORS"] |p, c| p.bucket(c, "PUT", "cors").body(CORS);
     PutBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "PUT", "encryption").body(ENCRYPTION);
     PutBucketLifecycleConfiguration ["PutLifecycleConfiguration"] |p, c| {
         p.bucket(c, "PUT", "lifecycle").body(LIFECYCLE)
@@ -278,7 +283,7 @@ async fn every_operation_is_for_who_has_its_permissions() {
         let Row { operation, actions, .. } = row;
         let allow = scene.statement("Allow", named(), actions);
         let public = scene.statement("Allow", json!("*"), actions);
-        let unused = scene.statement("Allow", named(), &["s3:GetBucketCORS", "s3:GetBucketNotification"]);
+        let unused = scene.statement("Allow", named(), &["s3:GetBucketNotification", "s3:GetMetricsConfiguration"]);
         let by_initiator = FOR_INITIATOR.contains(operation);
         let for_owner = FOR_OWNER.contains(operation);
         let about_version = !for_owner;

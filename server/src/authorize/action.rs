@@ -42,6 +42,7 @@ actions! {
         GetAccelerateConfiguration
         GetAccountPublicAccessBlock
         GetBucketAcl
+        GetBucketCORS
         GetBucketLocation
         GetBucketObjectLockConfiguration
         GetBucketOwnershipControls
@@ -71,6 +72,7 @@ actions! {
         PutAccelerateConfiguration
         PutAccountPublicAccessBlock
         PutBucketAcl
+        PutBucketCORS
         PutBucketObjectLockConfiguration
         PutBucketOwnershipControls
         PutBucketPolicy

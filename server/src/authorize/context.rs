@@ -49,7 +49,9 @@ const HEADER_KEYS: &[&str] = &[
 pub struct Connection {
     /// From where.
     pub remote: IpAddr,
-    /// The version of TLS; None: not encrypted.
+    /// It was encrypted.
+    pub secure: bool,
+    /// The version of TLS, if that is known.
     pub tls_version: Option<&'static str>,
 }
 
@@ -220,7 +222,7 @@ impl RequestContext<'_> {
     fn global(&self, name: &str, key: &str) -> Values<'_> {
         match name {
             "sourceip" => one(Some(self.facts.connection.remote.to_string().into())),
-            "securetransport" => flag(self.facts.connection.tls_version.is_some()),
+            "securetransport" => flag(self.facts.connection.secure),
             "currenttime" => one(Some(headers::document_time(self.facts.now).into())),
             "epochtime" => one(Some(self.facts.now.0.div_euclid(1_000).to_string().into())),
             "useragent" => self.header(&USER_AGENT),

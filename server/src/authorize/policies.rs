@@ -1,39 +1,27 @@
-//! Buckets' policies, parsed once and kept by their digests, which the buckets' rows name: so a request that finds its
-//! bucket's policy here reads nothing more from the index.
+//! Buckets' policies: as they are stored, and parsed once ([`crate::kept`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_iam::evaluate::{Attached, Source, SourceKind};
 use cairn_iam::policy::{Policy, PolicyError, PolicyKind};
 use cairn_storage::StorageError;
-use cairn_storage::index::family::bucket::PolicyDigest;
+use cairn_storage::index::family::bucket::DocumentDigest;
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::ops::{Bucket, Store};
-use parking_lot::RwLock;
 
 use crate::identities::Accounts;
+use crate::kept::{self, Kept};
 use crate::s3::acl::account_number;
 
 use super::arn_of_bucket;
-
-/// The texts of the policies that are kept, together at most. A thousand buckets with policies of the greatest length fit.
-const KEPT_BYTES_MAX: usize = 20 << 20;
 
 /// The format of the stored document: this byte, then the policy's text.
 const FORMAT: u8 = 1;
 
 /// Parsed policies of buckets.
 #[derive(Debug, Default)]
-pub struct BucketPolicies(RwLock<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    by_digest: HashMap<PolicyDigest, Arc<Attached>>,
-    bytes: usize,
-}
+pub struct BucketPolicies(Kept<Attached>);
 
 impl BucketPolicies {
     /// The policy of the bucket, if it has one.
@@ -47,8 +35,8 @@ impl BucketPolicies {
         bucket: &Bucket,
     ) -> Result<Option<Arc<Attached>>, StorageError> {
         let Some(digest) = bucket.policy else { return Ok(None) };
-        if let Some(policy) = self.0.read().by_digest.get(&digest) {
-            return Ok(Some(Arc::clone(policy)));
+        if let Some(policy) = self.0.get(digest) {
+            return Ok(Some(policy));
         }
         // What is read may be newer than the bucket that was looked up; then it is what holds.
         let Some(document) = store.document(bucket, DocumentKind::Policy).await? else { return Ok(None) };
@@ -59,19 +47,8 @@ impl BucketPolicies {
         // An account that has left the configuration stands for nobody.
         let policy = policy.clone().with_canonical_users(by_canonical_id).unwrap_or(policy);
         let policy = Arc::new(Attached { source: source(bucket.name.as_str()), policy });
-        self.keep(digest_of(text), text.len(), &policy);
+        self.0.keep(digest_of(text), text.len(), &policy);
         Ok(Some(policy))
-    }
-
-    fn keep(&self, digest: PolicyDigest, bytes: usize, policy: &Arc<Attached>) {
-        let mut kept = self.0.write();
-        if kept.bytes + bytes > KEPT_BYTES_MAX {
-            // Rare enough: whoever is asked for next is parsed again.
-            *kept = Kept::default();
-        }
-        if kept.by_digest.insert(digest, Arc::clone(policy)).is_none() {
-            kept.bytes += bytes;
-        }
     }
 }
 
@@ -80,11 +57,8 @@ pub(super) fn source(bucket: &str) -> Source {
 }
 
 /// Names a policy by its text.
-pub fn digest_of(text: &str) -> PolicyDigest {
-    let digest = Checksum::of(ChecksumAlgorithm::Sha256, text.as_bytes());
-    let mut name = [0; 16];
-    name.copy_from_slice(&digest.as_bytes()[..16]);
-    PolicyDigest(name)
+pub fn digest_of(text: &str) -> DocumentDigest {
+    kept::digest_of(text.as_bytes())
 }
 
 /// The document to store for a policy.
@@ -125,20 +99,5 @@ mod tests {
         for document in [&b""[..], b"\x02{}", b"\x01\xff"] {
             assert!(decode(document).is_err(), "{document:?}");
         }
-    }
-
-    #[test]
-    fn the_memory_for_parsed_policies_is_bounded() {
-        let text = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Principal\":\"*\",\
-                    \"Action\":\"s3:*\",\"Resource\":\"arn:aws:s3:::b/*\"}]}";
-        let policy = Arc::new(Attached { source: source("b"), policy: parse(text).unwrap() });
-        let policies = BucketPolicies::default();
-        for number in 0..2_500_u32 {
-            let mut digest = [0; 16];
-            digest[..4].copy_from_slice(&number.to_be_bytes());
-            policies.keep(PolicyDigest(digest), 20 << 10, &policy);
-            assert!(policies.0.read().bytes <= KEPT_BYTES_MAX);
-        }
-        assert!(!policies.0.read().by_digest.is_empty());
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::DeleteObjectVersionTagging
         | Action::GetAccelerateConfiguration
         | Action::GetAccountPublicAccessBlock
+        | Action::GetBucketCORS
         | Action::GetBucketLocation
         | Action::GetBucketObjectLockConfiguration
         | Action::GetBucketOwnershipControls
@@ -64,6 +65,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PlanLifecycle
         | Action::PutAccelerateConfiguration
         | Action::PutAccountPublicAccessBlock
+        | Action::PutBucketCORS
         | Action::PutBucketObjectLockConfiguration
         | Action::PutBucketOwnershipControls
         | Action::PutBucketPolicy

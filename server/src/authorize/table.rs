@@ -65,6 +65,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
             one(Action::PutAccountPublicAccessBlock)
         }
         Operation::DeleteBucket => one(Action::DeleteBucket),
+        Operation::DeleteBucketCors | Operation::PutBucketCors => one(Action::PutBucketCORS),
         Operation::DeleteBucketEncryption | Operation::PutBucketEncryption => one(Action::PutEncryptionConfiguration),
         Operation::DeleteBucketLifecycle | Operation::PutBucketLifecycleConfiguration => {
             one(Action::PutLifecycleConfiguration)
@@ -81,6 +82,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::GetAccountPublicAccessBlock => one(Action::GetAccountPublicAccessBlock),
         Operation::GetBucketAccelerateConfiguration => one(Action::GetAccelerateConfiguration),
         Operation::GetBucketAcl => one(Action::GetBucketAcl),
+        Operation::GetBucketCors => one(Action::GetBucketCORS),
         Operation::GetBucketEncryption => one(Action::GetEncryptionConfiguration),
         Operation::GetBucketLifecycleConfiguration => one(Action::GetLifecycleConfiguration),
         Operation::GetBucketLocation => one(Action::GetBucketLocation),

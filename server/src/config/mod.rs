@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use cairn_crypto::secret::MasterKey;
 use cairn_storage::id::AccountId;
+use ipnet::IpNet;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use layers::{Flags, Origin, Sources};
-pub use values::{AccessKey, CanonicalId, Domain, KeyPair, KmsKeyId, Region, SecretKey, UserName};
+pub use values::{AccessKey, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, Region, SecretKey, UserName};
 
 use crate::audit::FileSettings;
 use crate::master_key::{self, MasterKeySource};
@@ -53,6 +54,10 @@ pub struct Config {
     pub region: Region,
     /// The S3 endpoint.
     pub s3: S3,
+    /// Pages of other origins.
+    pub cors: Cors,
+    /// Reverse proxies.
+    pub proxies: Proxies,
     /// Temporary credentials.
     pub sts: Sts,
     /// The operations port.
@@ -101,6 +106,8 @@ pub struct S3 {
     pub listen: SocketAddr,
     /// `BUCKET.<domain>` addresses a bucket; every other host is path style.
     pub domains: Vec<Domain>,
+    /// Hosts that each address the bucket of the same name.
+    pub bucket_hosts: Vec<Domain>,
     /// Where signature version 2 is accepted.
     pub signature_v2: SignatureV2,
     tls_cert_file: Option<PathBuf>,
@@ -126,6 +133,38 @@ pub enum SignatureV2 {
     Query,
     /// Also in the Authorization header.
     All,
+}
+
+/// `[cors]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Cors {
+    /// Origins whose pages may use everything.
+    pub origins: Vec<PageOrigin>,
+}
+
+/// `[proxies]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Proxies {
+    /// The addresses of those that are believed who the client is.
+    #[serde(deserialize_with = "values::networks")]
+    pub trusted: Vec<IpNet>,
+    /// What they set.
+    pub headers: ForwardingHeaders,
+}
+
+/// The headers in which a reverse proxy says who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum ForwardingHeaders {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    #[serde(rename = "x-forwarded")]
+    XForwarded,
+    /// `Forwarded`.
+    #[serde(rename = "forwarded")]
+    Forwarded,
 }
 
 /// `[sts]`

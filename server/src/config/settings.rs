@@ -34,7 +34,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     setting("region", r#""us-east-1""#, "The region that signatures name"),
     setting("s3.listen", r#""127.0.0.1:9000""#, "Where S3 requests are answered"),
-    setting("s3.domains", "[]", "BUCKET.<domain> addresses a bucket; other hosts are path style"),
+    setting("s3.domains", r#"["s3.localhost"]"#, "BUCKET.<domain> addresses a bucket; other hosts are path style"),
+    setting("s3.bucket_hosts", "[]", "Hosts that each address the bucket of the same name (CNAME style)"),
     setting(
         "s3.signature_v2",
         r#""query""#,
@@ -57,6 +58,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "sts.plain_loopback_issuers",
         "false",
         "Ask identity providers at loopback addresses without TLS, for trying things out",
+    ),
+    setting("cors.origins", "[]", "Origins whose pages may use everything, besides those that a bucket's rules allow"),
+    setting("proxies.trusted", "[]", "Addresses and networks of reverse proxies that are believed who the client is"),
+    setting(
+        "proxies.headers",
+        r#""x-forwarded""#,
+        "What those proxies set: x-forwarded (X-Forwarded-For, -Proto and -Host) or forwarded (RFC 7239)",
     ),
     setting("ops.listen", r#""127.0.0.1:9001""#, "Where health and metrics are answered"),
     setting(

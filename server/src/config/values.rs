@@ -1,10 +1,12 @@
 //! The types of single values. Each can be made only from text or a number that is valid for it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use cairn_crypto::secret::{EntropyError, SecretString};
 use cairn_storage::id::AccountId;
+use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error};
 
 const NOT_AN_ACCOUNT_ID: &str = "an account's id is a text of 12 digits";
@@ -95,6 +97,26 @@ text!(
     "a domain is a DNS name in lower case, without a port"
 );
 
+text!(
+    /// The origin of a page, as browsers write it.
+    PageOrigin,
+    |text| text.split_once("://").is_some_and(|(scheme, rest)| {
+        ["http", "https"].contains(&scheme) && text.len() <= 300 && is_authority(rest)
+    }),
+    "an origin is http:// or https:// and a host in lower case, with a port if it is not the scheme's own"
+);
+
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = |port: &str| port.parse().is_ok_and(|port: u16| port > 0) && !port.starts_with(['0', '+']);
+    let is_address =
+        || host.starts_with('[') && host.ends_with(']') && host[1..host.len() - 1].parse::<Ipv6Addr>().is_ok();
+    port.is_none_or(is_port) && (host.split('.').all(is_dns_label) || is_address())
+}
+
 fn is_dns_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
@@ -160,6 +182,15 @@ pub(super) fn some_account_id<'de, D: Deserializer<'de>>(deserializer: D) -> Res
 /// Several accounts' numbers.
 pub(super) fn account_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AccountId>, D::Error> {
     let parse = |text: String| text.parse().map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID));
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
+}
+
+/// Networks in CIDR notation, or single addresses.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let parse = |text: String| {
+        let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+        network.map_err(|_| D::Error::custom(format!("{text:?} is no address and no network such as 10.0.0.0/8")))
+    };
     Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
 }
 

@@ -99,8 +99,8 @@ impl Record {
 
     /// Where it comes from, for who decides about it.
     pub fn origin(&self, signature: Option<Signature>) -> Origin {
-        let ConnectionInfo { remote, tls_version } = self.connection;
-        let connection = Connection { remote: remote.ip(), tls_version };
+        let ConnectionInfo { remote, secure, tls_version } = self.connection;
+        let connection = Connection { remote: remote.ip(), secure, tls_version };
         Origin { connection, signature, trail: self.trail.clone() }
     }
 }

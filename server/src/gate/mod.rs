@@ -1,10 +1,13 @@
 //! The gate: every request to the S3 endpoint passes here first.
 //!
-//! In order: an id, a place among the requests in flight (or 503 at once: nothing waits), the bucket and key that path and
-//! host name, the operation on the allow-list, the headers that cannot be honoured, what of the signature `s3s` does not
+//! In order: whom a trusted proxy says it comes from ([`proxies`]), an id, a place among the requests in flight (or 503 at once:
+//! nothing waits), the bucket and key that path and host name, the answer if it is a preflight ([`cors`]), the operation on the
+//! allow-list, the headers that cannot be honoured, what of the signature `s3s` does not
 //! check, and a signature of version 2. Then `s3s` verifies one of version 4 and calls the operation. On the way out: errors
-//! become documents, an unread body is dealt with, and the answer gets its ids and, when it has been sent, its line in the
-//! log.
+//! become documents, an unread body is dealt with, and the answer gets its ids, what a page of another origin needs to read it
+//! and, when it has been sent, its line in the log.
+//!
+//! [`proxies`]: crate::proxies
 //!
 //! The calls of the [`admin`] API, and those of IAM, STS and KMS ([`service_apis`]), leave this way early, for an `s3s` of their
 //! own that knows their service and no other.
@@ -22,7 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_storage::clock::{Clock, Entropy};
-use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONTENT_TYPE, HOST, ORIGIN, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -37,11 +40,13 @@ use crate::audit::{Audit, Trail};
 use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Claim, Scope, Secrets, session_tokens, v2};
 use crate::authorize::{Connection, Signature};
 use crate::config::SignatureV2;
+use crate::cors::{self, Cors};
 use crate::listener::ConnectionInfo;
 use crate::metrics::Metrics;
+use crate::proxies::Proxies;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, COPY_SOURCE};
-use crate::s3::request::{Query, Target};
+use crate::s3::request::{Answer, Query, Target};
 use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
 use crate::sts::session::Sessions;
 
@@ -51,9 +56,13 @@ use ids::RequestIds;
 use routes::Operation;
 pub use service_apis::Apis;
 use service_apis::{Called, ServiceApis};
+pub use target::Hosts;
 
 /// The service of S3 in the scope of a signature.
 const S3_SERVICE: &str = "s3";
+
+/// What a preflight is called in logs and metrics.
+const PREFLIGHT: &str = "Preflight";
 
 /// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
 const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -85,6 +94,8 @@ enum Admitted {
     S3(Routed),
     Admin(admin::Call),
     Call(Called),
+    /// A browser asks whether a page may make a request.
+    Preflight(Target),
 }
 
 /// Whose a request is, by its head.
@@ -96,10 +107,14 @@ enum Api {
 }
 
 /// What the gate is told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct GateSettings {
-    /// `BUCKET.<domain>` addresses a bucket.
-    pub domains: Vec<String>,
+    /// Which hosts name a bucket.
+    pub hosts: Hosts,
+    /// Whom to believe who the client is.
+    pub proxies: Proxies,
+    /// Which pages of other origins may use what.
+    pub cors: Arc<Cors>,
     /// Where signature version 2 is accepted.
     pub signature_v2: SignatureV2,
     /// Requests being worked on at the same time.
@@ -115,7 +130,9 @@ struct Inner {
     admin: S3Service,
     service_apis: ServiceApis,
     region: String,
-    domains: Vec<String>,
+    hosts: Hosts,
+    proxies: Proxies,
+    cors: Arc<Cors>,
     signature_v2: SignatureV2,
     secrets: Secrets,
     clock: Arc<dyn Clock>,
@@ -156,7 +173,9 @@ impl Gate {
             admin: verifier(admin_config, &secrets, admin),
             service_apis: ServiceApis::new(&region, apis, &secrets)?,
             region,
-            domains: settings.domains,
+            hosts: settings.hosts,
+            proxies: settings.proxies,
+            cors: settings.cors,
             signature_v2: settings.signature_v2,
             secrets,
             clock,
@@ -174,8 +193,10 @@ impl Gate {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let gate = &self.0;
-        let mut record = Record::begin(gate.ids.next(), connection, gate.clock.now(), &gate.metrics, &gate.audit);
         let (mut parts, body) = request.into_parts();
+        let seen = gate.proxies.seen(connection, &mut parts.headers);
+        let connection = *seen.as_ref().unwrap_or(&connection);
+        let mut record = Record::begin(gate.ids.next(), connection, gate.clock.now(), &gate.metrics, &gate.audit);
         record.user_agent = parts.headers.get(USER_AGENT).cloned();
         let is_unmeasured = Unmeasured::is(&body.size_hint(), &parts.headers);
         let (shared, handle) = body::share(body, &parts.headers);
@@ -183,7 +204,8 @@ impl Gate {
         let path = parts.uri.path().to_owned();
         let host_bucket = gate.bucket_of_host(&parts.headers);
         let api = api_of(&parts, host_bucket.as_deref());
-        let admitted = gate.admit(&mut parts, host_bucket, api, &mut record);
+        let admitted = seen.and_then(|_| gate.admit(&mut parts, host_bucket.as_deref(), api, &mut record));
+        let for_pages = gate.for_pages(&parts, host_bucket.as_deref(), api, &record).await;
         let routed = match &admitted {
             Ok(Admitted::S3(routed)) => Some(routed.clone()),
             _ => None,
@@ -203,6 +225,13 @@ impl Gate {
                 parts.extensions.insert(admin_call);
                 call(&gate.admin, Request::from_parts(parts, s3s::Body::http_body(shared))).await
             }
+            Ok(Admitted::Preflight(target)) => {
+                record.operation = PREFLIGHT;
+                Box::pin(gate.cors.preflight(&target, &parts.headers))
+                    .await
+                    .map(Answer::into_response)
+                    .map_err(Arc::new)
+            }
             Ok(Admitted::Call(called)) => gate.service_apis.answer(called, parts, shared, &mut record).await,
             Err(failure) => Err(Arc::new(failure)),
         };
@@ -220,21 +249,36 @@ impl Gate {
                 Api::Service(Called::Kms) => ErrorFormat::Kms,
             },
         };
-        let response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
+        let mut response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
+        response.headers_mut().extend(for_pages);
         answer::finish(response, record, reusable)
     }
 }
 
 impl Inner {
     fn bucket_of_host(&self, headers: &HeaderMap) -> Option<String> {
-        target::bucket_of_host(&headers::text(headers, &HOST).unwrap_or_default(), &self.domains)
+        self.hosts.bucket(&headers::text(headers, &HOST).unwrap_or_default())
+    }
+
+    /// What a page of another origin needs to read the answer. Nothing, and for nothing, if none made the request.
+    async fn for_pages(&self, parts: &Parts, host_bucket: Option<&str>, api: Api, record: &Record) -> HeaderMap {
+        let is_of_page = parts.headers.contains_key(ORIGIN) && parts.method != Method::OPTIONS;
+        if !is_of_page || record.permit.is_none() {
+            return HeaderMap::new();
+        }
+        let target = match api {
+            Api::S3 => target::of_path(parts.uri.path(), host_bucket).ok(),
+            Api::Admin | Api::Service(_) => None,
+        };
+        let bucket = target.as_ref().and_then(cors::bucket_of);
+        Box::pin(self.cors.of_answer(bucket, &parts.method, &parts.headers)).await
     }
 
     /// Everything that is checked before `s3s` is asked.
     fn admit(
         &self,
         parts: &mut Parts,
-        host_bucket: Option<String>,
+        host_bucket: Option<&str>,
         api: Api,
         record: &mut Record,
     ) -> Result<Admitted, Failure> {
@@ -244,6 +288,11 @@ impl Inner {
             slow_down("Please reduce your request rate.")
         })?);
         let query = Query::parse(parts.uri.query())?;
+        if parts.method == Method::OPTIONS {
+            let is_of_s3 = matches!(api, Api::S3);
+            let target = if is_of_s3 { target::of_path(parts.uri.path(), host_bucket)? } else { Target::Service };
+            return Ok(Admitted::Preflight(target));
+        }
         match api {
             Api::S3 => {}
             Api::Admin => return self.admit_admin(parts, &query, record).map(Admitted::Admin),
@@ -253,13 +302,13 @@ impl Inner {
             self.claim(parts, &query, self.scope(S3_SERVICE), SignatureV2::Off, None, record)?;
             return Ok(Admitted::S3(Routed { operation, target: Target::Service, query }));
         }
-        let target = target::of_path(parts.uri.path(), host_bucket.clone())?;
+        let target = target::of_path(parts.uri.path(), host_bucket)?;
         refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
         refused_headers::check(operation, &parts.headers)?;
         let (scope, accepted) = (self.scope(S3_SERVICE), self.signature_v2);
-        self.claim(parts, &query, scope, accepted, host_bucket.as_deref(), record)?;
+        self.claim(parts, &query, scope, accepted, host_bucket, record)?;
         Ok(Admitted::S3(Routed { operation, target, query }))
     }
 

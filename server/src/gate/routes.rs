@@ -41,6 +41,7 @@ operations! {
     CreateMultipartUpload
     DeleteAccountPublicAccessBlock
     DeleteBucket
+    DeleteBucketCors
     DeleteBucketEncryption
     DeleteBucketLifecycle
     DeleteBucketOwnershipControls
@@ -53,6 +54,7 @@ operations! {
     GetAccountPublicAccessBlock
     GetBucketAccelerateConfiguration
     GetBucketAcl
+    GetBucketCors
     GetBucketEncryption
     GetBucketLifecycleConfiguration
     GetBucketLocation
@@ -81,6 +83,7 @@ operations! {
     PutAccountPublicAccessBlock
     PutBucketAccelerateConfiguration
     PutBucketAcl
+    PutBucketCors
     PutBucketEncryption
     PutBucketLifecycleConfiguration
     PutBucketOwnershipControls
@@ -208,9 +211,6 @@ pub fn of_account(method: &Method, path: &str, headers: &HeaderMap) -> Result<Op
 /// # Errors
 /// `NotImplemented` for what S3 knows and this server does not, `MethodNotAllowed` for what nobody knows.
 pub fn route(method: &Method, target: &Target, query: &Query, is_copy: bool) -> Result<Operation, Failure> {
-    if *method == Method::OPTIONS {
-        return Err(no_cors());
-    }
     let sub_resources = sub_resources(query);
     let names: Vec<&str> = sub_resources.iter().map(String::as_str).collect();
     let operation = match target {
@@ -250,6 +250,9 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("GET", ["versioning"]) => Operation::GetBucketVersioning,
         ("HEAD", []) => Operation::HeadBucket,
         ("PUT", []) => Operation::CreateBucket,
+        ("DELETE", ["cors"]) => Operation::DeleteBucketCors,
+        ("GET", ["cors"]) => Operation::GetBucketCors,
+        ("PUT", ["cors"]) => Operation::PutBucketCors,
         ("DELETE", ["encryption"]) => Operation::DeleteBucketEncryption,
         ("GET", ["encryption"]) => Operation::GetBucketEncryption,
         ("PUT", ["encryption"]) => Operation::PutBucketEncryption,
@@ -360,15 +363,6 @@ fn printable(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
-/// No bucket has a CORS configuration yet, and this is what S3 answers then.
-fn no_cors() -> Failure {
-    Failure::custom(
-        "AccessForbidden",
-        http::StatusCode::FORBIDDEN,
-        "CORSResponse: CORS is not enabled for this bucket.",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -411,6 +405,9 @@ mod tests {
             (("DELETE", "bucket", "ownershipControls"), Operation::DeleteBucketOwnershipControls),
             (("GET", "bucket", "requestPayment"), Operation::GetBucketRequestPayment),
             (("PUT", "bucket", "requestPayment"), Operation::PutBucketRequestPayment),
+            (("DELETE", "bucket", "cors"), Operation::DeleteBucketCors),
+            (("GET", "bucket", "cors"), Operation::GetBucketCors),
+            (("PUT", "bucket", "cors"), Operation::PutBucketCors),
             (("GET", "bucket", "encryption"), Operation::GetBucketEncryption),
             (("PUT", "bucket", "encryption"), Operation::PutBucketEncryption),
             (("DELETE", "bucket", "encryption"), Operation::DeleteBucketEncryption),

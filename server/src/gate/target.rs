@@ -1,7 +1,9 @@
 //! Which bucket and key a request names: in its path, or in its path and host.
 //!
-//! A host `BUCKET.<domain>` with a configured domain addresses a bucket; every other host, also an unknown one, is path
-//! style, so that a server behind any name works.
+//! A host `BUCKET.<domain>` with a configured domain addresses a bucket, and so does a host that is configured to be a bucket's
+//! name itself; every other host, also an unknown one, is path style, so that a server behind any name works.
+
+use std::collections::HashSet;
 
 use cairn_storage::object::{KEY_BYTES_MAX, ObjectKey};
 use s3s::S3ErrorCode;
@@ -10,16 +12,30 @@ use crate::s3::encoding::decode;
 use crate::s3::error::Failure;
 use crate::s3::request::Target;
 
-/// The bucket that a `Host` header names, if its end is one of the domains. A domain itself names none, though it may be
-/// below another.
-pub fn bucket_of_host(host: &str, domains: &[String]) -> Option<String> {
-    let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-    if domains.contains(&host) {
-        return None;
+/// Which hosts name a bucket. All names are in lower case.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    /// `BUCKET.<domain>` does.
+    pub domains: Vec<String>,
+    /// These do, each the bucket of the same name.
+    pub buckets: HashSet<String>,
+}
+
+impl Hosts {
+    /// The bucket that a `Host` header names, if its end is one of the domains. A domain itself names none, though it may be
+    /// below another.
+    pub fn bucket(&self, host: &str) -> Option<String> {
+        let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+        if self.buckets.contains(&host) {
+            return Some(host);
+        }
+        if self.domains.contains(&host) {
+            return None;
+        }
+        // The longest domain wins, so that one may be below another.
+        let domain = self.domains.iter().filter(|domain| is_below(&host, domain)).max_by_key(|domain| domain.len())?;
+        Some(host[..host.len() - domain.len() - 1].to_owned())
     }
-    // The longest domain wins, so that one may be below another.
-    let domain = domains.iter().filter(|domain| is_below(&host, domain)).max_by_key(|domain| domain.len())?;
-    Some(host[..host.len() - domain.len() - 1].to_owned())
 }
 
 fn is_below(host: &str, domain: &str) -> bool {
@@ -37,20 +53,18 @@ fn without_port(host: &str) -> &str {
 ///
 /// # Errors
 /// `InvalidURI` for a malformed path, `KeyTooLongError`.
-pub fn of_path(path: &str, host_bucket: Option<String>) -> Result<Target, Failure> {
+pub fn of_path(path: &str, host_bucket: Option<&str>) -> Result<Target, Failure> {
     let path = decode(path).ok_or(S3ErrorCode::InvalidURI)?;
     let path = path.strip_prefix('/').ok_or(S3ErrorCode::InvalidURI)?;
     let (bucket, key) = match host_bucket {
         Some(bucket) => (bucket, path),
         None if path.is_empty() => return Ok(Target::Service),
-        None => {
-            let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-            (bucket.to_owned(), key)
-        }
+        None => path.split_once('/').unwrap_or((path, "")),
     };
     if bucket.is_empty() {
         return Err(S3ErrorCode::InvalidURI.into());
     }
+    let bucket = bucket.to_owned();
     if key.is_empty() {
         return Ok(Target::Bucket(bucket));
     }
@@ -69,7 +83,8 @@ mod tests {
     use super::*;
 
     fn bucket(host: &str) -> Option<String> {
-        bucket_of_host(host, &["s3.localhost".to_owned(), "eu.s3.localhost".to_owned()])
+        let domains = vec!["s3.localhost".to_owned(), "eu.s3.localhost".to_owned()];
+        Hosts { domains, buckets: ["www.example.org".to_owned(), "own.s3.localhost".to_owned()].into() }.bucket(host)
     }
 
     #[test]
@@ -79,6 +94,14 @@ mod tests {
         assert_eq!(bucket("Photos.S3.LocalHost.").as_deref(), Some("photos"));
         assert_eq!(bucket("my.photos.s3.localhost").as_deref(), Some("my.photos"));
         assert_eq!(bucket("photos.eu.s3.localhost").as_deref(), Some("photos"));
+    }
+
+    #[test]
+    fn a_host_that_is_configured_to_be_a_buckets_name_names_it() {
+        assert_eq!(bucket("WWW.example.org:8080").as_deref(), Some("www.example.org"));
+        assert_eq!(bucket("own.s3.localhost").as_deref(), Some("own.s3.localhost"));
+        assert_eq!(bucket("other.example.org"), None);
+        assert_eq!(bucket("a.www.example.org"), None);
     }
 
     #[test]
@@ -121,7 +144,7 @@ mod tests {
 
     #[test]
     fn with_a_bucket_in_the_host_the_path_is_the_key() {
-        let host = || Some("b".to_owned());
+        let host = || Some("b");
         assert_eq!(of_path("/", host()).unwrap(), Target::Bucket("b".into()));
         assert_eq!(of_path("/k/l", host()).unwrap(), object("b", "k/l"));
         assert_eq!(of_path("//", host()).unwrap(), object("b", "/"));

@@ -108,7 +108,11 @@ impl World {
             signer: Some(Signer { access_key: key.to_owned(), session: None }),
             params: Params::parse(form.join("&").as_bytes()).unwrap(),
             headers: HeaderMap::new(),
-            connection: ConnectionInfo { remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), tls_version: None },
+            connection: ConnectionInfo {
+                remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+                secure: false,
+                tls_version: None,
+            },
             id: self.ids.next(),
             trail: crate::audit::Trail::default(),
         };

@@ -106,9 +106,7 @@ impl Context for CallContext<'_> {
         let header = |name| one(headers::text(&call.headers, name).map(Cow::Owned));
         match key {
             "aws:sourceip" => one(Some(call.connection.remote.ip().to_string().into())),
-            "aws:securetransport" => {
-                one(Some(if call.connection.tls_version.is_some() { "true" } else { "false" }.into()))
-            }
+            "aws:securetransport" => one(Some(if call.connection.secure { "true" } else { "false" }.into())),
             "aws:viaawsservice" => one(Some("false".into())),
             "aws:currenttime" => one(Some(document_time(now).into())),
             "aws:epochtime" => one(Some(now.0.div_euclid(1_000).to_string().into())),

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_lifecycle::calendar::Calendar;
 use cairn_lifecycle::configuration::Configuration;
 use cairn_lifecycle::decide::{Facts, ObjectFacts, Place};
@@ -13,7 +12,7 @@ use cairn_lifecycle::predict;
 use cairn_lifecycle::restore::Delays;
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
-use cairn_storage::index::family::bucket::PolicyDigest;
+use cairn_storage::index::family::bucket::DocumentDigest;
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::object::{ObjectKey, ObjectVersion, RestoreStage};
 use cairn_storage::ops::{Bucket, Store};
@@ -21,6 +20,8 @@ use cairn_storage::record::Record;
 use http::{HeaderMap, HeaderValue};
 use parking_lot::RwLock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::kept::digest_of;
 
 use super::headers::{ABORT_DATE, ABORT_RULE_ID, EXPIRATION, RESTORE, http_date, value};
 
@@ -35,7 +36,7 @@ pub struct Lifecycle {
     /// How long restores from archive classes take.
     pub delays: Delays,
     /// Rules by their digests.
-    kept: RwLock<HashMap<PolicyDigest, Arc<Configuration>>>,
+    kept: RwLock<HashMap<DocumentDigest, Arc<Configuration>>>,
 }
 
 impl Lifecycle {
@@ -115,14 +116,6 @@ impl Lifecycle {
         }
         Ok(())
     }
-}
-
-/// Names rules by their stored form.
-pub fn digest_of(document: &[u8]) -> PolicyDigest {
-    let digest = Checksum::of(ChecksumAlgorithm::Sha256, document);
-    let mut name = [0; 16];
-    name.copy_from_slice(&digest.as_bytes()[..16]);
-    PolicyDigest(name)
 }
 
 /// Says what a restore from an archive class has come to.

@@ -59,7 +59,7 @@ pub(super) async fn put_lifecycle_configuration(
     let configuration =
         Configuration { minimum: minimum(&request.headers)?, ..parse(&document, edge.lifecycle.calendar)? };
     let value = configuration.to_value()?;
-    let digest = lifecycle::digest_of(&value);
+    let digest = crate::kept::digest_of(&value);
     let change = |record: &mut BucketRecord| {
         // "You can't use MFA delete with lifecycle configurations" (S3 user guide, "Configuring MFA delete").
         if record.mfa_delete {

@@ -30,6 +30,7 @@ mod abort_upload;
 mod accelerate;
 mod account_access_block;
 mod asked_encryption;
+mod bucket_cors;
 mod bucket_encryption;
 mod bucket_policy;
 mod bucket_tagging;
@@ -182,7 +183,7 @@ impl Edge {
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
-            secure: connection.tls_version.is_some(),
+            secure: connection.secure,
             query,
             headers: request.headers,
             is_verified: unmeasured.is_none(),
@@ -262,6 +263,7 @@ impl Edge {
     ) -> Result<Answer, Failure> {
         match operation {
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on).await,
+            Operation::DeleteBucketCors => bucket_cors::delete_bucket_cors(self, on).await,
             Operation::DeleteBucketEncryption => bucket_encryption::delete_bucket_encryption(self, on).await,
             Operation::DeleteBucketLifecycle => lifecycle_configuration::delete_lifecycle_configuration(self, on).await,
             Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
@@ -271,6 +273,7 @@ impl Edge {
             Operation::DeletePublicAccessBlock => public_access_block::delete_public_access_block(self, on).await,
             Operation::GetBucketAccelerateConfiguration => Ok(accelerate::get_accelerate(&on)),
             Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on).await,
+            Operation::GetBucketCors => bucket_cors::get_bucket_cors(self, on).await,
             Operation::GetBucketEncryption => bucket_encryption::get_bucket_encryption(self, on).await,
             Operation::GetBucketLifecycleConfiguration => {
                 lifecycle_configuration::get_lifecycle_configuration(self, on).await
@@ -291,6 +294,7 @@ impl Edge {
             Operation::ListObjectsV2 => list_objects::list_objects_v2(self, on, request).await,
             Operation::PutBucketAccelerateConfiguration => accelerate::put_accelerate(on, request).await,
             Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on, request).await,
+            Operation::PutBucketCors => bucket_cors::put_bucket_cors(self, on, request).await,
             Operation::PutBucketEncryption => bucket_encryption::put_bucket_encryption(self, on, request).await,
             Operation::PutBucketLifecycleConfiguration => {
                 lifecycle_configuration::put_lifecycle_configuration(self, on, request).await

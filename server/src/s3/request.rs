@@ -3,7 +3,7 @@
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_storage::ops::{PUT_BYTES_MAX, VersionSelector};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use s3s::stream::ByteStream as _;
 use s3s::{Body, S3ErrorCode, TrailingHeaders};
@@ -223,6 +223,14 @@ impl Answer {
         answer.headers.insert(CONTENT_TYPE, xml::CONTENT_TYPE);
         answer.body = Body::from(document.finish());
         answer
+    }
+
+    /// The answer itself, for who does not send it through `s3s`.
+    pub fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
     }
 
     /// With one more header.

@@ -14,7 +14,7 @@ use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BucketId};
 use crate::index::family::bucket::{
-    self, BucketRecord, BucketState, DefaultRetention, ObjectOwnership, PolicyDigest, PublicAccessBlock, Versioning,
+    self, BucketRecord, BucketState, DefaultRetention, DocumentDigest, ObjectOwnership, PublicAccessBlock, Versioning,
 };
 use crate::index::family::directory::{DirectoryEntry, EntryState};
 use crate::index::family::document::DocumentKind;
@@ -94,11 +94,13 @@ pub struct Bucket {
     /// What is blocked of public access, if that was said.
     pub public_access_block: Option<PublicAccessBlock>,
     /// Names the policy in the bucket's document, if it has one.
-    pub policy: Option<PolicyDigest>,
+    pub policy: Option<DocumentDigest>,
     /// Versions go for good, and versioning changes, only with a code of an MFA device.
     pub mfa_delete: bool,
+    /// Names the CORS configuration in the bucket's document, if it has one.
+    pub cors: Option<DocumentDigest>,
     /// Names the lifecycle rules in the bucket's document, if it has any.
-    pub lifecycle: Option<PolicyDigest>,
+    pub lifecycle: Option<DocumentDigest>,
 }
 
 /// A bucket to create.
@@ -229,6 +231,7 @@ impl Store {
             policy: None,
             lifecycle: None,
             mfa_delete: false,
+            cors: None,
         };
         let mut batch = Batch::new();
         // Stops: recovery writing over a row that the creation it completes had written already.
@@ -272,6 +275,7 @@ impl Store {
             policy: seen.record.policy,
             lifecycle: seen.record.lifecycle,
             mfa_delete: seen.record.mfa_delete,
+            cors: seen.record.cors,
         })
     }
 

@@ -195,6 +195,7 @@ mod tests {
             policy: None,
             lifecycle: None,
             mfa_delete: false,
+            cors: None,
         };
         let asked = ObjectSettings { legal_hold: Some(true), ..ObjectSettings::default() };
         assert_eq!(with_default(asked.clone(), &bucket, NOW), asked);

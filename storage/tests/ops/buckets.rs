@@ -240,6 +240,7 @@ async fn recovery_completes_a_creation_with_its_bucket_row_and_undoes_one_withou
             public_access_block: Some(PublicAccessBlock::ALL),
             policy: None,
             mfa_delete: false,
+            cors: None,
             lifecycle: None,
         };
         set_entry_state(&rig, &bucket, EntryState::Creating).await;

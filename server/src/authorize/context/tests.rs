@@ -43,7 +43,11 @@ impl Asked {
             operation: Some(self.operation),
             headers: &self.headers,
             query: &self.query,
-            connection: Connection { remote: "192.0.2.7".parse().unwrap(), tls_version: self.tls_version },
+            connection: Connection {
+                remote: "192.0.2.7".parse().unwrap(),
+                secure: self.tls_version.is_some(),
+                tls_version: self.tls_version,
+            },
             signature: Some(Signature { in_query: true, is_version_2: false, signed_at }),
             now: NOW,
             region: self.region,

@@ -57,7 +57,7 @@ fn may(access: &Access, caller: &Caller, action: Action, resource: &str) -> bool
         operation: None,
         headers: &headers,
         query: &query,
-        connection: Connection { remote: "192.0.2.7".parse().unwrap(), tls_version: None },
+        connection: Connection { remote: "192.0.2.7".parse().unwrap(), secure: false, tls_version: None },
         signature: None,
         now: Timestamp(0),
         region: "us-east-1",

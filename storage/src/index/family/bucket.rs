@@ -120,10 +120,10 @@ impl PublicAccessBlock {
     }
 }
 
-/// The beginning of the SHA-256 of a bucket's policy or rules, by which a copy of it is known to be the one in force.
+/// The beginning of the SHA-256 of a bucket's document, by which a copy of it is known to be the one in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(transparent)]
-pub struct PolicyDigest(
+pub struct DocumentDigest(
     #[n(0)]
     #[cbor(with = "minicbor::bytes")]
     pub [u8; 16],
@@ -170,14 +170,17 @@ pub struct BucketRecord {
     pub public_access_block: Option<PublicAccessBlock>,
     /// Names the policy in the bucket's document; None: there is no policy.
     #[n(11)]
-    pub policy: Option<PolicyDigest>,
+    pub policy: Option<DocumentDigest>,
     /// Versions go for good, and versioning changes, only with a code of an MFA device.
     #[n(12)]
     #[cbor(default)]
     pub mfa_delete: bool,
+    /// Names the CORS configuration in the bucket's document; None: there is none.
+    #[n(13)]
+    pub cors: Option<DocumentDigest>,
     /// Names the lifecycle rules in the bucket's document; None: there are none.
     #[n(30)]
-    pub lifecycle: Option<PolicyDigest>,
+    pub lifecycle: Option<DocumentDigest>,
 }
 
 impl BucketRecord {
@@ -221,9 +224,10 @@ mod tests {
             ownership: ObjectOwnership::ObjectWriter,
             requester_pays: true,
             public_access_block: Some(PublicAccessBlock::ALL),
-            policy: Some(PolicyDigest([0xFF; 16])),
+            policy: Some(DocumentDigest([0xFF; 16])),
             mfa_delete: true,
-            lifecycle: Some(PolicyDigest([0xFE; 16])),
+            cors: Some(DocumentDigest([0xFF; 16])),
+            lifecycle: Some(DocumentDigest([0xFE; 16])),
         });
     }
 }

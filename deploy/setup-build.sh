@@ -28,6 +28,7 @@ rclone:rclone
 s3cmd:s3cmd
 s3fs:s3fs
 duplicity:duplicity
+chromium-headless-shell:browser
 python3-boto3:debian-boto3
 '
 
@@ -37,6 +38,7 @@ have() {
     venv) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
     # duplicity runs in Debian's own Python.
     debian-boto3) /usr/bin/python3 -c 'import boto3' >/dev/null 2>&1 ;;
+    browser) command -v chromium-headless-shell >/dev/null 2>&1 || command -v chromium >/dev/null 2>&1 ;;
     mkfs.*) command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ] ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac

@@ -292,6 +292,11 @@ impl Cairn {
         Client { address: self.s3, credentials }
     }
 
+    /// The address of the operations port.
+    pub fn ops_address(&self) -> SocketAddr {
+        self.ops
+    }
+
     /// A request to the operations port: status and body.
     pub fn ops_get(&self, path: &str) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.ops, Duration::from_secs(5))?;

@@ -35,6 +35,7 @@ fn run(script: &str, scenario: &str) -> Result<(), String> {
         .env("AWS_SECRET_ACCESS_KEY", &client.credentials.secret_key)
         .env("OTHER_ACCESS_KEY_ID", &cairn.other_client().credentials.access_key)
         .env("OTHER_SECRET_ACCESS_KEY", &cairn.other_client().credentials.secret_key)
+        .env("OPS_ENDPOINT", format!("http://{}", cairn.ops_address()))
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .output()
@@ -123,5 +124,6 @@ scenarios! {
     pyarrow_uses_objects_as_files: "pyarrow_dataset.py" "files";
     delta_commits_of_concurrent_writers_land_exactly_once: "delta_table.py" "concurrent_commits";
     minio_py_works: "minio_sdk.py" "tour";
+    chromium_lets_only_allowed_pages_use_presigned_urls: "browser.py" "presigned";
     javascript_sdk_works: "javascript_sdk.py" "tour";
 }

@@ -129,3 +129,22 @@ async fn a_host_that_names_no_possible_bucket_is_refused() {
     }
     get(&client, "missing.s3.localhost", "/key").await.expect_error(404, "NoSuchBucket");
 }
+
+#[tokio::test]
+async fn a_host_is_a_buckets_name_only_if_it_is_configured() {
+    let mut cairn = Cairn::prepare(Config::default());
+    cairn.set_environment("CAIRN_S3_BUCKET_HOSTS", "www.example.org,files.example.org");
+    cairn.start_again();
+    let client = cairn.client();
+    for bucket in ["www.example.org", "other.example.org"] {
+        bucket_named(&client, bucket).await;
+    }
+    for host in ["www.example.org", "WWW.example.org:9000", "www.example.org."] {
+        assert_eq!(get(&client, host, "/key").await.expect(200).text(), "in www.example.org", "{host}");
+    }
+    get(&client, "files.example.org", "/key").await.expect_error(404, "NoSuchBucket");
+    // A bucket's name alone makes no host its own.
+    get(&client, "other.example.org", "/key").await.expect_error(404, "NoSuchBucket");
+    let path_style = get(&client, "other.example.org", "/other.example.org/key").await;
+    assert_eq!(path_style.expect(200).text(), "in other.example.org");
+}

@@ -58,6 +58,8 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.s3.listen, "127.0.0.1:9000".parse().unwrap());
     assert_eq!(config.ops.listen, "127.0.0.1:9001".parse().unwrap());
     assert_eq!(config.s3.signature_v2, SignatureV2::Query);
+    assert_eq!(config.s3.domains.iter().map(Domain::as_str).collect::<Vec<_>>(), ["s3.localhost"]);
+    assert!(config.s3.bucket_hosts.is_empty() && config.cors.origins.is_empty() && config.proxies.trusted.is_empty());
     assert_eq!(config.storage.inline_threshold_bytes, 32 << 10);
     assert_eq!(config.storage.free_space_floor_bytes, 256 << 20);
     assert_eq!(config.storage.ballast_bytes, 64 << 20);
@@ -110,6 +112,32 @@ fn text_from_the_environment_takes_the_type_of_its_setting() {
     assert!(config.s3.allow_ssec_over_http);
     assert_eq!(config.limits.shutdown_grace, Duration::ZERO);
     assert_eq!(file_of(config.take_master_key()), PathBuf::from("/etc/cairn/master.key"));
+}
+
+#[test]
+fn proxies_are_addresses_and_networks() {
+    let trusted = |value: &str| load_from(&format!("[proxies]\ntrusted = [\"{value}\"]"), &[], &[]);
+    let address = "192.0.2.1".parse::<std::net::IpAddr>().unwrap();
+    for network in ["192.0.2.1", "192.0.2.0/24", "192.0.2.7/24", "0.0.0.0/0"] {
+        assert!(trusted(network).unwrap().config.proxies.trusted[0].contains(&address), "{network}");
+    }
+    assert!(!trusted("::/0").unwrap().config.proxies.trusted[0].contains(&address));
+    for wrong in ["proxy.example", "192.0.2.0/33", "192.0.2", ""] {
+        assert!(trusted(wrong).unwrap_err().to_string().contains("proxies.trusted"), "{wrong}");
+    }
+}
+
+#[test]
+fn an_origin_of_the_configuration_is_written_as_browsers_write_it() {
+    let origins = |value: &str| load_from(&format!("[cors]\norigins = [\"{value}\"]"), &[], &[]);
+    for origin in ["https://console.example", "http://127.0.0.1:3000", "http://localhost:8080", "https://[::1]:8443"] {
+        assert_eq!(origins(origin).unwrap().config.cors.origins[0].as_str(), origin);
+    }
+    for wrong in
+        ["*", "https://*", "console.example", "https://console.example/", "https://a:0", "https://A.example", "null"]
+    {
+        assert!(origins(wrong).unwrap_err().to_string().contains("cors.origins"), "{wrong}");
+    }
 }
 
 #[test]

@@ -223,7 +223,8 @@ async fn the_key_for_s3_is_made_once_for_each_account_and_is_for_s3_alone() {
     // Nobody of another account, and nobody but S3.
     assert_eq!(fault(world.open("other-access", &first).await), KmsFault::AccessDenied);
     let (caller, trail, headers) = (world.caller("root-access"), Trail::default(), http::HeaderMap::new());
-    let connection = crate::listener::ConnectionInfo { remote: "127.0.0.1:1".parse().unwrap(), tls_version: None };
+    let connection =
+        crate::listener::ConnectionInfo { remote: "127.0.0.1:1".parse().unwrap(), secure: false, tls_version: None };
     let itself = Asker::itself(&caller, &trail, connection, &headers);
     assert_eq!(fault(world.kms.decrypt(itself, &first.envelope, &of_object()).await), KmsFault::AccessDenied);
 }

@@ -24,7 +24,7 @@ use super::error::Failure;
 use super::headers::{self, TRANSITION_DEFAULT_MINIMUM_OBJECT_SIZE, document_time};
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, checksum, lifecycle, xml};
+use super::{Edge, checksum, xml};
 
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Self {

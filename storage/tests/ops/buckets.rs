@@ -55,6 +55,7 @@ async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
         public_access_block: bucket.public_access_block,
         policy: bucket.policy,
         mfa_delete: bucket.mfa_delete,
+        cors: bucket.cors,
         lifecycle: bucket.lifecycle,
     };
     let mut batch = Batch::new();

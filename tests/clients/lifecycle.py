@@ -39,8 +39,8 @@ def rules():
     expect_equal(get()["Rules"], RULES, "rules")
     expect_equal(get()["TransitionDefaultMinimumObjectSize"], "varies_by_storage_class", "minimum")
     early = [{**RULES[2], "Transitions": [{"Days": 45, "StorageClass": "GLACIER"}]}]
-    expect_error("InvalidArgument", put, early)
-    expect_error("InvalidArgument", put, [RULES[2], RULES[2]])
+    expect_error("InvalidArgument", put, wanted=early)
+    expect_error("InvalidArgument", put, wanted=[RULES[2], RULES[2]])
     expect_equal(get()["Rules"], RULES, "rules after bad ones")
     put = s3.put_object(Bucket=name, Key="thumbnails/1", Body=b"x")
     expect_equal('rule-id="thumbnails"' in put["Expiration"], True, "expiration")

@@ -279,7 +279,8 @@ fn what_is_printed_is_a_configuration_with_origins() {
         "level = \"warn\"  # env CAIRN_LOG_LEVEL",
         "listen = \"127.0.0.1:9000\"  # file",
         "connections_max = 4096  # default",
-        "day_seconds = 5  # file, not yet in force",
+        "day_seconds = 5  # file",
+        "delivery_seconds = 5  # file, not yet in force",
     ] {
         assert!(printed.lines().any(|one| one == line), "no line {line:?} in\n{printed}");
     }

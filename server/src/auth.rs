@@ -24,7 +24,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use crate::authorize::Signature;
+use crate::authorize::{Carrier, Signature};
 use crate::config::SignatureV2;
 use crate::identities::Identities;
 use crate::s3::error::Failure;
@@ -34,10 +34,11 @@ use crate::sts::session::{Session, Sessions};
 
 use session_tokens::Place;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The algorithm of version 4.
+pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// How long a presigned URL may live (user guide, "Sharing objects with presigned URLs").
-const PRESIGNED_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+pub const PRESIGNED_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 
 /// How far a request's date may be from ours.
 pub const CLOCK_SKEW_SECONDS_MAX: u32 = 15 * 60;
@@ -226,17 +227,23 @@ pub fn check(headers: &HeaderMap, query: &Query, scope: Scope<'_>, accepted: Sig
 /// What policies can ask for of a signature that was found, before it is taken out of the request.
 pub fn signature_of(headers: &HeaderMap, query: &Query, found: &Found) -> Option<Signature> {
     let in_header = || request_time(headers).ok();
-    let (in_query, is_version_2, signed_at) = match found {
+    let (carrier, is_version_2, signed_at) = match found {
         Found::None => return None,
-        Found::Version4(_, Place::Query) => (true, false, query.get("X-Amz-Date").and_then(parse_signature_date)),
-        Found::Version4(..) => (false, false, in_header()),
-        Found::Version2(v2::Form::Query) => (true, true, None),
-        Found::Version2(v2::Form::Header) => (false, true, in_header()),
+        Found::Version4(_, Place::Query) => {
+            (Carrier::Query, false, query.get("X-Amz-Date").and_then(parse_signature_date))
+        }
+        Found::Version4(..) => (Carrier::Header, false, in_header()),
+        Found::Version2(v2::Form::Query) => (Carrier::Query, true, None),
+        Found::Version2(v2::Form::Header) => (Carrier::Header, true, in_header()),
     };
-    Some(Signature { in_query, is_version_2, signed_at })
+    Some(Signature { carrier, is_version_2, signed_at })
 }
 
-fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Found, Failure> {
+/// A signature of version 2 of this form, if it is accepted.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub fn accept_version_2(form: v2::Form, accepted: SignatureV2) -> Result<Found, Failure> {
     match (accepted, form) {
         (SignatureV2::All, _) | (SignatureV2::Query, v2::Form::Query) => Ok(Found::Version2(form)),
         (SignatureV2::Off, _) | (SignatureV2::Query, v2::Form::Header) => Err(Failure::invalid_request(
@@ -296,7 +303,8 @@ fn request_time(headers: &HeaderMap) -> Result<Timestamp, Failure> {
     })
 }
 
-fn parse_signature_date(text: &str) -> Option<Timestamp> {
+/// A date as version 4 writes it.
+pub fn parse_signature_date(text: &str) -> Option<Timestamp> {
     let time = PrimitiveDateTime::parse(text, SIGNATURE_DATE).ok()?.assume_utc();
     time.unix_timestamp().checked_mul(1_000).map(Timestamp)
 }
@@ -368,13 +376,29 @@ fn query_malformed(message: impl Into<Cow<'static, str>>) -> Failure {
 }
 
 /// What is wrong with a credential's scope.
-enum ScopeError {
+#[derive(Debug)]
+pub enum ScopeError {
+    /// It is of another region.
     Region,
+    /// This.
     Other(Cow<'static, str>),
 }
 
+impl ScopeError {
+    /// In words, on a server of this region.
+    pub fn text(self, region: &str) -> Cow<'static, str> {
+        match self {
+            Self::Region => format!("the region is wrong; expecting '{region}'").into(),
+            Self::Other(fault) => fault,
+        }
+    }
+}
+
 /// A credential is `access key/date/region/service/aws4_request`; an access key has no slash. The answer is the access key.
-fn check_scope<'c>(credential: &'c str, scope: Scope<'_>) -> Result<&'c str, ScopeError> {
+///
+/// # Errors
+/// What is wrong with the scope.
+pub fn check_scope<'c>(credential: &'c str, scope: Scope<'_>) -> Result<&'c str, ScopeError> {
     let parts: Vec<&str> = credential.split('/').collect();
     let [access_key, _, named_region, service, terminator] = parts[..] else {
         return Err(ScopeError::Other(

@@ -50,7 +50,7 @@ use access::Access;
 pub use action::Action;
 pub use authorized::{Authorized, InBucket, OnBucket, OnCopy, OnNewBucket, OnObject, OnServer, OnService};
 use authorized::{Found, Unlisted};
-pub use context::{Connection, Facts, InDocument, Signature};
+pub use context::{Carrier, Connection, Facts, InDocument, Signature};
 pub use policies::{
     BucketPolicies, decode as decode_policy, digest_of, encode as encode_policy, parse as parse_policy,
 };

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod mount;
 pub mod multipart;
 pub mod mutation;
+pub mod post_form;
 pub mod random;
 pub mod sigv2;
 pub mod sigv4;

@@ -100,6 +100,11 @@ fn signature(head: &Head, credentials: &Credentials, host_bucket: Option<&str>, 
         header(head, "content-type").unwrap_or_default(),
         head.path,
     );
+    sign_text(credentials, &text)
+}
+
+/// The signature of any text, as a form's policy is signed.
+pub fn sign_text(credentials: &Credentials, text: &str) -> String {
     let mut mac =
         Hmac::<Sha1>::new_from_slice(credentials.secret_key.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(text.as_bytes());

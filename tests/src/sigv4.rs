@@ -116,6 +116,21 @@ impl Signer {
         self.signature("AWS4-HMAC-SHA256-TRAILER", &format!("{previous}\n{}", sha256_hex(lines.as_bytes())))
     }
 
+    /// The signature of any text, as a form's policy is signed.
+    pub fn sign_text(&self, text: &str) -> String {
+        hex::encode(hmac(&self.key, text.as_bytes()))
+    }
+
+    /// The access key with its scope.
+    pub fn credential(&self) -> String {
+        format!("{}/{}", self.credentials.access_key, self.scope)
+    }
+
+    /// The time of the signatures.
+    pub fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+
     fn signature(&self, algorithm: &str, rest: &str) -> String {
         let string_to_sign = format!("{algorithm}\n{}\n{}\n{rest}", self.timestamp, self.scope);
         hex::encode(hmac(&self.key, string_to_sign.as_bytes()))

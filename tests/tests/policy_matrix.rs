@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use cairn_tests::post_form::PostForm;
 use cairn_tests::{Cairn, Call, Client, Config};
 use serde_json::{Value, json};
 
@@ -77,6 +78,8 @@ const LIFECYCLE: &str = "<LifecycleConfiguration><Rule><Filter/><Status>Disabled
                          </Expiration></Rule></LifecycleConfiguration>";
 const RESTORE: &str = "<RestoreRequest><Days>1</Days></RestoreRequest>";
 const BLOCK: &str = "<PublicAccessBlockConfiguration/>";
+const WEBSITE: &str =
+    "<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>";
 const OWNERSHIP: &str =
     "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>";
 
@@ -106,6 +109,7 @@ const ROWS: &[Row] = rows! {
     DeleteBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| p.bucket(c, "DELETE", "ownershipControls");
     DeleteBucketPolicy ["DeleteBucketPolicy"] |p, c| p.bucket(c, "DELETE", "policy");
     DeleteBucketTagging ["PutBucketTagging"] |p, c| p.bucket(c, "DELETE", "tagging");
+    DeleteBucketWebsite ["DeleteBucketWebsite"] |p, c| p.bucket(c, "DELETE", "website");
     DeleteObject ["DeleteObject"] |p, c| c.object("DELETE", &p.bucket, "absent");
     DeleteObjectTagging ["DeleteObjectTagging"] |p, c| p.object(c, "DELETE", "tagging");
     DeleteObjects ["DeleteObject"] |p, c| {
@@ -125,6 +129,7 @@ const ROWS: &[Row] = rows! {
     GetBucketRequestPayment ["GetBucketRequestPayment"] |p, c| p.bucket(c, "GET", "requestPayment");
     GetBucketTagging ["GetBucketTagging"] |p, c| p.bucket(c, "GET", "tagging");
     GetBucketVersioning ["GetBucketVersioning"] |p, c| p.bucket(c, "GET", "versioning");
+    GetBucketWebsite ["GetBucketWebsite"] |p, c| p.bucket(c, "GET", "website");
     GetObject ["GetObject"] |p, c| p.object(c, "GET", "");
     GetObjectAcl ["GetObjectAcl"] |p, c| p.object(c, "GET", "acl");
     GetObjectAttributes ["GetObjectAttributes", "GetObject"] |p, c| {
@@ -142,6 +147,9 @@ const ROWS: &[Row] = rows! {
     ListObjects ["ListBucket"] |p, c| p.bucket(c, "GET", "");
     ListObjectsV2 ["ListBucket"] |p, c| p.bucket(c, "GET", "").query("list-type", "2");
     ListParts ["ListMultipartUploadParts"] |p, c| p.upload(c, "GET");
+    PostObject ["PutObject", "PutObjectTagging"] |p, c| {
+        PostForm::new(c, &p.bucket, "new", "x").field("tagging", TAGGING).call()
+    };
     PutBucketAccelerateConfiguration ["PutAccelerateConfiguration"] |p, c| {
         let suspended = "<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>";
         p.bucket(c, "PUT", "accelerate").body(suspended)
@@ -159,6 +167,7 @@ const ROWS: &[Row] = rows! {
     PutBucketRequestPayment ["PutBucketRequestPayment"] |p, c| p.bucket(c, "PUT", "requestPayment").body(PAYER);
     PutBucketTagging ["PutBucketTagging"] |p, c| p.bucket(c, "PUT", "tagging").body(TAGGING);
     PutBucketVersioning ["PutBucketVersioning"] |p, c| p.bucket(c, "PUT", "versioning").body(VERSIONING);
+    PutBucketWebsite ["PutBucketWebsite"] |p, c| p.bucket(c, "PUT", "website").body(WEBSITE);
     PutObject ["PutObject", "PutObjectTagging"] |p, c| {
         c.object("PUT", &p.bucket, "new").header("x-amz-tagging", "a=b").body("x")
     };

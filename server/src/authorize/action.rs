@@ -35,6 +35,7 @@ actions! {
         CreateBucket
         DeleteBucket
         DeleteBucketPolicy
+        DeleteBucketWebsite
         DeleteObject
         DeleteObjectTagging
         DeleteObjectVersion
@@ -52,6 +53,7 @@ actions! {
         GetBucketRequestPayment
         GetBucketTagging
         GetBucketVersioning
+        GetBucketWebsite
         GetEncryptionConfiguration
         GetLifecycleConfiguration
         GetObject
@@ -80,6 +82,7 @@ actions! {
         PutBucketRequestPayment
         PutBucketTagging
         PutBucketVersioning
+        PutBucketWebsite
         PutEncryptionConfiguration
         PutLifecycleConfiguration
         PutObject

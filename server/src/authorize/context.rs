@@ -55,11 +55,22 @@ pub struct Connection {
     pub tls_version: Option<&'static str>,
 }
 
+/// Where a request has its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// In the `Authorization` header.
+    Header,
+    /// In the query: the URL was presigned.
+    Query,
+    /// In the fields of a form.
+    Form,
+}
+
 /// A verified signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// It is in the query, not in the header.
-    pub in_query: bool,
+    /// Where it is.
+    pub carrier: Carrier,
     /// It is of version 2, not of version 4.
     pub is_version_2: bool,
     /// When it was made, if it says so.
@@ -170,10 +181,11 @@ impl RequestContext<'_> {
             return self.header(&HeaderName::from_static(header));
         }
         match name {
-            "authtype" => one(self
-                .facts
-                .signature
-                .map(|signature| if signature.in_query { "REST-QUERY-STRING".into() } else { "REST-HEADER".into() })),
+            "authtype" => one(self.facts.signature.map(|signature| match signature.carrier {
+                Carrier::Header => "REST-HEADER".into(),
+                Carrier::Query => "REST-QUERY-STRING".into(),
+                Carrier::Form => "POST".into(),
+            })),
             "signatureversion" => one(self
                 .facts
                 .signature
@@ -258,7 +270,12 @@ impl RequestContext<'_> {
 
     fn creates_object(&self) -> Values<'_> {
         match self.facts.operation {
-            Some(Operation::PutObject | Operation::CopyObject | Operation::CompleteMultipartUpload) => flag(true),
+            Some(
+                Operation::PutObject
+                | Operation::PostObject
+                | Operation::CopyObject
+                | Operation::CompleteMultipartUpload,
+            ) => flag(true),
             Some(Operation::CreateMultipartUpload | Operation::UploadPart | Operation::UploadPartCopy) => flag(false),
             _ => Values::Absent,
         }

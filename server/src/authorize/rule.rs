@@ -40,6 +40,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::CreateBucket
         | Action::DeleteBucket
         | Action::DeleteBucketPolicy
+        | Action::DeleteBucketWebsite
         | Action::DeleteObjectTagging
         | Action::DeleteObjectVersion
         | Action::DeleteObjectVersionTagging
@@ -55,6 +56,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::GetBucketRequestPayment
         | Action::GetBucketTagging
         | Action::GetBucketVersioning
+        | Action::GetBucketWebsite
         | Action::GetEncryptionConfiguration
         | Action::GetLifecycleConfiguration
         | Action::GetObjectLegalHold
@@ -73,6 +75,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutBucketRequestPayment
         | Action::PutBucketTagging
         | Action::PutBucketVersioning
+        | Action::PutBucketWebsite
         | Action::PutEncryptionConfiguration
         | Action::PutLifecycleConfiguration
         | Action::PutObjectLegalHold

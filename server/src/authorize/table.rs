@@ -59,7 +59,9 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::CompleteMultipartUpload | Operation::UploadPart | Operation::UploadPartCopy => {
             one(Action::PutObject)
         }
-        Operation::CopyObject | Operation::CreateMultipartUpload | Operation::PutObject => new_object(asked),
+        Operation::CopyObject | Operation::CreateMultipartUpload | Operation::PostObject | Operation::PutObject => {
+            new_object(asked)
+        }
         Operation::CreateBucket => new_bucket(asked),
         Operation::DeleteAccountPublicAccessBlock | Operation::PutAccountPublicAccessBlock => {
             one(Action::PutAccountPublicAccessBlock)
@@ -75,6 +77,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         }
         Operation::DeleteBucketPolicy => one(Action::DeleteBucketPolicy),
         Operation::DeleteBucketTagging | Operation::PutBucketTagging => one(Action::PutBucketTagging),
+        Operation::DeleteBucketWebsite => one(Action::DeleteBucketWebsite),
         Operation::DeleteObject => on_version(Action::DeleteObject, Action::DeleteObjectVersion),
         Operation::DeleteObjectTagging => on_version(Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging),
         Operation::DeleteObjects => [None; ACTIONS_MAX],
@@ -92,6 +95,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::GetBucketRequestPayment => one(Action::GetBucketRequestPayment),
         Operation::GetBucketTagging => one(Action::GetBucketTagging),
         Operation::GetBucketVersioning => one(Action::GetBucketVersioning),
+        Operation::GetBucketWebsite => one(Action::GetBucketWebsite),
         Operation::GetObject | Operation::HeadObject => on_version(Action::GetObject, Action::GetObjectVersion),
         Operation::GetObjectAcl => on_version(Action::GetObjectAcl, Action::GetObjectVersionAcl),
         Operation::GetObjectAttributes => both(
@@ -114,6 +118,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::PutBucketPolicy => one(Action::PutBucketPolicy),
         Operation::PutBucketRequestPayment => one(Action::PutBucketRequestPayment),
         Operation::PutBucketVersioning => one(Action::PutBucketVersioning),
+        Operation::PutBucketWebsite => one(Action::PutBucketWebsite),
         Operation::PutObjectAcl => on_version(Action::PutObjectAcl, Action::PutObjectVersionAcl),
         Operation::PutObjectLegalHold => one(Action::PutObjectLegalHold),
         Operation::PutObjectLockConfiguration => one(Action::PutBucketObjectLockConfiguration),

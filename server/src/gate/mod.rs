@@ -14,6 +14,7 @@
 
 pub mod answer;
 pub mod body;
+mod forms;
 pub mod ids;
 pub mod refused_headers;
 pub mod routes;
@@ -52,6 +53,7 @@ use crate::sts::session::Sessions;
 
 use answer::{About, AnswerBody, ErrorFormat, Record};
 use body::Unmeasured;
+use forms::FormHead;
 use ids::RequestIds;
 use routes::Operation;
 pub use service_apis::Apis;
@@ -92,6 +94,7 @@ pub struct Origin {
 /// A request that may go on.
 enum Admitted {
     S3(Routed),
+    Form(FormHead),
     Admin(admin::Call),
     Call(Called),
     /// A browser asks whether a page may make a request.
@@ -126,6 +129,7 @@ pub struct GateSettings {
 pub struct Gate(Arc<Inner>);
 
 struct Inner {
+    edge: Edge,
     s3: S3Service,
     admin: S3Service,
     service_apis: ServiceApis,
@@ -169,7 +173,8 @@ impl Gate {
         // Whoever may make a call can sign it; a URL that makes one could be slipped to somebody.
         admin_config.allow_presigned_url = false;
         Ok(Self(Arc::new(Inner {
-            s3: verifier(verifier_config(&region, S3_SERVICE)?, &secrets, edge),
+            s3: verifier(verifier_config(&region, S3_SERVICE)?, &secrets, edge.clone()),
+            edge,
             admin: verifier(admin_config, &secrets, admin),
             service_apis: ServiceApis::new(&region, apis, &secrets)?,
             region,
@@ -208,6 +213,7 @@ impl Gate {
         let for_pages = gate.for_pages(&parts, host_bucket.as_deref(), api, &record).await;
         let routed = match &admitted {
             Ok(Admitted::S3(routed)) => Some(routed.clone()),
+            Ok(Admitted::Form(head)) => Some(head.routed().clone()),
             _ => None,
         };
         let outcome = match admitted {
@@ -219,6 +225,10 @@ impl Gate {
                 }
                 parts.extensions.insert(routed);
                 call(&gate.s3, Request::from_parts(parts, body)).await
+            }
+            Ok(Admitted::Form(head)) => {
+                record.operation = head.routed().operation.name();
+                gate.post(head, parts, shared, &record).await
             }
             Ok(Admitted::Admin(admin_call)) => {
                 record.operation = admin_call.name();
@@ -303,9 +313,12 @@ impl Inner {
             return Ok(Admitted::S3(Routed { operation, target: Target::Service, query }));
         }
         let target = target::of_path(parts.uri.path(), host_bucket)?;
-        refuse_form(&parts.method, &parts.headers)?;
         let is_copy = parts.headers.contains_key(COPY_SOURCE);
         let operation = routes::route(&parts.method, &target, &query, is_copy)?;
+        if let (Operation::PostObject, Target::Bucket(bucket)) = (operation, &target) {
+            return self.admit_form(parts, bucket, host_bucket.is_some(), query).map(Admitted::Form);
+        }
+        refuse_form(&parts.method, &parts.headers)?;
         refused_headers::check(operation, &parts.headers)?;
         let (scope, accepted) = (self.scope(S3_SERVICE), self.signature_v2);
         self.claim(parts, &query, scope, accepted, host_bucket, record)?;
@@ -421,12 +434,12 @@ async fn call(service: &S3Service, request: Request<s3s::Body>) -> Result<Respon
     Err(Arc::new(refused_by_s3s(response, is_head).await))
 }
 
-/// A form has its signature in its body, where `s3s` would look for it before anything else is known of the request.
+/// Only what is posted to a bucket may be a form: in any other, `s3s` would look for a signature.
 fn refuse_form(method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
     let form = headers::text(headers, &CONTENT_TYPE)
         .is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
     if *method == Method::POST && form {
-        return Err(Failure::with_message(S3ErrorCode::NotImplemented, "POST with a form is not implemented."));
+        return Err(Failure::with_message(S3ErrorCode::NotImplemented, "A form is posted to a bucket."));
     }
     Ok(())
 }

@@ -68,7 +68,9 @@ static OF_COPY: [HeaderName; 3] =
 fn honoured(operation: Operation) -> [&'static [HeaderName]; 3] {
     match operation {
         Operation::DeleteObject => [&OF_DELETE, &[], &[]],
-        Operation::PutObject | Operation::CreateMultipartUpload => [&OF_NEW_VERSION, &OF_SEALED, &[]],
+        Operation::PutObject | Operation::PostObject | Operation::CreateMultipartUpload => {
+            [&OF_NEW_VERSION, &OF_SEALED, &[]]
+        }
         Operation::CopyObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_COPY],
         Operation::UploadPartCopy => [&OF_SEALED, &OF_COPY, &[]],
         Operation::UploadPart

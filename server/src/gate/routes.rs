@@ -47,6 +47,7 @@ operations! {
     DeleteBucketOwnershipControls
     DeleteBucketPolicy
     DeleteBucketTagging
+    DeleteBucketWebsite
     DeleteObject
     DeleteObjectTagging
     DeleteObjects
@@ -64,6 +65,7 @@ operations! {
     GetBucketRequestPayment
     GetBucketTagging
     GetBucketVersioning
+    GetBucketWebsite
     GetObject
     GetObjectAcl
     GetObjectAttributes
@@ -80,6 +82,7 @@ operations! {
     ListObjects
     ListObjectsV2
     ListParts
+    PostObject
     PutAccountPublicAccessBlock
     PutBucketAccelerateConfiguration
     PutBucketAcl
@@ -91,6 +94,7 @@ operations! {
     PutBucketRequestPayment
     PutBucketTagging
     PutBucketVersioning
+    PutBucketWebsite
     PutObject
     PutObjectAcl
     PutObjectLegalHold
@@ -107,7 +111,7 @@ operations! {
 impl Operation {
     /// Whether the body is an object's or a part's bytes, rather than a document or nothing.
     pub fn takes_object(self) -> bool {
-        matches!(self, Self::PutObject | Self::UploadPart)
+        matches!(self, Self::PostObject | Self::PutObject | Self::UploadPart)
     }
 
     /// Whether it reads an object besides the one that it writes.
@@ -257,6 +261,9 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("GET", ["encryption"]) => Operation::GetBucketEncryption,
         ("PUT", ["encryption"]) => Operation::PutBucketEncryption,
         ("DELETE", ["tagging"]) => Operation::DeleteBucketTagging,
+        ("DELETE", ["website"]) => Operation::DeleteBucketWebsite,
+        ("GET", ["website"]) => Operation::GetBucketWebsite,
+        ("PUT", ["website"]) => Operation::PutBucketWebsite,
         ("GET", ["accelerate"]) => Operation::GetBucketAccelerateConfiguration,
         ("GET", ["tagging"]) => Operation::GetBucketTagging,
         ("GET", ["versions"]) => Operation::ListObjectVersions,
@@ -276,6 +283,7 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("DELETE", []) => Operation::DeleteBucket,
         ("DELETE", ["ownershipControls"]) => Operation::DeleteBucketOwnershipControls,
         ("POST", ["delete"]) => Operation::DeleteObjects,
+        ("POST", []) => Operation::PostObject,
         _ => return Ok(None),
     }))
 }
@@ -442,7 +450,11 @@ mod tests {
             (("PUT", "bucket", "tagging"), Operation::PutBucketTagging),
             (("PUT", "bucket", "versioning"), Operation::PutBucketVersioning),
             (("DELETE", "bucket", ""), Operation::DeleteBucket),
+            (("GET", "bucket", "website"), Operation::GetBucketWebsite),
+            (("PUT", "bucket", "website"), Operation::PutBucketWebsite),
+            (("DELETE", "bucket", "website"), Operation::DeleteBucketWebsite),
             (("POST", "bucket", "delete"), Operation::DeleteObjects),
+            (("POST", "bucket", ""), Operation::PostObject),
             (("GET", "object", ""), Operation::GetObject),
             (("GET", "object", "partNumber"), Operation::GetObject),
             (("GET", "object", "versionId"), Operation::GetObject),

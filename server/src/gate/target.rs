@@ -68,12 +68,19 @@ pub fn of_path(path: &str, host_bucket: Option<&str>) -> Result<Target, Failure>
     if key.is_empty() {
         return Ok(Target::Bucket(bucket));
     }
-    let key = ObjectKey::new(key).ok_or_else(|| {
+    Ok(Target::Object { bucket, key: object_key(key)? })
+}
+
+/// A key that is not empty.
+///
+/// # Errors
+/// `KeyTooLongError`.
+pub fn object_key(key: &str) -> Result<ObjectKey, Failure> {
+    ObjectKey::new(key).ok_or_else(|| {
         Failure::new(S3ErrorCode::KeyTooLongError)
             .field("Size", key.len().to_string())
             .field("MaxSizeAllowed", KEY_BYTES_MAX.to_string())
-    })?;
-    Ok(Target::Object { bucket, key })
+    })
 }
 
 #[cfg(test)]

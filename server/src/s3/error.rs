@@ -16,6 +16,7 @@ use s3s::{S3Error, S3ErrorCode};
 
 use crate::gate::body::UnterminatedChunks;
 use crate::listener::BodyError;
+use crate::post_form::FileError;
 
 use super::headers::{DELETE_MARKER, VERSION_ID, http_date, quoted};
 
@@ -375,6 +376,9 @@ fn of_body_error(error: &(dyn StdError + 'static)) -> Option<Failure> {
             BodyError::Timeout { .. } => Failure::new(S3ErrorCode::RequestTimeout),
             BodyError::Connection(_) => Failure::new(S3ErrorCode::IncompleteBody),
         });
+    }
+    if let Some(error) = error.downcast_ref::<FileError>() {
+        return Some((*error).into());
     }
     if error.is::<UnterminatedChunks>() {
         return Some(Failure::new(S3ErrorCode::IncompleteBody));

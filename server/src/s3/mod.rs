@@ -19,6 +19,7 @@ pub mod lifecycle;
 pub mod lifecycle_configuration;
 pub mod mfa;
 pub mod object_lock;
+pub mod post_object;
 pub mod range;
 pub mod request;
 pub mod tags;
@@ -34,6 +35,7 @@ mod bucket_cors;
 mod bucket_encryption;
 mod bucket_policy;
 mod bucket_tagging;
+pub mod bucket_website;
 mod complete_upload;
 mod copy_object;
 mod create_bucket;
@@ -269,6 +271,7 @@ impl Edge {
             Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
             Operation::DeleteBucketPolicy => bucket_policy::delete_bucket_policy(self, on).await,
             Operation::DeleteBucketTagging => bucket_tagging::delete_bucket_tagging(self, on).await,
+            Operation::DeleteBucketWebsite => bucket_website::delete_bucket_website(self, on).await,
             Operation::DeleteObjects => Box::pin(delete_objects::delete_objects(self, on, request)).await,
             Operation::DeletePublicAccessBlock => public_access_block::delete_public_access_block(self, on).await,
             Operation::GetBucketAccelerateConfiguration => Ok(accelerate::get_accelerate(&on)),
@@ -285,6 +288,7 @@ impl Edge {
             Operation::GetBucketRequestPayment => Ok(request_payment::get_request_payment(&on)),
             Operation::GetBucketTagging => bucket_tagging::get_bucket_tagging(self, on).await,
             Operation::GetBucketVersioning => Ok(get_bucket_versioning::get_bucket_versioning(&on)),
+            Operation::GetBucketWebsite => bucket_website::get_bucket_website(self, on).await,
             Operation::GetObjectLockConfiguration => lock_configuration::get_lock_configuration(&on),
             Operation::GetPublicAccessBlock => public_access_block::get_public_access_block(&on),
             Operation::HeadBucket => Ok(head_bucket::head_bucket(&on)),
@@ -306,6 +310,7 @@ impl Edge {
             Operation::PutBucketRequestPayment => request_payment::put_request_payment(self, on, request).await,
             Operation::PutBucketTagging => bucket_tagging::put_bucket_tagging(self, on, request).await,
             Operation::PutBucketVersioning => put_bucket_versioning::put_bucket_versioning(self, on, request).await,
+            Operation::PutBucketWebsite => bucket_website::put_bucket_website(self, on, request).await,
             Operation::PutObjectLockConfiguration => {
                 lock_configuration::put_lock_configuration(self, on, request).await
             }

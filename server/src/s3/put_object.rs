@@ -20,6 +20,17 @@ pub(super) async fn put_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    put(edge, authorized, request, "Put Object", body).await
+}
+
+/// Stores what a request brings, by the name that S3 has for it in messages. `body` is asked last for the bytes.
+pub(super) async fn put(
+    edge: &Edge,
+    authorized: Authorized<OnObject>,
+    request: Request,
+    named: &'static str,
+    body: impl FnOnce(Request) -> Result<Body, Failure>,
+) -> Result<Answer, Failure> {
     let OfNewObject { owner, acl, acl_is_public } = of_new_object(edge, &authorized, &request.headers)?;
     let settings = settings(&request.headers)?;
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
@@ -35,7 +46,7 @@ pub(super) async fn put_object(
         body: body(request)?,
     };
     if locked && !put.body.is_declared() {
-        return Err(object_lock::digest_missing("Put Object"));
+        return Err(object_lock::digest_missing(named));
     }
     let object = edge.store.put_object(authorized.bucket(), authorized.key(), put).await?;
     let mut answer = Answer::empty(StatusCode::OK).header(ETAG, quoted(&object.etag));

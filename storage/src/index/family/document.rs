@@ -23,6 +23,8 @@ pub enum DocumentKind {
     Encryption = 10,
     /// Which pages of other origins may use the bucket. The bucket's row has its digest.
     Cors = 11,
+    /// How the bucket is a website.
+    Website = 12,
     /// The bucket's newest restore to a point in time, a [`super::restore::RestoreRecord`].
     Restore = 64,
     /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).

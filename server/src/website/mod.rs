@@ -1,0 +1,3 @@
+//! Buckets as websites.
+
+pub mod configuration;

@@ -49,6 +49,7 @@ use crate::s3::lifecycle::Lifecycle;
 use crate::sts::StsApi;
 use crate::sts::session::Sessions;
 use crate::sts::web_identity::issuers::{ClientError, Issuers};
+use crate::website::{WebsiteParts, Websites};
 pub use store::OpenError;
 use store::OpenStore;
 
@@ -120,13 +121,19 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let readiness = Arc::new(Readiness::new());
     let stop = stop_on_signals(readiness.clone()).map_err(ServeError::Signals)?;
     let ops = listen(config.ops.listen, ops_port::CONNECTION_LIMITS, ConnectionMetrics::default())?;
-    let mut s3 = listen(config.s3.listen, connection_limits(&config.limits), metrics.connections())?;
+    let limits = connection_limits(&config.limits);
+    let mut s3 = listen(config.s3.listen, limits, metrics.connections())?;
+    let website = config.website.listen.map(|address| listen(address, limits, metrics.connections()));
+    let mut website = website.transpose()?;
     if let Some((certificate_file, key_file)) = config.s3.tls_files() {
         let tls = Arc::new(Tls::load(certificate_file, key_file)?);
         let hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
         let (fresh, until) = (Arc::clone(&tls), stop.clone());
         tokio::spawn(async move { fresh.keep_fresh(hangup, until).await });
-        s3 = s3.with_tls(tls);
+        s3 = s3.with_tls(Arc::clone(&tls));
+        if !config.website.plain {
+            website = website.map(|website| website.with_tls(tls));
+        }
     }
     let address = s3.address().map_err(|source| ServeError::Listen { address: config.s3.listen, source })?;
 
@@ -138,7 +145,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
     let started = start(&mut config, open.store(), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, identities, kms, lifecycle, new_key }) => {
+        Ok(Started { gate, websites, identities, kms, lifecycle, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
@@ -157,7 +164,9 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
                 let gate = gate.clone();
                 async move { gate.answer(request, connection).await }
             };
-            let stopped = s3.serve(service, stop, config.limits.shutdown_grace).await;
+            let grace = config.limits.shutdown_grace;
+            let (stopped, _) =
+                tokio::join!(s3.serve(service, stop.clone(), grace), serve_websites(website, websites, stop, grace));
             if let Stopped::Aborted(connections) = stopped {
                 tracing::warn!(connections, "the grace period ended before the requests did");
             }
@@ -181,9 +190,23 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     drained.map(|_| ())
 }
 
+async fn serve_websites(
+    listener: Option<Listener>,
+    websites: Websites,
+    stop: CancellationToken,
+    grace: Duration,
+) -> Option<Stopped> {
+    let service = move |request, connection: ConnectionInfo| {
+        let websites = websites.clone();
+        async move { websites.answer(request, connection).await }
+    };
+    Some(listener?.serve(service, stop, grace).await)
+}
+
 /// What answers requests.
 struct Started {
     gate: Gate,
+    websites: Websites,
     identities: Arc<Identities>,
     kms: Arc<Kms>,
     lifecycle: Arc<Lifecycle>,
@@ -249,8 +272,17 @@ async fn start(
         signature_v2: config.s3.signature_v2,
         requests_in_flight_max: config.limits.requests_in_flight_max,
     };
-    let gate = Gate::new(edge, sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
-    Ok(Started { gate, identities, kms, lifecycle, new_key })
+    let gate =
+        Gate::new(edge.clone(), sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
+    let websites = Websites::new(WebsiteParts {
+        edge,
+        domains: config.website.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+        in_flight: gate.in_flight(),
+        metrics: metrics.clone(),
+        audit: audit.clone(),
+        entropy: store.entropy().clone(),
+    });
+    Ok(Started { gate, websites, identities, kms, lifecycle, new_key })
 }
 
 /// What the operations and the sweeps need to know of lifecycles.

@@ -49,6 +49,8 @@ pub struct Config {
     pub object_ownership: Option<&'static str>,
     /// The setting `new_buckets.block_public_access`; `None` leaves the default, which most tests are not about.
     pub block_public_access: Option<bool>,
+    /// Whether buckets are websites, at [`Cairn::website`].
+    pub website: bool,
     /// The setting `sts.plain_loopback_issuers`.
     pub plain_loopback_issuers: bool,
     /// More lines for the section `[limits]`.
@@ -74,6 +76,7 @@ impl Default for Config {
             tls: None,
             object_ownership: None,
             block_public_access: Some(false),
+            website: false,
             plain_loopback_issuers: false,
             limits: vec![],
             data_dir: None,
@@ -98,6 +101,7 @@ pub struct Cairn {
     directory: TempDir,
     s3: SocketAddr,
     ops: SocketAddr,
+    website: SocketAddr,
     process: Option<Child>,
     environment: Vec<(&'static str, String)>,
 }
@@ -113,8 +117,8 @@ impl Cairn {
     /// Writes the configuration without starting the server.
     pub fn prepare(config: Config) -> Cairn {
         let directory = tempfile::Builder::new().prefix("cairn-test-").tempdir().expect("a temporary directory");
-        let (s3, ops) = (free_address(), free_address());
-        let cairn = Cairn { config, directory, s3, ops, process: None, environment: vec![] };
+        let (s3, ops, website) = (free_address(), free_address(), free_address());
+        let cairn = Cairn { config, directory, s3, ops, website, process: None, environment: vec![] };
         fs::write(cairn.config_file(), cairn.config_text()).expect("the configuration is written");
         cairn
     }
@@ -315,6 +319,11 @@ impl Cairn {
         kill_process(pid_of(child), signal).expect("the process takes a signal");
     }
 
+    /// Where websites are answered.
+    pub fn website(&self) -> SocketAddr {
+        self.website
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the server is running").id()
@@ -376,6 +385,9 @@ impl Cairn {
         }
         if let Some(blocks) = self.config.block_public_access {
             text.push_str(&format!("block_public_access = {blocks}\n"));
+        }
+        if self.config.website {
+            text.push_str(&format!("\n[website]\nlisten = \"{}\"\n", self.website));
         }
         if self.config.plain_loopback_issuers {
             text.push_str("\n[sts]\nplain_loopback_issuers = true\n");

@@ -58,6 +58,8 @@ pub struct Config {
     pub cors: Cors,
     /// Reverse proxies.
     pub proxies: Proxies,
+    /// Buckets as websites.
+    pub website: Website,
     /// Temporary credentials.
     pub sts: Sts,
     /// The operations port.
@@ -165,6 +167,19 @@ pub enum ForwardingHeaders {
     /// `Forwarded`.
     #[serde(rename = "forwarded")]
     Forwarded,
+}
+
+/// `[website]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Website {
+    /// Where websites are answered; None: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// `BUCKET.<domain>` is a bucket's website.
+    pub domains: Vec<Domain>,
+    /// Whether websites are answered without TLS although S3 requests have it.
+    pub plain: bool,
 }
 
 /// `[sts]`

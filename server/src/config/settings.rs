@@ -39,7 +39,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "s3.signature_v2",
         r#""query""#,
-        "Where signature version 2 is accepted: off, query (presigned URLs) or all (also the Authorization header)",
+        "Where signature version 2 is accepted: off, query (presigned URLs and forms) or all (also the Authorization header)",
     ),
     Setting {
         name: "s3.tls_cert_file",
@@ -54,6 +54,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "The private key in PEM that belongs to s3.tls_cert_file",
     },
     setting("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
+    Setting {
+        name: "website.listen",
+        default: None,
+        in_force: true,
+        help: "Where buckets that are websites are answered; by default nowhere",
+    },
+    setting(
+        "website.domains",
+        r#"["s3-website.localhost"]"#,
+        "BUCKET.<domain> is a bucket's website; any other host is the name of its bucket",
+    ),
+    setting("website.plain", "false", "Answer websites without TLS although S3 requests have it"),
     setting(
         "sts.plain_loopback_issuers",
         "false",

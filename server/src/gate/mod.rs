@@ -191,6 +191,11 @@ impl Gate {
         })))
     }
 
+    /// The places of requests in flight.
+    pub fn in_flight(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.in_flight)
+    }
+
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>, connection: ConnectionInfo) -> Response<AnswerBody>
     where

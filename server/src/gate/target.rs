@@ -25,7 +25,7 @@ impl Hosts {
     /// The bucket that a `Host` header names, if its end is one of the domains. A domain itself names none, though it may be
     /// below another.
     pub fn bucket(&self, host: &str) -> Option<String> {
-        let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+        let host = host_name(host);
         if self.buckets.contains(&host) {
             return Some(host);
         }
@@ -36,6 +36,11 @@ impl Hosts {
         let domain = self.domains.iter().filter(|domain| is_below(&host, domain)).max_by_key(|domain| domain.len())?;
         Some(host[..host.len() - domain.len() - 1].to_owned())
     }
+}
+
+/// The name in a `Host` header, in lower case.
+pub fn host_name(host: &str) -> String {
+    without_port(host).trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn is_below(host: &str, domain: &str) -> bool {

@@ -64,6 +64,7 @@ mod put_acl;
 mod put_bucket_versioning;
 mod put_object;
 mod read_object;
+mod read_publicly;
 mod request_keys;
 mod request_payment;
 mod restore_object;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_crypto::secret::{KEY_BYTES, MasterKey};
 use s3s::auth::SecretKey;
 
-use crate::auth::Keys;
+use crate::auth::KnowsSecrets;
 use crate::sts::session::Sessions;
 
 use super::*;
@@ -33,7 +33,7 @@ const SIGNATURE: &str = "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66
 #[derive(Debug)]
 struct OneKey;
 
-impl Keys for OneKey {
+impl KnowsSecrets for OneKey {
     fn secret(&self, access_key: &str) -> Option<SecretKey> {
         (access_key == ACCESS_KEY).then(|| SecretKey::from(SECRET_KEY))
     }

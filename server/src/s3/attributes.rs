@@ -44,7 +44,11 @@ fn content_encoding(headers: &HeaderMap) -> Option<String> {
     (!own.is_empty()).then_some(own)
 }
 
-fn redirect_location(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+/// Where a website sends who asks for the object.
+///
+/// # Errors
+/// `InvalidRedirectLocation`.
+pub fn redirect_location(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let Some(location) = headers::text(headers, &WEBSITE_REDIRECT_LOCATION) else {
         return Ok(None);
     };

@@ -32,6 +32,7 @@ pub(super) async fn copy_object(
     let OfNewVersion { sealing, named } = sealed;
     let copy = CopyObject {
         attributes: replaced_attributes(headers)?,
+        redirect_location: attributes::redirect_location(headers)?,
         storage_class: attributes::storage_class(headers)?,
         tags: tags::of_copy(headers)?,
         settings: ObjectSettings { acl, ..settings(headers)? },

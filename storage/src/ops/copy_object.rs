@@ -44,6 +44,8 @@ pub struct CopySource<'a> {
 pub struct CopyObject {
     /// Headers and metadata; None: those of the source.
     pub attributes: Option<ObjectAttributes>,
+    /// Where a website sends who asks for it, if the attributes are the source's: this one is never copied.
+    pub redirect_location: Option<String>,
     /// The storage class; None: STANDARD, as S3 has it.
     pub storage_class: Option<StorageClass>,
     /// Tags; None: those of the source.
@@ -148,7 +150,15 @@ impl CopyObject {
         let onto_itself =
             source.bucket.id == bucket.id && source.key == key && source.version == VersionSelector::Newest;
         let storage_class = self.storage_class.unwrap_or_default();
-        let changes = self.attributes.is_some() || storage_class != read.storage_class || self.names_encryption;
+        let of_source = || ObjectAttributes {
+            website_redirect_location: self.redirect_location.clone(),
+            ..read.attributes.clone()
+        };
+        let attributes = self.attributes.clone().unwrap_or_else(of_source);
+        let changes = self.attributes.is_some()
+            || attributes != read.attributes
+            || storage_class != read.storage_class
+            || self.names_encryption;
         if onto_itself && !changes {
             return Err(StorageError::CopyChangesNothing);
         }
@@ -162,7 +172,7 @@ impl CopyObject {
             etag: read.etag,
             checksum: read.checksum,
             storage_class,
-            attributes: self.attributes.clone().unwrap_or_else(|| read.attributes.clone()),
+            attributes,
             content: read.content,
             settings: ObjectSettings { tags, ..self.settings.clone() },
             encryption: None,

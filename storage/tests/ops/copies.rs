@@ -17,6 +17,7 @@ fn attributes(content_type: &str) -> ObjectAttributes {
 
 fn plain_copy() -> CopyObject {
     CopyObject {
+        redirect_location: None,
         attributes: None,
         storage_class: None,
         tags: None,
@@ -77,6 +78,7 @@ async fn a_copy_may_replace_metadata_class_and_checksum() {
     let bucket = rig.create_bucket("bucket").await;
     put_with_attributes(&rig, &bucket, FILE_BYTES).await;
     let replacing = CopyObject {
+        redirect_location: None,
         attributes: Some(attributes("text/new")),
         storage_class: Some(StorageClass::OnezoneIa),
         checksum: Some(ChecksumAlgorithm::Sha256),

@@ -130,6 +130,7 @@ impl Work {
             keys: keys(),
         };
         let copy = CopyObject {
+            redirect_location: None,
             attributes: None,
             storage_class: None,
             tags: None,

@@ -114,6 +114,7 @@ async fn every_way_to_make_a_version_gives_it_the_default_retention_of_the_momen
         keys: keys(),
     };
     let copy = CopyObject {
+        redirect_location: None,
         attributes: None,
         storage_class: None,
         tags: None,
@@ -167,6 +168,7 @@ async fn a_copy_has_no_lock_of_its_sources() {
         keys: keys(),
     };
     let copy = CopyObject {
+        redirect_location: None,
         attributes: None,
         storage_class: None,
         tags: None,

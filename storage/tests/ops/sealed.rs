@@ -101,6 +101,7 @@ async fn copy(rig: &Rig, (from, from_way): (&Bucket, Way), (to, way): (&Bucket, 
         keys: std::sync::Arc::new(from_way.keys()),
     };
     let copy = CopyObject {
+        redirect_location: None,
         attributes: None,
         storage_class: None,
         tags: None,

@@ -78,6 +78,7 @@ async fn copy(world: &mut World, bucket: usize, key: &str) {
         keys: keys(),
     };
     let copy = CopyObject {
+        redirect_location: None,
         attributes: Some(Default::default()),
         storage_class: None,
         tags: None,

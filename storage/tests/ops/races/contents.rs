@@ -188,6 +188,7 @@ fn copy(rig: &Arc<Rig>, bucket: &Bucket, to: &'static str) -> Racer<bool> {
             keys: keys(),
         };
         let copy = CopyObject {
+            redirect_location: None,
             attributes: None,
             storage_class: None,
             tags: None,

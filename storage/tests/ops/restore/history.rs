@@ -44,6 +44,7 @@ pub async fn copy(rig: &Rig, bucket: &Bucket, from: &ObjectKey, to: &ObjectKey) 
         keys: keys(),
     };
     let copy = CopyObject {
+        redirect_location: None,
         attributes: Some(Default::default()),
         storage_class: None,
         tags: None,

@@ -80,6 +80,9 @@ scenarios! {
     boto3_uploads_in_parts: "boto3_sweep.py" "multipart";
     boto3_pages_through_listings: "boto3_sweep.py" "paginate";
     boto3_presigns: "boto3_sweep.py" "presigned";
+    boto3_presigns_forms: "browser_forms.py" "presigned_posts";
+    boto3_presigns_forms_in_a_session: "browser_forms.py" "session_post";
+    boto3_configures_websites: "browser_forms.py" "websites";
     boto3_presigns_with_version_2: "boto3_sweep.py" "presigned_v2";
     boto3_checks_every_checksum: "boto3_sweep.py" "checksums";
     boto3_gets_object_attributes: "boto3_sweep.py" "object_attributes";

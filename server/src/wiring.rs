@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
-use crate::config::{self, Config, Limits};
+use crate::config::{self, Config, Domain, Limits, PageOrigin};
 use crate::cors::Cors;
 use crate::gate::{Apis, Gate, GateSettings, Hosts, InvalidRegion};
 use crate::iam_api::IamApi;
@@ -259,24 +259,15 @@ async fn start(
         },
         lifecycle: lifecycle.clone(),
     };
-    let settings = GateSettings {
-        hosts: Hosts {
-            domains: config.s3.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
-            buckets: config.s3.bucket_hosts.iter().map(|host| host.as_str().to_owned()).collect(),
-        },
-        proxies: Proxies { trusted: config.proxies.trusted.clone(), headers: config.proxies.headers },
-        cors: Arc::new(Cors::new(
-            store.clone(),
-            config.cors.origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
-        )),
-        signature_v2: config.s3.signature_v2,
-        requests_in_flight_max: config.limits.requests_in_flight_max,
-    };
+    let settings = gate_settings(config, store);
+    let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));
     let gate =
         Gate::new(edge.clone(), sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
     let websites = Websites::new(WebsiteParts {
         edge,
-        domains: config.website.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+        hosts: Hosts { domains: texts(&config.website.domains, Domain::as_str), ..Hosts::default() },
+        proxies,
+        cors,
         in_flight: gate.in_flight(),
         metrics: metrics.clone(),
         audit: audit.clone(),
@@ -294,6 +285,23 @@ fn lifecycle(config: &Config) -> Lifecycle {
         bulk_ms: ms(config.restore.bulk),
     };
     Lifecycle::new(Calendar::with_day_seconds(config.lifecycle.day.as_secs()), delays)
+}
+
+fn gate_settings(config: &Config, store: &Store) -> GateSettings {
+    GateSettings {
+        hosts: Hosts {
+            domains: texts(&config.s3.domains, Domain::as_str),
+            buckets: config.s3.bucket_hosts.iter().map(|host| host.as_str().to_owned()).collect(),
+        },
+        proxies: Proxies { trusted: config.proxies.trusted.clone(), headers: config.proxies.headers },
+        cors: Arc::new(Cors::new(store.clone(), texts(&config.cors.origins, PageOrigin::as_str))),
+        signature_v2: config.s3.signature_v2,
+        requests_in_flight_max: config.limits.requests_in_flight_max,
+    }
+}
+
+fn texts<T>(values: &[T], text: fn(&T) -> &str) -> Vec<String> {
+    values.iter().map(|value| text(value).to_owned()).collect()
 }
 
 /// Verifies the data directory of a server that is not running.

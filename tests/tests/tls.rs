@@ -279,3 +279,17 @@ scenarios! {
     rclone_copies_with_a_kms_key: "encryption.py" "rclone_with_kms_key";
     rclone_copies_over_https_with_a_customers_key: "encryption.py" "rclone_with_customer_key";
 }
+
+#[tokio::test]
+async fn websites_are_answered_over_https_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = match Authority::make(folder.path()) {
+        Ok(authority) => authority,
+        Err(reason) => skip!("{reason}"),
+    };
+    let tls = Some(authority.issue("server").unwrap());
+    let cairn = Cairn::start(Config { tls, website: true, ..Config::default() });
+    let mut connection = authority.connect(cairn.website(), &BOTH).await.unwrap();
+    let reply = connection.exchange("GET", b"GET / HTTP/1.1\r\nhost: no-such-site\r\n\r\n", b"").await.unwrap();
+    assert!(reply.expect(404).text().contains("<li>Code: NoSuchBucket</li>"));
+}

@@ -282,3 +282,22 @@ async fn a_configuration_is_put_shown_and_deleted() {
     website("GET").send().await.expect_error(404, "NoSuchWebsiteConfiguration");
     site.get("/").await.expect(404);
 }
+
+#[tokio::test]
+async fn pages_of_other_origins_read_what_the_buckets_rules_let_them() {
+    let site = Site::readable(INDEX).await;
+    let rules = "<CORSConfiguration><CORSRule><AllowedOrigin>https://page.example</AllowedOrigin>\
+                 <AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
+    let md5 = cairn_tests::sigv4::content_md5(rules.as_bytes());
+    let put = site.client.bucket("PUT", site.bucket).query("cors", "").header("content-md5", &md5).body(rules);
+    put.send().await.expect(200);
+    for (path, status) in [("/page.html", 200), ("/missing", 404)] {
+        let reply = site.ask("GET", path, "origin: https://page.example\r\n").await.expect(status);
+        assert_eq!(reply.header("access-control-allow-origin"), Some("https://page.example"), "{path}");
+        let reply = site.ask("GET", path, "origin: https://other.example\r\n").await.expect(status);
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{path}");
+    }
+    let asked = |origin: &str| format!("origin: {origin}\r\naccess-control-request-method: GET\r\n");
+    site.ask("OPTIONS", "/page.html", &asked("https://page.example")).await.expect(200);
+    site.ask("OPTIONS", "/page.html", &asked("https://other.example")).await.expect(403);
+}

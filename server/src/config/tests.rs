@@ -110,6 +110,8 @@ fn text_from_the_environment_takes_the_type_of_its_setting() {
     let domains: Vec<&str> = config.s3.domains.iter().map(Domain::as_str).collect();
     assert_eq!(domains, ["s3.localhost", "s3.example.org"]);
     assert!(config.s3.allow_ssec_over_http);
+    assert_eq!(config.website.listen, Some("127.0.0.1:9002".parse().unwrap()));
+    assert_eq!((config.website.domains[0].as_str(), config.website.plain), ("sites.example", true));
     assert_eq!(config.limits.shutdown_grace, Duration::ZERO);
     assert_eq!(file_of(config.take_master_key()), PathBuf::from("/etc/cairn/master.key"));
 }

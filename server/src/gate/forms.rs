@@ -104,7 +104,7 @@ impl Inner {
             file.allow(policy.check(&fields, &head.bucket, now)?);
         }
         let (signer, signature) = signed.unzip();
-        let scheme = if record.connection().tls_version.is_some() { "https" } else { "http" };
+        let scheme = if record.connection().secure { "https" } else { "http" };
         let host = headers::text(&headers, &HOST).unwrap_or_default();
         let bucket_url =
             if head.in_host { format!("{scheme}://{host}") } else { format!("{scheme}://{host}/{}", head.bucket) };

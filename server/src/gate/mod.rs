@@ -64,7 +64,7 @@ pub use target::Hosts;
 const S3_SERVICE: &str = "s3";
 
 /// What a preflight is called in logs and metrics.
-const PREFLIGHT: &str = "Preflight";
+pub const PREFLIGHT: &str = "Preflight";
 
 /// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
 const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;

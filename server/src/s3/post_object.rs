@@ -80,7 +80,7 @@ impl Edge {
         refused_headers::check(Operation::PostObject, &headers)?;
         let request = Request {
             path: format!("/{bucket}"),
-            secure: connection.tls_version.is_some(),
+            secure: connection.secure,
             query: Query::default(),
             headers,
             body: s3s::Body::empty(),

@@ -27,7 +27,7 @@ impl Edge {
         let Origin { connection, signature: _, trail } = origin;
         let request = Request {
             path: format!("/{bucket}/{}", key.as_str()),
-            secure: connection.tls_version.is_some(),
+            secure: connection.secure,
             query: Query::default(),
             headers,
             body: s3s::Body::empty(),

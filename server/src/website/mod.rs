@@ -26,18 +26,20 @@ use s3s::S3ErrorCode;
 use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
+use crate::cors::Cors;
 use crate::gate::answer::{self, AnswerBody, Record};
 use crate::gate::body;
 use crate::gate::ids::RequestIds;
-use crate::gate::target;
+use crate::gate::{Hosts, PREFLIGHT, target};
 use crate::listener::ConnectionInfo;
 use crate::metrics::Metrics;
+use crate::proxies::Proxies;
 use crate::s3::Edge;
 use crate::s3::bucket_website::no_website;
 use crate::s3::encoding::decode;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, WEBSITE_REDIRECT_LOCATION};
-use crate::s3::request::Answer;
+use crate::s3::request::{Answer, Target};
 
 use configuration::Website;
 use route::{Redirect, Site, Step};
@@ -56,7 +58,11 @@ pub struct WebsiteParts {
     /// What is read.
     pub edge: Edge,
     /// `BUCKET.<domain>` is a bucket's website.
-    pub domains: Vec<String>,
+    pub hosts: Hosts,
+    /// Whom to believe who the client is.
+    pub proxies: Proxies,
+    /// Which pages of other origins may read what.
+    pub cors: Arc<Cors>,
     /// The places in flight, which websites and S3 share.
     pub in_flight: Arc<Semaphore>,
     /// Counts requests.
@@ -102,45 +108,65 @@ impl Websites {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let Inner { parts: WebsiteParts { edge, metrics, audit, .. }, ids } = &*self.0;
+        let Inner { parts: WebsiteParts { edge, proxies, metrics, audit, .. }, ids } = &*self.0;
+        let (mut parts, body) = request.into_parts();
+        let seen = proxies.seen(connection, &mut parts.headers);
+        let connection = *seen.as_ref().unwrap_or(&connection);
         let mut record = Record::begin(ids.next(), connection, edge.store.clock().now(), metrics, audit);
-        let (parts, body) = request.into_parts();
         record.user_agent = parts.headers.get(USER_AGENT).cloned();
         record.operation = match parts.method {
             Method::GET => "WebsiteGet",
             Method::HEAD => "WebsiteHead",
+            Method::OPTIONS => PREFLIGHT,
             _ => record.operation,
         };
         // Nothing here wants a body.
         let (_, handle) = body::share(body, &parts.headers);
-        let outcome = self.0.respond(&parts, &mut record).await;
+        let bucket = self.0.bucket(&parts.headers);
+        let outcome = match seen {
+            Ok(_) => self.0.respond(&parts, &bucket, &mut record).await,
+            Err(failure) => Err(failure.into()),
+        };
         let reusable = handle.finish().await;
         record.received_bytes = handle.received_bytes();
         let answer = outcome.unwrap_or_else(|unanswered| shown(&unanswered, &parts.method, &mut record));
         let mut response = Response::new(answer.body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
+        if parts.method != Method::OPTIONS && record.permit.is_some() {
+            let for_pages = Box::pin(self.0.parts.cors.of_answer(Some(&bucket), &parts.method, &parts.headers)).await;
+            response.headers_mut().extend(for_pages);
+        }
         answer::finish(response, record, reusable)
     }
 }
 
 impl Inner {
-    async fn respond(&self, parts: &Parts, record: &mut Record) -> Result<Answer, Unanswered> {
+    fn bucket(&self, headers: &HeaderMap) -> String {
+        let host = headers::text(headers, &HOST).unwrap_or_default();
+        self.parts.hosts.bucket(&host).unwrap_or_else(|| target::host_name(&host))
+    }
+
+    async fn respond(&self, parts: &Parts, bucket: &str, record: &mut Record) -> Result<Answer, Unanswered> {
         let permit = Arc::clone(&self.parts.in_flight).try_acquire_owned();
         record.permit = Some(permit.map_err(|_| {
             self.parts.metrics.request_refused();
             slow_down("Please reduce your request rate.")
         })?);
+        if parts.method == Method::OPTIONS {
+            let target = Target::Bucket(bucket.to_owned());
+            return Ok(Box::pin(self.parts.cors.preflight(&target, &parts.headers)).await?);
+        }
         if ![Method::GET, Method::HEAD].contains(&parts.method) {
             let failure = Failure::new(S3ErrorCode::MethodNotAllowed).field("Method", parts.method.as_str());
-            let failure = failure.field("ResourceType", "OBJECT").header(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let failure =
+                failure.field("ResourceType", "OBJECT").header(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
             return Err(failure.into());
         }
         let host = headers::text(&parts.headers, &HOST).unwrap_or_default();
-        let bucket = target::bucket_of_host(&host, &self.parts.domains).unwrap_or_else(|| target::host_name(&host));
-        let website = self.website(&bucket).await?;
+        let website = self.website(bucket).await?;
         let path = decode(parts.uri.path()).ok_or_else(|| Failure::new(S3ErrorCode::InvalidURI))?;
-        let scheme = if record.connection().tls_version.is_some() { "https" } else { "http" };
+        let scheme = if record.connection().secure { "https" } else { "http" };
         let site = Site { website: &website, scheme, host: &host };
         let asked = path.strip_prefix('/').unwrap_or(&path);
         let key = match site.before_reading(asked, parts.uri.query()) {
@@ -148,7 +174,7 @@ impl Inner {
             Step::Read(key) => target::object_key(&key)?,
         };
         let is_head = parts.method == Method::HEAD;
-        let read = Read { inner: self, bucket: &bucket, is_head, record: &*record };
+        let read = Read { inner: self, bucket, is_head, record: &*record };
         match read.object(&key, kept(&parts.headers, &[&OF_READ, &OF_SENDER])).await {
             Ok(answer) => Ok(redirect_of_object(&answer).unwrap_or(answer)),
             Err(failure) => read.instead(&site, asked, key, failure, kept(&parts.headers, &[&OF_SENDER])).await,

@@ -48,7 +48,7 @@ impl Asked {
                 secure: self.tls_version.is_some(),
                 tls_version: self.tls_version,
             },
-            signature: Some(Signature { in_query: true, is_version_2: false, signed_at }),
+            signature: Some(Signature { carrier: Carrier::Query, is_version_2: false, signed_at }),
             now: NOW,
             region: self.region,
         };

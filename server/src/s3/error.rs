@@ -34,11 +34,17 @@ struct Parts {
     cause: Option<String>,
 }
 
+/// S3's message; that of `s3s` is a description of the code.
+const MALFORMED_XML: &str = "The XML you provided was not well-formed or did not validate against our published schema";
+
 impl Failure {
     /// A failure with the status and message that S3 gives this code.
     pub fn new(code: S3ErrorCode) -> Self {
         let status = code.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let message = S3Error::new(code.clone()).message().unwrap_or_default().to_owned();
+        let message = match code {
+            S3ErrorCode::MalformedXML => MALFORMED_XML.to_owned(),
+            _ => S3Error::new(code.clone()).message().unwrap_or_default().to_owned(),
+        };
         Self(Box::new(Parts {
             code,
             status,

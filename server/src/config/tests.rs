@@ -103,6 +103,9 @@ fn text_from_the_environment_takes_the_type_of_its_setting() {
     let variables = [
         ("CAIRN_S3_DOMAINS", "s3.localhost, s3.example.org"),
         ("CAIRN_S3_ALLOW_SSEC_OVER_HTTP", "true"),
+        ("CAIRN_WEBSITE_LISTEN", "127.0.0.1:9002"),
+        ("CAIRN_WEBSITE_DOMAINS", "sites.example"),
+        ("CAIRN_WEBSITE_PLAIN", "true"),
         ("CAIRN_LIMITS_SHUTDOWN_GRACE_SECONDS", "0"),
         ("CAIRN_MASTER_KEY_FILE", "/etc/cairn/master.key"),
     ];

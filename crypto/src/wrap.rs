@@ -137,6 +137,13 @@ pub trait KeyWrap: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(pub(crate) [u8; KEY_ID_BYTES]);
 
+impl KeyId {
+    /// Its bytes, as they are in each envelope of the key.
+    pub fn as_bytes(&self) -> &[u8; KEY_ID_BYTES] {
+        &self.0
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:016x}", u64::from_be_bytes(self.0))
@@ -153,6 +160,8 @@ impl fmt::Debug for KeyId {
 pub struct MasterKeyWrap {
     cipher: Aes256Gcm,
     key_id: KeyId,
+    /// The key before, which only opens.
+    former: Option<Box<MasterKeyWrap>>,
 }
 
 impl MasterKeyWrap {
@@ -160,7 +169,21 @@ impl MasterKeyWrap {
     pub fn new(master_key: &MasterKey) -> Self {
         let wrap_key = derive::<KEY_BYTES>(master_key.expose(), &[], WRAP_KEY_INFO);
         let key_id = derive(master_key.expose(), &[], KEY_ID_INFO);
-        Self { cipher: Aes256Gcm::new((&*wrap_key).into()), key_id: KeyId(*key_id) }
+        Self { cipher: Aes256Gcm::new((&*wrap_key).into()), key_id: KeyId(*key_id), former: None }
+    }
+
+    /// The same, which also opens what was wrapped under `former`, the key before.
+    #[must_use]
+    pub fn with_former(self, former: &MasterKey) -> Self {
+        Self { former: Some(Box::new(Self::new(former))), ..self }
+    }
+
+    /// The secret of `label` wrapped anew, if it is not under this very key.
+    pub fn reseal_secret(&self, label: &str, envelope: &[u8]) -> Result<Option<Vec<u8>>, WrapError> {
+        if envelope.get(1..HEADER_BYTES) == Some(self.key_id.0.as_slice()) {
+            return Ok(None);
+        }
+        self.seal_secret(label, &self.open_secret(label, envelope)?).map(Some)
     }
 
     /// Which master key this is.
@@ -217,6 +240,9 @@ impl MasterKeyWrap {
         let (header, rest) = envelope.split_first_chunk::<HEADER_BYTES>().ok_or(WrapError::Malformed)?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(WrapError::Malformed)?;
         let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(WrapError::Malformed)?;
+        if let Some(former) = self.former.as_ref().filter(|former| header[1..] == former.key_id.0) {
+            return former.open(kind, context, envelope);
+        }
         if header[1..] != self.key_id.0 {
             let mut wrapped_under = KeyId([0; KEY_ID_BYTES]);
             wrapped_under.0.copy_from_slice(&header[1..]);

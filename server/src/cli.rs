@@ -8,6 +8,7 @@ mod check;
 mod encryption_key;
 mod lifecycle;
 mod lock_clock;
+mod master_key;
 mod restore;
 mod restores;
 mod serve;
@@ -22,6 +23,7 @@ use crate::config::{self, Flags, Loaded, Sources};
 use encryption_key::EncryptionKeyCommand;
 use lifecycle::LifecycleCommand;
 use lock_clock::LockClockCommand;
+use master_key::MasterKeyCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
 use why::WhyArgs;
@@ -56,6 +58,9 @@ enum Command {
     /// Ask a running server about the key that it encrypts objects under
     #[command(subcommand)]
     EncryptionKey(EncryptionKeyCommand),
+    /// Change the master key of a data directory that no server is using
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
     /// Carry out a bucket's lifecycle rules, or tell what they would do
     #[command(subcommand)]
     Lifecycle(LifecycleCommand),
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
             serve::run_serve(loaded)
         }),
         Command::Check(args) => with_settings(&args.flags, |loaded| check::run_check(&loaded.config)),
+        Command::MasterKey(command) => master_key::run_master_key(command, &|name| std::env::var_os(name)),
         Command::LockClock(command) => lock_clock::run_lock_clock(command, &|name| std::env::var_os(name)),
         Command::Restore(args) => restore::run_restore(args, &|name| std::env::var_os(name)),
         Command::Restores(command) => restores::run_restores(command, &|name| std::env::var_os(name)),

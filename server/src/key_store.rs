@@ -124,6 +124,19 @@ impl Opened {
     }
 }
 
+/// A key's row with its versions under the master key as it is now; None: they are.
+pub(crate) fn resealed(value: &[u8], master_key: &MasterKeyWrap) -> Result<Option<Vec<u8>>, KeyStoreError> {
+    let mut record = StoreKeyRecord::from_value(value).map_err(StorageError::from)?;
+    let mut changed = false;
+    for version in &mut record.versions {
+        if let Some(sealed) = master_key.reseal_secret(&label(version.number), &version.sealed)? {
+            version.sealed = sealed.into();
+            changed = true;
+        }
+    }
+    Ok(changed.then(|| record.to_value()).transpose()?)
+}
+
 /// Bound into the seal of a version, so that versions cannot be exchanged.
 fn label(number: u32) -> String {
     format!("cairn store key 1 {SERVER_KEY} {number}")

@@ -5,12 +5,15 @@
 //! made only while nothing is sealed yet, never beside sealed data that it could not open, and a file that others
 //! may read is refused.
 
+pub mod rotation;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cairn_crypto::secret::{EntropyError, KEY_BYTES, MasterKey};
+use cairn_crypto::wrap::MasterKeyWrap;
 use zeroize::Zeroizing;
 
 /// The digits, and a line break that an editor may have left out.
@@ -79,6 +82,45 @@ pub fn obtain(source: MasterKeySource, nothing_sealed: bool) -> Result<MasterKey
     }
 }
 
+/// Reads a key from a file that its owner only can read.
+pub fn load(path: &Path) -> Result<MasterKey, MasterKeyError> {
+    let file = File::open(path).map_err(|source| MasterKeyError::Io { path: path.to_owned(), source })?;
+    read(path, file)
+}
+
+/// Lays a key beside the file whose key it is to replace. Durable on return; whatever lay there is gone.
+pub fn lay_next(path: &Path, key: &MasterKey) -> Result<(), MasterKeyError> {
+    let next = next_to(path);
+    write(&next, key).map_err(|source| MasterKeyError::Io { path: next, source })
+}
+
+/// Puts the key that lies beside a file in its place if it is the noted one and the file's is not: the master key was changed. The
+/// key before stays, under the name that is told. Durable on return.
+pub fn take_next(path: &Path, noted: &str) -> Result<Option<PathBuf>, MasterKeyError> {
+    let id = |path: &Path| load(path).map(|key| MasterKeyWrap::new(&key).key_id().to_string());
+    let next = next_to(path);
+    if !next.exists() || id(&next)? != noted {
+        return Ok(None);
+    }
+    let before = if path.exists() { Some(id(path)?) } else { None };
+    let kept = before.filter(|before| before != noted).map(|before| path.with_added_extension(before));
+    replace(path, &next, kept.as_deref()).map_err(|source| MasterKeyError::Io { path: path.to_owned(), source })?;
+    Ok(kept)
+}
+
+fn next_to(path: &Path) -> PathBuf {
+    path.with_added_extension("next")
+}
+
+/// Of a crash between the two, [`take_next`] finds that the file is not there, and the next key is.
+fn replace(path: &Path, next: &Path, kept: Option<&Path>) -> io::Result<()> {
+    if let Some(kept) = kept {
+        fs::rename(path, kept)?;
+    }
+    fs::rename(next, path)?;
+    sync_folder_of(path)
+}
+
 /// The key that a text of 64 hexadecimal digits is; None if it is none.
 pub fn parse(digits: &[u8]) -> Option<MasterKey> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
@@ -131,6 +173,10 @@ fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
     file.write_all(digits.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
@@ -167,6 +213,28 @@ mod tests {
         let (_folder, path) = folder_and_path();
         put(&path.with_added_extension("new"), "half", 0o600);
         load_or_create(&path, true).unwrap();
+    }
+
+    #[test]
+    fn the_next_key_takes_its_place_only_once_it_is_noted_and_the_one_before_stays() {
+        let (folder, path) = folder_and_path();
+        let id = |key: &MasterKey| MasterKeyWrap::new(key).key_id().to_string();
+        let old = load_or_create(&path, true).unwrap();
+        let next = MasterKey::generate().unwrap();
+        lay_next(&path, &next).unwrap();
+        assert_eq!(take_next(&path, &id(&old)).unwrap(), None);
+        assert_eq!(load(&path).unwrap().expose(), old.expose());
+        let kept = take_next(&path, &id(&next)).unwrap().unwrap();
+        assert_eq!(load(&path).unwrap().expose(), next.expose());
+        assert_eq!(load(&kept).unwrap().expose(), old.expose());
+        assert_eq!(take_next(&path, &id(&next)).unwrap(), None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        // A crash between the two renames.
+        let last = MasterKey::generate().unwrap();
+        lay_next(&path, &last).unwrap();
+        fs::rename(&path, path.with_extension("away")).unwrap();
+        assert_eq!(take_next(&path, &id(&last)).unwrap(), None);
+        assert_eq!(load(&path).unwrap().expose(), last.expose());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! answers (so that a supervisor can watch the rest), the store, the identities, the S3 endpoint. Order of a stop: not ready,
 //! no new connections, requests in flight, store, operations port.
 
+mod master_key_rotation;
 mod store;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_lifecycle::calendar::Calendar;
 use cairn_lifecycle::restore::Delays;
 use cairn_storage::check::{Progress, Report};
+use cairn_storage::index::Partition;
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +40,8 @@ use crate::kms_api::KmsApi;
 use crate::lifecycle_sweeps::Sweeps;
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
-use crate::master_key::{self, MasterKeyError};
+use crate::master_key::rotation::{self, RotationError};
+use crate::master_key::{self, MasterKeyError, MasterKeySource};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
@@ -50,6 +53,7 @@ use crate::sts::StsApi;
 use crate::sts::session::Sessions;
 use crate::sts::web_identity::issuers::{ClientError, Issuers};
 use crate::website::{WebsiteParts, Websites};
+pub use master_key_rotation::{RotateError, Rotated, rotate_master_key};
 pub use store::OpenError;
 use store::OpenStore;
 
@@ -82,6 +86,9 @@ pub enum ServeError {
     /// There is no master key.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
+    /// The master key was changed, and not to the end.
+    #[error("changing the master key cannot be finished")]
+    Rotation(#[from] RotationError),
     /// There is no key store.
     #[error(transparent)]
     KeyStore(#[from] KeyStoreError),
@@ -143,7 +150,8 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
 
     let open = OpenStore::open(&config, metrics.clone()).await?;
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
-    let started = start(&mut config, open.store(), &metrics, &audit).await;
+    let partitions = open.identity_partitions()?;
+    let started = start(&mut config, (open.store(), &partitions), &metrics, &audit).await;
     let drained = match started {
         Ok(Started { gate, websites, identities, kms, lifecycle, new_key }) => {
             if let Some(key) = &new_key {
@@ -217,11 +225,12 @@ struct Started {
 /// The gate before the store.
 async fn start(
     config: &mut Config,
-    store: &Store,
+    (store, identity_partitions): (&Store, &[Partition]),
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
-    let Keyed { identities, sessions, key_store, kms, declared_keys, new_key } = keyed(config, store).await?;
+    let Keyed { identities, sessions, key_store, kms, declared_keys, new_key } =
+        keyed(config, store, identity_partitions).await?;
     let sts = StsApi {
         identities: identities.clone(),
         sessions: sessions.clone(),
@@ -326,12 +335,27 @@ struct Keyed {
     new_key: Option<NewKey>,
 }
 
-async fn keyed(config: &mut Config, store: &Store) -> Result<Keyed, ServeError> {
+async fn keyed(config: &mut Config, store: &Store, identity_partitions: &[Partition]) -> Result<Keyed, ServeError> {
     let sealing = Sealing::new(store.index().clone());
-    let master_key = master_key::obtain(config.take_master_key(), sealing.nothing_sealed().await?)?;
+    let source = config.take_master_key();
+    if let (MasterKeySource::File(file), Some(noted)) = (&source, sealing.noted().await?) {
+        master_key::take_next(file, &noted)?;
+    }
+    let master_key = master_key::obtain(source, sealing.nothing_sealed().await?)?;
+    sealing.note(MasterKeyWrap::new(&master_key).key_id()).await?;
+    let former = rotation::former(store.index(), &MasterKeyWrap::new(&master_key)).await?;
+    if former.is_some() {
+        match rotation::finish(store.index(), identity_partitions, MasterKeyWrap::new(&master_key)).await {
+            Ok(rows) => tracing::info!(rows, "finished changing the master key, which was interrupted"),
+            // What is still under the key before opens nevertheless.
+            Err(error) => tracing::error!(error = chain(&error), "changing the master key is still not finished"),
+        }
+    }
     let sessions = Sessions::new(&master_key);
-    let [of_keys, of_kms, master_key] = std::array::from_fn(|_| MasterKeyWrap::new(&master_key));
-    sealing.note(master_key.key_id()).await?;
+    let [of_keys, of_kms, master_key] = std::array::from_fn(|_| match &former {
+        Some(former) => MasterKeyWrap::new(&master_key).with_former(former),
+        None => MasterKeyWrap::new(&master_key),
+    });
     let key_store = KeyStore::open(store.index().clone(), of_keys, store.clock().now()).await?;
     let mut declared = std::mem::take(&mut config.accounts);
     let mut new_key = None;

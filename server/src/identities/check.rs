@@ -63,7 +63,10 @@ async fn of_system(index: &dyn Index) -> Result<Vec<String>, StorageError> {
                 value.len() == 16 && value.iter().all(u8::is_ascii_hexdigit)
             }
             // Sealed, and so whole or of no use at all, which the start finds out.
-            Some((&kind, b"")) => kind == IdentityKind::RootAccount as u8 && !value.is_empty(),
+            Some((&kind, b"")) => {
+                [IdentityKind::RootAccount, IdentityKind::FormerMasterKey].iter().any(|sealed| *sealed as u8 == kind)
+                    && !value.is_empty()
+            }
             _ => false,
         };
         if !is_good {

@@ -44,6 +44,7 @@ pub use accounts::{Account, Accounts};
 use callers::Callers;
 pub use rows::RowsError;
 use rows::{Loaded, Rows};
+pub(crate) use rows::{Row, page, resealed};
 use usage::{Usage, Uses};
 
 /// How often a change is decided anew because another was faster. Changes of one process wait for one another.

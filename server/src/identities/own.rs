@@ -106,6 +106,11 @@ pub async fn load_or_create(
     Ok((account, new_key))
 }
 
+/// The sealed record under the master key as it is now; None: it is.
+pub(crate) fn resealed(sealed: &[u8], master_key: &MasterKeyWrap) -> Result<Option<Vec<u8>>, WrapError> {
+    master_key.reseal_secret(SEAL_LABEL, sealed)
+}
+
 /// What is kept, as JSON under the seal.
 #[derive(Serialize, Deserialize)]
 struct Record {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
 use cairn_iam::acl::AccountNumber;
-use cairn_iam::identity::{Change, Directory, Kind, RecordError};
+use cairn_iam::identity::{AccessKey, Change, Directory, Kind, MfaDevice, Record as _, RecordError};
 use cairn_storage::StorageError;
 use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Outcome, Partition, Refusal, Revision};
 use zeroize::Zeroizing;
@@ -161,10 +161,10 @@ impl Rows {
 }
 
 /// A row: its key, its revision and its value.
-pub(super) type Row = (Vec<u8>, Revision, Vec<u8>);
+pub(crate) type Row = (Vec<u8>, Revision, Vec<u8>);
 
 /// A page of rows of a partition, from a key on.
-pub(super) async fn page(index: &dyn Index, partition: Partition, from: Vec<u8>) -> Result<Vec<Row>, IndexError> {
+pub(crate) async fn page(index: &dyn Index, partition: Partition, from: Vec<u8>) -> Result<Vec<Row>, IndexError> {
     let page = move |view: &dyn cairn_storage::index::View| {
         let mut rows = Vec::new();
         let mut bytes = 0;
@@ -180,6 +180,33 @@ pub(super) async fn page(index: &dyn Index, partition: Partition, from: Vec<u8>)
         Ok(rows)
     };
     index.view(partition, page).await
+}
+
+/// A row with its secret under the master key as it is now; None: it is, or it has none.
+pub(crate) fn resealed(
+    account: AccountNumber,
+    key: &[u8],
+    value: &[u8],
+    master_key: &MasterKeyWrap,
+) -> Result<Option<Vec<u8>>, RowsError> {
+    let malformed = |source| RowsError::Record { account, source };
+    match key.first() {
+        Some(&kind) if kind == Kind::AccessKey as u8 => {
+            let mut record = AccessKey::from_value(value).map_err(malformed)?;
+            let label = label(account, Kind::AccessKey, &record.row_name());
+            let Some(sealed) = master_key.reseal_secret(&label, &record.sealed_secret)? else { return Ok(None) };
+            record.sealed_secret = sealed;
+            Ok(Some(record.to_value().map_err(malformed)?))
+        }
+        Some(&kind) if kind == Kind::MfaDevice as u8 => {
+            let mut record = MfaDevice::from_value(value).map_err(malformed)?;
+            let label = label(account, Kind::MfaDevice, &record.row_name());
+            let Some(sealed) = master_key.reseal_secret(&label, &record.sealed_seed)? else { return Ok(None) };
+            record.sealed_seed = sealed;
+            Ok(Some(record.to_value().map_err(malformed)?))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Names of rows have no blanks, so no two rows have one label.

@@ -58,6 +58,17 @@ impl Sealing {
         Ok(self.0.view(Partition::SYSTEM, page).await.map_err(StorageError::from)?)
     }
 
+    /// The id of the master key, as it was noted.
+    ///
+    /// # Errors
+    /// The index's answer.
+    pub async fn noted(&self) -> Result<Option<String>, SealingError> {
+        let row = key(IdentityKind::MasterKey, NAME);
+        let noted = self.0.view(Partition::SYSTEM, move |view| view.get(Family::Identity, &row)).await;
+        let noted = noted.map_err(StorageError::from)?;
+        Ok(noted.map(|noted| String::from_utf8_lossy(&noted.value).into_owned()))
+    }
+
     /// Notes the master key, or finds that it is the one that was noted. An index that cannot be written takes no secrets,
     /// and no note.
     ///
@@ -65,10 +76,7 @@ impl Sealing {
     /// `OtherMasterKey`; the index's answer.
     pub async fn note(&self, given: KeyId) -> Result<(), SealingError> {
         let row = key(IdentityKind::MasterKey, NAME);
-        let get = row.clone();
-        let noted = self.0.view(Partition::SYSTEM, move |view| view.get(Family::Identity, &get)).await;
-        if let Some(noted) = noted.map_err(StorageError::from)? {
-            let noted = String::from_utf8_lossy(&noted.value).into_owned();
+        if let Some(noted) = self.noted().await? {
             return if noted == given.to_string() {
                 Ok(())
             } else {

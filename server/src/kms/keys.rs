@@ -23,6 +23,25 @@ use super::record::{AliasRecord, Backing, GrantRecord, KeyRecord, KeyVersion, Ki
 /// A row to put (Some) or to delete (None).
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
+/// A key's row with its versions under the master key as it is now; None: they are.
+pub(crate) fn resealed(
+    account: AccountNumber,
+    value: &[u8],
+    master_key: &MasterKeyWrap,
+) -> Result<Option<Vec<u8>>, KmsError> {
+    let mut record = KeyRecord::from_value(value).map_err(StorageError::from)?;
+    let Backing::Local(versions) = &mut record.backing else { return Ok(None) };
+    let mut changed = false;
+    for KeyVersion { key: version, .. } in versions {
+        let label = label(account, &record.id, version.number);
+        if let Some(sealed) = master_key.reseal_secret(&label, &version.sealed)? {
+            version.sealed = sealed.into();
+            changed = true;
+        }
+    }
+    Ok(changed.then(|| record.to_value()).transpose()?)
+}
+
 /// A key, ready for use.
 #[derive(Clone, Debug)]
 pub struct Key {

@@ -17,8 +17,8 @@ use cairn_storage::clock::{SystemClock, SystemEntropy};
 use cairn_storage::datadir::{DataDir, DataDirError};
 use cairn_storage::disk::{Disk, RealDisk};
 use cairn_storage::health::Health;
-use cairn_storage::index::IndexError;
 use cairn_storage::index::rocks::{RocksIndex, RocksOptions};
+use cairn_storage::index::{Family, IndexError, Partition};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::forget_upload::ForgetUpload;
 use cairn_storage::jobs::restore::Restorer;
@@ -123,6 +123,11 @@ impl OpenStore {
         let runners = Arc::new(runners);
         let monitor = tokio::spawn(monitor(keeper, store.clone(), metrics, runners.clone()));
         Ok(Self { store, data_dir, index, runners, monitor, scans, lock_times })
+    }
+
+    /// The partitions that have identities, keys and other secrets. Blocks briefly.
+    pub(super) fn identity_partitions(&self) -> Result<Vec<Partition>, OpenError> {
+        Ok(self.index.partitions(Family::Identity)?)
     }
 
     pub(super) fn store(&self) -> &Store {

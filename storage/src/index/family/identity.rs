@@ -24,6 +24,9 @@ pub enum IdentityKind {
     MasterKey = 2,
     /// A key of the key store that wraps data keys: a [`StoreKeyRecord`].
     StoreKey = 3,
+    /// The master key before this one, sealed under it: there from when the master key is changed until nothing is sealed under
+    /// the one before any more.
+    FormerMasterKey = 4,
 }
 
 /// The row's key.

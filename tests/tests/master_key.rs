@@ -1,0 +1,109 @@
+//! Changing the master key: what was written before is read after, also if the change was killed in its middle.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use cairn_tests::random::body;
+use cairn_tests::{Cairn, Client, Config};
+
+/// An object of each kind of key, and their content.
+async fn fill(client: &Client) -> (String, Vec<u8>) {
+    let bucket = client.fresh_bucket("master-key").await;
+    let content = body(1, 100_000);
+    client.put(&bucket, "AES256", content.clone()).await;
+    let put = client.object("PUT", &bucket, "aws:kms").header("x-amz-server-side-encryption", "aws:kms");
+    put.body(content.clone()).send().await.expect(200);
+    (bucket, content)
+}
+
+async fn check(client: &Client, (bucket, content): &(String, Vec<u8>)) {
+    for key in ["AES256", "aws:kms"] {
+        assert!(client.get(bucket, key).await.expect(200).body == *content, "{key}");
+    }
+}
+
+fn rotate(cairn: &Cairn, environment: &[(&str, &str)]) -> Output {
+    let mut command = cairn.command(&["master-key", "rotate", "--config"]);
+    command.arg(cairn.config_file()).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    [output.stdout.as_slice(), &output.stderr].map(String::from_utf8_lossy).concat()
+}
+
+#[tokio::test]
+async fn everything_is_readable_under_a_key_that_was_made() {
+    let mut cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let filled = fill(&client).await;
+    client.action("iam", "CreateUser", &[("UserName", "anna")]).send().await.expect(200);
+    let policy = ("PolicyArn", "arn:aws:iam::aws:policy/AdministratorAccess");
+    client.action("iam", "AttachUserPolicy", &[("UserName", "anna"), policy]).send().await.expect(200);
+    let made = client.action("iam", "CreateAccessKey", &[("UserName", "anna")]).send().await.expect(200);
+    let anna = cairn.client_with(&made.xml("AccessKeyId"), &made.xml("SecretAccessKey"));
+    let session = anna.in_session(&anna.action("sts", "GetSessionToken", &[]).send().await.expect(200));
+    check(&session, &filled).await;
+    let running = rotate(&cairn, &[]);
+    assert!(!running.status.success(), "a server uses the data: {}", text(&running));
+    cairn.stop();
+    let file = cairn.data_dir().join("master.key");
+    let old = fs::read_to_string(&file).unwrap();
+    let rotated = rotate(&cairn, &[]);
+    assert!(rotated.status.success(), "{}", text(&rotated));
+    let new = fs::read_to_string(&file).unwrap();
+    assert_ne!(new, old);
+    assert!(!text(&rotated).contains(new.trim()) && !text(&rotated).contains(old.trim()));
+    cairn.start_again();
+    check(&anna, &filled).await;
+    session.get(&filled.0, "AES256").await.expect_error(400, "InvalidToken");
+    cairn.stop();
+    let (status, report) = cairn.check();
+    assert_eq!(status, Some(0), "{report}");
+    fs::write(&file, old).unwrap();
+    assert!(cairn.launch().unwrap_err().log.contains("but the one given is"));
+}
+
+#[tokio::test]
+async fn a_change_that_is_killed_loses_nothing() {
+    let mut cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let filled = fill(&client).await;
+    for attempt in 0..8 {
+        cairn.stop();
+        let mut command = cairn.command(&["master-key", "rotate", "--config"]);
+        let mut child = command.arg(cairn.config_file()).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(10 + 25 * attempt));
+        // An error says that it has ended already.
+        let _ = child.kill();
+        child.wait().unwrap();
+        cairn.start_again();
+        check(&client, &filled).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_environment_is_replaced_by_another_of_the_environment() {
+    let (old, new) = ("5a".repeat(32), "a5".repeat(32));
+    let mut cairn = Cairn::prepare(Config::default());
+    cairn.set_environment("CAIRN_MASTER_KEY", &old);
+    cairn.start_again();
+    let client = cairn.client();
+    let filled = fill(&client).await;
+    cairn.stop();
+    let without = rotate(&cairn, &[("CAIRN_MASTER_KEY", &old)]);
+    assert!(!without.status.success() && text(&without).contains("CAIRN_NEW_MASTER_KEY"), "{}", text(&without));
+    for (key, expected) in [("not a key", "64 hexadecimal digits"), (&*old, "is the one that is in use")] {
+        let refused = rotate(&cairn, &[("CAIRN_MASTER_KEY", &old), ("CAIRN_NEW_MASTER_KEY", key)]);
+        assert!(!refused.status.success() && text(&refused).contains(expected), "{}", text(&refused));
+    }
+    let rotated = rotate(&cairn, &[("CAIRN_MASTER_KEY", &old), ("CAIRN_NEW_MASTER_KEY", &new)]);
+    assert!(rotated.status.success() && !text(&rotated).contains(&new), "{}", text(&rotated));
+    assert!(cairn.launch().is_err(), "the old key opens nothing any more");
+    cairn.clear_environment();
+    cairn.set_environment("CAIRN_MASTER_KEY", &new);
+    cairn.start_again();
+    check(&client, &filled).await;
+}

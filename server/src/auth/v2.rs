@@ -125,10 +125,24 @@ pub fn verify(head: &SignedHead<'_>, form: Form, secrets: &Secrets, now: Timesta
         return Err(Failure::new(S3ErrorCode::InvalidAccessKeyId).field("AWSAccessKeyId", claim.access_key));
     };
     let text = string_to_sign(head, &claim.date);
-    if is_signature(&claim.signature, secret.expose(), &text)? {
+    let is_claimed = |text: &[u8]| is_signature(&claim.signature, secret.expose(), text);
+    if is_claimed(&text)? {
+        return Ok(claim.access_key);
+    }
+    // botocore sends `/BUCKET` and signs `/BUCKET/`, as S3 wants it (`remove_bucket_from_url_paths_from_model` in its
+    // handlers.py).
+    if let Some(path) = bucket_with_slash(head)
+        && is_claimed(&string_to_sign(&SignedHead { path: &path, ..*head }, &claim.date))?
+    {
         return Ok(claim.access_key);
     }
     Err(does_not_match(claim, &text))
+}
+
+/// The path of a bucket, if it was sent without the slash at its end.
+fn bucket_with_slash(head: &SignedHead<'_>) -> Option<String> {
+    let bucket = head.path.strip_prefix('/').filter(|_| head.host_bucket.is_none())?;
+    (!bucket.is_empty() && !bucket.contains('/')).then(|| format!("{}/", head.path))
 }
 
 /// Takes the signature out of a request, so that `s3s` has none to look at.

@@ -48,6 +48,11 @@ impl Head {
         Self { method, path, host_bucket: None, query: String::new(), headers: HeaderMap::new() }
     }
 
+    /// Sent to another path than it was signed for.
+    fn at(self, path: &'static str) -> Self {
+        Self { path, ..self }
+    }
+
     fn in_bucket(mut self, bucket: &'static str) -> Self {
         self.host_bucket = Some(bucket);
         self
@@ -175,6 +180,21 @@ fn the_published_presigned_example_is_accepted() {
 fn host_style_and_path_style_have_one_signature() {
     let path_style = Head::new(Method::GET, "/johnsmith/photos/puppy.jpg");
     assert_eq!(path_style.signature(LATER), get().signature(LATER));
+}
+
+#[test]
+fn a_bucket_may_be_signed_with_a_slash_at_its_end() {
+    let signed = Head::new(Method::GET, "/johnsmith/").presigned(LATER);
+    for (path, expected) in [
+        ("/johnsmith/", "ok"),
+        ("/johnsmith", "ok"),
+        ("/johnsmit", "SignatureDoesNotMatch"),
+        ("/", "SignatureDoesNotMatch"),
+    ] {
+        signed.clone().at(path).expect(Form::Query, expected);
+    }
+    let object = Head::new(Method::GET, "/johnsmith/a/").presigned(LATER);
+    object.at("/johnsmith/a").expect(Form::Query, "SignatureDoesNotMatch");
 }
 
 #[test]

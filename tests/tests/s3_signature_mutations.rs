@@ -77,7 +77,12 @@ async fn not_refused(client: Client, wires: Vec<Wire>) -> Vec<String> {
 
 /// Whether the answer says nothing of what is stored: an object that is not found was looked for.
 fn is_refusal(reply: &Reply) -> bool {
-    [400, 403, 405, 411, 501].contains(&reply.status)
+    [400, 403, 405, 411, 501].contains(&reply.status) || is_no_form(reply)
+}
+
+/// What is posted to a bucket has to be a form, which is signed in its fields.
+fn is_no_form(reply: &Reply) -> bool {
+    reply.status == 412 && reply.text().contains("multipart/form-data")
 }
 
 #[tokio::test]

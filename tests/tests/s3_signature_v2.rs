@@ -176,7 +176,8 @@ async fn no_parameter_can_be_added_to_a_signed_request() {
                 let mut added = wire.clone();
                 added.target = format!("{}{}{name}{value}", wire.target, if is_url { '&' } else { '?' });
                 let reply = added.send(client.address).await.unwrap();
-                assert!([400, 403, 405, 501].contains(&reply.status), "{added:?}\n{reply:?}");
+                let is_no_form = reply.status == 412 && reply.text().contains("multipart/form-data");
+                assert!(is_no_form || [400, 403, 405, 501].contains(&reply.status), "{added:?}\n{reply:?}");
             }
         }
     }

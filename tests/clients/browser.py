@@ -1,4 +1,4 @@
-"""A page in headless Chromium uses presigned URLs of another origin, and a page of an origin that may not tries to."""
+"""Pages in headless Chromium use presigned URLs and post presigned forms to another origin; so do pages that may not."""
 
 import http.server
 import json
@@ -21,8 +21,13 @@ PAGE_SECONDS_MAX = 90
 
 # Does what /plan says, one step after the other, and tells /report what became of each.
 PAGE = b"""<!doctype html><title>page</title><script>
-async function step({url, method, body, headers}) {
+async function step({url, method, body, headers, form, file}) {
     try {
+        if (form) {
+            body = new FormData();
+            for (const [name, value] of Object.entries(form)) body.append(name, value);
+            body.append("file", new File([file], "page.txt"));
+        }
         const answer = await fetch(url, {method, body, headers});
         return {status: answer.status, etag: answer.headers.get("etag"), text: await answer.text()};
     } catch (error) {
@@ -145,6 +150,43 @@ def presigned():
 
     s3.delete_bucket_cors(Bucket="browser")
     expect_equal(browse(allowed, [{**put, "body": "fourth"}]), [{"error": "TypeError"}], "without the rules")
+
+
+def forms():
+    s3 = boto3.client("s3", endpoint_url=ENDPOINT, config=Config(signature_version="s3v4"))
+    allowed, other = Page(), Page()
+    s3.create_bucket(Bucket="browser-forms")
+    rule = {"AllowedOrigins": [allowed.origin], "AllowedMethods": ["POST"], "ExposeHeaders": ["ETag"]}
+    s3.put_bucket_cors(Bucket="browser-forms", CORSConfiguration={"CORSRules": [rule]})
+
+    def post(key, file, **fields):
+        conditions = [{name: value} for name, value in fields.items()]
+        conditions.append(["content-length-range", 1, 20])
+        form = s3.generate_presigned_post("browser-forms", key, Fields=dict(fields), Conditions=conditions)
+        return {"method": "POST", "url": form["url"], "form": form["fields"], "file": file}
+
+    def stored(key):
+        return s3.get_object(Bucket="browser-forms", Key=key)["Body"].read().decode()
+
+    plan = [post("one", "content"), post("${filename}", "of a page", success_action_status="201")]
+    plan.append(post("long", "x" * 21))
+    one, two, refused = browse(allowed, plan)
+    etag = s3.head_object(Bucket="browser-forms", Key="one")["ETag"]
+    expect_equal((one["status"], one["etag"], one["text"]), (204, etag, ""), "an answer without content")
+    expect_equal((two["status"], "<Key>page.txt</Key>" in two["text"]), (201, True), two["text"])
+    expect_equal((stored("one"), stored("page.txt")), ("content", "of a page"), "what was stored")
+    # The page is told as well what is wrong with its form.
+    expect_equal((refused["status"], "EntityTooLarge" in refused["text"]), (400, True), "a refusal")
+
+    # No preflight comes before a form, or it would not be sent from here. Its signature counts: it is stored, and the page is
+    # not told.
+    report = browse(other, [post("other", "unread", success_action_status="201")])
+    expect_equal(report, [{"error": "TypeError"}], "what the page of another origin saw")
+    expect_equal(stored("other"), "unread", "what it stored")
+    unsigned = {"method": "POST", "url": plan[0]["url"], "form": {"key": "unsigned"}, "file": "x"}
+    expect_equal(browse(other, [unsigned]), [{"error": "TypeError"}], "a form that nobody signed")
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="browser-forms")["Contents"]]
+    expect_equal(keys, ["one", "other", "page.txt"], "the keys after that")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 //! answer that ends before its announced length is an error.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// An exchange that takes longer counts as a hang.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -127,6 +127,16 @@ impl Connection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> io::Result<Connection> {
         let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (read, write) = stream.into_split();
+        Ok(Connection::over(read, write))
+    }
+
+    /// Connects from this address of the machine.
+    pub async fn open_from(source: IpAddr, address: SocketAddr) -> io::Result<Connection> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         Ok(Connection::over(read, write))

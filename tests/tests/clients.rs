@@ -128,5 +128,6 @@ scenarios! {
     delta_commits_of_concurrent_writers_land_exactly_once: "delta_table.py" "concurrent_commits";
     minio_py_works: "minio_sdk.py" "tour";
     chromium_lets_only_allowed_pages_use_presigned_urls: "browser.py" "presigned";
+    chromium_lets_only_allowed_pages_read_the_answers_to_forms: "browser.py" "forms";
     javascript_sdk_works: "javascript_sdk.py" "tour";
 }

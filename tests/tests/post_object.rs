@@ -120,6 +120,67 @@ async fn a_customers_key_seals_what_a_form_brings() {
     assert_eq!(get.send().await.expect(200).text(), "content");
 }
 
+fn check_kms(reply: &Reply, key: &str) {
+    let name = "x-amz-server-side-encryption";
+    assert_eq!(reply.header(name), Some("aws:kms"), "{reply:?}");
+    assert_eq!(reply.header(&format!("{name}-aws-kms-key-id")), Some(key), "{reply:?}");
+    assert_eq!(reply.header(&format!("{name}-bucket-key-enabled")), (key == "two").then_some("true"), "{reply:?}");
+}
+
+fn with_kms_keys() -> Cairn {
+    let more = ["one", "two"].map(|id| format!("\n[[kms_key]]\nid = {id:?}\n")).concat();
+    Cairn::start(Config { signature_v2: Some("all"), more, ..Config::default() })
+}
+
+#[tokio::test]
+async fn a_form_names_the_kms_key_that_seals_its_file() {
+    let cairn = with_kms_keys();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("kms-form").await;
+    let content = body(3, 2 * MIB + 5);
+    let form = |id: &str| {
+        let form = PostForm::new(&client, &bucket, "sealed", content.clone());
+        let form = form.field("x-amz-server-side-encryption", "aws:kms");
+        form.field("x-amz-server-side-encryption-aws-kms-key-id", id)
+    };
+    let reply = form("one").field("success_action_status", "201").send().await.expect(201);
+    check_kms(&reply, "one");
+    assert_ne!(reply.etag(), digest::etag(&content), "the ETag would tell the plaintext");
+    let got = client.get(&bucket, "sealed").await.expect(200);
+    check_kms(&got, "one");
+    assert!(got.body == content && got.etag() == reply.etag());
+    check_kms(&client.head(&bucket, "sealed").await.expect(200), "one");
+
+    let by_bucket_key = form("two").field("x-amz-server-side-encryption-bucket-key-enabled", "true");
+    check_kms(&by_bucket_key.send().await.expect(204), "two");
+    check_kms(&client.get(&bucket, "sealed").await.expect(200), "two");
+
+    // What the KMS refuses, or would not know the sender of, replaces nothing.
+    form("absent").send().await.expect_error(400, "KMS.NotFoundException");
+    let refused = form("one").version_2().send().await.expect_error(400, "InvalidArgument");
+    assert!(message(&refused).ends_with("require AWS Signature Version 4."), "{refused:?}");
+    check_kms(&client.get(&bucket, "sealed").await.expect(200), "two");
+}
+
+#[tokio::test]
+async fn a_buckets_kms_key_seals_the_files_of_forms() {
+    let cairn = with_kms_keys();
+    let client = cairn.client();
+    let bucket = open_bucket(&client, "kms-default-form").await;
+    let default = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+                   <SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>one</KMSMasterKeyID>\
+                   </ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>";
+    client.bucket("PUT", &bucket).query("encryption", "").body(default).send().await.expect(200);
+    let form = |key: &str| PostForm::new(&client, &bucket, key, "content");
+    check_kms(&form("sealed").send().await.expect(204), "one");
+    let got = client.get(&bucket, "sealed").await.expect(200);
+    check_kms(&got, "one");
+    assert_eq!(got.text(), "content");
+    // Who may write, and signs nothing, is still nobody that the KMS knows.
+    form("nobodys").anonymous().send().await.expect_error(400, "InvalidArgument");
+    assert_eq!(client.keys(&bucket).await, ["sealed"]);
+}
+
 #[tokio::test]
 async fn a_form_chooses_its_answer() {
     let cairn = Cairn::shared();

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use cairn_tests::{Cairn, Client, Config};
+use cairn_tests::wire::Connection;
+use cairn_tests::{Cairn, Client, Config, Reply};
 use serde_json::{Value, json};
 
 /// A server that believes the loopback address, from where every test connects.
@@ -142,6 +144,57 @@ async fn a_signature_covers_the_host_that_the_client_saw() {
         wire.headers.last_mut().unwrap().1 = format!("{bucket}.s3.localhost");
         wire.send(client.address).await.unwrap().expect_error(403, "SignatureDoesNotMatch");
     }
+}
+
+/// A website that these addresses may read, whose one trusted proxy is 127.0.0.2, and its host.
+async fn website_open_to(addresses: &[&str]) -> (Cairn, String) {
+    let more = "\n[proxies]\ntrusted = [\"127.0.0.2\"]\n".to_owned();
+    let cairn = Cairn::start(Config { website: true, more, ..Config::default() });
+    let client = cairn.client();
+    let bucket = bucket_open_if(&client, "proxy-site", json!({ "IpAddress": { "aws:SourceIp": addresses } })).await;
+    let site =
+        "<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>";
+    client.bucket("PUT", &bucket).query("website", "").body(site).send().await.expect(200);
+    (cairn, format!("{bucket}.s3-website.localhost"))
+}
+
+/// Asks a website for the object, from an address of this machine.
+async fn visit(cairn: &Cairn, from: u8, host: &str, headers: &str) -> Reply {
+    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, from));
+    let mut connection = Connection::open_from(source, cairn.website()).await.unwrap();
+    let head = format!("GET /key HTTP/1.1\r\nhost: {host}\r\n{headers}connection: close\r\n\r\n");
+    connection.exchange("GET", head.as_bytes(), b"").await.unwrap()
+}
+
+#[tokio::test]
+async fn websites_go_by_the_address_that_a_trusted_proxy_saw_and_no_one_elses() {
+    const PROXY: u8 = 2;
+    let (cairn, host) = website_open_to(&["192.0.2.0/24", "127.0.0.3"]).await;
+    for (from, forwarded, status) in [
+        (PROXY, Some("192.0.2.7"), 200),
+        (PROXY, Some("203.0.113.9"), 403),
+        (PROXY, Some("192.0.2.7, 203.0.113.9"), 403),
+        (PROXY, Some("nonsense"), 400),
+        (PROXY, None, 403),
+        // Nobody else gets in by what it says, or is kept out.
+        (1, Some("192.0.2.7"), 403),
+        (3, Some("203.0.113.9"), 200),
+        (3, Some("nonsense"), 200),
+    ] {
+        let headers = forwarded.map(|value| format!("x-forwarded-for: {value}\r\n")).unwrap_or_default();
+        let reply = visit(&cairn, from, &host, &headers).await;
+        assert_eq!(reply.status, status, "127.0.0.{from}: {forwarded:?}");
+        assert_eq!(reply.text() == "content", status == 200, "127.0.0.{from}: {forwarded:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_which_website_the_client_asked_for() {
+    let (cairn, host) = website_open_to(&["192.0.2.0/24", "127.0.0.3"]).await;
+    let headers = format!("x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: {host}\r\n");
+    assert_eq!(visit(&cairn, 2, "cairn.internal", &headers).await.expect(200).text(), "content");
+    let reply = visit(&cairn, 3, "cairn.internal", &headers).await.expect(404);
+    assert!(reply.text().contains("<li>Code: NoSuchBucket</li>"), "{}", reply.text());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_tests::random::body;
 use cairn_tests::tls::Authority;
-use cairn_tests::wire::Connection;
+use cairn_tests::wire::{Connection, exchange_raw};
 use cairn_tests::{Cairn, Call, Config, Reply, digest, skip, venv};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -292,4 +292,46 @@ async fn websites_are_answered_over_https_as_well() {
     let mut connection = authority.connect(cairn.website(), &BOTH).await.unwrap();
     let reply = connection.exchange("GET", b"GET / HTTP/1.1\r\nhost: no-such-site\r\n\r\n", b"").await.unwrap();
     assert!(reply.expect(404).text().contains("<li>Code: NoSuchBucket</li>"));
+}
+
+#[tokio::test]
+async fn websites_can_stay_plain_although_s3_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = match Authority::make(folder.path()) {
+        Ok(authority) => authority,
+        Err(reason) => skip!("{reason}"),
+    };
+    let tls = Some(authority.issue("server").unwrap());
+    let mut cairn = Cairn::prepare(Config { tls, website: true, ..Config::default() });
+    cairn.set_environment("CAIRN_WEBSITE_PLAIN", "true");
+    cairn.start_again();
+    let client = cairn.client();
+    let mut s3 = authority.connect(client.address, &BOTH).await.unwrap();
+    exchange(&mut s3, client.bucket("PUT", "plain-site")).await.expect(200);
+    for key in ["index.html", "encrypted/page.html"] {
+        exchange(&mut s3, client.object("PUT", "plain-site", key).body("content")).await.expect(200);
+    }
+    let policy = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::plain-site/index.html"},
+        {"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::plain-site/encrypted/*",
+         "Condition":{"Bool":{"aws:SecureTransport":"true"}}}]}"#;
+    exchange(&mut s3, client.bucket("PUT", "plain-site").query("policy", "").body(policy)).await.expect(204);
+    let website = "<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument><RoutingRules>\
+                   <RoutingRule><Condition><KeyPrefixEquals>old/</KeyPrefixEquals></Condition><Redirect>\
+                   <ReplaceKeyPrefixWith>new/</ReplaceKeyPrefixWith></Redirect></RoutingRule></RoutingRules>\
+                   </WebsiteConfiguration>";
+    exchange(&mut s3, client.bucket("PUT", "plain-site").query("website", "").body(website)).await.expect(200);
+
+    let get = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: plain-site\r\nconnection: close\r\n\r\n");
+        exchange_raw(cairn.website(), request.as_bytes()).await.unwrap()
+    };
+    assert_eq!(get("/").await.expect(200).text(), "content");
+    assert_eq!(get("/old/page").await.expect(301).header("location"), Some("http://plain-site/new/page"));
+    // Policies know that nothing is encrypted here.
+    get("/encrypted/page.html").await.expect(403);
+    let object = client.object("GET", "plain-site", "encrypted/page.html").anonymous();
+    exchange(&mut s3, object).await.expect(200);
+    assert!(authority.greet(cairn.website(), &BOTH).await.is_err(), "there is no TLS to speak");
+    assert!(exchange_raw(client.address, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.is_err(), "S3 is never plain");
 }

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use cairn_tests::client::{Client, REGION};
+use cairn_tests::multipart::Upload;
 use cairn_tests::wire::exchange_raw;
-use cairn_tests::{Cairn, Config, Reply};
+use cairn_tests::{Cairn, Call, Config, Reply};
 use serde_json::json;
 
 const INDEX: &str = "<IndexDocument><Suffix>index.html</Suffix></IndexDocument>";
@@ -189,6 +190,22 @@ async fn redirects_go_where_rules_and_objects_say() {
         "<RedirectAllRequestsTo><HostName>example.com</HostName><Protocol>https</Protocol></RedirectAllRequestsTo>";
     site.configure(all).await.expect(200);
     assert_eq!(site.location("/a%20b/?c=d").await, (301, "https://example.com/a%20b/?c=d".to_owned()));
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_redirects_once_it_is_complete() {
+    let site = Site::readable(INDEX).await;
+    let redirecting = |call: Call| call.header("x-amz-website-redirect-location", "/page.html");
+    let upload = Upload::create_with(&site.client, site.bucket, "moved", redirecting).await;
+    let etag = upload.upload(1, "unseen").await;
+    site.get("/moved").await.expect(404);
+    upload.complete(&[(1, etag)]).send().await.expect(200);
+    let reply = site.get("/moved").await.expect(301);
+    assert_eq!((reply.header("location"), reply.body.len()), (Some("/page.html"), 0));
+    // The object itself is as it was uploaded.
+    let got = site.client.get(site.bucket, "moved").await.expect(200);
+    assert_eq!(got.header("x-amz-website-redirect-location"), Some("/page.html"));
+    assert_eq!(got.text(), "unseen");
 }
 
 #[tokio::test]

@@ -382,6 +382,13 @@ async fn policies_see_the_form() {
     deny(json!({ "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } })).send().await.expect(204);
     form().send().await.expect_error(403, "AccessDenied");
     form().field("x-amz-server-side-encryption", "AES256").send().await.expect(204);
+    // What is said of the file and is not so lets nothing in.
+    deny(json!({ "StringNotLike": { "s3:x-amz-copy-source": "public/*" } })).send().await.expect(204);
+    form().send().await.expect_error(403, "AccessDenied");
+    form().field("x-amz-copy-source", "public/key").send().await.expect_error(501, "NotImplemented");
+    let other = cairn_tests::sigv4::sha256_hex(b"other");
+    deny(json!({ "StringNotEquals": { "s3:x-amz-content-sha256": other } })).send().await.expect(204);
+    form().field("x-amz-content-sha256", &other).send().await.expect_error(403, "AccessDenied");
     deny(json!({ "StringEquals": { "s3:signatureversion": "AWS" } })).send().await.expect(204);
     form().version_2().send().await.expect_error(403, "AccessDenied");
     form().send().await.expect(204);

@@ -102,15 +102,18 @@ pub fn check(operation: Operation, headers: &HeaderMap) -> Result<(), Failure> {
             Harmless::Values(values) => values.contains(&headers::text_of(value).as_str()),
         };
         if !is_harmless {
-            return Err(Failure::with_message(
-                S3ErrorCode::NotImplemented,
-                "A header you provided implies functionality that is not implemented.",
-            )
-            .status(StatusCode::NOT_IMPLEMENTED)
-            .field("Header", name));
+            return Err(refusal(name));
         }
     }
     Ok(())
+}
+
+/// The answer to a header, or to a field of a form, that cannot be honoured.
+pub fn refusal(name: &str) -> Failure {
+    let message = "A header you provided implies functionality that is not implemented.";
+    Failure::with_message(S3ErrorCode::NotImplemented, message)
+        .status(StatusCode::NOT_IMPLEMENTED)
+        .field("Header", name)
 }
 
 impl Named {

@@ -22,7 +22,7 @@ use crate::gate::{Origin, refused_headers, target};
 use crate::post_form::Fields;
 
 use super::error::Failure;
-use super::headers::{self, ACL, CONTENT_MD5, REQUEST_CHARGED, TAGGING};
+use super::headers::{self, ACL, CONTENT_MD5, COPY_SOURCE, REQUEST_CHARGED, TAGGING};
 use super::put_object::put;
 use super::request::{Answer, Query, Request};
 use super::xml::{self, Document};
@@ -60,9 +60,16 @@ const HEADER_FIELDS: [HeaderName; 7] =
 /// Headers of the request itself that count: they tell who asks, or only make it more careful.
 const KEPT_HEADERS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, REFERER, USER_AGENT];
 
-/// Fields of a signature, which are not about the object.
-const OF_SIGNATURE: [&str; 5] =
-    ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token", "x-amz-signature"];
+/// Fields of a signature, which are not about the object. A form's signature covers no hash of the file: policies that ask for one
+/// are to find none.
+const OF_SIGNATURE: [&str; 6] = [
+    "x-amz-algorithm",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-signature",
+];
 
 const AMZ_PREFIX: &str = "x-amz-";
 
@@ -141,6 +148,8 @@ fn of_fields(fields: &Fields, request: &HeaderMap) -> Result<HeaderMap, Failure>
                 continue;
             }
             field if OF_SIGNATURE.contains(&field) => continue,
+            // A form copies nothing: a policy that lets copies of some objects in would take what it brings for one.
+            field if field.starts_with(COPY_SOURCE.as_str()) => return Err(refused_headers::refusal(field)),
             field if field.starts_with(AMZ_PREFIX) => HeaderName::try_from(field).map_err(|_| invalid())?,
             field => match HEADER_FIELDS.iter().find(|name| **name == field) {
                 Some(name) => name.clone(),

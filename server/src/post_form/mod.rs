@@ -72,13 +72,19 @@ impl Fields {
         Ok(())
     }
 
-    /// Puts the file's name where a field asks for it ("recognized by all form fields"). Conditions are about the result.
-    fn expand(&mut self, file_name: &str) {
-        for (name, value) in &mut self.0 {
-            if !is_of_policy(name) && value.contains(FILENAME_VARIABLE) {
+    /// Puts the file's name where a field asks for it ("recognized by all form fields"). Conditions are about the result, which
+    /// is bounded as what was sent is: a thousand variables and a long name would else be megabytes for as long as the file comes.
+    fn expand(&mut self, file_name: &str) -> Result<(), Failure> {
+        let mut left_bytes = PRE_DATA_BYTES_MAX;
+        for (name, value) in self.0.iter_mut().filter(|(name, _)| !is_of_policy(name)) {
+            let variables = value.matches(FILENAME_VARIABLE).count();
+            let value_bytes = value.len() - variables * FILENAME_VARIABLE.len() + variables * file_name.len();
+            left_bytes = left_bytes.checked_sub(name.len() + value_bytes).ok_or_else(too_much)?;
+            if variables > 0 {
                 *value = value.replace(FILENAME_VARIABLE, file_name);
             }
         }
+        Ok(())
     }
 }
 
@@ -122,7 +128,7 @@ where
             };
             if part.name.eq_ignore_ascii_case(FILE) {
                 if let Some(file_name) = &part.file_name {
-                    fields.expand(base_name(file_name));
+                    fields.expand(base_name(file_name))?;
                 }
                 return Ok(Self { fields, file: reader.into_file() });
             }

@@ -96,6 +96,21 @@ async fn the_file_name_replaces_its_variable() {
 }
 
 #[tokio::test]
+async fn what_the_file_name_makes_of_the_fields_is_bounded() {
+    let expanded = async |times: usize, name_bytes: usize| {
+        let fields = field("key", "k") + &field("x-ignore-a", &"${filename}".repeat(times));
+        let file = file("").replace("C:\\dir\\a \\\"b\\\".txt", &"n".repeat(name_bytes));
+        read_with((fields + &file + "--b--").as_bytes(), 4096, 0..=9).await.map(|(fields, _)| fields[1].1.len())
+    };
+    assert_eq!(expanded(1, 10 << 10).await, Ok(10 << 10));
+    assert_eq!(expanded(900, 20).await, Ok(18_000));
+    for (times, name_bytes) in [(2, 10 << 10), (900, 9 << 10)] {
+        let code = "MaxPostPreDataLengthExceeded".to_owned();
+        assert_eq!(expanded(times, name_bytes).await, Err(code), "{times} of {name_bytes}");
+    }
+}
+
+#[tokio::test]
 async fn malformed_forms_are_refused() {
     let malformed = "MalformedPOSTRequest";
     let no_name = "--b\r\nContent-Disposition: form-data\r\n\r\nv\r\n".to_owned() + &file("") + "--b--";

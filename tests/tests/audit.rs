@@ -90,6 +90,22 @@ async fn the_command_shows_which_statement_decided_or_which_absence() {
 }
 
 #[tokio::test]
+async fn of_buckets_with_the_same_policy_the_one_that_decided_is_named() {
+    let cairn = Cairn::shared();
+    let owner = cairn.client();
+    let deleter = somebody(&cairn, "deleter", &["s3:DeleteObject"]).await;
+    let statement = json!({ "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "*" });
+    let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+    for purpose in ["audit-one", "audit-two"] {
+        let bucket = owner.fresh_bucket(purpose).await;
+        owner.bucket("PUT", &bucket).query("policy", "").body(policy.clone()).send().await.expect(204);
+        let refused = deleter.object("DELETE", &bucket, "key").send().await.expect(403);
+        let (_, text) = why(&cairn, refused.header("x-amz-request-id").unwrap());
+        assert!(text.contains(&format!("policy of arn:aws:s3:::{bucket}")), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn decisions_are_shown_to_whom_they_concern() {
     let cairn = Cairn::shared();
     let (owner, other) = (cairn.client(), cairn.other_client());

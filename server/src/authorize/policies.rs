@@ -19,9 +19,9 @@ use super::arn_of_bucket;
 /// The format of the stored document: this byte, then the policy's text.
 const FORMAT: u8 = 1;
 
-/// Parsed policies of buckets.
+/// Parsed policies of buckets. Not as which bucket's: one that is about `*` may be several buckets'.
 #[derive(Debug, Default)]
-pub struct BucketPolicies(Kept<Attached>);
+pub struct BucketPolicies(Kept<Policy>);
 
 impl BucketPolicies {
     /// The policy of the bucket, if it has one.
@@ -35,8 +35,9 @@ impl BucketPolicies {
         bucket: &Bucket,
     ) -> Result<Option<Arc<Attached>>, StorageError> {
         let Some(digest) = bucket.policy else { return Ok(None) };
+        let attached = |policy: Policy| Some(Arc::new(Attached { source: source(bucket.name.as_str()), policy }));
         if let Some(policy) = self.0.get(digest) {
-            return Ok(Some(policy));
+            return Ok(attached(Policy::clone(&policy)));
         }
         // What is read may be newer than the bucket that was looked up; then it is what holds.
         let Some(document) = store.document(bucket, DocumentKind::Policy).await? else { return Ok(None) };
@@ -46,9 +47,8 @@ impl BucketPolicies {
         let by_canonical_id = |id: &str| accounts.by_canonical_id(id).map(|account| account_number(account.id));
         // An account that has left the configuration stands for nobody.
         let policy = policy.clone().with_canonical_users(by_canonical_id).unwrap_or(policy);
-        let policy = Arc::new(Attached { source: source(bucket.name.as_str()), policy });
-        self.0.keep(digest_of(text), text.len(), &policy);
-        Ok(Some(policy))
+        self.0.keep(digest_of(text), text.len(), &Arc::new(policy.clone()));
+        Ok(attached(policy))
     }
 }
 

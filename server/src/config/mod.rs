@@ -11,7 +11,7 @@ mod print;
 mod settings;
 mod values;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -534,8 +534,13 @@ impl Config {
 
     /// What no single value can show.
     fn check(&self) -> Result<(), ConfigError> {
-        if self.s3.listen == self.ops.listen && self.s3.listen.port() != 0 {
-            return Err(ConfigError(format!("s3.listen and ops.listen are both {}", self.s3.listen)));
+        let mut listening = BTreeMap::new();
+        let always = [("s3.listen", self.s3.listen), ("ops.listen", self.ops.listen)];
+        let website = self.website.listen.map(|address| ("website.listen", address));
+        for (name, address) in always.into_iter().chain(website) {
+            if let Some(other) = listening.insert(address, name).filter(|_| address.port() != 0) {
+                return Err(ConfigError(format!("{other} and {name} are both {address}")));
+            }
         }
         if self.s3.tls_cert_file.is_some() != self.s3.tls_key_file.is_some() {
             return Err(ConfigError("s3.tls_cert_file and s3.tls_key_file must be set together".to_owned()));

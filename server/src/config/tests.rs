@@ -233,6 +233,7 @@ fn what_must_be_unique_is() {
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),
         (account("administers = [\"200000000001\"]"), "which is not an account"),
         ("[ops]\nlisten = \"127.0.0.1:9000\"".to_owned(), "s3.listen and ops.listen are both"),
+        ("[website]\nlisten = \"127.0.0.1:9001\"".to_owned(), "ops.listen and website.listen are both"),
     ] {
         let error = error_of(&file, &[], &[]);
         assert!(error.contains(why), "{error}");

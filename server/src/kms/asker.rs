@@ -61,7 +61,7 @@ impl<'r> Asker<'r> {
             ("kms:viaservice", Way::S3) => one(Some(format!("s3.{region}.amazonaws.com").into())),
             ("aws:viaawsservice", Way::S3) | ("aws:securetransport", Way::S3) => flag(true),
             ("aws:viaawsservice", Way::Itself { .. }) => flag(false),
-            ("aws:securetransport", Way::Itself { connection, .. }) => flag(connection.tls_version.is_some()),
+            ("aws:securetransport", Way::Itself { connection, .. }) => flag(connection.secure),
             ("aws:sourceip", Way::Itself { connection, .. }) => one(Some(connection.remote.ip().to_string().into())),
             ("aws:useragent", Way::Itself { headers, .. }) => one(headers::text(headers, &USER_AGENT).map(Cow::Owned)),
             ("aws:referer", Way::Itself { headers, .. }) => one(headers::text(headers, &REFERER).map(Cow::Owned)),

@@ -229,6 +229,22 @@ async fn the_key_for_s3_is_made_once_for_each_account_and_is_for_s3_alone() {
     assert_eq!(fault(world.kms.decrypt(itself, &first.envelope, &of_object()).await), KmsFault::AccessDenied);
 }
 
+/// Also through a trusted proxy, which tells of TLS and not of its version.
+#[tokio::test]
+async fn whether_a_call_comes_encrypted_is_what_its_connection_says() {
+    let world = World::new().await;
+    let issued = world.issue("root-access", Some("testkey-1")).await.unwrap();
+    world.change(|record| record.policy = allow("*", r#""Bool":{"aws:SecureTransport":"true"}"#)).await.unwrap();
+    let (caller, trail, headers) = (world.caller("root-access"), Trail::default(), http::HeaderMap::new());
+    for secure in [true, false] {
+        let connection =
+            crate::listener::ConnectionInfo { remote: "127.0.0.1:1".parse().unwrap(), secure, tls_version: None };
+        let itself = Asker::itself(&caller, &trail, connection, &headers);
+        let opened = world.kms.decrypt(itself, &issued.envelope, &of_object()).await;
+        assert_eq!(opened.is_ok(), secure, "{secure}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_is_disabled_or_waits_for_its_deletion_refuses_both() {
     let world = World::new().await;

@@ -313,6 +313,24 @@ async fn aliases_name_keys_and_move_from_one_to_another() {
 }
 
 #[tokio::test]
+async fn a_key_is_used_by_the_alias_that_a_policy_asks_for() {
+    let cairn = Cairn::shared();
+    let root = cairn.client();
+    let key = new_key(&root).await;
+    done(&root, "CreateAlias", json!({ "AliasName": "alias/asked-for", "TargetKeyId": key })).await;
+    let by_alias = json!({ "Effect": "Allow", "Action": "kms:*", "Resource": "*",
+        "Condition": { "StringEquals": { "kms:RequestAlias": "alias/asked-for" } } });
+    let (user, _) = user(&cairn, "kms-by-alias", json!([by_alias])).await;
+    let blob = encrypted(&user, "alias/asked-for", json!({})).await;
+    done(&user, "Decrypt", json!({ "CiphertextBlob": blob, "KeyId": "alias/asked-for" })).await;
+    let moved =
+        |source: &str| json!({ "CiphertextBlob": blob, "SourceKeyId": source, "DestinationKeyId": "alias/asked-for" });
+    done(&user, "ReEncrypt", moved("alias/asked-for")).await;
+    refused(&user, "Decrypt", json!({ "CiphertextBlob": blob }), "AccessDeniedException").await;
+    refused(&user, "ReEncrypt", moved(&key), "AccessDeniedException").await;
+}
+
+#[tokio::test]
 async fn lists_come_in_pages() {
     let cairn = Cairn::start(Config::default());
     let root = cairn.client();

@@ -100,12 +100,15 @@ async fn encrypt(ask: &Ask) -> Result<Value, KmsError> {
 }
 
 /// The key of a blob, if this may be done with it now, and if it is the one that the call expects.
-fn key_of_blob(ask: &Ask, blob: &KmsBlob<'_>, expected: Option<&str>, deed: &Deed<'_>) -> Result<Found, KmsError> {
+fn key_of_blob(ask: &Ask, blob: &KmsBlob<'_>, expected: Option<&str>, mut deed: Deed<'_>) -> Result<Found, KmsError> {
     let found = match expected.map(KeyRef::parse).transpose()? {
         None => ask.kms().find_of_blob(ask.asker(), blob)?,
-        Some(key) => ask.find(&key, deed.action)?,
+        Some(key) => {
+            deed.request_alias(&key);
+            ask.find(&key, deed.action)?
+        }
     };
-    ask.kms().check(ask.asker(), &found, deed)?;
+    ask.kms().check(ask.asker(), &found, &deed)?;
     if found.key.name() != blob.key {
         let message = "The key ID in the request does not identify a CMK that can perform this operation.";
         return Err(KmsError::fault(KmsFault::IncorrectKey, message));
@@ -132,7 +135,7 @@ async fn decrypt(ask: &Ask) -> Result<Value, KmsError> {
     let context = encryption_context.checked()?;
     let blob = parse_blob(&ciphertext_blob.0)?;
     let deed = Deed { context: Some(&context), ..Deed::of("Decrypt") };
-    let found = key_of_blob(ask, &blob, key_id.as_deref(), &deed)?;
+    let found = key_of_blob(ask, &blob, key_id.as_deref(), deed)?;
     dry(common.dry_run)?;
     let plaintext = ask.kms().open(&found.key, &blob, &context).await?;
     Ok(json!({ "Plaintext": base64(&plaintext), "KeyId": found.key.arn, "EncryptionAlgorithm": ALGORITHM }))
@@ -168,7 +171,7 @@ async fn re_encrypt(ask: &Ask) -> Result<Value, KmsError> {
         deed.keys.one("kms:reencryptonsamekey", same.to_string());
         deed
     };
-    let from = key_of_blob(ask, &blob, input.source_key_id.as_deref(), &deed("ReEncryptFrom", &from_context))?;
+    let from = key_of_blob(ask, &blob, input.source_key_id.as_deref(), deed("ReEncryptFrom", &from_context))?;
     let to = usable(ask, &to_key, deed("ReEncryptTo", &to_context))?;
     dry(input.dry_run)?;
     let plaintext = ask.kms().open(&from.key, &blob, &from_context).await?;

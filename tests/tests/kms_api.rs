@@ -294,6 +294,24 @@ async fn another_account_uses_a_key_by_a_grant_and_not_without() {
 }
 
 #[tokio::test]
+async fn a_grant_to_make_grants_bounds_only_whom_no_policy_lets() {
+    let cairn = Cairn::shared();
+    let root = cairn.client();
+    let key = new_key(&root).await;
+    let of_grants = json!({ "Effect": "Allow", "Action": "kms:CreateGrant", "Resource": "*" });
+    let (admin, admin_arn) = user(&cairn, "kms-grants-admin", json!([of_grants])).await;
+    let (holder, holder_arn) = user(&cairn, "kms-grants-holder", Value::Null).await;
+    let grant =
+        |to: &str, operations: &[&str]| json!({ "KeyId": key, "GranteePrincipal": to, "Operations": operations });
+    for arn in [&admin_arn, &holder_arn] {
+        done(&root, "CreateGrant", grant(arn, &["CreateGrant", "Encrypt"])).await;
+    }
+    done(&holder, "CreateGrant", grant(&admin_arn, &["Encrypt"])).await;
+    refused(&holder, "CreateGrant", grant(&admin_arn, &["Decrypt"]), "AccessDeniedException").await;
+    done(&admin, "CreateGrant", grant(&holder_arn, &["Decrypt"])).await;
+}
+
+#[tokio::test]
 async fn aliases_name_keys_and_move_from_one_to_another() {
     let cairn = Cairn::shared();
     let root = cairn.client();

@@ -14,6 +14,9 @@ use super::record::Backing;
 /// The pause between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// Keys of one change: that many of the largest rows, or with all their grants to delete, fit into a commit.
+const KEYS_AT_ONCE: usize = 4;
+
 impl Kms {
     /// Does what is due, once a minute.
     pub async fn keep_doing_what_is_due(self: Arc<Self>) {
@@ -36,14 +39,18 @@ impl Kms {
     }
 
     async fn do_what_is_due_in(self: &Arc<Self>, account: AccountNumber, now: Timestamp) -> Result<(), KmsError> {
-        let (deleted, rotated) = self.change(account, move |draft| draft.do_what_is_due(now)).await?;
-        for key in deleted {
-            tracing::info!(key, "a KMS key was deleted, as its owner had scheduled");
+        loop {
+            let (deleted, rotated) = self.change(account, move |draft| draft.do_what_is_due(now)).await?;
+            if deleted.is_empty() && rotated.is_empty() {
+                return Ok(());
+            }
+            for key in deleted {
+                tracing::info!(key, "a KMS key was deleted, as its owner had scheduled");
+            }
+            for key in rotated {
+                tracing::info!(key, "a KMS key has a new version by its period");
+            }
         }
-        for key in rotated {
-            tracing::info!(key, "a KMS key has a new version by its period");
-        }
-        Ok(())
     }
 }
 
@@ -61,8 +68,10 @@ fn is_to_be_rotated(key: &Key, now: Timestamp) -> bool {
 }
 
 impl Draft<'_> {
+    /// Of some of the keys for which something is due. Tells which were deleted, and which rotated.
     fn do_what_is_due(&mut self, now: Timestamp) -> Result<(Vec<String>, Vec<String>), KmsError> {
-        let due: Vec<Arc<Key>> = self.keys().keys.values().filter(|key| is_due(key, now)).cloned().collect();
+        let due = self.keys().keys.values().filter(|key| is_due(key, now));
+        let due: Vec<Arc<Key>> = due.take(KEYS_AT_ONCE).cloned().collect();
         let (mut deleted, mut rotated) = (Vec::new(), Vec::new());
         for key in due {
             if is_to_be_deleted(&key, now) {

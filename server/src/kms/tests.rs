@@ -365,6 +365,34 @@ async fn old_versions_open_what_they_encrypted_after_a_rotation_by_period() {
     assert_eq!(world.versions(), 2, "a disabled key waits");
 }
 
+/// All at once they would not fit into one commit.
+#[tokio::test]
+async fn many_large_keys_that_are_due_together_all_get_their_versions() {
+    let world = World::new().await;
+    for part in 0..3 {
+        let put = move |draft: &mut Draft<'_>| {
+            for number in 0..20 {
+                let id = format!("large-{part}-{number}");
+                let first = draft.sealer().new_version((OWNER, &id), 1, Timestamp(0), false)?;
+                draft.put_key(KeyRecord {
+                    description: "d".repeat(100_000),
+                    rotation: Some(Rotation { since: Timestamp(0), period_days: 90 }),
+                    ..new_record(id, Timestamp(0), Backing::Local(vec![first]), policy::by_default(OWNER))
+                })?;
+            }
+            Ok(())
+        };
+        world.kms.change(OWNER, put).await.unwrap();
+    }
+    world.kms.do_what_is_due().await;
+    let keys = world.kms.keys_of(OWNER).unwrap();
+    let large: Vec<_> = keys.keys.values().filter(|key| key.record.id.starts_with("large-")).collect();
+    assert_eq!(large.len(), 60);
+    for key in large {
+        assert!(matches!(&key.record.backing, Backing::Local(versions) if versions.len() == 2), "{}", key.record.id);
+    }
+}
+
 /// A crash between deciding on a rotation and knowing that it is kept: the version is there or not, and either way everything
 /// that was encrypted opens after the restart.
 #[tokio::test]

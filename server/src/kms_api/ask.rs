@@ -83,7 +83,7 @@ impl Ask {
     /// # Errors
     /// `ValidationException` for what is missing or impossible, `SerializationException` for what is of the wrong type.
     pub(super) fn input<T: DeserializeOwned>(&self) -> Result<T, KmsError> {
-        T::deserialize(Value::Object(self.0.call.input.clone())).map_err(|error| {
+        T::deserialize(&self.0.call.input).map_err(|error| {
             let text = error.to_string();
             let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
             match missing {
@@ -203,8 +203,14 @@ pub(super) fn seconds(time: Timestamp) -> Value {
 }
 
 /// Bytes in base 64; wiped when dropped.
-#[derive(Debug)]
 pub(super) struct Blob(pub(super) Zeroizing<Vec<u8>>);
+
+/// What it wraps would show its bytes.
+impl std::fmt::Debug for Blob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Blob(redacted)")
+    }
+}
 
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -253,4 +259,14 @@ pub(super) fn dry(is_dry: Option<bool>) -> Result<(), KmsError> {
         return Err(KmsError::fault(KmsFault::DryRun, message));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_byte_of_a_plaintext() {
+        assert_eq!(format!("{:?}", Blob(Zeroizing::new(vec![0xab; 4]))), "Blob(redacted)");
+    }
 }

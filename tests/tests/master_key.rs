@@ -84,6 +84,14 @@ async fn a_change_that_is_killed_loses_nothing() {
     }
 }
 
+#[test]
+fn a_data_directory_that_is_not_there_is_not_made() {
+    let cairn = Cairn::prepare(Config::default());
+    let missing = cairn.data_dir().with_extension("missing");
+    let refused = rotate(&cairn, &[("CAIRN_DATA_DIR", missing.to_str().unwrap())]);
+    assert!(!refused.status.success() && !missing.exists(), "{}", text(&refused));
+}
+
 #[tokio::test]
 async fn a_key_of_the_environment_is_replaced_by_another_of_the_environment() {
     let (old, new) = ("5a".repeat(32), "a5".repeat(32));

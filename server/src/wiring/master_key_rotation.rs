@@ -1,5 +1,6 @@
 //! Changing the master key of a data directory that no server is using.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub enum RotateError {
     Entropy(#[from] EntropyError),
     /// The runtime cannot start.
     #[error("cannot start the threads")]
-    Runtime(#[source] std::io::Error),
+    Runtime(#[source] io::Error),
 }
 
 /// What became of it.
@@ -69,6 +70,10 @@ pub struct Rotated {
 /// # Errors
 /// What kept it from its beginning or its end. It can be run again.
 pub fn rotate_master_key(config: Config, new: Option<MasterKey>) -> Result<Rotated, RotateError> {
+    // Opening would make one.
+    if !config.data_dir.is_dir() {
+        return Err(OpenError::Disk(io::ErrorKind::NotFound.into()).into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RotateError::Runtime)?;
     let data_dir = DataDir::open(&config.data_dir, &SystemEntropy).map_err(OpenError::from)?;
     let was_clean = data_dir.was_clean();

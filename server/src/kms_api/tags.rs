@@ -35,6 +35,9 @@ fn fault(message: impl Into<std::borrow::Cow<'static, str>>) -> KmsError {
 /// # Errors
 /// `ValidationException` and `TagException`, for what AWS does not take.
 pub(super) fn checked(tags: &[Tag]) -> Result<Vec<Pair>, KmsError> {
+    if tags.len() > TAGS_MAX {
+        return Err(too_many());
+    }
     let mut kept: Vec<Pair> = Vec::new();
     for Tag { tag_key, tag_value } in tags {
         bounded_length("tagKey", tag_key.chars().count(), KEY_CHARS)?;
@@ -46,9 +49,6 @@ pub(super) fn checked(tags: &[Tag]) -> Result<Vec<Pair>, KmsError> {
             return Err(fault(format!("Duplicate tag keys: {tag_key}")));
         }
         kept.push(Pair { name: tag_key.clone(), value: tag_value.clone() });
-    }
-    if kept.len() > TAGS_MAX {
-        return Err(too_many());
     }
     Ok(kept)
 }

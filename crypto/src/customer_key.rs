@@ -18,15 +18,14 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use crate::derive::derive;
-use crate::secret::{CustomerKey, DataKey, KEY_BYTES, random};
-use crate::wrap::{KeyWrap, NONCE_BYTES, OnceCipher, TAG_BYTES, WrapContext, WrapError, Wrapped, associated_data};
+use crate::secret::{CustomerKey, DataKey, random};
+use crate::wrap::{KeyWrap, NONCE_BYTES, OnceCipher, WrapContext, WrapError, Wrapped, associated_data};
 
 const FORMAT: u8 = 3;
 const SALT_BYTES: usize = 16;
 const CHECK_BYTES: usize = 16;
 const CHECK_AT: usize = 1 + SALT_BYTES;
 const NONCE_AT: usize = CHECK_AT + CHECK_BYTES;
-const ENVELOPE_BYTES: usize = NONCE_AT + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
 const WRAP_KEY_INFO: &[u8] = b"cairn customer wrap key 1";
 const CHECK_INFO: &[u8] = b"cairn customer key check 1";
@@ -47,16 +46,9 @@ impl CustomerKeyWrap {
         context: &WrapContext<'_>,
         salt: [u8; SALT_BYTES],
         nonce: [u8; NONCE_BYTES],
-    ) -> Result<Wrapped, WrapError> {
-        // Reserved at once: a buffer that grew would leave a copy of the key behind.
-        let mut envelope = Vec::with_capacity(ENVELOPE_BYTES);
-        envelope.push(FORMAT);
-        envelope.extend_from_slice(&salt);
-        envelope.extend_from_slice(self.check(&salt).as_slice());
-        let associated_data = associated_data(&envelope, context);
-        envelope.extend_from_slice(&nonce);
-        self.cipher(&salt).seal(nonce, &associated_data, key.expose(), &mut envelope);
-        Wrapped::from_bytes(envelope)
+    ) -> Wrapped {
+        let header = [[FORMAT].as_slice(), &salt, self.check(&salt).as_slice()].concat();
+        Wrapped::seal(&header, &self.cipher(&salt), nonce, key, context)
     }
 
     fn check(&self, salt: &[u8]) -> zeroize::Zeroizing<[u8; CHECK_BYTES]> {
@@ -70,7 +62,7 @@ impl CustomerKeyWrap {
 
 impl KeyWrap for CustomerKeyWrap {
     fn wrap(&self, key: &DataKey, context: &WrapContext<'_>) -> Result<Wrapped, WrapError> {
-        self.wrap_with(key, context, *random()?, *random()?)
+        Ok(self.wrap_with(key, context, *random()?, *random()?))
     }
 
     fn unwrap(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> Result<DataKey, WrapError> {

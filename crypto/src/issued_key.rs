@@ -18,14 +18,13 @@
 use std::fmt;
 
 use crate::derive::derive;
-use crate::secret::{DataKey, KEY_BYTES, Layers, random};
-use crate::wrap::{KeyWrap, NONCE_BYTES, OnceCipher, TAG_BYTES, WrapContext, WrapError, Wrapped, associated_data};
+use crate::secret::{DataKey, Layers, random};
+use crate::wrap::{KeyWrap, NONCE_BYTES, OnceCipher, WrapContext, WrapError, Wrapped, associated_data};
 
 const FORMAT: u8 = 5;
 const SALT_BYTES: usize = 16;
 const SALT_AT: usize = 2;
 const NONCE_AT: usize = SALT_AT + SALT_BYTES;
-const ENVELOPE_BYTES: usize = NONCE_AT + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
 const WRAP_KEY_INFO: &[u8] = b"cairn issued wrap key 1";
 
@@ -45,19 +44,13 @@ impl IssuedKeyWrap {
         context: &WrapContext<'_>,
         salt: [u8; SALT_BYTES],
         nonce: [u8; NONCE_BYTES],
-    ) -> Result<Wrapped, WrapError> {
-        // Reserved at once: a buffer that grew would leave a copy of the key behind.
-        let mut envelope = Vec::with_capacity(ENVELOPE_BYTES);
-        envelope.push(FORMAT);
-        envelope.push(match key.layers() {
+    ) -> Wrapped {
+        let layers = match key.layers() {
             Layers::One => 1,
             Layers::Two => 2,
-        });
-        envelope.extend_from_slice(&salt);
-        let associated_data = associated_data(&envelope, context);
-        envelope.extend_from_slice(&nonce);
-        self.cipher(&salt).seal(nonce, &associated_data, key.expose(), &mut envelope);
-        Wrapped::from_bytes(envelope)
+        };
+        let header = [[FORMAT, layers].as_slice(), &salt].concat();
+        Wrapped::seal(&header, &self.cipher(&salt), nonce, key, context)
     }
 
     fn cipher(&self, salt: &[u8]) -> OnceCipher {
@@ -67,7 +60,7 @@ impl IssuedKeyWrap {
 
 impl KeyWrap for IssuedKeyWrap {
     fn wrap(&self, key: &DataKey, context: &WrapContext<'_>) -> Result<Wrapped, WrapError> {
-        self.wrap_with(key, context, *random()?, *random()?)
+        Ok(self.wrap_with(key, context, *random()?, *random()?))
     }
 
     fn unwrap(&self, wrapped: &Wrapped, context: &WrapContext<'_>) -> Result<DataKey, WrapError> {

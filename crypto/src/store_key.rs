@@ -20,9 +20,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::derive::derive;
-use crate::secret::{DataKey, KEY_BYTES, StoreKey, random};
+use crate::secret::{DataKey, StoreKey, random};
 use crate::wrap::{
-    KEY_ID_BYTES, KeyId, KeyWrap, NONCE_BYTES, OnceCipher, TAG_BYTES, WrapContext, WrapError, Wrapped, associated_data,
+    KEY_ID_BYTES, KeyId, KeyWrap, NONCE_BYTES, OnceCipher, WrapContext, WrapError, Wrapped, associated_data,
 };
 
 /// Versions of one key at most.
@@ -31,7 +31,6 @@ pub const VERSIONS_MAX: usize = 1_000;
 const FORMAT: u8 = 2;
 const SALT_BYTES: usize = 16;
 const NONCE_AT: usize = 1 + KEY_ID_BYTES + SALT_BYTES;
-const ENVELOPE_BYTES: usize = NONCE_AT + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
 const WRAP_KEY_INFO: &[u8] = b"cairn store wrap key 1";
 const KEY_ID_INFO: &[u8] = b"cairn store key id 1";
@@ -76,15 +75,8 @@ impl Keyring {
         nonce: [u8; NONCE_BYTES],
     ) -> Result<Wrapped, WrapError> {
         let store_key = self.versions.get(&self.newest).ok_or(WrapError::UnknownKey(self.newest))?;
-        // Reserved at once: a buffer that grew would leave a copy of the key behind.
-        let mut envelope = Vec::with_capacity(ENVELOPE_BYTES);
-        envelope.push(FORMAT);
-        envelope.extend_from_slice(&self.newest.0);
-        envelope.extend_from_slice(&salt);
-        let associated_data = associated_data(&envelope, context);
-        envelope.extend_from_slice(&nonce);
-        cipher(store_key, &salt).seal(nonce, &associated_data, key.expose(), &mut envelope);
-        Wrapped::from_bytes(envelope)
+        let header = [[FORMAT].as_slice(), &self.newest.0, &salt].concat();
+        Ok(Wrapped::seal(&header, &cipher(store_key, &salt), nonce, key, context))
     }
 }
 

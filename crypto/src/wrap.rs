@@ -278,6 +278,22 @@ impl SealedKey<'_> {
 }
 
 impl Wrapped {
+    /// The envelope with this header, whose key `cipher` is, and the data key sealed behind it. `nonce` must be random.
+    pub(crate) fn seal(
+        header: &[u8],
+        cipher: &OnceCipher,
+        nonce: [u8; NONCE_BYTES],
+        key: &DataKey,
+        context: &WrapContext<'_>,
+    ) -> Self {
+        // Reserved at once: a buffer that grew would leave a copy of the key behind.
+        let mut envelope = Vec::with_capacity(header.len() + NONCE_BYTES + KEY_BYTES + TAG_BYTES);
+        envelope.extend_from_slice(header);
+        envelope.extend_from_slice(&nonce);
+        cipher.seal(nonce, &associated_data(header, context), key.expose(), &mut envelope);
+        Self(envelope)
+    }
+
     /// The header of an envelope of this format, and the sealed key behind it.
     pub(crate) fn split<const HEADER: usize>(&self, format: u8) -> Result<(&[u8; HEADER], SealedKey<'_>), WrapError> {
         match self.0.first() {

@@ -25,7 +25,7 @@ fn data_key() -> DataKey {
 #[test]
 fn format_3_stays_as_it_was_first_written() {
     let wrap = wrap_under(counting(0x80));
-    let wrapped = wrap.wrap_with(&data_key(), &CONTEXT, counting(0xa0), counting(0xc0)).unwrap();
+    let wrapped = wrap.wrap_with(&data_key(), &CONTEXT, counting(0xa0), counting(0xc0));
     assert_eq!(
         hex::encode(wrapped.as_bytes()),
         "03a0a1a2a3a4a5a6a7a8a9aaabacadaeaf2183c1e59b5d4ca02c8762269ef405e9c0c1c2c3c4c5c6c7c8c9cacb07119a6514517a3b\

@@ -31,7 +31,7 @@ fn format_5_stays_as_it_was_first_written() {
         (Layers::One, "0501", "8871c811be8ea9b99f021b817e43580f"),
         (Layers::Two, "0502", "10e3a4159160e650f7f331aee8aea8be"),
     ] {
-        let wrapped = wrap.wrap_with(&data_key(layers), &CONTEXT, counting(0xa0), counting(0xc0)).unwrap();
+        let wrapped = wrap.wrap_with(&data_key(layers), &CONTEXT, counting(0xa0), counting(0xc0));
         assert_eq!(hex::encode(wrapped.as_bytes()), [begins, rest, tag].concat());
         let opened = wrap.unwrap(&wrapped, &CONTEXT).unwrap();
         assert_eq!((opened.expose(), opened.layers()), (data_key(layers).expose(), layers));

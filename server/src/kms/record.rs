@@ -15,7 +15,7 @@ use cairn_storage::index::family::identity::StoreKeyVersion;
 use cairn_storage::record::Record;
 use minicbor::{Decode, Encode};
 
-/// The most bytes of a key's description, as UTF-8 (KMS API reference, CreateKey: 8,192 characters).
+/// The most characters of a key's description (KMS API reference, CreateKey).
 pub const DESCRIPTION_CHARS_MAX: usize = 8_192;
 
 /// Tags of one key at most (KMS developer guide, "Tags in AWS KMS").
@@ -34,9 +34,6 @@ pub enum Kind {
     /// A [`GrantRecord`].
     Grant = 35,
 }
-
-/// The first kind that is not of this.
-pub const KINDS_END: u8 = 36;
 
 impl Kind {
     /// The row's key.

@@ -5,20 +5,14 @@ use std::sync::Arc;
 
 use cairn_iam::acl::AccountNumber;
 use cairn_storage::StorageError;
-use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Outcome, Partition, Refusal, Revision, View};
+use cairn_storage::index::{Batch, Family, Index, Outcome, Partition, Refusal, Revision};
 use cairn_storage::record::Record as _;
+
+use crate::identities;
 
 use super::error::KmsError;
 use super::keys::{AccountKeys, Changes, Sealer};
-use super::record::{AliasRecord, GenerationRecord, GrantRecord, KINDS_END, KeyRecord, Kind};
-
-/// Rows of one page of a start.
-const PAGE_ROWS_MAX: usize = 1_000;
-
-/// Bytes of values after which a page ends.
-const PAGE_BYTES_MAX: usize = 4 << 20;
-
-type Rows = Vec<(Vec<u8>, Revision, Vec<u8>)>;
+use super::record::{AliasRecord, GenerationRecord, GrantRecord, KeyRecord, Kind};
 
 /// Everything that is kept of an account.
 pub(super) async fn load(
@@ -29,31 +23,13 @@ pub(super) async fn load(
     let mut keys = AccountKeys::new(account);
     let mut from = vec![Kind::Generation as u8];
     loop {
-        let start = from.clone();
-        let read = move |view: &dyn View| page(view, &start);
-        let rows = index.view(Partition::account(account.0), read).await?;
+        let rows = identities::page(index.as_ref(), Partition::account(account.0), from).await?;
         let Some((last, ..)) = rows.last() else { return Ok(keys) };
         from = [last.as_slice(), &[0]].concat();
         for (key, revision, value) in &rows {
             take_in(&mut keys, sealer, key, *revision, value)?;
         }
     }
-}
-
-fn page(view: &dyn View, from: &[u8]) -> Result<Rows, IndexError> {
-    let mut rows = Rows::new();
-    let mut bytes = 0;
-    let range = KeyRange { start: from.to_vec(), end: Some(vec![KINDS_END]) };
-    let mut cursor = view.cursor(Family::Identity, range)?;
-    while let Some((key, revision, value)) = cursor.row() {
-        if rows.len() >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES_MAX {
-            break;
-        }
-        bytes += value.len();
-        rows.push((key.to_vec(), revision, value.to_vec()));
-        cursor.advance()?;
-    }
-    Ok(rows)
 }
 
 /// Rows come in the order of their kinds, so a grant's key is there.

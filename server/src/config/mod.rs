@@ -598,8 +598,12 @@ impl Config {
             if let Some(unknown) = key.account.filter(|id| !ids.contains(id)) {
                 return Err(ConfigError(format!("kms_key {}: {unknown} is not an account", key.id)));
             }
-            if let Some(name) = &key.transit_key {
-                check_text("kms_key.transit_key", name)?;
+            // A key that was made so could never be used, nor be made anew.
+            if key.transit_key.is_some() {
+                return Err(ConfigError(format!(
+                    "kms_key {}: no external KMS can be set for its transit_key yet",
+                    key.id
+                )));
             }
         }
         Ok(())

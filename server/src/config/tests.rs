@@ -231,6 +231,7 @@ fn what_must_be_unique_is() {
         (format!("{one}\n{}", other_id.replace("a9", "a8")), "the access key one is used twice"),
         ("[[kms_key]]\nid = \"k\"\n[[kms_key]]\nid = \"k\"".to_owned(), "the id k is used twice"),
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),
+        ("[[kms_key]]\nid = \"k\"\ntransit_key = \"t\"".to_owned(), "kms_key k: no external KMS can be set"),
         (account("administers = [\"200000000001\"]"), "which is not an account"),
         ("[ops]\nlisten = \"127.0.0.1:9000\"".to_owned(), "s3.listen and ops.listen are both"),
         ("[website]\nlisten = \"127.0.0.1:9001\"".to_owned(), "ops.listen and website.listen are both"),

@@ -119,6 +119,17 @@ async fn a_key_is_named_by_its_id_or_arn_and_without_a_name_it_is_the_accounts_o
 }
 
 #[tokio::test]
+async fn the_accounts_own_key_for_s3_can_be_named_before_it_is_there() {
+    for bucket_key in ["false", "true"] {
+        let (_cairn, client) = start();
+        let bucket = client.fresh_bucket("kms-for-s3").await;
+        let named = [(SSE, "aws:kms"), (KEY_ID, "alias/aws/s3"), (BUCKET_KEY, bucket_key)];
+        put(&client, &bucket, "k", &named, "content").send().await.expect(200);
+        assert!(client.get(&bucket, "k").await.expect(200).body == "content");
+    }
+}
+
+#[tokio::test]
 async fn an_encryption_context_is_repeated_to_who_gave_it() {
     let (_cairn, client) = start();
     let bucket = client.fresh_bucket("kms-context").await;

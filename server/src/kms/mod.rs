@@ -188,7 +188,7 @@ impl Kms {
             Some(key) => key,
             None => {
                 self.make_s3_key(who.account()?).await?;
-                own = KeyRef { place: None, name: name::Name::Alias(S3_ALIAS.to_owned()) };
+                own = KeyRef::for_s3();
                 &own
             }
         };

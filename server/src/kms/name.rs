@@ -75,6 +75,11 @@ impl KeyRef {
         Ok(Self { place: Some(Place { region: region.to_owned(), account }), name })
     }
 
+    /// The key that is used for S3 in the caller's account if no other is named.
+    pub fn for_s3() -> Self {
+        Self { place: None, name: Name::Alias(S3_ALIAS.to_owned()) }
+    }
+
     /// Whether it names an alias.
     pub fn is_alias(&self) -> bool {
         matches!(self.name, Name::Alias(_))

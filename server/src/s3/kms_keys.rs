@@ -16,7 +16,6 @@ use cairn_storage::ops::Bucket;
 
 use crate::audit::Trail;
 use crate::authorize::{Authorized, Caller, arn_of_bucket, arn_of_object};
-use crate::kms::name::{Name, S3_ALIAS};
 use crate::kms::{Asker, KeyRef, KeyUse, Kms, KmsError, KmsFault};
 use crate::metrics::Metrics;
 
@@ -91,6 +90,8 @@ impl KmsKeys {
         self.check_signature()?;
         let Wanted { method, key: named, context: own, bucket_key } = wanted;
         let named = named.as_deref().map(KeyRef::parse).transpose().map_err(KmsError::in_s3)?;
+        // Who names the account's key for S3 has it made as who names none.
+        let named = named.filter(|key| *key != KeyRef::for_s3());
         let name = bucket.name.as_str();
         let arn = if bucket_key { arn_of_bucket(name) } else { arn_of_object(name, key) };
         let context = with_arn(own.clone(), arn)?;
@@ -113,7 +114,7 @@ impl KmsKeys {
         own: KmsContext,
         asked: &EncryptionContext,
     ) -> Result<Arc<BucketKey>, Failure> {
-        let for_s3 = KeyRef { place: None, name: Name::Alias(S3_ALIAS.to_owned()) };
+        let for_s3 = KeyRef::for_s3();
         // Whether one is held or not, the caller must be allowed to have one made now.
         let permitted = self.kms.permit(self.asker(), named.unwrap_or(&for_s3), KeyUse::GenerateDataKey, asked);
         let key_arn = match permitted {

@@ -14,7 +14,7 @@ use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::identity::{IdentityKind, StoreKeyRecord, StoreKeyVersion, key};
-use cairn_storage::index::{Batch, Family, Index, Outcome, Partition, Refusal, Revision};
+use cairn_storage::index::{Batch, Family, Index, Partition, Revision};
 use cairn_storage::record::Record as _;
 use parking_lot::RwLock;
 
@@ -161,13 +161,7 @@ async fn save(index: &Arc<dyn Index>, seen: Option<Revision>, record: &StoreKeyR
     // Stops: rotation x rotation, the later of which would drop the other's version.
     batch.guard(Family::Identity, row_key.clone(), seen);
     batch.put(Family::Identity, row_key, record.to_value()?);
-    match index.commit(Partition::SYSTEM, batch).await {
-        Outcome::Committed(_) => Ok(true),
-        Outcome::Conflict => Ok(false),
-        Outcome::Refused(Refusal::Overloaded) => Err(StorageError::Overloaded),
-        Outcome::Refused(refusal) => Err(StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") }),
-        Outcome::Unknown => Err(StorageError::OutcomeUnknown),
-    }
+    Ok(index.commit(Partition::SYSTEM, batch).await.revision()?.is_some())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_storage::StorageError;
 use cairn_storage::index::family::identity::{IdentityKind, key};
-use cairn_storage::index::{Batch, Family, Index, Outcome, Partition, Refusal};
+use cairn_storage::index::{Batch, Family, Index, Partition};
 
 use super::own::SealedRecord;
 
@@ -36,14 +36,8 @@ impl SealedRecord for IndexRecord {
         let mut batch = Batch::new();
         // Without a guard: one process has the data directory, and it starts once.
         batch.put(Family::Identity, key(IdentityKind::RootAccount, NAME), sealed);
-        match self.0.commit(Partition::SYSTEM, batch).await {
-            Outcome::Committed(_) => Ok(()),
-            Outcome::Refused(Refusal::Overloaded) => Err(StorageError::Overloaded),
-            Outcome::Refused(refusal) => {
-                Err(StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") })
-            }
-            Outcome::Conflict | Outcome::Unknown => Err(StorageError::OutcomeUnknown),
-        }
+        let saved = self.0.commit(Partition::SYSTEM, batch).await.revision()?;
+        saved.map(|_| ()).ok_or(StorageError::OutcomeUnknown)
     }
 }
 

@@ -8,7 +8,7 @@ use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
 use cairn_iam::acl::AccountNumber;
 use cairn_iam::identity::{AccessKey, Change, Directory, Kind, MfaDevice, Record as _, RecordError};
 use cairn_storage::StorageError;
-use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Outcome, Partition, Refusal, Revision};
+use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Partition, Revision};
 use zeroize::Zeroizing;
 
 /// Rows of one page of a start.
@@ -124,17 +124,7 @@ impl Rows {
                 None => batch.delete(Family::Identity, key),
             }
         }
-        let refused = match self.index.commit(Partition::account(account.0), batch).await {
-            Outcome::Committed(revision) => return Ok(Some(revision)),
-            Outcome::Conflict => return Ok(None),
-            Outcome::Refused(Refusal::Overloaded) => StorageError::Overloaded,
-            Outcome::Refused(Refusal::TooLarge) => StorageError::MetadataTooLarge,
-            Outcome::Refused(refusal @ (Refusal::ReadOnly | Refusal::Unreadable)) => {
-                StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") }
-            }
-            Outcome::Unknown => StorageError::OutcomeUnknown,
-        };
-        Err(refused.into())
+        Ok(self.index.commit(Partition::account(account.0), batch).await.revision()?)
     }
 
     /// A secret for the row of this kind and name.

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use cairn_iam::acl::AccountNumber;
-use cairn_storage::StorageError;
-use cairn_storage::index::{Batch, Family, Index, Outcome, Partition, Refusal, Revision};
+use cairn_storage::index::{Batch, Family, Index, Partition, Revision};
 use cairn_storage::record::Record as _;
 
 use crate::identities;
@@ -82,15 +81,5 @@ pub(super) async fn commit(
             None => batch.delete(Family::Identity, key),
         }
     }
-    let refused = match index.commit(Partition::account(keys.account.0), batch).await {
-        Outcome::Committed(revision) => return Ok(Some(revision)),
-        Outcome::Conflict => return Ok(None),
-        Outcome::Refused(Refusal::Overloaded) => StorageError::Overloaded,
-        Outcome::Refused(Refusal::TooLarge) => StorageError::MetadataTooLarge,
-        Outcome::Refused(refusal @ (Refusal::ReadOnly | Refusal::Unreadable)) => {
-            StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") }
-        }
-        Outcome::Unknown => StorageError::OutcomeUnknown,
-    };
-    Err(refused.into())
+    Ok(index.commit(Partition::account(keys.account.0), batch).await.revision()?)
 }

@@ -19,7 +19,7 @@ use cairn_crypto::wrap::{KeyId, MasterKeyWrap, WrapError};
 use cairn_iam::acl::AccountNumber;
 use cairn_storage::StorageError;
 use cairn_storage::index::family::identity::{IdentityKind, key};
-use cairn_storage::index::{Batch, Family, Index, IndexError, Outcome, Partition, Refusal, Revision};
+use cairn_storage::index::{Batch, Family, Index, IndexError, Partition, Revision};
 
 use crate::identities::{self, RowsError, own};
 use crate::key_store::{self, KeyStoreError};
@@ -202,14 +202,8 @@ async fn row(index: &Arc<dyn Index>, row_key: &[u8]) -> Result<Option<(Revision,
 }
 
 async fn commit(index: &Arc<dyn Index>, partition: Partition, batch: Batch) -> Result<(), RotationError> {
-    let refused = match index.commit(partition, batch).await {
-        Outcome::Committed(_) => return Ok(()),
-        Outcome::Conflict => StorageError::Contention,
-        Outcome::Refused(Refusal::Overloaded) => StorageError::Overloaded,
-        Outcome::Refused(refusal) => StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") },
-        Outcome::Unknown => StorageError::OutcomeUnknown,
-    };
-    Err(refused.into())
+    let committed = index.commit(partition, batch).await.revision()?;
+    Ok(committed.map(|_| ()).ok_or(StorageError::Contention)?)
 }
 
 #[cfg(test)]

@@ -181,6 +181,25 @@ impl Store {
     }
 }
 
+impl Outcome {
+    /// The revision of what is durable, for who commits without a `Store`. None: a guard did not hold.
+    ///
+    /// # Errors
+    /// `Overloaded`, `MetadataTooLarge`, `ReadOnly`: nothing was written. `OutcomeUnknown`.
+    pub fn revision(self) -> Result<Option<Revision>, StorageError> {
+        match self {
+            Self::Committed(revision) => Ok(Some(revision)),
+            Self::Conflict => Ok(None),
+            Self::Refused(Refusal::Overloaded) => Err(StorageError::Overloaded),
+            Self::Refused(Refusal::TooLarge) => Err(StorageError::MetadataTooLarge),
+            Self::Refused(refusal @ (Refusal::ReadOnly | Refusal::Unreadable)) => {
+                Err(StorageError::ReadOnly { reason: format!("the index refuses: {refusal:?}") })
+            }
+            Self::Unknown => Err(StorageError::OutcomeUnknown),
+        }
+    }
+}
+
 impl From<IndexError> for StorageError {
     fn from(error: IndexError) -> Self {
         match error {

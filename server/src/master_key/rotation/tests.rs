@@ -5,6 +5,7 @@
 use cairn_iam::identity::Directory;
 use cairn_storage::clock::{SystemClock, SystemEntropy, Timestamp};
 use cairn_storage::health::Health;
+use cairn_storage::index::Outcome;
 use cairn_storage::index::memory::{Fault, MemoryIndex};
 
 use super::*;

@@ -343,10 +343,13 @@ async fn keyed(config: &mut Config, store: &Store, identity_partitions: &[Partit
     }
     let master_key = master_key::obtain(source, sealing.nothing_sealed().await?)?;
     sealing.note(MasterKeyWrap::new(&master_key).key_id()).await?;
-    let former = rotation::former(store.index(), &MasterKeyWrap::new(&master_key)).await?;
+    let mut former = rotation::former(store.index(), &MasterKeyWrap::new(&master_key)).await?;
     if former.is_some() {
         match rotation::finish(store.index(), identity_partitions, MasterKeyWrap::new(&master_key)).await {
-            Ok(rows) => tracing::info!(rows, "finished changing the master key, which was interrupted"),
+            Ok(rows) => {
+                tracing::info!(rows, "finished changing the master key, which was interrupted");
+                former = None;
+            }
             // What is still under the key before opens nevertheless.
             Err(error) => tracing::error!(error = chain(&error), "changing the master key is still not finished"),
         }

@@ -393,6 +393,7 @@ async fn keyed(config: &mut Config, store: &Store, identity_partitions: &[Partit
         declared: kms_keys,
         external: None,
         clock: store.clock().clone(),
+        lock_clock: store.lock_clock().clone(),
         entropy: store.entropy().clone(),
     };
     Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, declared_keys, new_key })

@@ -466,6 +466,24 @@ async fn objects_under_a_key_that_was_deleted_cannot_be_read_any_more_and_say_so
 }
 
 #[tokio::test]
+async fn a_wall_clock_that_is_not_believed_deletes_no_key() {
+    let mut cairn = Cairn::start(Config::default());
+    let root = cairn.client();
+    let key = new_key(&root).await;
+    let locked = root.bucket("PUT", "kms-locked").header("x-amz-bucket-object-lock-enabled", "true");
+    locked.send().await.expect(200);
+    done(&root, "ScheduleKeyDeletion", json!({ "KeyId": key, "PendingWindowInDays": 7 })).await;
+    let days = 8;
+    if let Err(reason) = cairn.set_wall_clock(days) {
+        skip!("{reason}");
+    }
+    cairn.restart();
+    let now = OffsetDateTime::now_utc() + time::Duration::days(days);
+    let taken_back = root.kms("CancelKeyDeletion", &json!({ "KeyId": key })).at(now).send().await;
+    assert_eq!(taken_back.status, 200, "{}", taken_back.text());
+}
+
+#[tokio::test]
 async fn why_tells_about_the_decisions_of_kms() {
     let cairn = Cairn::shared();
     let root = cairn.client();

@@ -17,6 +17,15 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Keys of one change: that many of the largest rows, or with all their grants to delete, fit into a commit.
 const KEYS_AT_ONCE: usize = 4;
 
+/// By what it is judged whether something is due.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// The wall clock's time.
+    now: Timestamp,
+    /// The time by which locks are judged: a deletion cannot be taken back, so a wall clock that jumped must not bring it about.
+    lock_time: Timestamp,
+}
+
 impl Kms {
     /// Does what is due, once a minute.
     pub async fn keep_doing_what_is_due(self: Arc<Self>) {
@@ -29,18 +38,18 @@ impl Kms {
     /// Deletes the keys whose time has come, and gives new versions to those whose period is over. What fails is said, and
     /// done the next time.
     pub(super) async fn do_what_is_due(self: &Arc<Self>) {
-        let now = self.now();
+        let times = Times { now: self.now(), lock_time: self.lock_time() };
         let accounts: Vec<Arc<AccountKeys>> = self.current.load().values().cloned().collect();
-        for keys in accounts.iter().filter(|keys| keys.keys.values().any(|key| is_due(key, now))) {
-            if let Err(error) = self.do_what_is_due_in(keys.account, now).await {
+        for keys in accounts.iter().filter(|keys| keys.keys.values().any(|key| is_due(key, times))) {
+            if let Err(error) = self.do_what_is_due_in(keys.account, times).await {
                 tracing::error!(account = %keys.account, %error, "KMS keys were not rotated or deleted when due");
             }
         }
     }
 
-    async fn do_what_is_due_in(self: &Arc<Self>, account: AccountNumber, now: Timestamp) -> Result<(), KmsError> {
+    async fn do_what_is_due_in(self: &Arc<Self>, account: AccountNumber, times: Times) -> Result<(), KmsError> {
         loop {
-            let (deleted, rotated) = self.change(account, move |draft| draft.do_what_is_due(now)).await?;
+            let (deleted, rotated) = self.change(account, move |draft| draft.do_what_is_due(times)).await?;
             if deleted.is_empty() && rotated.is_empty() {
                 return Ok(());
             }
@@ -54,12 +63,12 @@ impl Kms {
     }
 }
 
-fn is_due(key: &Key, now: Timestamp) -> bool {
-    is_to_be_deleted(key, now) || is_to_be_rotated(key, now)
+fn is_due(key: &Key, times: Times) -> bool {
+    is_to_be_deleted(key, times.lock_time) || is_to_be_rotated(key, times.now)
 }
 
-fn is_to_be_deleted(key: &Key, now: Timestamp) -> bool {
-    key.record.delete_at.is_some_and(|at| at <= now)
+fn is_to_be_deleted(key: &Key, lock_time: Timestamp) -> bool {
+    key.record.delete_at.is_some_and(|at| at <= lock_time)
 }
 
 /// A key that is disabled gets its version when it is enabled again (KMS developer guide, "Rotate AWS KMS keys").
@@ -69,16 +78,16 @@ fn is_to_be_rotated(key: &Key, now: Timestamp) -> bool {
 
 impl Draft<'_> {
     /// Of some of the keys for which something is due. Tells which were deleted, and which rotated.
-    fn do_what_is_due(&mut self, now: Timestamp) -> Result<(Vec<String>, Vec<String>), KmsError> {
-        let due = self.keys().keys.values().filter(|key| is_due(key, now));
+    fn do_what_is_due(&mut self, times: Times) -> Result<(Vec<String>, Vec<String>), KmsError> {
+        let due = self.keys().keys.values().filter(|key| is_due(key, times));
         let due: Vec<Arc<Key>> = due.take(KEYS_AT_ONCE).cloned().collect();
         let (mut deleted, mut rotated) = (Vec::new(), Vec::new());
         for key in due {
-            if is_to_be_deleted(&key, now) {
+            if is_to_be_deleted(&key, times.lock_time) {
                 self.remove_key(&key.record.id);
                 deleted.push(key.arn.clone());
             } else {
-                self.rotate(&key, now, false)?;
+                self.rotate(&key, times.now, false)?;
                 rotated.push(key.arn.clone());
             }
         }

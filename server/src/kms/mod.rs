@@ -43,6 +43,7 @@ use cairn_iam::acl::AccountNumber;
 use cairn_storage::StorageError;
 use cairn_storage::clock::{Clock, Entropy, Timestamp};
 use cairn_storage::index::Index;
+use cairn_storage::lock_clock::LockClock;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -87,6 +88,8 @@ pub struct KmsParts {
     pub external: Option<Arc<dyn ExternalKeys>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The time by which locks are judged, and keys deleted.
+    pub lock_clock: Arc<LockClock>,
     /// Randomness for ids.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -99,6 +102,7 @@ pub struct Kms {
     identities: Arc<Identities>,
     external: Option<Arc<dyn ExternalKeys>>,
     clock: Arc<dyn Clock>,
+    lock_clock: Arc<LockClock>,
     entropy: Arc<dyn Entropy>,
     /// Held by who changes something, from deciding on the current state to replacing it.
     changing: Mutex<()>,
@@ -157,7 +161,7 @@ impl Kms {
     /// # Errors
     /// If it cannot be read, or a key is sealed under another master key.
     pub async fn start(parts: KmsParts) -> Result<Arc<Self>, KmsError> {
-        let KmsParts { index, master_key, region, identities, declared, external, clock, entropy } = parts;
+        let KmsParts { index, master_key, region, identities, declared, external, clock, lock_clock, entropy } = parts;
         let sealer = Sealer::new(master_key, region);
         let mut snapshot = Snapshot::new();
         for account in identities.accounts().iter() {
@@ -166,7 +170,7 @@ impl Kms {
         }
         let current = ArcSwap::from_pointee(snapshot);
         let changing = Mutex::new(());
-        let kms = Arc::new(Self { current, index, sealer, identities, external, clock, entropy, changing });
+        let kms = Arc::new(Self { current, index, sealer, identities, external, clock, lock_clock, entropy, changing });
         kms.declare(declared).await?;
         kms.do_what_is_due().await;
         Ok(kms)
@@ -255,6 +259,11 @@ impl Kms {
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time by which locks are judged, and keys deleted.
+    pub fn lock_time(&self) -> Timestamp {
+        self.lock_clock.now()
     }
 
     /// Whom requests come from and policies can name.

@@ -6,6 +6,7 @@ use cairn_crypto::secret::MasterKey;
 use cairn_storage::clock::{ManualClock, SystemEntropy};
 use cairn_storage::health::Health;
 use cairn_storage::index::memory::{Fault, MemoryIndex};
+use cairn_storage::lock_clock::LockClock;
 
 use crate::audit::Trail;
 use crate::identities::{Caller, IdentityParts};
@@ -84,6 +85,7 @@ impl World {
             declared: kms_key,
             external: None,
             clock: clock.clone(),
+            lock_clock: Arc::new(LockClock::new(clock.clone())),
             entropy: Arc::new(SystemEntropy),
         });
         let kms = kms.await.unwrap();
@@ -286,6 +288,19 @@ async fn the_key_policy_decides_also_about_the_root() {
     let issued = world.issue("anna-access", Some(KEY)).await.unwrap();
     assert_eq!(fault(world.open_with("anna-access", &issued, &context(&[])).await), KmsFault::AccessDenied);
     assert_eq!(fault(world.open("other-access", &issued).await), KmsFault::AccessDenied);
+}
+
+#[tokio::test]
+async fn no_name_in_a_context_hides_another_from_a_deny() {
+    let world = World::new().await;
+    let issued = world.issue("root-access", Some(KEY)).await.unwrap();
+    let denied = r#"{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"kms:EncryptionContext:dept":"secret"}}}"#;
+    let policy = allow("*", "").replace("]}", &format!(",{denied}]}}"));
+    world.change(move |record| record.policy = policy.clone()).await.unwrap();
+    for (other, expected) in [("secret", KmsFault::AccessDenied), ("public", KmsFault::InvalidCiphertext)] {
+        let asked = world.open_with("root-access", &issued, &context(&[("DEPT", "x"), ("dept", other)])).await;
+        assert_eq!(fault(asked), expected, "{other}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Keys: making, showing, enabling, disabling and deleting them.
 
-use cairn_storage::clock::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -263,7 +262,8 @@ struct ScheduleKeyDeletion {
 async fn schedule_deletion(ask: &Ask) -> Result<Value, KmsError> {
     let ScheduleKeyDeletion { key_id, pending_window_in_days } = ask.input()?;
     let days = bounded("pendingWindowInDays", pending_window_in_days.unwrap_or(WINDOW_DAYS_DEFAULT), WINDOW_DAYS)?;
-    let at: Timestamp = ask.now().plus_ms(days * DAY_MS);
+    // Lock time decides when it is due, and the wall clock may be behind it.
+    let at = ask.now().max(ask.kms().lock_time()).plus_ms(days * DAY_MS);
     let mut deed = Deed::of("ScheduleKeyDeletion");
     deed.keys.one("kms:schedulekeydeletionpendingwindowindays", days.to_string());
     ask.change_key(&key_id, deed, move |_, draft, key| {

@@ -7,6 +7,7 @@ use cairn_storage::clock::{SystemClock, SystemEntropy, Timestamp};
 use cairn_storage::health::Health;
 use cairn_storage::index::Outcome;
 use cairn_storage::index::memory::{Fault, MemoryIndex};
+use cairn_storage::lock_clock::LockClock;
 
 use super::*;
 use crate::config;
@@ -84,6 +85,7 @@ async fn start(index: &Arc<MemoryIndex>, byte: u8) -> Result<Arc<Identities>, St
         identities: identities.clone(),
         declared: kms_key,
         external: None,
+        lock_clock: Arc::new(LockClock::new(clock.clone())),
         clock,
         entropy,
     };

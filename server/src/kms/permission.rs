@@ -61,9 +61,10 @@ impl Context for KeyContext<'_> {
         }
         if let Some(context) = self.deed.context {
             if let Some(pair) = name.strip_prefix("kms:encryptioncontext:") {
-                // Names in conditions count in any case, as those of tags do.
-                let found = context.iter().find(|(name, _)| name.to_lowercase() == pair);
-                return found.map_or(Values::Absent, |(_, value)| Values::One(value.into()));
+                // Names in conditions count in any case, as those of tags do. Of several that differ in nothing else all count, so
+                // that none hides another from a deny.
+                let found = context.iter().filter(|(name, _)| name.to_lowercase() == pair);
+                return many(found.map(|(_, value)| value.into()));
             }
             if name == "kms:encryptioncontextkeys" {
                 return many(context.iter().map(|(name, _)| name.into()));

@@ -108,6 +108,10 @@ impl Download {
     /// `Corrupt`, or what kept it from going on after it broke. The download is then over.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {
+            // What this ends with has been tried again by then.
+            if self.answer.is_none() && self.left_bytes() > 0 {
+                self.answer = Some(self.reopened().await?);
+            }
             let error = match self.piece().await {
                 Ok(piece) => return Ok(piece),
                 Err(error) => error,
@@ -126,11 +130,7 @@ impl Download {
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let mut answer = match self.answer.take() {
-            Some(answer) => answer,
-            None if self.left_bytes() == 0 => return self.verified(),
-            None => self.reopened().await?,
-        };
+        let Some(mut answer) = self.answer.take() else { return self.verified() };
         match answer.chunk().await? {
             Some(piece) if piece.len() as u64 <= self.left_bytes() => {
                 self.client.0.throttle.pass(piece.len()).await;

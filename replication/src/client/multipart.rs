@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::body::{Body, Digest};
 use super::object::{Address, Stored};
 use super::xml::{self, Flat, UploadedPart};
-use super::{Client, ClientError, Request};
+use super::{Answer, Client, ClientError};
 
 /// The most parts that an upload has (S3 user guide, "Amazon S3 multipart upload limits").
 pub const PARTS_MAX: usize = 10_000;
@@ -51,7 +51,7 @@ impl Client {
         if let Some(checksum) = first.and_then(checksum_of) {
             request = request.header("x-amz-checksum-algorithm", checksum.algorithm().as_str());
         }
-        let document = self.document(&request).await?;
+        let document = document(self.send(&request).await?).await?;
         let upload_id = document.text("UploadId").ok_or(ClientError::Foreign("it names no upload"))?;
         Ok(upload_id.to_owned())
     }
@@ -73,7 +73,8 @@ impl Client {
         let request = to.request(Method::POST, None).query("uploadId", upload_id).body(body);
         let mut attempt = 1;
         loop {
-            match self.complete_upload(&request).await {
+            // A refusal by status has been tried again by then; one in the document has not.
+            match completed(self.send(&request).await?).await {
                 Ok(stored) => return Ok(stored),
                 Err(error) => self.rest(attempt, error).await?,
             }
@@ -94,31 +95,29 @@ impl Client {
         let etag = answer.header("etag").ok_or(ClientError::Foreign("a part has no ETag"))?.to_owned();
         Ok(UploadedPart { etag, checksum })
     }
+}
 
-    /// Completing is refused either with a status or, once the server has begun to answer, with an error as its document (S3
-    /// API reference, CompleteMultipartUpload).
-    async fn complete_upload(&self, request: &Request) -> Result<Stored, ClientError> {
-        let answer = self.send(request).await?;
-        let version_id = answer.header("x-amz-version-id").map(str::to_owned);
-        let document = Flat::parse(&answer.bytes(DOCUMENT_BYTES_MAX).await?);
-        let document = document.ok_or(ClientError::Foreign("it is not a document of S3's"))?;
-        let text = |name| document.text(name).unwrap_or_default().to_owned();
-        match document.root.as_str() {
-            "CompleteMultipartUploadResult" => Ok(Stored { etag: text("ETag"), version_id }),
-            "Error" => {
-                let code = text("Code");
-                let status = if matches!(code.as_str(), "InternalError" | "SlowDown") { 503 } else { 400 };
-                let message = text("Message");
-                Err(ClientError::Refused { status, code, message, retry_after: None, server_time_ms: None })
-            }
-            _ => Err(ClientError::Foreign("it is not a document of S3's")),
+/// Completing is refused either with a status or, once the server has begun to answer, with an error as its document (S3
+/// API reference, CompleteMultipartUpload).
+async fn completed(answer: Answer) -> Result<Stored, ClientError> {
+    let version_id = answer.header("x-amz-version-id").map(str::to_owned);
+    let document = document(answer).await?;
+    let text = |name| document.text(name).unwrap_or_default().to_owned();
+    match document.root.as_str() {
+        "CompleteMultipartUploadResult" => Ok(Stored { etag: text("ETag"), version_id }),
+        "Error" => {
+            let code = text("Code");
+            let status = if matches!(code.as_str(), "InternalError" | "SlowDown") { 503 } else { 400 };
+            let message = text("Message");
+            Err(ClientError::Refused { status, code, message, retry_after: None, server_time_ms: None })
         }
+        _ => Err(ClientError::Foreign("it is not a document of S3's")),
     }
+}
 
-    async fn document(&self, request: &Request) -> Result<Flat, ClientError> {
-        let body = self.send(request).await?.bytes(DOCUMENT_BYTES_MAX).await?;
-        Flat::parse(&body).ok_or(ClientError::Foreign("it is not a document of S3's"))
-    }
+async fn document(answer: Answer) -> Result<Flat, ClientError> {
+    let body = answer.bytes(DOCUMENT_BYTES_MAX).await?;
+    Flat::parse(&body).ok_or(ClientError::Foreign("it is not a document of S3's"))
 }
 
 fn checksum_of(body: &Body) -> Option<Checksum> {

@@ -243,6 +243,29 @@ async fn a_download_that_breaks_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_fails_for_good_has_no_more_attempts_in_a_download_or_an_upload() {
+    let fake = Fake::start(|n, _| match n {
+        0 => Reply::new(200, "helloworld").header("etag", "\"e\"").cut(4),
+        _ => Reply::error(503, "SlowDown"),
+    })
+    .await;
+    let download = client(&fake).get(&address(), None, None).await.unwrap();
+    let error = download.into_stream().try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!((error.code(), fake.seen().len()), (Some("SlowDown"), 1 + 4));
+
+    let completes = |seen: &fake::Seen| seen.method == "POST" && seen.target.ends_with("uploadId=u%261");
+    let fake = Fake::start(
+        move |n, seen| {
+            if completes(seen) { Reply::error(503, "SlowDown") } else { upload_script(n, seen) }
+        },
+    )
+    .await;
+    let error = client(&fake).upload(&address(), Vec::new(), vec![stream(5, &["first"]).0], 1).await.unwrap_err();
+    let asked = fake.seen().into_iter().filter(|seen| completes(seen)).count();
+    assert_eq!((error.code(), asked), (Some("SlowDown"), 4));
+}
+
+#[tokio::test]
 async fn a_range_is_asked_for_and_nothing_else_taken() {
     for (status, body, is_taken) in [(206, "ell", true), (200, "hello", false), (206, "el", false)] {
         let fake = Fake::start(move |_, _| Reply::new(status, body).header("etag", "\"e\"")).await;

@@ -9,6 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
 
+/// The most bytes of a body in memory that are sent at once.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
 /// Why a stream ended early.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -70,6 +73,30 @@ impl Body {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
             Self::Stream(stream) => stream.length_bytes,
+        }
+    }
+
+    /// All of it, if it is sent at once.
+    pub(super) fn in_one_piece(&self) -> Option<&Bytes> {
+        match self {
+            Self::Memory(bytes) if bytes.len() <= PIECE_BYTES_MAX => Some(bytes),
+            Self::Memory(_) | Self::Stream(_) => None,
+        }
+    }
+
+    /// Its bytes from its beginning, piece by piece.
+    pub(super) fn open(&self) -> BodyStream {
+        match self {
+            Self::Memory(bytes) => {
+                let bytes = bytes.clone();
+                let starts = (0..bytes.len()).step_by(PIECE_BYTES_MAX);
+                let pieces = starts.map(move |start| {
+                    let end = bytes.len().min(start + PIECE_BYTES_MAX);
+                    Ok::<Bytes, BodyError>(bytes.slice(start..end))
+                });
+                Box::pin(futures::stream::iter(pieces))
+            }
+            Self::Stream(stream) => (stream.open)(),
         }
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use reqwest::{Response, Url};
 use tokio::time::Instant;
 
-use super::body::{Body, BodyError, BodyStream, Stream};
+use super::body::{Body, BodyError, BodyStream};
 use super::sign::Signer;
 use super::{Answer, Client, ClientError, Request};
 
@@ -58,6 +58,11 @@ impl Client {
 
     async fn attempt(&self, request: &Request, url: &Url) -> Result<Answer, ClientError> {
         let inner = &self.0;
+        let at_once = request.body.in_one_piece();
+        // Before it is signed, because a signature is good for minutes only.
+        if let Some(bytes) = at_once {
+            inner.throttle.pass(bytes.len()).await;
+        }
         let now_ms = inner.clock.now().0;
         let credentials = inner.credentials.get(now_ms).await?;
         let now_ms = now_ms + inner.clock_skew_ms.load(Ordering::Relaxed);
@@ -72,24 +77,23 @@ impl Client {
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
-        if let Body::Memory(bytes) = &request.body {
-            inner.throttle.pass(bytes.len()).await;
-        }
         let sending = Sending::default();
-        let builder = match &request.body {
-            Body::Memory(bytes) => builder.body(bytes.clone()),
-            Body::Stream(stream) => builder
-                .header("content-length", stream.length_bytes)
-                .body(reqwest::Body::wrap_stream(self.metered(stream, sending.clone()))),
+        let builder = match at_once {
+            Some(bytes) => builder.body(bytes.clone()),
+            None => {
+                let pieces = self.metered(&request.body, sending.clone());
+                let builder = builder.header("content-length", request.body.length_bytes());
+                builder.body(reqwest::Body::wrap_stream(pieces))
+            }
         };
         let response = sending.watch(inner.options.idle_timeout, builder.send()).await?;
         Answer::new(response, inner.options.idle_timeout).await
     }
 
-    /// The stream's bytes at the rate that is allowed, held to their declared number.
-    fn metered(&self, stream: &Stream, sending: Sending) -> BodyStream {
+    /// The body's bytes at the rate that is allowed, held to their declared number.
+    fn metered(&self, body: &Body, sending: Sending) -> BodyStream {
         let client = self.clone();
-        let state = (Some((stream.open)()), stream.length_bytes);
+        let state = (Some(body.open()), body.length_bytes());
         Box::pin(futures::stream::unfold(state, move |(stream, left)| {
             let (client, sending) = (client.clone(), sending.clone());
             async move {

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_storage::clock::{ManualClock, SeededEntropy, SystemClock, Timestamp};
 use futures::TryStreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 use super::*;
 
@@ -24,7 +26,11 @@ fn options() -> Options {
 }
 
 fn client_with(fake: &Fake, options: Options, clock: Arc<dyn Clock>) -> Client {
-    let endpoint = Endpoint::new(&fake.url(), "us-east-1").unwrap();
+    client_at(&fake.url(), options, clock)
+}
+
+fn client_at(url: &str, options: Options, clock: Arc<dyn Clock>) -> Client {
+    let endpoint = Endpoint::new(url, "us-east-1").unwrap();
     let credentials = CredentialSource::fixed("AK".to_owned(), "secret".to_owned(), Some("token".to_owned()));
     Client::new(endpoint, credentials, options, clock, Arc::new(SeededEntropy::new(1))).unwrap()
 }
@@ -363,4 +369,52 @@ async fn waiting_for_bandwidth_is_not_taken_for_an_endpoint_that_stands_still() 
     let client = client_with(&fake, options, Arc::new(SystemClock));
     client.put(&address(), Vec::new(), stream(10, &["hello", "world"]).0).await.unwrap();
     assert_eq!(fake.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_waited_for_bandwidth_is_signed_when_it_goes() {
+    let fake = Fake::start(|_, _| stored()).await;
+    let options = Options { bandwidth_limit_bytes: Some(3), ..options() };
+    let client = client_with(&fake, options, Arc::new(SystemClock));
+    for _ in 0..2 {
+        client.put(&address(), Vec::new(), Body::Memory(Bytes::from_static(b"hello"))).await.unwrap();
+    }
+    let signed: Vec<_> = fake.seen().iter().map(|seen| seen.header("x-amz-date").unwrap().to_owned()).collect();
+    assert_ne!(signed[0], signed[1], "more than a second passed in between");
+}
+
+/// An endpoint that takes a body of this size in steps, and then answers.
+async fn slow_endpoint(step: Duration, steps: usize, step_bytes: usize) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut taken = vec![0; step_bytes];
+        for _ in 0..steps {
+            stream.read_exact(&mut taken).await.unwrap();
+            tokio::time::sleep(step).await;
+        }
+        // What is left is as long as the request's head.
+        assert_ne!(stream.read(&mut taken).await.unwrap(), 0);
+        let answer = b"HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn bytes_in_memory_that_move_slowly_are_not_taken_for_an_endpoint_that_stands_still() {
+    const STEPS: usize = 64;
+    const STEP_BYTES: usize = 256 << 10;
+    let idle_timeout = Duration::from_secs(2);
+    let url = slow_endpoint(Duration::from_millis(40), STEPS, STEP_BYTES).await;
+    let client = client_at(&url, Options { idle_timeout, ..options() }, Arc::new(SystemClock));
+    let start = std::time::Instant::now();
+    let body = Body::Memory(Bytes::from(vec![7; STEPS * STEP_BYTES]));
+    client.put(&address(), Vec::new(), body).await.unwrap();
+    assert!(start.elapsed() > idle_timeout, "it was not slow");
 }

@@ -27,11 +27,12 @@ impl Client {
         let mut attempt = 1;
         let mut corrected = false;
         loop {
+            let began_ms = self.0.clock.now().0;
             let error = match self.attempt(request, &url).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if !corrected && self.correct(&error).await {
+            if !corrected && self.correct(&error, began_ms).await {
                 corrected = true;
                 continue;
             }
@@ -124,11 +125,11 @@ impl Client {
         }))
     }
 
-    /// Makes good what a refusal was due to; false if nothing is to be made good.
-    async fn correct(&self, error: &ClientError) -> bool {
+    /// Makes good what the refusal of an attempt that began at this time was due to; false if nothing is to be made good.
+    async fn correct(&self, error: &ClientError, began_ms: i64) -> bool {
         let ClientError::Refused { status, code, server_time_ms, .. } = error else { return false };
         if code == "ExpiredToken" {
-            return self.0.credentials.renew().await;
+            return self.0.credentials.renew(began_ms).await;
         }
         let Some(server_time_ms) = server_time_ms else { return false };
         let skew_ms = server_time_ms - self.0.clock.now().0;

@@ -103,6 +103,7 @@ enum Origin {
 #[derive(Default)]
 struct Kept {
     credentials: Option<Credentials>,
+    fetched_ms: i64,
     /// Before this time they are not fetched again.
     not_before_ms: i64,
 }
@@ -148,7 +149,8 @@ impl CredentialSource {
             Some(held) if is_fresh || now_ms < kept.not_before_ms => Ok(held),
             held => match (fetcher.fetch().await, held) {
                 (Ok(fetched), _) => {
-                    *kept = Kept { credentials: Some(fetched.clone()), not_before_ms: now_ms.saturating_add(RETRY_MS) };
+                    let (credentials, not_before_ms) = (Some(fetched.clone()), now_ms.saturating_add(RETRY_MS));
+                    *kept = Kept { credentials, fetched_ms: now_ms, not_before_ms };
                     Ok(fetched)
                 }
                 (Err(error), Some(held)) => {
@@ -161,15 +163,15 @@ impl CredentialSource {
         }
     }
 
-    /// Forgets what a server calls expired; false if that changes nothing.
-    pub(super) async fn renew(&self) -> bool {
-        match &*self.0 {
-            Origin::Fixed(_) => false,
-            Origin::Fetched { kept, .. } => {
-                *kept.lock().await = Kept::default();
-                true
-            }
+    /// Forgets what a server calls expired, which an attempt that began at this time was signed with; false if others cannot be
+    /// had. What was fetched since, because other requests were refused as well, is kept.
+    pub(super) async fn renew(&self, began_ms: i64) -> bool {
+        let Origin::Fetched { kept, .. } = &*self.0 else { return false };
+        let mut kept = kept.lock().await;
+        if kept.fetched_ms <= began_ms {
+            *kept = Kept::default();
         }
+        true
     }
 }
 

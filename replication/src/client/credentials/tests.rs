@@ -159,6 +159,18 @@ async fn credentials_that_cannot_be_renewed_serve_until_they_expire() {
 }
 
 #[tokio::test]
+async fn requests_that_are_refused_together_renew_credentials_once() {
+    let fake = Fake::start(instance).await;
+    let source = at_instance(&fake);
+    source.get(10).await.unwrap();
+    // Both were sent with the first ones.
+    assert!(source.renew(20).await);
+    assert_eq!(source.get(30).await.unwrap().access_key_id(), "ASIA5");
+    assert!(source.renew(20).await);
+    assert_eq!(source.get(40).await.unwrap().access_key_id(), "ASIA5");
+}
+
+#[tokio::test]
 async fn a_machine_without_such_a_service_has_no_credentials() {
     let variables =
         [("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")];
@@ -185,7 +197,7 @@ async fn a_containers_service_is_shown_the_token_in_its_file() {
     let source = Home::new("", "", &variables).find(Given::default()).unwrap().credentials;
     assert_eq!(source.get(0).await.unwrap().access_key_id(), "ASIA0");
     std::fs::write(&token, "other").unwrap();
-    assert!(source.renew().await);
+    assert!(source.renew(0).await);
     let error = source.get(0).await.unwrap_err();
     assert!(error.may_pass() && !error.to_string().contains("hush"), "{error}");
 }

@@ -14,8 +14,14 @@ const DEFAULT_PROFILE: &str = "default";
 const DEFAULT_REGION: &str = "us-east-1";
 const SESSION_TOKEN: &str = "aws_session_token";
 
-/// Settings of a profile that say how to get credentials, in ways that are not known here.
-const UNSUPPORTED: [&str; 5] = ["role_arn", "credential_process", "sso_session", "sso_start_url", "login_session"];
+/// Settings of a profile that say how to get credentials, in ways that are not known here. These count before any keys of its.
+const UNSUPPORTED_FIRST: [&str; 3] = ["role_arn", "sso_session", "sso_start_url"];
+
+/// Those that count before keys in the configuration file only.
+const UNSUPPORTED_SECOND: [&str; 2] = ["login_session", "credential_process"];
+
+/// As a role is given to programs in Kubernetes.
+const WEB_IDENTITY: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 
 /// The value of an environment variable.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
@@ -78,14 +84,22 @@ pub fn find(given: Given, environment: Environment<'_>) -> Result<Found, Credent
             return Ok(Found { credentials: found, region });
         }
     }
-    let places = [(&shared, "the shared credentials file"), (&config, "the shared configuration file")];
-    for (section, place) in places {
+    let places = [
+        (&shared, "the shared credentials file", &UNSUPPORTED_FIRST[..]),
+        (&config, "the shared configuration file", &UNSUPPORTED_SECOND[..]),
+    ];
+    for (section, place, unsupported) in places {
+        let is_set = |setting: &&str| shared.get(setting).or_else(|| config.get(setting)).is_some();
+        if let Some(setting) = unsupported.iter().copied().find(is_set) {
+            return Err(CredentialsError::Unsupported { place: format!("the profile {profile:?}"), setting });
+        }
+        if !is_named && variable(WEB_IDENTITY).is_some() {
+            let place = "the environment".to_owned();
+            return Err(CredentialsError::Unsupported { place, setting: WEB_IDENTITY });
+        }
         let (access_key, secret_key) = (section.get("aws_access_key_id"), section.get("aws_secret_access_key"));
         if let Some(found) = key(place, access_key, secret_key, section.get(SESSION_TOKEN))? {
             return Ok(Found { credentials: found, region });
-        }
-        if let Some(setting) = UNSUPPORTED.into_iter().find(|setting| section.get(setting).is_some()) {
-            return Err(CredentialsError::Unsupported { profile, setting });
         }
     }
     let credentials = CredentialSource::fetched(service(environment, profile)?);

@@ -2,7 +2,8 @@
 //!
 //! In this order (AWS CLI user guide, "Configuration settings and precedence"): what is given, the environment, the shared
 //! credentials file, the shared configuration file, the container's service, the instance's profile. Both halves of a key come
-//! from the same place. Profiles that assume a role, log in or call a program are refused rather than passed over.
+//! from the same place. What assumes a role, logs in or calls a program is refused rather than passed over, also where it comes
+//! before keys that are there as well.
 
 mod find;
 mod metadata;
@@ -47,11 +48,11 @@ pub enum CredentialsError {
         /// Where.
         place: &'static str,
     },
-    /// The profile says how to get credentials in a way that is not known here.
-    #[error("the profile {profile:?} has {setting}, which is not supported: give it keys")]
+    /// A profile, or the environment, says how to get credentials in a way that is not known here.
+    #[error("{place} has {setting}, which is not supported: give keys in its stead")]
     Unsupported {
-        /// The profile.
-        profile: String,
+        /// Which of them.
+        place: String,
         /// What it has.
         setting: &'static str,
     },

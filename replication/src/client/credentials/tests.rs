@@ -93,6 +93,29 @@ fn what_cannot_be_used_is_refused_and_not_passed_over() {
     let assuming = Home::new(CREDENTIALS, CONFIG, &[("AWS_PROFILE", "assuming")]);
     let error = assuming.find(Given::default()).unwrap_err();
     assert!(matches!(error, CredentialsError::Unsupported { setting: "role_arn", .. }), "{error}");
+    let in_kubernetes = Home::new(CREDENTIALS, CONFIG, &[("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")]);
+    let error = in_kubernetes.find(Given::default()).unwrap_err();
+    assert!(matches!(error, CredentialsError::Unsupported { setting: "AWS_WEB_IDENTITY_TOKEN_FILE", .. }), "{error}");
+    // A profile that is given has nothing to do with it.
+    assert!(in_kubernetes.find(Given { profile: Some("other".to_owned()), ..Given::default() }).is_ok());
+}
+
+#[test]
+fn what_comes_before_a_profiles_keys_is_not_passed_over_for_them() {
+    for (setting, comes_before) in [
+        ("role_arn", true),
+        ("sso_session", true),
+        ("sso_start_url", true),
+        ("login_session", false),
+        ("credential_process", false),
+    ] {
+        let config = format!("[default]\n{setting} = something\naws_access_key_id = a\naws_secret_access_key = b\n");
+        let found = Home::new(CREDENTIALS, &config, &[]).find(Given::default());
+        assert_eq!(found.is_err(), comes_before, "{setting}");
+        // Keys in the configuration file itself come after all of them.
+        let found = Home::new("", &config, &[]).find(Given::default());
+        assert!(matches!(found, Err(CredentialsError::Unsupported { .. })), "{setting}");
+    }
 }
 
 #[test]

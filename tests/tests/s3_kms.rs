@@ -55,13 +55,6 @@ fn check_shown(reply: &Reply, headers: &[(&str, &str)]) {
     assert_eq!(reply.header(BUCKET_KEY), given(BUCKET_KEY), "{reply:?}");
 }
 
-/// A call of the KMS API.
-async fn kms(client: &Client, action: &str, parameters: Value) -> Reply {
-    let call = client.call("POST", "/").scope("us-east-1", "kms");
-    let call = call.header("x-amz-target", &format!("TrentService.{action}"));
-    call.header("content-type", "application/x-amz-json-1.1").body(parameters.to_string()).send().await
-}
-
 /// How often the KMS was asked.
 fn calls(cairn: &Cairn, operation: &str) -> u64 {
     let (_, metrics) = cairn.ops_get("/metrics").unwrap();
@@ -387,11 +380,11 @@ async fn a_key_that_cannot_be_used_makes_its_objects_unreadable_and_says_so() {
         let copy = client.object("PUT", &bucket, "new").header("x-amz-copy-source", &format!("{bucket}/plain"));
         assert_eq!(with(copy, TWO).send().await.expect(400).xml("Code"), code);
     };
-    kms(&client, "DisableKey", json!({"KeyId": "one"})).await.expect(200);
+    client.kms("DisableKey", &json!({"KeyId": "one"})).send().await.expect(200);
     check("KMS.DisabledException").await;
-    kms(&client, "EnableKey", json!({"KeyId": "one"})).await.expect(200);
+    client.kms("EnableKey", &json!({"KeyId": "one"})).send().await.expect(200);
     assert_eq!(client.get(&bucket, "held").await.expect(200).body, "x");
-    kms(&client, "ScheduleKeyDeletion", json!({"KeyId": "one", "PendingWindowInDays": 7})).await.expect(200);
+    client.kms("ScheduleKeyDeletion", &json!({"KeyId": "one", "PendingWindowInDays": 7})).send().await.expect(200);
     check("KMS.KMSInvalidStateException").await;
     assert_eq!(client.keys(&bucket).await, ["held", "plain"]);
 }

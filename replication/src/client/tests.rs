@@ -162,7 +162,7 @@ async fn a_source_that_fails_or_has_another_length_is_told_from_a_bad_network() 
 #[tokio::test]
 async fn an_endpoint_that_says_nothing_is_given_up() {
     let fake = Fake::start(|_, _| Reply::silence()).await;
-    let idle_timeout = Duration::from_millis(100);
+    let idle_timeout = Duration::from_millis(300);
     let client = client_with(&fake, Options { idle_timeout, ..options() }, Arc::new(SystemClock));
     let error = client.head(&address(), None).await.unwrap_err();
     assert!(matches!(error, ClientError::Stalled(_)), "{error:?}");
@@ -364,8 +364,8 @@ async fn the_bandwidth_limit_holds_for_uploads() {
 #[tokio::test]
 async fn waiting_for_bandwidth_is_not_taken_for_an_endpoint_that_stands_still() {
     let fake = Fake::start(|_, _| stored()).await;
-    let idle_timeout = Duration::from_millis(100);
-    let options = Options { bandwidth_limit_bytes: Some(20), idle_timeout, ..options() };
+    let idle_timeout = Duration::from_millis(500);
+    let options = Options { bandwidth_limit_bytes: Some(5), idle_timeout, ..options() };
     let client = client_with(&fake, options, Arc::new(SystemClock));
     client.put(&address(), Vec::new(), stream(10, &["hello", "world"]).0).await.unwrap();
     assert_eq!(fake.seen().len(), 1);

@@ -23,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the call to the end of its answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The same for a call that goes through a bucket, which takes as long as the bucket is large: a day.
+const WALK_TIMEOUT: Duration = Duration::from_secs(86_400);
+
 /// The most that is read of an answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -76,6 +79,7 @@ pub(super) struct AdminClient {
     http: Client,
     endpoint: Url,
     found: Found,
+    timeout: Duration,
 }
 
 impl AdminClient {
@@ -93,11 +97,16 @@ impl AdminClient {
         let given = Given { access_key, secret_key, region: args.region, profile: None };
         let found = find(given, environment)?;
         // A redirected call would not be the one that was signed.
-        let builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT);
+        let builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
         // Machines and containers that have no certificates to trust can still make calls without TLS.
         let builder = if endpoint.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
         let http = builder.build().map_err(CallError::Client)?;
-        Ok(Self { http, endpoint, found })
+        Ok(Self { http, endpoint, found, timeout: CALL_TIMEOUT })
+    }
+
+    /// The same, for calls whose answers come when a whole bucket was gone through.
+    pub(super) fn that_walks(self) -> Self {
+        Self { timeout: WALK_TIMEOUT, ..self }
     }
 
     /// Calls `path` below `/-/admin/v1/` and gives the answer. Every call may safely be made twice.
@@ -143,7 +152,7 @@ impl AdminClient {
     }
 
     async fn send(&self, method: Method, url: Url, body: Vec<u8>) -> Result<Response, CallError> {
-        let mut request = self.http.request(method.clone(), url.clone());
+        let mut request = self.http.request(method.clone(), url.clone()).timeout(self.timeout);
         let now_ms = SystemClock.now().0;
         let credentials = self.found.credentials.get(now_ms).await?;
         let signer = Signer { credentials, region: &self.found.region, service: SERVICE, now_ms };

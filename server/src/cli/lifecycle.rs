@@ -114,7 +114,7 @@ pub(super) fn run_lifecycle(command: LifecycleCommand, environment: Environment<
 }
 
 fn run(args: RunArgs, environment: Environment<'_>) -> Result<ExitCode, Failed> {
-    let client = AdminClient::new(args.server, environment)?;
+    let client = AdminClient::new(args.server, environment)?.that_walks();
     let path = format!("lifecycle/{}/run", args.bucket);
     let run: Run = runtime()?.block_on(client.call(Method::POST, &path)).map_err(Failed::Call)?;
     println!("{:>12}  versions looked at", run.versions);
@@ -135,7 +135,7 @@ fn run(args: RunArgs, environment: Environment<'_>) -> Result<ExitCode, Failed> 
 
 fn plan(args: PlanArgs, environment: Environment<'_>) -> Result<ExitCode, Failed> {
     let configuration = args.config.map(std::fs::read_to_string).transpose().map_err(Failed::Configuration)?;
-    let client = AdminClient::new(args.server, environment)?;
+    let client = AdminClient::new(args.server, environment)?.that_walks();
     let question = json!({ "bucket": args.bucket, "at": args.at, "days": args.days, "configuration": configuration });
     let plan: Plan = runtime()?.block_on(client.post("lifecycle/plan", &question))?;
     println!("at {}, of {} versions:", plan.at, plan.versions);

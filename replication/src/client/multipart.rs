@@ -16,11 +16,13 @@ pub const PARTS_MAX: usize = 10_000;
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
 impl Client {
-    /// Uploads an object in these parts, at most [`PARTS_MAX`], `concurrency` at once. Either all of it is stored or, if the endpoint can still be reached,
-    /// nothing is left behind. Parts that declare checksums all declare the same algorithm's.
+    /// Uploads an object in these parts, at most [`PARTS_MAX`], `concurrency` at once. An upload that fails is aborted, if the
+    /// endpoint can still be reached; one whose creation was not answered, or whose future is dropped, is not. Parts that declare
+    /// checksums all declare the same algorithm's.
     ///
     /// # Errors
-    /// Those of [`Client::send`], and `Foreign`.
+    /// Those of [`Client::send`], and `Foreign`. If it is not a refusal of a part, nobody knows whether the object was stored: also
+    /// `NoSuchUpload` may say that an attempt whose answer was lost has completed it.
     pub async fn upload(
         &self,
         to: &Address,

@@ -58,7 +58,8 @@ impl Client {
         self.send(&request).await
     }
 
-    /// Deletes an object, or one of its versions. The version id is that of the version that went, or of the delete marker.
+    /// Deletes an object, or one of its versions. The version id is that of the version that went, or of the delete marker. In a
+    /// versioned bucket an attempt whose answer was lost may have left a delete marker below that one, if no version was named.
     ///
     /// # Errors
     /// Those of [`Client::send`].

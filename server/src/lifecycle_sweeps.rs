@@ -34,9 +34,13 @@ impl Sweeps {
         loop {
             tokio::time::sleep(self.interval).await;
             let began = Instant::now();
-            if let Err(error) = self.round().await {
-                tracing::warn!(%error, "a round of lifecycle sweeps was cut short; the next one begins anew");
-                continue;
+            match self.round().await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "a round of lifecycle sweeps was cut short; the next one begins anew");
+                    continue;
+                }
             }
             // Whatever fell due after the round before began may have waited for the end of this one.
             self.metrics.lifecycle_round(round_began.elapsed());
@@ -44,13 +48,15 @@ impl Sweeps {
         }
     }
 
-    async fn round(&self) -> Result<(), StorageError> {
+    /// Sweeps every bucket once. Whether each could be: one that is damaged keeps no other from being swept.
+    async fn round(&self) -> Result<bool, StorageError> {
+        let mut is_whole = true;
         let mut totals = [[0_i64; 2]; StorageClass::ALL.len()];
         for (name, entry) in self.store.all_buckets().await? {
             let Some(name) = BucketName::new(&name).filter(|_| entry.state == EntryState::Active) else { continue };
             add_usage(&self.store, entry.bucket.into(), &mut totals).await?;
             match self.store.bucket(&name).await {
-                Ok(bucket) if bucket.lifecycle.is_some() => self.sweep(&bucket).await?,
+                Ok(bucket) if bucket.lifecycle.is_some() => is_whole &= self.sweep(&bucket).await?,
                 Ok(_) | Err(StorageError::NoSuchBucket) => {}
                 Err(error) => return Err(error),
             }
@@ -58,19 +64,27 @@ impl Sweeps {
         for (class, [objects, bytes]) in StorageClass::ALL.into_iter().zip(totals) {
             self.metrics.sample_class(class.name(), objects, bytes);
         }
-        Ok(())
+        Ok(is_whole)
     }
 
-    async fn sweep(&self, bucket: &Bucket) -> Result<(), StorageError> {
+    /// Whether it came to its end. An error is the whole store's.
+    async fn sweep(&self, bucket: &Bucket) -> Result<bool, StorageError> {
         let began = Instant::now();
         match sweep::sweep(&self.store, bucket, self.calendar).await {
             Ok(report) => {
                 note(&self.metrics, bucket, &report, began.elapsed());
-                Ok(())
+                Ok(true)
             }
             // It was deleted meanwhile.
-            Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => Ok(()),
-            Err(error) => Err(error),
+            Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => Ok(true),
+            Err(error @ (StorageError::ReadOnly { .. } | StorageError::Overloaded | StorageError::OutcomeUnknown)) => {
+                Err(error)
+            }
+            Err(error) => {
+                let bucket = bucket.name.as_str();
+                tracing::error!(bucket, %error, "a lifecycle sweep was cut short; the next one begins anew");
+                Ok(false)
+            }
         }
     }
 }

@@ -393,17 +393,23 @@ async fn a_crash_in_the_middle_of_rotations_loses_no_version() {
     let root = cairn.client();
     let mut issued = Vec::new();
     for round in 0..3 {
-        let rotating = root.clone();
+        // Each key has few rotations on demand.
+        let key = new_key(&root).await;
+        let (rotating, input) = (root.clone(), json!({ "KeyId": key }));
         let rotations = tokio::spawn(async move {
-            let input = json!({ "KeyId": "testkey-1" });
-            while rotating.kms("RotateKeyOnDemand", &input).try_send().await.is_ok_and(|reply| reply.status == 200) {}
+            loop {
+                match rotating.kms("RotateKeyOnDemand", &input).try_send().await {
+                    Ok(reply) if reply.status == 200 => {}
+                    ended => return ended,
+                }
+            }
         });
         for _ in 0..5 + round {
-            let input = json!({ "KeyId": "testkey-1", "KeySpec": "AES_256" });
+            let input = json!({ "KeyId": key, "KeySpec": "AES_256" });
             issued.push(done(&root, "GenerateDataKey", input).await);
         }
         cairn.kill9();
-        rotations.await.unwrap();
+        assert!(rotations.await.unwrap().is_err(), "the key was not being rotated any more");
         cairn.start_again();
         for one in &issued {
             let opened = done(&root, "Decrypt", json!({ "CiphertextBlob": one["CiphertextBlob"] })).await;

@@ -301,16 +301,19 @@ impl Cairn {
         self.ops
     }
 
-    /// A request to the operations port: status and body.
+    /// A request to the operations port: status and body. No answer is an error: a server that ends closes the connections
+    /// that it has not looked at.
     pub fn ops_get(&self, path: &str) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.ops, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.ops)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-        Ok((status, body))
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        match (status, answer.split_once("\r\n\r\n")) {
+            (Some(status), Some((_, body))) => Ok((status, body.to_owned())),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// Sends the process a signal.

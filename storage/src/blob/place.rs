@@ -143,6 +143,11 @@ impl Home {
         self.folder_path(folder_of(id)).join(id.to_string())
     }
 
+    /// Whether it is on another disk than the index.
+    pub(super) fn is_tier(&self) -> bool {
+        self.tier.is_some()
+    }
+
     /// Whether it is a tier; then a failed sync is the tier's, which takes no more writes.
     pub(super) fn fail_tier(&self) -> bool {
         self.failed.store(true, Ordering::Relaxed);

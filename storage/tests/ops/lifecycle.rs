@@ -207,6 +207,23 @@ async fn a_transition_moves_files_as_they_are_and_frees_the_old_ones() {
 }
 
 #[tokio::test]
+async fn a_transition_leaves_the_floor_free_and_what_frees_space_goes_on() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    rig.put(&bucket, "key", &bytes(1, FILE_BYTES)).await;
+    rig.health.record_space(1_000, 1_000);
+    let done = act(&rig, &bucket, "key", 0, Act::Transition(StorageClass::StandardIa)).await.unwrap();
+    assert_eq!((done.done.len(), done.failed.len(), rig.files().len()), (0, 1, 1));
+    rig.health.record_space(1_000_000, 1_000);
+    let done = act(&rig, &bucket, "key", 0, Act::Transition(StorageClass::StandardIa)).await.unwrap();
+    assert_eq!((done.done.len(), done.failed.len()), (1, 0));
+    rig.health.record_space(0, 1_000);
+    let done = act(&rig, &bucket, "key", 0, Act::Expire).await.unwrap();
+    assert_eq!((done.done.len(), done.failed.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_reader_in_flight_is_not_disturbed_by_a_transition() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;

@@ -183,32 +183,6 @@ impl Home {
         };
         !*exists.get_or_insert_with(look)
     }
-
-    /// Makes the folder, durably, if it was not made yet.
-    fn make_folder(&self, folder: u8) -> Result<(), StorageError> {
-        let ready = &self.ready[usize::from(folder)];
-        if ready.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let disk = self.writable()?;
-        if self.is_down() {
-            return Err(self.down());
-        }
-        *self.exists.lock() = Some(true);
-        let create = || {
-            let mut made = PathBuf::new();
-            for part in &self.folder_path(folder) {
-                let parent = made.clone();
-                made.push(part);
-                disk.create_dir(&made)?;
-                disk.sync_dir(&parent)?;
-            }
-            Ok(())
-        };
-        create().map_err(StorageError::io("creating a folder of blobs"))?;
-        ready.store(true, Ordering::Release);
-        Ok(())
-    }
 }
 
 impl BlobStore {
@@ -227,9 +201,34 @@ impl BlobStore {
         let home = self.home_of(id);
         // Those of place 0 were made when the store was opened.
         if id.place() != Place::default() {
-            home.make_folder(folder_of(id))?;
+            self.make_folder(home, id)?;
         }
         Ok(home)
+    }
+
+    /// Makes the folder of a content, durably, if it was not made yet. A sync that fails is as fatal as a file's: a second
+    /// one could succeed although the folder's entry was dropped.
+    fn make_folder(&self, home: &Home, id: ContentId) -> Result<(), StorageError> {
+        let folder = folder_of(id);
+        let ready = &home.ready[usize::from(folder)];
+        if ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let disk = home.writable()?;
+        if home.is_down() {
+            return Err(home.down());
+        }
+        *home.exists.lock() = Some(true);
+        let mut made = PathBuf::new();
+        for part in &home.folder_path(folder) {
+            let parent = made.clone();
+            made.push(part);
+            let created = disk.create_dir(&made);
+            created.map_err(|error| self.write_error(id, "creating a folder of blobs", error))?;
+            self.synced(home, "folder", "syncing a folder of blobs", || disk.sync_dir(&parent))?;
+        }
+        ready.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Every place that may have files.

@@ -27,6 +27,17 @@ fn a_failed_sync_turns_the_store_read_only_and_is_not_retried() {
 }
 
 #[test]
+fn a_failed_sync_of_a_new_folder_is_not_retried_either() {
+    let elsewhere = content(1 << 2);
+    for nth in 1..=3 {
+        let bench = Bench::new();
+        bench.disk.fail_call(Call::SyncDir, nth, FAILED);
+        assert!(matches!(bench.write(elsewhere, None, &[b"lost"]), Err(StorageError::Io { .. })), "sync {nth}");
+        assert!(matches!(bench.write(elsewhere, None, &[b"x"]), Err(StorageError::ReadOnly { .. })), "sync {nth}");
+    }
+}
+
+#[test]
 fn a_writer_that_comes_after_a_failed_folder_sync_fails_too() {
     let bench = Bench::new();
     let mut writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();

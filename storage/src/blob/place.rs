@@ -170,6 +170,14 @@ impl Home {
         }
     }
 
+    /// Its disk, to remove from: of a tier that is down it would seem that there is nothing to remove.
+    ///
+    /// # Errors
+    /// `TierDown`.
+    pub(super) fn mounted(&self) -> Result<&dyn Disk, StorageError> {
+        if self.is_down() { Err(self.down()) } else { self.disk() }
+    }
+
     pub(super) fn down(&self) -> StorageError {
         StorageError::TierDown { tier: self.tier.clone().unwrap_or_default() }
     }

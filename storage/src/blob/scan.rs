@@ -24,6 +24,8 @@ pub struct Listing {
     pub contents: Vec<ContentId>,
     /// Names that this store did not make: not a content's, or in another's folder.
     pub strangers: Vec<String>,
+    /// A tier is down, whose files are missing here.
+    pub is_partial: bool,
 }
 
 /// What a file says about itself.
@@ -50,7 +52,11 @@ impl BlobStore {
         let mut listing = Listing::default();
         for (place, home) in self.homes() {
             // A tier that is down has no files to tell of, and nothing is concluded from that.
-            if home.is_down() || home.is_absent() {
+            if home.is_down() {
+                listing.is_partial = true;
+                continue;
+            }
+            if home.is_absent() {
                 continue;
             }
             let belongs = |content| folder_of(content) == folder && self.home_of(content).is_same(home);
@@ -140,10 +146,10 @@ impl BlobStore {
     /// The folder is not synced: a file that a power cut brings back has no index row, so a scan finds it again.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io`, `TierDown`.
     pub fn unlink_blocking(&self, content: ContentId) -> Result<(), StorageError> {
         let home = self.home_of(content);
-        remove(home.disk()?, &home.file_path(content))
+        remove(home.mounted()?, &home.file_path(content))
     }
 
     /// Removes the file of a content that was never visible, without waiting. Should it fail, a scan finds the file.
@@ -159,9 +165,9 @@ impl BlobStore {
     /// Removes a file from quarantine; no error if there is none.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io`, `TierDown`.
     pub fn unlink_quarantined_blocking(&self, content: ContentId) -> Result<(), StorageError> {
-        remove(self.home_of(content).disk()?, &quarantine_path(content))
+        remove(self.home_of(content).mounted()?, &quarantine_path(content))
     }
 
     /// Moves a content's file to quarantine, durably.

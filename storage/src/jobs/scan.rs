@@ -56,10 +56,11 @@ pub async fn floor(store: &Store) -> Result<Timestamp, StorageError> {
 /// The store's; then nothing more is moved, and the next scan looks at the same files again.
 pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOptions) -> Result<u64, StorageError> {
     let started = store.clock().now();
-    let mut candidates = Vec::new();
+    let (mut candidates, mut is_partial) = (Vec::new(), false);
     for folder in 0..=u8::MAX {
         let blobs = store.blobs().clone();
         let listing = store.blobs().offload().run(move || blobs.list_blocking(folder)).await?;
+        is_partial |= listing.is_partial;
         for name in listing.strangers {
             tracing::warn!(folder, name, "a file among the blobs is not Cairn's; it is left alone");
         }
@@ -77,7 +78,10 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
             moved += u64::from(quarantine(store, id).await?);
         }
     }
-    put_floor(store, started).await?;
+    // Of a tier that was down no file was looked at.
+    if !is_partial {
+        put_floor(store, started).await?;
+    }
     Ok(moved)
 }
 

@@ -86,6 +86,19 @@ fn unlinking_twice_is_no_error() {
 }
 
 #[test]
+fn a_tier_that_is_down_is_not_taken_for_an_empty_one() {
+    let (disk, without_marker) = (Arc::new(SimDisk::new()), Arc::new(SimDisk::new()));
+    BlobStore::create_folders(&*disk).unwrap();
+    let in_tier = content(FIRST_TIER_PLACE << 2);
+    let tier =
+        Tier { name: "cold".to_owned(), place: in_tier.place(), classes: Vec::new(), disk: Some(without_marker) };
+    let store = BlobStore::with_tiers(disk, vec![tier], Health::default(), Arc::new(Silent), Offload::Inline);
+    assert!(matches!(store.unlink_blocking(in_tier), Err(StorageError::TierDown { .. })));
+    assert!(store.list_blocking(0).unwrap().is_partial);
+    store.unlink_blocking(content(1)).unwrap();
+}
+
+#[test]
 fn a_quarantined_file_is_moved_durably_and_can_be_unlinked() {
     let bench = Bench::new();
     bench.write(content(1), None, &[b"one"]).unwrap();

@@ -11,7 +11,7 @@ use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::{KeyRange, Revision};
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis};
+use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis, is_fatal};
 use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweptKey, SweptPage, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 use cairn_storage::record::Record;
@@ -237,7 +237,8 @@ impl Sweep<'_> {
                     Ok(()) => report.count(Done::Abort, 0),
                     // Its client was faster.
                     Err(StorageError::NoSuchUpload) => {}
-                    Err(error) => return Err(error),
+                    Err(error) if is_fatal(&error) => return Err(error),
+                    Err(error) => report.fail(|| format!("Abort of {:?} {}: {error}", upload.key, upload.id)),
                 }
             }
             let Some((after_key, after_upload)) = page.next else { return Ok(()) };

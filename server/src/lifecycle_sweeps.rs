@@ -10,6 +10,7 @@ use cairn_storage::index::Partition;
 use cairn_storage::index::family::directory::EntryState;
 use cairn_storage::index::family::usage::{self, Counter};
 use cairn_storage::object::StorageClass;
+use cairn_storage::ops::lifecycle::is_fatal;
 use cairn_storage::ops::{Bucket, BucketName, Store};
 
 use crate::metrics::Metrics;
@@ -34,13 +35,9 @@ impl Sweeps {
         loop {
             tokio::time::sleep(self.interval).await;
             let began = Instant::now();
-            match self.round().await {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) => {
-                    tracing::warn!(%error, "a round of lifecycle sweeps was cut short; the next one begins anew");
-                    continue;
-                }
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "a round of lifecycle sweeps was cut short; the next one begins anew");
+                continue;
             }
             // Whatever fell due after the round before began may have waited for the end of this one.
             self.metrics.lifecycle_round(round_began.elapsed());
@@ -48,44 +45,43 @@ impl Sweeps {
         }
     }
 
-    /// Sweeps every bucket once. Whether each could be: one that is damaged keeps no other from being swept.
-    async fn round(&self) -> Result<bool, StorageError> {
-        let mut is_whole = true;
+    async fn round(&self) -> Result<(), StorageError> {
         let mut totals = [[0_i64; 2]; StorageClass::ALL.len()];
         for (name, entry) in self.store.all_buckets().await? {
             let Some(name) = BucketName::new(&name).filter(|_| entry.state == EntryState::Active) else { continue };
-            add_usage(&self.store, entry.bucket.into(), &mut totals).await?;
-            match self.store.bucket(&name).await {
-                Ok(bucket) if bucket.lifecycle.is_some() => is_whole &= self.sweep(&bucket).await?,
-                Ok(_) | Err(StorageError::NoSuchBucket) => {}
-                Err(error) => return Err(error),
+            match self.bucket(&name, entry.bucket.into(), &mut totals).await {
+                // It was deleted meanwhile.
+                Ok(()) | Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => {}
+                Err(error) if is_fatal(&error) => return Err(error),
+                // What is wrong with one bucket holds up no other.
+                Err(error) => {
+                    self.metrics.lifecycle_sweep(&Report { failed: 1, ..Report::default() });
+                    tracing::warn!(bucket = name.as_str(), %error, "a lifecycle sweep was cut short");
+                }
             }
         }
         for (class, [objects, bytes]) in StorageClass::ALL.into_iter().zip(totals) {
             self.metrics.sample_class(class.name(), objects, bytes);
         }
-        Ok(is_whole)
+        Ok(())
     }
 
-    /// Whether it came to its end. An error is the whole store's.
-    async fn sweep(&self, bucket: &Bucket) -> Result<bool, StorageError> {
-        let began = Instant::now();
-        match sweep::sweep(&self.store, bucket, self.calendar).await {
-            Ok(report) => {
-                note(&self.metrics, bucket, &report, began.elapsed());
-                Ok(true)
-            }
-            // It was deleted meanwhile.
-            Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => Ok(true),
-            Err(error @ (StorageError::ReadOnly { .. } | StorageError::Overloaded | StorageError::OutcomeUnknown)) => {
-                Err(error)
-            }
-            Err(error) => {
-                let bucket = bucket.name.as_str();
-                tracing::error!(bucket, %error, "a lifecycle sweep was cut short; the next one begins anew");
-                Ok(false)
-            }
+    /// Adds up what a bucket holds, and sweeps it if it has rules.
+    async fn bucket(
+        &self,
+        name: &BucketName,
+        partition: Partition,
+        totals: &mut [[i64; 2]; StorageClass::ALL.len()],
+    ) -> Result<(), StorageError> {
+        add_usage(&self.store, partition, totals).await?;
+        let bucket = self.store.bucket(name).await?;
+        if bucket.lifecycle.is_none() {
+            return Ok(());
         }
+        let began = Instant::now();
+        let report = sweep::sweep(&self.store, &bucket, self.calendar).await?;
+        note(&self.metrics, &bucket, &report, began.elapsed());
+        Ok(())
     }
 }
 

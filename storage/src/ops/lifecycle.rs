@@ -65,7 +65,7 @@ impl Store {
     /// Does what is due about the versions of one key.
     ///
     /// # Errors
-    /// Those after which going on makes no sense: `ReadOnly`, `Overloaded`, `OutcomeUnknown`, `NoSuchBucket`, the index's.
+    /// Those that are [`is_fatal`]; the others are in the outcome.
     pub async fn act_on_key(
         &self,
         bucket: &Bucket,
@@ -77,9 +77,15 @@ impl Store {
         let mut outcome = ActsDone::default();
         let removals: Vec<VersionId> = acts.iter().filter(|(_, act)| *act == Act::Remove).map(|(id, _)| *id).collect();
         for ids in removals.chunks(REMOVALS_MAX) {
-            let step = self.remove_older(bucket, key, basis, ids, &mut outcome).await?;
-            let Step::Done(head, _) = step else { return Ok(ActsDone { overtaken: true, ..outcome }) };
-            basis.head = SeenRevision(head);
+            match self.remove_older(bucket, key, basis, ids, &mut outcome).await {
+                Ok(Step::Done(head, _)) => basis.head = SeenRevision(head),
+                Ok(Step::Overtaken) => return Ok(ActsDone { overtaken: true, ..outcome }),
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => {
+                    let reason = error.to_string();
+                    outcome.failed.extend(ids.iter().map(|id| (*id, Act::Remove, reason.clone())));
+                }
+            }
         }
         for (id, act) in acts.iter().filter(|(_, act)| *act != Act::Remove) {
             let done = match act {
@@ -248,7 +254,8 @@ impl Store {
 }
 
 /// Whether it will be the same for every other version.
-fn is_fatal(error: &StorageError) -> bool {
+#[must_use]
+pub fn is_fatal(error: &StorageError) -> bool {
     matches!(
         error,
         StorageError::ReadOnly { .. }

@@ -9,7 +9,7 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::object::{ObjectVersion, Restored, RetrievalTier, StorageClass};
 use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis};
 use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweptKey, SweptVersion};
-use cairn_storage::ops::{Bucket, GetObject, Permit, PutObject, VersionSelector};
+use cairn_storage::ops::{Bucket, GetObject, Governance, Permit, Powers, PutObject, VersionSelector};
 use cairn_storage::settings::{ObjectSettings, Tag};
 use futures::StreamExt as _;
 
@@ -165,6 +165,19 @@ async fn a_locked_version_never_ends() {
     let done = act(&rig, &bucket, "key", 1, Act::Remove).await.unwrap();
     assert_eq!((done.done.len(), done.failed.len(), done.overtaken), (0, 1, false));
     assert_eq!(rig.usage(&bucket).await[1], 2);
+}
+
+#[tokio::test]
+async fn removals_that_fail_are_told_and_do_not_end_the_sweep() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let powers = Powers { governance: Governance::Heeded, mfa: true };
+    rig.store.set_versioning(&bucket, Versioning::Enabled, Some(true), powers).await.unwrap();
+    rig.put(&bucket, "key", b"older").await;
+    rig.put(&bucket, "key", b"newer").await;
+    let done = act(&rig, &bucket, "key", 1, Act::Remove).await.unwrap();
+    assert_eq!((done.done.len(), done.failed.len(), done.overtaken), (0, 1, false));
 }
 
 #[tokio::test]

@@ -24,7 +24,8 @@ impl Store {
     /// Sets the bucket's versioning, and MFA delete unless it is to stay as it is. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`; `InvalidBucketState`: a bucket with object lock keeps every version; `MfaRequired`.
+    /// `NoSuchBucket`; `InvalidBucketState`: a bucket with object lock keeps every version, and one with lifecycle rules has
+    /// no MFA delete; `MfaRequired`.
     pub async fn set_versioning(
         &self,
         bucket: &Bucket,
@@ -36,6 +37,12 @@ impl Store {
             let wanted = mfa_delete.unwrap_or(record.mfa_delete);
             if (record.mfa_delete || wanted) && !powers.mfa {
                 return Err(StorageError::MfaRequired);
+            }
+            // "You can't use MFA delete with lifecycle configurations" (S3 user guide, "Configuring MFA delete").
+            if wanted && !record.mfa_delete && record.lifecycle.is_some() {
+                return Err(StorageError::InvalidBucketState {
+                    what: "MFA delete is not supported on a bucket with a lifecycle configuration.",
+                });
             }
             record.mfa_delete = wanted;
             if record.object_lock && versioning != Versioning::Enabled {

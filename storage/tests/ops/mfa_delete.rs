@@ -2,6 +2,8 @@
 
 use cairn_storage::StorageError;
 use cairn_storage::index::family::bucket::Versioning::{self, Enabled, Suspended};
+use cairn_storage::index::family::bucket::{BucketRecord, DocumentDigest};
+use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::ops::{Bucket, Governance, Powers, VersionSelector};
 
 use crate::rig::Rig;
@@ -70,6 +72,20 @@ async fn versioning_and_mfa_delete_change_only_with_a_code() {
     assert!(!rig.bucket("bucket").await.unwrap().mfa_delete);
     change(Enabled, Some(false), WITHOUT_CODE).await.unwrap();
     wants_code(change(Enabled, Some(true), WITHOUT_CODE).await);
+}
+
+#[tokio::test]
+async fn a_bucket_with_lifecycle_rules_gets_no_mfa_delete() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let name = |record: &mut BucketRecord| {
+        record.lifecycle = Some(DocumentDigest([1; 16]));
+        Ok(())
+    };
+    rig.store.set_document(&bucket, DocumentKind::Lifecycle, Some("rules".into()), name).await.unwrap();
+    let refused = rig.store.set_versioning(&bucket, Enabled, Some(true), WITH_CODE).await;
+    assert!(matches!(refused, Err(StorageError::InvalidBucketState { .. })), "{refused:?}");
+    rig.store.set_versioning(&bucket, Enabled, None, WITHOUT_CODE).await.unwrap();
 }
 
 #[tokio::test]

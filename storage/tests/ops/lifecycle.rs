@@ -135,7 +135,7 @@ async fn nothing_is_done_if_the_key_or_the_rules_changed_since_the_decision() {
     let bucket = rig.create_bucket("bucket").await;
     set_rules(&rig, &bucket).await.unwrap();
     rig.put(&bucket, "tagged", b"x").await;
-    rig.put(&bucket, "ruled", b"x").await;
+    rig.put(&bucket, "ruled", &bytes(1, FILE_BYTES)).await;
     let found = sweep(&rig, &bucket, SMALL_PAGES, |_, _| Some(Act::Expire)).await.unwrap();
     let (ruled, tagged) = (&found[0], &found[1]);
     let before = basis(&rig, &bucket, tagged).await.unwrap();
@@ -149,6 +149,12 @@ async fn nothing_is_done_if_the_key_or_the_rules_changed_since_the_decision() {
     assert_eq!((done.overtaken, done.done.len()), (true, 0));
     let before = basis(&rig, &bucket, ruled).await.unwrap();
     set_rules(&rig, &bucket).await.unwrap();
+    let moves = [(ruled.due[0].0, Act::Transition(StorageClass::Glacier))];
+    // A copy that was begun would be told to have failed.
+    rig.health.record_space(1_000, 1_000);
+    let done = rig.store.act_on_key(&bucket, &object_key("ruled"), before, &moves).await.unwrap();
+    assert_eq!((done.overtaken, done.failed.len()), (true, 0));
+    rig.health.record_space(1_000_000, 1_000);
     let done = rig.store.act_on_key(&bucket, &object_key("ruled"), before, &ruled.due).await.unwrap();
     assert_eq!((done.overtaken, done.done.len()), (true, 0));
     assert!(rig.get(&bucket, "tagged").await.is_ok() && rig.get(&bucket, "ruled").await.is_ok());

@@ -21,7 +21,7 @@ pub const RULES_MAX: usize = 1_000;
 const ID_CHARS_MAX: usize = 255;
 
 /// The most noncurrent versions that a rule can keep.
-const NEWER_MAX: u32 = 100;
+const NEWER_MAX: u32 = cairn_storage::ops::sweep::NEWER_COUNTED_MAX;
 
 /// Until an object can move to an infrequent-access class.
 const INFREQUENT_DAYS_MIN: u32 = 30;

@@ -22,6 +22,9 @@ use crate::settings::{Retention, Tag};
 use super::Store;
 use super::seen::SeenBucket;
 
+/// How far newer versions are counted anew: no rule keeps more.
+pub const NEWER_COUNTED_MAX: u32 = 100;
+
 /// A version, with what rules decide by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweptVersion {
@@ -49,7 +52,8 @@ pub enum Standing {
     Older {
         /// When the version that followed it was created.
         since: Timestamp,
-        /// How many older ones are newer than it.
+        /// How many older ones are newer than it; of a key that changed under the sweep, at most [`NEWER_COUNTED_MAX`] before
+        /// where the page began.
         newer: u32,
     },
 }
@@ -84,7 +88,8 @@ pub enum SweepPosition {
     Start,
     /// At the first key at or after this.
     From(Vec<u8>),
-    /// Within a key's older versions. If its head is another one by then, the key is walked from its head.
+    /// Within a key's older versions. If the key is another one by then, those that are newer than the last one are counted
+    /// anew and not asked about: however often a key is written, a sweep comes to its end.
     Within {
         /// The key.
         key: ObjectKey,
@@ -259,9 +264,21 @@ impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
     ) -> Result<Option<SweepPosition>, IndexError> {
         let (mut since, mut newer) = (head.created(), 0_u32);
         match position {
-            SweepPosition::Within { key, last, created, older, head } if *key == swept.key && *head == swept.head.0 => {
-                (since, newer) = (*created, *older);
-                self.older.seek(&[prefix, &last.newest_first(), b"\0"].concat())?;
+            SweepPosition::Within { key, last, created, older, head } if *key == swept.key => {
+                let after_last = [prefix, &last.newest_first(), b"\0"].concat();
+                since = *created;
+                if *head == swept.head.0 {
+                    newer = *older;
+                } else {
+                    // Some may have gone since they were counted, and a rule that keeps so many must not miscount them.
+                    while newer < NEWER_COUNTED_MAX
+                        && self.older.row().is_some_and(|(row, ..)| row < after_last.as_slice())
+                    {
+                        newer += 1;
+                        self.older.advance()?;
+                    }
+                }
+                self.older.seek(&after_last)?;
             }
             _ => {
                 let alone = !self.older.row().is_some_and(|(row, ..)| row.starts_with(prefix));

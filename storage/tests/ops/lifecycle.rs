@@ -106,6 +106,35 @@ async fn a_sweep_sees_every_version_with_its_standing_whatever_the_pages() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_written_all_the_time_does_not_hold_up_a_sweep() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    for _ in 0..10 {
+        rig.put(&bucket, "busy", b"x").await;
+    }
+    rig.put(&bucket, "next", b"x").await;
+    let oldest = |_: &str, version: &SweptVersion| match version.standing {
+        Standing::Older { newer, .. } => Some(newer),
+        Standing::Head { .. } => None,
+    };
+    let limits = SweepLimits { versions: 3, found: usize::MAX };
+    let (mut counts, mut keys, mut next) = (Vec::new(), Vec::new(), Some(SweepPosition::Start));
+    for _ in 0..10 {
+        let Some(position) = next.take() else { break };
+        let page = rig.store.sweep_page(bucket.id, position, None, limits, oldest).await.unwrap();
+        counts.extend(page.keys.iter().flat_map(|key| key.due.iter().map(|(_, newer)| *newer)));
+        keys.extend(page.keys.into_iter().map(|key| key.key));
+        next = page.next;
+        rig.put(&bucket, "busy", b"x").await;
+    }
+    assert_eq!(next, None);
+    // Each page finds one more version before those that it looks at.
+    assert_eq!(counts, [0, 1, 3, 4, 5, 7, 8, 9, 11]);
+    assert!(keys.iter().all(|key| key.as_str() == "busy"));
+}
+
+#[tokio::test]
 async fn older_versions_end_together_and_share_no_content_wrongly() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;

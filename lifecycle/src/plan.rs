@@ -7,16 +7,13 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::KeyRange;
 use cairn_storage::object::StorageClass;
-use cairn_storage::ops::sweep::{SweepLimits, SweepPosition, SweptVersion};
+use cairn_storage::ops::sweep::{SweepPosition, SweptVersion};
 use cairn_storage::ops::{Bucket, Store};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
 use crate::decide::Action;
-use crate::sweep::{prefixes, verdict};
-
-/// How far one page of the walk goes.
-const PAGE: SweepLimits = SweepLimits { versions: 20_000, found: 2_000 };
+use crate::sweep::{PAGE, prefixes, verdict};
 
 /// How many keys each line names.
 const EXAMPLES_MAX: usize = 3;

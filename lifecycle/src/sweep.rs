@@ -22,8 +22,8 @@ use crate::configuration::Configuration;
 use crate::decide::{Action, Facts, ObjectFacts, Place, Verdict, decide};
 use crate::predict::aborts;
 
-/// How far one page of the walk goes.
-const PAGE: SweepLimits = SweepLimits { versions: 20_000, found: 2_000 };
+/// How far one page of a walk goes: it may run where requests are served, and asks up to a thousand rules about each version.
+pub(crate) const PAGE: SweepLimits = SweepLimits { versions: 2_000, found: 2_000 };
 
 /// How many keys are worked on at once.
 const KEYS_AT_ONCE: usize = 64;
@@ -160,6 +160,9 @@ impl Sweep<'_> {
         let range = KeyRange::prefix(prefix.as_bytes());
         let mut next = Some(SweepPosition::From(range.start));
         while let Some(position) = next {
+            if !self.rules_hold().await? {
+                return Ok(());
+            }
             let page = self.page(position, range.end.clone()).await?;
             report.versions += page.versions;
             next = page.next;
@@ -223,7 +226,7 @@ impl Sweep<'_> {
         }
         let now = self.store.clock().now();
         let mut list = ListUploads { max_uploads: PAGE_UPLOADS, ..ListUploads::default() };
-        loop {
+        while self.rules_hold().await? {
             let page = self.store.list_uploads(self.bucket, list.clone()).await?;
             for entry in page.entries {
                 let ListedUpload::Upload(upload) = entry else { continue };
@@ -244,6 +247,13 @@ impl Sweep<'_> {
             let Some((after_key, after_upload)) = page.next else { return Ok(()) };
             list = ListUploads { after_key: Some(after_key), after_upload, ..list };
         }
+        Ok(())
+    }
+
+    /// Whether the rules are what they were; else the next sweep goes by the new ones.
+    async fn rules_hold(&self) -> Result<bool, StorageError> {
+        let found = self.store.document_with_revision(self.bucket.id, DocumentKind::Lifecycle).await?;
+        Ok(found.is_some_and(|(_, revision)| revision == self.revision))
     }
 }
 

@@ -131,8 +131,7 @@ pub struct SweptPage<A> {
 }
 
 impl Store {
-    /// Asks `due` about the versions from `position` on, of keys below `end`. The configuration that it decides by must be
-    /// the document of this revision, if one is given: else the page is empty and the last.
+    /// Asks `due` about the versions from `position` on, of keys below `end`.
     ///
     /// # Errors
     /// The index's.

@@ -2,7 +2,6 @@
 //!
 //! A bucket's row names its rules by a digest, so that a request reads the rules once and finds them in memory after that.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use cairn_lifecycle::calendar::Calendar;
@@ -12,21 +11,16 @@ use cairn_lifecycle::predict;
 use cairn_lifecycle::restore::Delays;
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
-use cairn_storage::index::family::bucket::DocumentDigest;
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::object::{ObjectKey, ObjectVersion, RestoreStage};
 use cairn_storage::ops::{Bucket, Store};
 use cairn_storage::record::Record;
 use http::{HeaderMap, HeaderValue};
-use parking_lot::RwLock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::kept::digest_of;
+use crate::kept::{Kept, digest_of};
 
 use super::headers::{ABORT_DATE, ABORT_RULE_ID, EXPIRATION, RESTORE, http_date, value};
-
-/// How many rules are kept in memory, of all buckets together.
-const KEPT_RULES_MAX: usize = 100_000;
 
 /// What the operations need to know of lifecycles.
 #[derive(Debug)]
@@ -36,30 +30,25 @@ pub struct Lifecycle {
     /// How long restores from archive classes take.
     pub delays: Delays,
     /// Rules by their digests.
-    kept: RwLock<HashMap<DocumentDigest, Arc<Configuration>>>,
+    kept: Kept<Configuration>,
 }
 
 impl Lifecycle {
     /// With these settings.
     pub fn new(calendar: Calendar, delays: Delays) -> Self {
-        Self { calendar, delays, kept: RwLock::default() }
+        Self { calendar, delays, kept: Kept::default() }
     }
 
     /// The bucket's rules, if it has any.
     async fn rules(&self, store: &Store, bucket: &Bucket) -> Result<Option<Arc<Configuration>>, StorageError> {
         let Some(digest) = bucket.lifecycle else { return Ok(None) };
-        if let Some(rules) = self.kept.read().get(&digest) {
-            return Ok(Some(Arc::clone(rules)));
+        if let Some(rules) = self.kept.get(digest) {
+            return Ok(Some(rules));
         }
         // What is read may be newer than the bucket that was looked up; then it is what holds.
         let Some(document) = store.document(bucket, DocumentKind::Lifecycle).await? else { return Ok(None) };
         let rules = Arc::new(Configuration::from_value(&document)?);
-        let mut kept = self.kept.write();
-        let sum: usize = kept.values().map(|rules| rules.rules.len()).sum();
-        if sum + rules.rules.len() > KEPT_RULES_MAX {
-            kept.clear();
-        }
-        kept.insert(digest_of(&document), Arc::clone(&rules));
+        self.kept.keep(digest_of(&document), document.len(), &rules);
         Ok(Some(rules))
     }
 

@@ -8,12 +8,12 @@ use cairn_storage::clock::Timestamp;
 use cairn_storage::index::KeyRange;
 use cairn_storage::object::StorageClass;
 use cairn_storage::ops::sweep::{SweepPosition, SweptVersion};
-use cairn_storage::ops::{Bucket, Store};
+use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
-use crate::decide::Action;
-use crate::sweep::{PAGE, prefixes, verdict};
+use crate::predict::aborts;
+use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, prefixes, verdict};
 
 /// How many keys each line names.
 const EXAMPLES_MAX: usize = 3;
@@ -33,8 +33,8 @@ pub struct Line {
     /// The rule's place in the configuration.
     pub rule: usize,
     /// What is done.
-    pub action: Action,
-    /// The class of the versions; None: delete markers.
+    pub done: Done,
+    /// The class of the versions; None: delete markers, and uploads.
     pub class: Option<StorageClass>,
 }
 
@@ -43,7 +43,7 @@ pub struct Line {
 pub struct Sum {
     /// Versions about which it is due at the time asked about.
     pub now: u64,
-    /// Their bytes.
+    /// Their bytes; those of uploads are not counted.
     pub now_bytes: u64,
     /// Versions about which it falls due in the days after.
     pub later: u64,
@@ -92,6 +92,7 @@ pub async fn plan(
             }
         }
     }
+    plan.add_uploads(store, bucket, &rules, calendar, (at, later)).await?;
     Ok(plan)
 }
 
@@ -109,11 +110,36 @@ fn found(
         None => verdict(rules, calendar, key, version, first.next.filter(|next| *next <= later)?).due?,
     };
     let object = version.object.as_ref();
-    let line = Line { rule, action, class: object.map(|object| object.class) };
+    let line = Line { rule, done: Done::Act(act_of(action)), class: object.map(|object| object.class) };
     Some(Found { line, bytes: object.map_or(0, |object| object.size_bytes), now })
 }
 
 impl Plan {
+    async fn add_uploads(
+        &mut self,
+        store: &Store,
+        bucket: &Bucket,
+        rules: &Configuration,
+        calendar: Calendar,
+        (at, later): (Timestamp, Timestamp),
+    ) -> Result<(), StorageError> {
+        let mut next = has_aborts(rules).then_some((None, None));
+        while let Some((after_key, after_upload)) = next {
+            let list = ListUploads { after_key, after_upload, max_uploads: PAGE_UPLOADS, ..ListUploads::default() };
+            let page = store.list_uploads(bucket, list).await?;
+            for entry in page.entries {
+                let ListedUpload::Upload(upload) = entry else { continue };
+                let due = aborts(rules, upload.key.as_str(), calendar, upload.initiated);
+                if let Some((due, rule)) = due.filter(|(due, _)| *due <= later) {
+                    let line = Line { rule, done: Done::Abort, class: None };
+                    self.add(upload.key.as_str(), Found { line, bytes: 0, now: due <= at });
+                }
+            }
+            next = page.next.map(|(key, upload)| (Some(key), upload));
+        }
+        Ok(())
+    }
+
     fn add(&mut self, key: &str, found: Found) {
         let sum = self.lines.entry(found.line).or_default();
         let (count, bytes) =

@@ -3,7 +3,7 @@
 //! Memory is bounded: a page of the walk holds what is due and nothing else. Nothing of a sweep is kept: one that was cut
 //! short begins anew, and finds what is still due. What was overtaken by a change is decided again at once, a few times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use cairn_storage::StorageError;
@@ -15,7 +15,7 @@ use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis, is_fatal};
 use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweptKey, SweptPage, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 use cairn_storage::record::Record;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
@@ -28,11 +28,14 @@ pub(crate) const PAGE: SweepLimits = SweepLimits { versions: 2_000, found: 2_000
 /// How many keys are worked on at once.
 const KEYS_AT_ONCE: usize = 64;
 
+/// How many keys with versions that move, because each copies files of any size.
+const COPIES_AT_ONCE: usize = 3;
+
 /// How often a key that changes under the sweep is decided about again; then it waits for the next sweep.
 const ATTEMPTS_MAX: usize = 4;
 
 /// Uploads in one page.
-const PAGE_UPLOADS: usize = 1_000;
+pub(crate) const PAGE_UPLOADS: usize = 1_000;
 
 /// Failures of which a report tells.
 const FAILURES_MAX: usize = 10;
@@ -116,6 +119,11 @@ pub fn prefixes(rules: &Configuration) -> Vec<String> {
     prefixes
 }
 
+/// Whether any rule is about uploads.
+pub(crate) fn has_aborts(rules: &Configuration) -> bool {
+    rules.rules.iter().any(|rule| rule.enabled && rule.abort_days.is_some())
+}
+
 /// What is decided about a version that a walk came to.
 #[must_use]
 pub fn verdict(
@@ -138,7 +146,7 @@ pub fn verdict(
     decide(rules, calendar, &Facts { key, created: version.created, place, object }, now)
 }
 
-fn act_of(action: Action) -> Act {
+pub(crate) fn act_of(action: Action) -> Act {
     match action {
         Action::Expire => Act::Expire,
         Action::Remove => Act::Remove,
@@ -166,9 +174,13 @@ impl Sweep<'_> {
             let page = self.page(position, range.end.clone()).await?;
             report.versions += page.versions;
             next = page.next;
-            let mut working = futures::stream::iter(page.keys)
-                .map(|swept| async move { (swept.key.clone(), self.key(swept).await) })
-                .buffer_unordered(KEYS_AT_ONCE);
+            let moves = |swept: &SweptKey<Act>| swept.due.iter().any(|(_, act)| matches!(act, Act::Transition(_)));
+            let (moving, others): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(moves);
+            let work = |swept: SweptKey<Act>| async move { (swept.key.clone(), self.key(swept).await) };
+            let mut working = stream::select(
+                stream::iter(moving).map(work).buffer_unordered(COPIES_AT_ONCE),
+                stream::iter(others).map(work).buffer_unordered(KEYS_AT_ONCE),
+            );
             while let Some((key, outcome)) = working.next().await {
                 let outcome = outcome?;
                 for (_, act, bytes) in outcome.done {
@@ -209,19 +221,30 @@ impl Sweep<'_> {
                 break;
             };
             swept = again;
+            // What failed was tried; it is due still, and is tried again by the next sweep.
+            let failed: HashSet<_> = all.failed.iter().map(|(id, act, _)| (*id, *act)).collect();
+            swept.due.retain(|due| !failed.contains(due));
         }
         Ok(all)
     }
 
+    /// What is due about a key that has changed: the first page's of its versions that has any.
     async fn decide_again(&self, key: &ObjectKey) -> Result<Option<SweptKey<Act>>, StorageError> {
-        let start = SweepPosition::From(key.as_bytes().to_vec());
         let end = Some([key.as_bytes(), b"\0"].concat());
-        Ok(self.page(start, end).await?.keys.into_iter().next())
+        let mut next = Some(SweepPosition::From(key.as_bytes().to_vec()));
+        while let Some(position) = next {
+            let page = self.page(position, end.clone()).await?;
+            if let Some(swept) = page.keys.into_iter().next() {
+                return Ok(Some(swept));
+            }
+            next = page.next;
+        }
+        Ok(None)
     }
 
     /// Aborts the uploads that are too old.
     async fn uploads(&self, report: &mut Report) -> Result<(), StorageError> {
-        if !self.rules.rules.iter().any(|rule| rule.enabled && rule.abort_days.is_some()) {
+        if !has_aborts(&self.rules) {
             return Ok(());
         }
         let now = self.store.clock().now();

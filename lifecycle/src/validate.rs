@@ -23,6 +23,9 @@ const ID_CHARS_MAX: usize = 255;
 /// The most noncurrent versions that a rule can keep.
 const NEWER_MAX: u32 = cairn_storage::ops::sweep::NEWER_COUNTED_MAX;
 
+/// The most tags in a filter: no object has more.
+const TAGS_MAX: usize = 10;
+
 /// Until an object can move to an infrequent-access class.
 const INFREQUENT_DAYS_MIN: u32 = 30;
 
@@ -106,6 +109,9 @@ fn check_filter(filter: &Filter) -> Result<(), Invalid> {
     };
     if !fits || filter.prefix().len() > cairn_storage::object::KEY_BYTES_MAX {
         return Err(Invalid::Malformed);
+    }
+    if filter.tags.len() > TAGS_MAX {
+        return request(format!("A filter cannot have more than {TAGS_MAX} tags."));
     }
     let mut keys = HashSet::new();
     for Tag { key, value } in &filter.tags {
@@ -335,6 +341,7 @@ mod tests {
             (Rule { id: long, expiration: expires(1), ..rule() }, "ID length"),
             (with(and(vec![tag("a")])), "not well-formed"),
             (with(and(vec![tag("a"), tag("a")])), "Duplicate Tag Keys"),
+            (with(and((0..11).map(|number| tag(&number.to_string())).collect())), "more than 10 tags"),
             (with(sized), "'ObjectSizeLessThan' has to be"),
             (with(Filter { form: FilterForm::RulePrefix, ..Filter::default() }), "not well-formed"),
             (Rule { abort_days: Some(1), filter: one_tag.clone(), ..rule() }, "cannot be specified with Tags"),

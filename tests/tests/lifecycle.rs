@@ -117,6 +117,34 @@ async fn clients_are_told_real_dates_of_what_will_happen() {
     let created = client.object("POST", &bucket, "up").query("uploads", "").send().await.expect(200);
     assert!(created.header("x-amz-abort-date").unwrap().ends_with("00:00:00 GMT"));
     assert_eq!(created.header("x-amz-abort-rule-id"), Some("parts"));
+    let upload = Upload::create(&client, &bucket, "logs/2").await;
+    let part = upload.upload(1, "x").await;
+    let completed = upload.complete(&[(1, part)]).send().await.expect(200);
+    assert_eq!(completed.header("x-amz-expiration").map(|told| told.ends_with("rule-id=\"the%20logs\"")), Some(true));
+}
+
+#[tokio::test]
+async fn a_plan_is_made_with_proposed_rules_of_any_length_and_tells_of_uploads() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("planned").await;
+    client.put(&bucket, "logs/1", "x").await.expect(200);
+    Upload::create(&client, &bucket, "logs/2").await;
+    let expires = "<Expiration><Days>8</Days></Expiration>\
+                   <AbortIncompleteMultipartUpload><DaysAfterInitiation>9</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
+    let others =
+        (0..900).map(|number| rule(&format!("{number:0>200}"), &format!("<Prefix>{number}/</Prefix>"), expires));
+    let rules = rule("logs", "<Prefix>logs/</Prefix>", expires) + &others.collect::<String>();
+    assert!(rules.len() > 256 << 10);
+    let file = cairn.scratch_dir().join("rules.xml");
+    std::fs::write(&file, configuration(&rules)).unwrap();
+    let plan = ["lifecycle", "plan", "--bucket", &bucket, "--days", "10", "--config", file.to_str().unwrap()];
+    let planned = cairn.calling_command(&plan).output().unwrap();
+    let printed = String::from_utf8(planned.stdout).unwrap();
+    assert!(printed.contains("rule logs: expired from STANDARD"), "{printed}");
+    assert!(printed.contains("rule logs: uploads aborted"), "{printed}");
+    assert!(printed.contains("such as logs/2"), "{printed}");
+    client.bucket("GET", &bucket).query("lifecycle", "").send().await.expect_error(404, "NoSuchLifecycleConfiguration");
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use cairn_lifecycle::calendar::Calendar;
-use cairn_lifecycle::decide::Action as Due;
 use cairn_lifecycle::plan::{self, Line, Sum};
 use cairn_lifecycle::sweep::{self, Done};
 use cairn_storage::clock::Timestamp;
@@ -73,7 +72,7 @@ struct PlanDocument {
 struct LineDocument {
     rule: String,
     action: &'static str,
-    /// The class of the versions; none for delete markers.
+    /// The class of the versions; none for delete markers and uploads.
     class: Option<&'static str>,
     /// Where they move.
     to: Option<&'static str>,
@@ -143,12 +142,7 @@ pub(super) async fn plan_lifecycle(
 }
 
 fn line_document(rule: String, line: &Line, sum: Sum) -> LineDocument {
-    let (action, to) = match line.action {
-        Due::Expire => ("expire", None),
-        Due::Remove => ("remove", None),
-        Due::RemoveMarker => ("remove-marker", None),
-        Due::Transition(class) => ("transition", Some(class.name())),
-    };
+    let (action, to) = names(line.done);
     let class = line.class.map(|class| class.name());
     let Sum { now, now_bytes, later, later_bytes, examples } = sum;
     LineDocument { rule, action, class, to, now, now_bytes, later, later_bytes, examples }

@@ -50,6 +50,9 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The longest body of a call.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// The same for one with a document of S3's in it, which JSON may make twice as long.
+const BODY_WITH_DOCUMENT_BYTES_MAX: usize = (2 << 20) + BODY_BYTES_MAX;
+
 /// What can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -230,7 +233,7 @@ impl Admin {
             }
             Call::StartRestore => {
                 authorizer.refuse_anonymous()?;
-                let document: restores::StartDocument = read(request.input).await?;
+                let document: restores::StartDocument = read(request.input, BODY_BYTES_MAX).await?;
                 let authorized = authorizer.bucket_for(Action::RestoreBucket, &document.bucket).await?;
                 restores::start_restore(self, authorized, document).await
             }
@@ -245,7 +248,7 @@ impl Admin {
             }
             Call::PlanLifecycle => {
                 authorizer.refuse_anonymous()?;
-                let question: lifecycle::PlanQuestion = read(request.input).await?;
+                let question: lifecycle::PlanQuestion = read(request.input, BODY_WITH_DOCUMENT_BYTES_MAX).await?;
                 let authorized = authorizer.bucket_for(Action::PlanLifecycle, &question.bucket).await?;
                 lifecycle::plan_lifecycle(self, authorized, question).await
             }
@@ -260,11 +263,11 @@ impl Admin {
 }
 
 /// The document in a call's body, which reading it to its end holds to the hash that was signed.
-async fn read<T: DeserializeOwned>(mut body: s3s::Body) -> Result<T, Failure> {
+async fn read<T: DeserializeOwned>(mut body: s3s::Body, bytes_max: usize) -> Result<T, Failure> {
     let mut text = Vec::new();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| of_body(error.as_ref()))?;
-        if text.len() + piece.len() > BODY_BYTES_MAX {
+        if text.len() + piece.len() > bytes_max {
             return Err(S3ErrorCode::MaxMessageLengthExceeded.into());
         }
         text.extend_from_slice(&piece);

@@ -143,8 +143,8 @@ fn plan(args: PlanArgs, environment: Environment<'_>) -> Result<ExitCode, Failed
         println!("  nothing is due, nor within {} days", plan.days);
     }
     for line in plan.lines {
-        let class = line.class.as_deref().unwrap_or("delete markers");
-        println!("  rule {}: {} from {class}", line.rule, described(&line.action, line.to.as_deref()));
+        let from = line.class.as_deref().map_or_else(String::new, |class| format!(" from {class}"));
+        println!("  rule {}: {}{from}", line.rule, described(&line.action, line.to.as_deref()));
         println!("{:>12}  now, {} bytes", line.now, line.now_bytes);
         println!("{:>12}  within {} days after, {} bytes", line.later, plan.days, line.later_bytes);
         println!("              such as {}", line.examples.join(", "));

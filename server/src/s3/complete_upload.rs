@@ -49,6 +49,8 @@ pub(super) async fn complete_upload(
     }
     let mut answer = Answer::document(document);
     new_version_into_headers(&object, &mut answer.headers);
+    let (bucket, key) = (authorized.bucket(), authorized.key());
+    edge.lifecycle.expiration_into_headers(&edge.store, bucket, key, &object, &mut answer.headers).await?;
     encryption::of_version_into_headers(edge, &object, headers, &mut answer.headers);
     Ok(answer)
 }

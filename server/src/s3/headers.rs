@@ -7,7 +7,7 @@ use cairn_storage::object::Etag;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
-use time::macros::format_description;
+use time::macros::{datetime, format_description};
 
 /// What S3 says of an object stored without a `Content-Type`.
 pub const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
@@ -153,8 +153,12 @@ fn push_two_digits(number: u8, into: &mut String) {
     into.push(char::from(b'0' + number % 10));
 }
 
+/// A date; those that have no year of four digits become the first or the last one that has.
 fn date_time(time: Timestamp) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    const FIRST: OffsetDateTime = datetime!(0000-01-01 0:00 UTC);
+    const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
+    let seconds = time.0.div_euclid(1_000).clamp(FIRST.unix_timestamp(), LAST.unix_timestamp());
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(LAST)
 }
 
 /// Reads an HTTP date in any of the three formats of RFC 9110, 5.6.7. None if it is none, which S3 treats as if the header
@@ -192,6 +196,8 @@ mod tests {
         assert_eq!(http_date(time), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(document_time(time), "1994-11-06T08:49:37.000Z");
         assert_eq!(document_time(Timestamp(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(document_time(Timestamp(i64::MAX)), "9999-12-31T23:59:59.000Z");
+        assert_eq!(http_date(Timestamp(i64::MAX)), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     #[test]

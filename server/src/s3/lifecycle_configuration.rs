@@ -187,8 +187,9 @@ fn read_filter(rule: &dto::LifecycleRule) -> Result<Filter, Failure> {
 }
 
 fn read_tag(tag: &dto::Tag) -> Result<Tag, Failure> {
-    let (Some(key), Some(value)) = (tag.key.clone(), tag.value.clone()) else { return Err(malformed()) };
-    Ok(Tag { key, value })
+    // A tag without a value is one with an empty value (user guide, "Adding filters to Lifecycle rules").
+    let key = tag.key.clone().ok_or_else(malformed)?;
+    Ok(Tag { key, value: tag.value.clone().unwrap_or_default() })
 }
 
 fn read_size(bytes: Option<i64>) -> Result<Option<u64>, Failure> {

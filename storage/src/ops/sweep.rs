@@ -280,6 +280,8 @@ impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
                 self.older.seek(&after_last)?;
             }
             _ => {
+                // Rows of a key without a head would otherwise hold the cursor up for the rest of the page.
+                self.older.seek(prefix)?;
                 let alone = !self.older.row().is_some_and(|(row, ..)| row.starts_with(prefix));
                 let for_good = match self.versioning {
                     Versioning::Unversioned => true,

@@ -5,6 +5,7 @@ use cairn_storage::StorageError;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::index::{Batch, Family, Outcome};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::object::{ObjectVersion, Restored, RetrievalTier, StorageClass};
 use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis};
@@ -132,6 +133,24 @@ async fn a_key_that_is_written_all_the_time_does_not_hold_up_a_sweep() {
     // Each page finds one more version before those that it looks at.
     assert_eq!(counts, [0, 1, 3, 4, 5, 7, 8, 9, 11]);
     assert!(keys.iter().all(|key| key.as_str() == "busy"));
+}
+
+#[tokio::test]
+async fn a_version_without_a_head_hides_none_of_the_versions_after_it() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    for key in ["a", "b"] {
+        rig.put(&bucket, key, b"x").await;
+        rig.put(&bucket, key, b"x").await;
+    }
+    let mut batch = Batch::new();
+    batch.delete(Family::Current, b"a".as_slice());
+    assert!(matches!(rig.store.index().commit(bucket.id.into(), batch).await, Outcome::Committed(_)));
+    let older =
+        |_: &str, version: &SweptVersion| matches!(version.standing, Standing::Older { .. }).then_some(Act::Remove);
+    let found = sweep(&rig, &bucket, SMALL_PAGES, older).await.unwrap();
+    assert_eq!(found.iter().map(|key| (key.key.as_str(), key.due.len())).collect::<Vec<_>>(), [("b", 1)]);
 }
 
 #[tokio::test]

@@ -88,8 +88,21 @@ pub struct Verdict {
 /// What `configuration` asks for.
 #[must_use]
 pub fn decide(configuration: &Configuration, calendar: Calendar, facts: &Facts<'_>, now: Timestamp) -> Verdict {
+    decide_among(configuration, 0..configuration.rules.len(), calendar, facts, now)
+}
+
+/// What `configuration` asks for, if no other rules than those at these places are about the key.
+#[must_use]
+pub fn decide_among(
+    configuration: &Configuration,
+    places: impl IntoIterator<Item = usize>,
+    calendar: Calendar,
+    facts: &Facts<'_>,
+    now: Timestamp,
+) -> Verdict {
     let mut found = Found { now, ends: None, moves: None, hides: None, next: None };
-    for (index, rule) in configuration.rules.iter().enumerate() {
+    for index in places {
+        let rule = &configuration.rules[index];
         if !rule.enabled || !matches(&rule.filter, facts) {
             continue;
         }

@@ -7,13 +7,14 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::KeyRange;
 use cairn_storage::object::StorageClass;
-use cairn_storage::ops::sweep::{SweepPosition, SweptVersion};
+use cairn_storage::ops::sweep::{SweepPosition, SweepScope, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
 use crate::predict::aborts;
-use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, prefixes, verdict};
+use crate::rules_by_key::RulesByKey;
+use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, has_noncurrent, prefixes};
 
 /// How many keys each line names.
 const EXAMPLES_MAX: usize = 3;
@@ -76,13 +77,16 @@ pub async fn plan(
     let later = calendar.after(at, days);
     let prefixes = prefixes(&rules);
     let rules = Arc::new(rules);
+    let by_key = RulesByKey::new(rules.clone());
     for prefix in prefixes {
         let range = KeyRange::prefix(prefix.as_bytes());
+        let scope = SweepScope { end: range.end, older: has_noncurrent(&rules) };
         let mut next = Some(SweepPosition::From(range.start));
         while let Some(position) = next {
-            let rules = Arc::clone(&rules);
-            let found = move |key: &str, version: &SweptVersion| found(&rules, calendar, key, version, (at, later));
-            let page = store.sweep_page(bucket.id, position, range.end.clone(), PAGE, found).await?;
+            let mut by_key = by_key.clone();
+            let found =
+                move |key: &str, version: &SweptVersion| found(&mut by_key, calendar, key, version, (at, later));
+            let page = store.sweep_page(bucket.id, position, scope.clone(), PAGE, found).await?;
             plan.versions += page.versions;
             next = page.next;
             for swept in page.keys {
@@ -97,17 +101,17 @@ pub async fn plan(
 }
 
 fn found(
-    rules: &Configuration,
+    rules: &mut RulesByKey,
     calendar: Calendar,
     key: &str,
     version: &SweptVersion,
     (at, later): (Timestamp, Timestamp),
 ) -> Option<Found> {
-    let first = verdict(rules, calendar, key, version, at);
+    let first = rules.verdict(calendar, key, version, at);
     let now = first.due.is_some();
     let (action, rule) = match first.due {
         Some(due) => due,
-        None => verdict(rules, calendar, key, version, first.next.filter(|next| *next <= later)?).due?,
+        None => rules.verdict(calendar, key, version, first.next.filter(|next| *next <= later)?).due?,
     };
     let object = version.object.as_ref();
     let line = Line { rule, done: Done::Act(act_of(action)), class: object.map(|object| object.class) };

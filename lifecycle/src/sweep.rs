@@ -5,25 +5,29 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::{KeyRange, Revision};
 use cairn_storage::object::ObjectKey;
-use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis, is_fatal};
-use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweptKey, SweptPage, SweptVersion};
+use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis, FailureKind, is_fatal};
+use cairn_storage::ops::sweep::{SweepLimits, SweepPosition, SweepScope, SweptKey, SweptPage, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 use cairn_storage::record::Record;
 use futures::{StreamExt as _, stream};
+use parking_lot::Mutex;
 
 use crate::calendar::Calendar;
-use crate::configuration::Configuration;
-use crate::decide::{Action, Facts, ObjectFacts, Place, Verdict, decide};
+use crate::configuration::{Configuration, Rule};
+use crate::decide::Action;
+use crate::earliest::Earliest;
 use crate::predict::aborts;
+use crate::rules_by_key::RulesByKey;
 
-/// How far one page of a walk goes: it may run where requests are served, and asks up to a thousand rules about each version.
-pub(crate) const PAGE: SweepLimits = SweepLimits { versions: 2_000, found: 2_000 };
+/// How far one page of a walk goes.
+pub(crate) const PAGE: SweepLimits = SweepLimits { versions: 10_000, found: 2_000 };
 
 /// How many keys are worked on at once.
 const KEYS_AT_ONCE: usize = 64;
@@ -38,7 +42,7 @@ const ATTEMPTS_MAX: usize = 4;
 pub(crate) const PAGE_UPLOADS: usize = 1_000;
 
 /// Failures of which a report tells.
-const FAILURES_MAX: usize = 10;
+pub const FAILURES_MAX: usize = 10;
 
 /// What one sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +53,8 @@ pub struct Report {
     pub done: BTreeMap<Done, (u64, u64)>,
     /// Keys that kept changing, and wait for the next sweep.
     pub overtaken: u64,
-    /// Acts that failed.
-    pub failed: u64,
+    /// Acts that failed, by kind.
+    pub failed: BTreeMap<FailureKind, u64>,
     /// The first of them, with the reasons.
     pub failures: Vec<String>,
 }
@@ -65,17 +69,80 @@ pub enum Done {
 }
 
 impl Report {
+    /// How many acts failed.
+    #[must_use]
+    pub fn failed_count(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Whether nothing was due, or all that was due was done.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.overtaken == 0
+    }
+
     fn count(&mut self, done: Done, bytes: u64) {
         let (count, sum) = self.done.entry(done).or_default();
         *count += 1;
         *sum += bytes;
     }
 
-    fn fail(&mut self, what: impl FnOnce() -> String) {
-        self.failed += 1;
+    fn fail(&mut self, kind: FailureKind, what: impl FnOnce() -> String) {
+        *self.failed.entry(kind).or_default() += 1;
         if self.failures.len() < FAILURES_MAX {
             self.failures.push(what());
         }
+    }
+}
+
+/// A sweep under way, for who watches it or stops it.
+#[derive(Debug, Default)]
+pub struct Watch {
+    report: Mutex<Report>,
+    stopped: AtomicBool,
+}
+
+impl Watch {
+    /// What was done so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.report.lock().clone()
+    }
+
+    /// Ends the sweep after the page that it works on.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+}
+
+/// How a sweep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was looked at.
+    Whole(Rest),
+    /// It was stopped, or the rules changed.
+    Early,
+}
+
+/// That a bucket was swept to its end, and when it has to be again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The bucket's newest change before the sweep.
+    changed: Option<Revision>,
+    /// Without another change, nothing falls due before; None: nothing ever.
+    until: Option<Timestamp>,
+}
+
+impl Rest {
+    /// Whether a sweep would find nothing: nothing was due when the last one had ended, nothing fell due by age since, and
+    /// nothing changed.
+    #[must_use]
+    pub fn lasts(&self, store: &Store, bucket: &Bucket) -> bool {
+        store.last_change(bucket.id) == self.changed && self.until.is_none_or(|until| store.clock().now() < until)
     }
 }
 
@@ -92,15 +159,35 @@ pub async fn rules(store: &Store, bucket: &Bucket) -> Result<Option<(Configurati
 ///
 /// # Errors
 /// Those after which going on makes no sense.
-pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar) -> Result<Report, StorageError> {
-    let mut report = Report::default();
-    let Some((configuration, revision)) = rules(store, bucket).await? else { return Ok(report) };
-    let sweep = Sweep { store, bucket, rules: Arc::new(configuration), revision, calendar };
-    for prefix in prefixes(&sweep.rules) {
-        sweep.versions_under(&prefix, &mut report).await?;
+pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar, watch: &Watch) -> Result<Ended, StorageError> {
+    // Asked for first: what changes from here on, the sweep may miss.
+    let changed = store.last_change(bucket.id);
+    let Some((configuration, revision)) = rules(store, bucket).await? else { return Ok(Ended::Early) };
+    let (rules, earliest) = (RulesByKey::new(Arc::new(configuration)), Earliest::default());
+    let sweep = Sweep { store, bucket, rules, revision, calendar, watch, earliest };
+    for prefix in prefixes(sweep.rules.configuration()) {
+        if !sweep.versions_under(&prefix).await? {
+            return Ok(Ended::Early);
+        }
     }
-    sweep.uploads(&mut report).await?;
-    Ok(report)
+    if !sweep.uploads().await? {
+        return Ok(Ended::Early);
+    }
+    let report = sweep.watch.report.lock();
+    // What failed or was overtaken is due still. What was done are changes, which the next sweep looks at.
+    let until = if report.is_complete() { sweep.earliest.get() } else { Some(Timestamp(i64::MIN)) };
+    Ok(Ended::Whole(Rest { changed, until }))
+}
+
+/// Whether any rule is about older versions.
+pub(crate) fn has_noncurrent(rules: &Configuration) -> bool {
+    let asks = |rule: &Rule| !rule.noncurrent_transitions.is_empty() || rule.noncurrent_expiration.is_some();
+    rules.rules.iter().any(|rule| rule.enabled && asks(rule))
+}
+
+/// Whether any rule is about uploads.
+pub(crate) fn has_aborts(rules: &Configuration) -> bool {
+    rules.rules.iter().any(|rule| rule.enabled && rule.abort_days.is_some())
 }
 
 /// The prefixes of the enabled rules that are about versions, without those that another one covers.
@@ -119,33 +206,6 @@ pub fn prefixes(rules: &Configuration) -> Vec<String> {
     prefixes
 }
 
-/// Whether any rule is about uploads.
-pub(crate) fn has_aborts(rules: &Configuration) -> bool {
-    rules.rules.iter().any(|rule| rule.enabled && rule.abort_days.is_some())
-}
-
-/// What is decided about a version that a walk came to.
-#[must_use]
-pub fn verdict(
-    rules: &Configuration,
-    calendar: Calendar,
-    key: &str,
-    version: &SweptVersion,
-    now: Timestamp,
-) -> Verdict {
-    let place = match version.standing {
-        Standing::Head { alone, for_good } => Place::Current { alone, for_good },
-        Standing::Older { since, newer } => Place::Noncurrent { since, newer },
-    };
-    let object = version.object.as_ref().map(|object| ObjectFacts {
-        size_bytes: object.size_bytes,
-        class: object.class,
-        tags: &object.tags,
-        locked: object.locked,
-    });
-    decide(rules, calendar, &Facts { key, created: version.created, place, object }, now)
-}
-
 pub(crate) fn act_of(action: Action) -> Act {
     match action {
         Action::Expire => Act::Expire,
@@ -158,21 +218,26 @@ pub(crate) fn act_of(action: Action) -> Act {
 struct Sweep<'s> {
     store: &'s Store,
     bucket: &'s Bucket,
-    rules: Arc<Configuration>,
+    rules: RulesByKey,
     revision: Revision,
     calendar: Calendar,
+    watch: &'s Watch,
+    /// When the next thing falls due, of all that was looked at.
+    earliest: Earliest,
 }
 
 impl Sweep<'_> {
-    async fn versions_under(&self, prefix: &str, report: &mut Report) -> Result<(), StorageError> {
+    /// False: it ended early.
+    async fn versions_under(&self, prefix: &str) -> Result<bool, StorageError> {
         let range = KeyRange::prefix(prefix.as_bytes());
+        let scope = SweepScope { end: range.end, older: has_noncurrent(self.rules.configuration()) };
         let mut next = Some(SweepPosition::From(range.start));
         while let Some(position) = next {
-            if !self.rules_hold().await? {
-                return Ok(());
+            if !self.goes_on().await? {
+                return Ok(false);
             }
-            let page = self.page(position, range.end.clone()).await?;
-            report.versions += page.versions;
+            let page = self.page(position, scope.clone()).await?;
+            self.watch.report.lock().versions += page.versions;
             next = page.next;
             let moves = |swept: &SweptKey<Act>| swept.due.iter().any(|(_, act)| matches!(act, Act::Transition(_)));
             let (moving, others): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(moves);
@@ -183,25 +248,32 @@ impl Sweep<'_> {
             );
             while let Some((key, outcome)) = working.next().await {
                 let outcome = outcome?;
+                let mut report = self.watch.report.lock();
                 for (_, act, bytes) in outcome.done {
                     report.count(Done::Act(act), bytes);
                 }
                 report.overtaken += u64::from(outcome.overtaken);
-                for (id, act, reason) in outcome.failed {
-                    report.fail(|| format!("{act:?} of {key:?} {id}: {reason}"));
+                for failed in outcome.failed {
+                    report
+                        .fail(failed.kind, || format!("{:?} of {key:?} {}: {}", failed.act, failed.id, failed.reason));
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// One page of the walk.
-    async fn page(&self, position: SweepPosition, end: Option<Vec<u8>>) -> Result<SweptPage<Act>, StorageError> {
-        let (rules, calendar, now) = (Arc::clone(&self.rules), self.calendar, self.store.clock().now());
+    async fn page(&self, position: SweepPosition, scope: SweepScope) -> Result<SweptPage<Act>, StorageError> {
+        let (mut rules, calendar, now) = (self.rules.clone(), self.calendar, self.store.clock().now());
+        let earliest = self.earliest.clone();
         let due = move |key: &str, version: &SweptVersion| {
-            verdict(&rules, calendar, key, version, now).due.map(|(action, _)| act_of(action))
+            let verdict = rules.verdict(calendar, key, version, now);
+            earliest.note(verdict.next);
+            // A lock that ends may let something fall due.
+            earliest.note(version.object.as_ref().and_then(|object| object.locked_until));
+            verdict.due.map(|(action, _)| act_of(action))
         };
-        self.store.sweep_page(self.bucket.id, position, end, PAGE, due).await
+        self.store.sweep_page(self.bucket.id, position, scope, PAGE, due).await
     }
 
     /// Does what is due about a key; if it changes meanwhile, what is due then.
@@ -222,7 +294,7 @@ impl Sweep<'_> {
             };
             swept = again;
             // What failed was tried; it is due still, and is tried again by the next sweep.
-            let failed: HashSet<_> = all.failed.iter().map(|(id, act, _)| (*id, *act)).collect();
+            let failed: HashSet<_> = all.failed.iter().map(|failed| (failed.id, failed.act)).collect();
             swept.due.retain(|due| !failed.contains(due));
         }
         Ok(all)
@@ -230,10 +302,13 @@ impl Sweep<'_> {
 
     /// What is due about a key that has changed: the first page's of its versions that has any.
     async fn decide_again(&self, key: &ObjectKey) -> Result<Option<SweptKey<Act>>, StorageError> {
-        let end = Some([key.as_bytes(), b"\0"].concat());
+        let scope = SweepScope {
+            end: Some([key.as_bytes(), b"\0"].concat()),
+            older: has_noncurrent(self.rules.configuration()),
+        };
         let mut next = Some(SweepPosition::From(key.as_bytes().to_vec()));
         while let Some(position) = next {
-            let page = self.page(position, end.clone()).await?;
+            let page = self.page(position, scope.clone()).await?;
             if let Some(swept) = page.keys.into_iter().next() {
                 return Ok(Some(swept));
             }
@@ -242,39 +317,46 @@ impl Sweep<'_> {
         Ok(None)
     }
 
-    /// Aborts the uploads that are too old.
-    async fn uploads(&self, report: &mut Report) -> Result<(), StorageError> {
-        if !has_aborts(&self.rules) {
-            return Ok(());
-        }
+    /// Aborts the uploads that are too old. False: it ended early.
+    async fn uploads(&self) -> Result<bool, StorageError> {
+        let rules = self.rules.configuration();
         let now = self.store.clock().now();
-        let mut list = ListUploads { max_uploads: PAGE_UPLOADS, ..ListUploads::default() };
-        while self.rules_hold().await? {
-            let page = self.store.list_uploads(self.bucket, list.clone()).await?;
+        let mut next = has_aborts(rules).then_some((None, None));
+        while let Some((after_key, after_upload)) = next {
+            if !self.goes_on().await? {
+                return Ok(false);
+            }
+            let list = ListUploads { after_key, after_upload, max_uploads: PAGE_UPLOADS, ..ListUploads::default() };
+            let page = self.store.list_uploads(self.bucket, list).await?;
             for entry in page.entries {
                 let ListedUpload::Upload(upload) = entry else { continue };
-                let Some((due, _)) = aborts(&self.rules, upload.key.as_str(), self.calendar, upload.initiated) else {
-                    continue;
-                };
+                let due = aborts(rules, upload.key.as_str(), self.calendar, upload.initiated);
+                let Some((due, _)) = due else { continue };
                 if due > now {
+                    self.earliest.note(Some(due));
                     continue;
                 }
-                match self.store.abort_upload(self.bucket, &upload.key, upload.id).await {
+                let aborted = self.store.abort_upload(self.bucket, &upload.key, upload.id).await;
+                let mut report = self.watch.report.lock();
+                match aborted {
                     Ok(()) => report.count(Done::Abort, 0),
                     // Its client was faster.
                     Err(StorageError::NoSuchUpload) => {}
                     Err(error) if is_fatal(&error) => return Err(error),
-                    Err(error) => report.fail(|| format!("Abort of {:?} {}: {error}", upload.key, upload.id)),
+                    Err(error) => report
+                        .fail(FailureKind::of(&error), || format!("Abort of {:?} {}: {error}", upload.key, upload.id)),
                 }
             }
-            let Some((after_key, after_upload)) = page.next else { return Ok(()) };
-            list = ListUploads { after_key: Some(after_key), after_upload, ..list };
+            next = page.next.map(|(key, upload)| (Some(key), upload));
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Whether the rules are what they were; else the next sweep goes by the new ones.
-    async fn rules_hold(&self) -> Result<bool, StorageError> {
+    /// Whether nobody stopped it, and the rules are what they were; else the next sweep goes by the new ones.
+    async fn goes_on(&self) -> Result<bool, StorageError> {
+        if self.watch.is_stopped() {
+            return Ok(false);
+        }
         let found = self.store.document_with_revision(self.bucket.id, DocumentKind::Lifecycle).await?;
         Ok(found.is_some_and(|(_, revision)| revision == self.revision))
     }
@@ -283,7 +365,7 @@ impl Sweep<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configuration::{Expiration, Filter, Rule, When};
+    use crate::configuration::{Expiration, Filter, When};
 
     #[test]
     fn what_another_prefix_covers_is_not_walked_twice() {

@@ -56,9 +56,17 @@ struct LifecycleAction {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Class {
     class: &'static str,
 }
+
+/// The reason of a sweep that was cut short.
+const CUT_SHORT: &str = "sweep";
 
 /// The kind of the syncs that a commit group makes.
 const INDEX_SYNC: &str = "index";
@@ -91,7 +99,7 @@ pub struct Metrics {
     lifecycle_done: Family<LifecycleAction, Counter>,
     lifecycle_done_bytes: Family<LifecycleAction, Counter>,
     lifecycle_overtaken: Counter,
-    lifecycle_failed: Counter,
+    lifecycle_failed: Family<Reason, Counter>,
     lifecycle_lag_seconds: Gauge,
     class_versions: Family<Class, Gauge>,
     class_bytes: Family<Class, Gauge>,
@@ -142,7 +150,7 @@ impl Metrics {
             lifecycle_done: Family::default(),
             lifecycle_done_bytes: Family::default(),
             lifecycle_overtaken: Counter::default(),
-            lifecycle_failed: Counter::default(),
+            lifecycle_failed: Family::default(),
             lifecycle_lag_seconds: Gauge::default(),
             class_versions: Family::default(),
             class_bytes: Family::default(),
@@ -217,21 +225,32 @@ impl Metrics {
             "Keys that kept changing under a sweep, and waited for the next one",
             self.lifecycle_overtaken.clone(),
         );
-        r.register("lifecycle_failed", "What lifecycle rules could not do", self.lifecycle_failed.clone());
+        r.register(
+            "lifecycle_failed",
+            "What lifecycle rules could not do, by reason; sweep: a whole sweep was cut short",
+            self.lifecycle_failed.clone(),
+        );
         r.register(
             "lifecycle_lag_seconds",
-            "How long what was due at most waited for the last round of sweeps to end",
+            "How long something due may have waited by now: since the last whole sweep began of the bucket that waits longest",
             self.lifecycle_lag_seconds.clone(),
         );
-        r.register("class_versions", "Versions of each storage class, at the last round", self.class_versions.clone());
+        r.register(
+            "class_versions",
+            "Versions of each storage class, of a few minutes ago",
+            self.class_versions.clone(),
+        );
         r.register("class_bytes", "Their bytes", self.class_bytes.clone());
     }
 
-    /// Counts what a lifecycle sweep did.
-    pub fn lifecycle_sweep(&self, report: &Report) {
+    /// Counts what a lifecycle sweep did, and whether it was cut short.
+    pub fn lifecycle_sweep(&self, report: &Report, cut_short: bool) {
         self.lifecycle_versions.inc_by(report.versions);
         self.lifecycle_overtaken.inc_by(report.overtaken);
-        self.lifecycle_failed.inc_by(report.failed);
+        let failed = report.failed.iter().map(|(kind, count)| (kind.name(), *count));
+        for (reason, count) in failed.chain(cut_short.then_some((CUT_SHORT, 1))) {
+            self.lifecycle_failed.get_or_create(&Reason { reason }).inc_by(count);
+        }
         for (done, (count, bytes)) in &report.done {
             let (action, class) = admin::lifecycle::names(*done);
             let label = LifecycleAction { action, class: class.unwrap_or_default() };
@@ -240,9 +259,9 @@ impl Metrics {
         }
     }
 
-    /// Records that a round of sweeps has ended: what was due waited at most so long.
-    pub fn lifecycle_round(&self, waited: Duration) {
-        self.lifecycle_lag_seconds.set(gauge_value(waited.as_secs()));
+    /// Records for how long something due may have waited, in the bucket that waits longest.
+    pub fn lifecycle_lag(&self, lag: Duration) {
+        self.lifecycle_lag_seconds.set(gauge_value(lag.as_secs()));
     }
 
     /// Records what all buckets hold of a storage class.

@@ -153,7 +153,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let partitions = open.identity_partitions()?;
     let started = start(&mut config, (open.store(), &partitions), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, websites, identities, kms, lifecycle, new_key }) => {
+        Ok(Started { gate, websites, identities, kms, sweeps, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
@@ -161,12 +161,6 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             tracing::info!(%address, ops = %config.ops.listen, "serving");
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());
-            let sweeps = Sweeps {
-                store: open.store().clone(),
-                calendar: lifecycle.calendar,
-                interval: config.lifecycle.sweep_interval,
-                metrics: metrics.clone(),
-            };
             let sweeping = tokio::spawn(sweeps.keep_sweeping());
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
@@ -217,7 +211,7 @@ struct Started {
     websites: Websites,
     identities: Arc<Identities>,
     kms: Arc<Kms>,
-    lifecycle: Arc<Lifecycle>,
+    sweeps: Arc<Sweeps>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -245,6 +239,8 @@ async fn start(
         kms: Arc::new(KmsApi { kms: kms.clone() }),
     };
     let lifecycle = Arc::new(lifecycle(config));
+    let interval = config.lifecycle.sweep_interval;
+    let sweeps = Arc::new(Sweeps::new(store.clone(), lifecycle.calendar, interval, metrics.clone()));
     let edge = Edge {
         store: store.clone(),
         identities: identities.clone(),
@@ -266,7 +262,8 @@ async fn start(
             declared_keys: Arc::new(declared_keys),
             metrics: metrics.clone(),
         },
-        lifecycle: lifecycle.clone(),
+        lifecycle,
+        sweeps: sweeps.clone(),
     };
     let settings = gate_settings(config, store);
     let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));
@@ -282,7 +279,7 @@ async fn start(
         audit: audit.clone(),
         entropy: store.entropy().clone(),
     });
-    Ok(Started { gate, websites, identities, kms, lifecycle, new_key })
+    Ok(Started { gate, websites, identities, kms, sweeps, new_key })
 }
 
 /// What the operations and the sweeps need to know of lifecycles.

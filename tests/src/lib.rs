@@ -8,6 +8,7 @@ pub mod client;
 pub mod digest;
 pub mod harness;
 pub mod ledger;
+pub mod lifecycle;
 pub mod mount;
 pub mod multipart;
 pub mod mutation;

@@ -5,63 +5,16 @@
 use std::time::{Duration, Instant};
 
 use cairn_tests::harness::files_below;
+use cairn_tests::lifecycle::{
+    PATIENCE, class_of, configuration, put_rules, restore, rule, short_days, until, versioned,
+};
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
+use cairn_tests::{Cairn, Call, Config, Reply, skip};
 use time::OffsetDateTime;
 
 /// Files, so that places and freed space can be seen.
 const LARGE: usize = 200_000;
-
-/// How long what is due in short days may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-fn short_days() -> Config {
-    let more = "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\
-                \n[restore]\nexpedited_seconds = 0\nstandard_seconds = 3\nbulk_seconds = 600\n";
-    Config { more: more.to_owned(), ..Config::default() }
-}
-
-fn configuration(rules: &str) -> String {
-    format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>")
-}
-
-fn rule(id: &str, filter: &str, actions: &str) -> String {
-    format!("<Rule><ID>{id}</ID><Filter>{filter}</Filter><Status>Enabled</Status>{actions}</Rule>")
-}
-
-fn put_rules(client: &Client, bucket: &str, rules: &str) -> Call {
-    client.bucket("PUT", bucket).query("lifecycle", "").body(configuration(rules))
-}
-
-fn restore(client: &Client, bucket: &str, key: &str, request: &str) -> Call {
-    let document = format!("<RestoreRequest>{request}</RestoreRequest>");
-    client.object("POST", bucket, key).query("restore", "").body(document)
-}
-
-async fn versioned(client: &Client, bucket: &str) -> String {
-    let bucket = client.fresh_bucket(bucket).await;
-    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    client.bucket("PUT", &bucket).query("versioning", "").body(on).send().await.expect(200);
-    bucket
-}
-
-/// Asks until the answer is as wished.
-async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {}", reply.text());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-fn class_of(reply: &Reply) -> &str {
-    reply.header("x-amz-storage-class").unwrap_or("STANDARD")
-}
 
 #[tokio::test]
 async fn rules_are_kept_as_they_were_put_and_bad_ones_change_nothing() {

@@ -1,19 +1,20 @@
-//! Lifecycle rules: carrying a bucket's out now, and telling what they, or others, would do.
-
-use std::time::Instant;
+//! Lifecycle rules: having a bucket's carried out now, how its sweeps are, pausing them, and telling what rules would do.
 
 use cairn_lifecycle::calendar::Calendar;
 use cairn_lifecycle::plan::{self, Line, Sum};
+use cairn_lifecycle::state::{DoneSum, End, FailedSum, Summary};
 use cairn_lifecycle::sweep::{self, Done};
+use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::ops::lifecycle::Act;
+use cairn_storage::ops::{Bucket, BucketName, ListBuckets};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::authorize::{Authorized, OnBucket};
-use crate::lifecycle_sweeps;
+use crate::authorize::{Authorized, OnBucket, OnServer, OnService};
+use crate::lifecycle_sweeps::Status;
 use crate::s3::error::Failure;
 use crate::s3::lifecycle_configuration;
 use crate::s3::request::Answer;
@@ -23,15 +24,42 @@ use super::{Admin, json};
 /// How far a plan looks ahead at most: ten years.
 const DAYS_MAX: u32 = 3_650;
 
-/// What a run did.
+/// Buckets in one page of the list.
+const PAGE_BUCKETS_MAX: usize = 200;
+
+/// A bucket's sweeps as the calls answer them. The times are of RFC 3339, in UTC.
 #[derive(Serialize)]
-struct RunDocument {
+struct StatusDocument {
+    bucket: String,
+    /// `sweeping`, `waiting` (somebody asked for a sweep), `paused` or `idle`.
+    state: &'static str,
+    paused: bool,
+    /// All buckets are.
+    all_paused: bool,
+    /// When the sweep was asked for that is awaited.
+    requested: Option<String>,
+    /// For how long something due may have waited.
+    lag_seconds: Option<u64>,
+    current: Option<SweepDocument>,
+    last: Option<SweepDocument>,
+}
+
+/// One sweep.
+#[derive(Serialize)]
+struct SweepDocument {
+    started: String,
+    /// None: it is under way.
+    ended: Option<String>,
+    /// `whole`, `early` (it was paused, or the rules changed) or `failed`.
+    end: Option<&'static str>,
+    /// Why it failed.
+    reason: Option<String>,
     /// Versions looked at.
     versions: u64,
     done: Vec<DoneDocument>,
     /// Keys that kept changing, and wait for the next sweep.
     overtaken: u64,
-    failed: u64,
+    failed: Vec<FailedDocument>,
     /// The first failures.
     failures: Vec<String>,
 }
@@ -44,6 +72,74 @@ struct DoneDocument {
     class: Option<&'static str>,
     count: u64,
     bytes: u64,
+}
+
+#[derive(Serialize)]
+struct FailedDocument {
+    /// `locked`, `tier-down`, `disk-full`, `damaged` or `other`.
+    reason: String,
+    count: u64,
+}
+
+/// A page of the list.
+#[derive(Serialize)]
+struct StatusesDocument {
+    buckets: Vec<StatusDocument>,
+    /// There may be more: ask with `after` this bucket.
+    next: Option<String>,
+}
+
+impl StatusDocument {
+    fn new(bucket: &Bucket, status: Status) -> Self {
+        let state = match &status {
+            Status { running: Some(_), .. } => "sweeping",
+            Status { requested: Some(_), .. } => "waiting",
+            Status { paused, all_paused, .. } if *paused || *all_paused => "paused",
+            _ => "idle",
+        };
+        let current = status.running.map(|(started, report)| {
+            // Its end is not looked at.
+            let summary = Summary::new(report, started, started, End::Early);
+            SweepDocument { ended: None, end: None, ..SweepDocument::from(summary) }
+        });
+        Self {
+            bucket: bucket.name.as_str().to_owned(),
+            state,
+            paused: status.paused,
+            all_paused: status.all_paused,
+            requested: status.requested.map(time_text),
+            lag_seconds: status.lag.map(|lag| lag.as_secs()),
+            current,
+            last: status.last.map(SweepDocument::from),
+        }
+    }
+}
+
+impl From<Summary> for SweepDocument {
+    fn from(summary: Summary) -> Self {
+        let (end, reason) = match summary.end {
+            End::Whole => ("whole", None),
+            End::Early => ("early", None),
+            End::Failed(reason) => ("failed", Some(reason)),
+        };
+        let done = summary.done.into_iter().map(|DoneSum { done, count, bytes }| {
+            let (action, class) = names(done.into());
+            DoneDocument { action, class, count, bytes }
+        });
+        let failed = summary.failed.into_iter();
+        let failed = failed.map(|FailedSum { kind, count }| FailedDocument { reason: kind, count });
+        Self {
+            started: time_text(summary.started),
+            ended: Some(time_text(summary.ended)),
+            end: Some(end),
+            reason,
+            versions: summary.versions,
+            done: done.collect(),
+            overtaken: summary.overtaken,
+            failed: failed.collect(),
+            failures: summary.failures,
+        }
+    }
 }
 
 /// What to plan.
@@ -85,20 +181,63 @@ struct LineDocument {
 
 pub(super) async fn run_lifecycle(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
-    let began = Instant::now();
-    let report = sweep::sweep(&admin.store, bucket, admin.lifecycle.calendar).await?;
-    lifecycle_sweeps::note(&admin.metrics, bucket, &report, began.elapsed());
-    let done = report.done.iter().map(|(done, (count, bytes))| {
-        let (action, class) = names(*done);
-        DoneDocument { action, class, count: *count, bytes: *bytes }
-    });
-    json(&RunDocument {
-        versions: report.versions,
-        done: done.collect(),
-        overtaken: report.overtaken,
-        failed: report.failed,
-        failures: report.failures,
-    })
+    if bucket.lifecycle.is_none() {
+        return Err(no_rules());
+    }
+    json(&StatusDocument::new(bucket, admin.sweeps.ask(bucket).await?))
+}
+
+pub(super) async fn pause_lifecycle(
+    admin: &Admin,
+    authorized: Authorized<OnBucket>,
+    paused: bool,
+) -> Result<Answer, Failure> {
+    let bucket = authorized.bucket();
+    let status = admin.sweeps.pause(bucket, paused).await?;
+    tracing::info!(bucket = bucket.name.as_str(), paused, "lifecycle sweeps of a bucket are paused, or go on");
+    json(&StatusDocument::new(bucket, status))
+}
+
+pub(super) async fn pause_all_lifecycles(
+    admin: &Admin,
+    _: Authorized<OnServer>,
+    paused: bool,
+) -> Result<Answer, Failure> {
+    admin.sweeps.pause_all(paused).await?;
+    tracing::info!(paused, "lifecycle sweeps of all buckets are paused, or go on");
+    json(&serde_json::json!({ "all_paused": paused }))
+}
+
+pub(super) async fn get_lifecycle(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
+    let bucket = authorized.bucket();
+    json(&StatusDocument::new(bucket, admin.sweeps.status(bucket).await?))
+}
+
+/// The sweeps of the account's buckets that have rules, in the order of the buckets' names.
+pub(super) async fn list_lifecycles(
+    admin: &Admin,
+    authorized: Authorized<OnService>,
+    after: Option<String>,
+) -> Result<Answer, Failure> {
+    let list = ListBuckets { prefix: String::new(), after, max_buckets: PAGE_BUCKETS_MAX };
+    let page = admin.store.list_buckets(authorized.account().id, list).await?;
+    let mut document = StatusesDocument { buckets: Vec::new(), next: page.next };
+    for summary in page.buckets {
+        let Some(name) = BucketName::new(&summary.name) else { continue };
+        match admin.store.bucket(&name).await {
+            Ok(bucket) if bucket.lifecycle.is_some() => {
+                document.buckets.push(StatusDocument::new(&bucket, admin.sweeps.status(&bucket).await?));
+            }
+            // It has no rules, or has gone since it was listed.
+            Ok(_) | Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    json(&document)
+}
+
+fn no_rules() -> Failure {
+    Failure::custom("NoSuchLifecycleConfiguration", StatusCode::NOT_FOUND, "The bucket has no lifecycle rules.")
 }
 
 /// How an action is named in documents and metrics, and the class that it moves to.
@@ -128,9 +267,7 @@ pub(super) async fn plan_lifecycle(
     }
     let rules = match &question.configuration {
         Some(document) => lifecycle_configuration::parse(document.as_bytes(), admin.lifecycle.calendar)?,
-        None => sweep::rules(&admin.store, bucket).await?.map(|(rules, _)| rules).ok_or_else(|| {
-            Failure::custom("NoSuchLifecycleConfiguration", StatusCode::NOT_FOUND, "The bucket has no lifecycle rules.")
-        })?,
+        None => sweep::rules(&admin.store, bucket).await?.map(|(rules, _)| rules).ok_or_else(no_rules)?,
     };
     let calendar: Calendar = admin.lifecycle.calendar;
     let plan = plan::plan(&admin.store, bucket, rules.clone(), calendar, at, question.days).await?;

@@ -28,7 +28,7 @@ use crate::authorize::{Action, Authorizer, BucketPolicies, Facts, Rules};
 use crate::gate::Origin;
 use crate::identities::Identities;
 use crate::key_store::KeyStore;
-use crate::metrics::Metrics;
+use crate::lifecycle_sweeps::Sweeps;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
 use crate::s3::lifecycle::Lifecycle;
@@ -88,6 +88,28 @@ pub enum Call {
         /// The bucket's name, not yet checked.
         bucket: String,
     },
+    /// `POST /-/admin/v1/lifecycle/BUCKET/pause`, and `.../resume`
+    PauseLifecycle {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+        /// Or else resume.
+        paused: bool,
+    },
+    /// `POST /-/admin/v1/lifecycle/pause`, and `.../resume`
+    PauseAllLifecycles {
+        /// Or else resume.
+        paused: bool,
+    },
+    /// `GET /-/admin/v1/lifecycle/BUCKET`
+    GetLifecycle {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
+    /// `GET /-/admin/v1/lifecycle?after=BUCKET`
+    ListLifecycles {
+        /// Only those of buckets after this one.
+        after: Option<String>,
+    },
     /// `POST /-/admin/v1/lifecycle/plan`
     PlanLifecycle,
 }
@@ -106,6 +128,10 @@ impl Call {
             Self::GetEncryptionKey => "GetEncryptionKey",
             Self::RotateEncryptionKey => "RotateEncryptionKey",
             Self::RunLifecycle { .. } => "RunLifecycle",
+            Self::PauseLifecycle { .. } => "PauseLifecycle",
+            Self::PauseAllLifecycles { .. } => "PauseAllLifecycles",
+            Self::GetLifecycle { .. } => "GetLifecycle",
+            Self::ListLifecycles { .. } => "ListLifecycles",
             Self::PlanLifecycle => "PlanLifecycle",
         }
     }
@@ -135,8 +161,23 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "restores", bucket, "cancel"] => vec![("POST", Call::CancelRestore { bucket: bucket.to_owned() })],
         [VERSION, "encryption-key"] => vec![("GET", Call::GetEncryptionKey)],
         [VERSION, "encryption-key", "rotate"] => vec![("POST", Call::RotateEncryptionKey)],
-        [VERSION, "lifecycle", "plan"] => vec![("POST", Call::PlanLifecycle)],
+        [VERSION, "lifecycle"] => {
+            vec![("GET", Call::ListLifecycles { after: query.non_empty("after").map(str::to_owned) })]
+        }
+        // A bucket can have the name of what is posted.
+        [VERSION, "lifecycle", name] => {
+            let status = ("GET", Call::GetLifecycle { bucket: name.to_owned() });
+            let posted = match name {
+                "plan" => Some(Call::PlanLifecycle),
+                "pause" | "resume" => Some(Call::PauseAllLifecycles { paused: name == "pause" }),
+                _ => None,
+            };
+            posted.map(|call| ("POST", call)).into_iter().chain([status]).collect()
+        }
         [VERSION, "lifecycle", bucket, "run"] => vec![("POST", Call::RunLifecycle { bucket: bucket.to_owned() })],
+        [VERSION, "lifecycle", bucket, does @ ("pause" | "resume")] => {
+            vec![("POST", Call::PauseLifecycle { bucket: bucket.to_owned(), paused: does == "pause" })]
+        }
         _ => return Err(Failure::custom("NoSuchCall", StatusCode::NOT_FOUND, "The admin API has no such call.")),
     };
     if let Some((_, call)) = calls.iter().find(|(allowed, _)| *allowed == method.as_str()) {
@@ -168,8 +209,8 @@ pub struct Admin {
     pub key_store: Arc<KeyStore>,
     /// Rules about objects' age.
     pub lifecycle: Arc<Lifecycle>,
-    /// Where sweeps are counted.
-    pub metrics: Arc<Metrics>,
+    /// What carries these rules out.
+    pub sweeps: Arc<Sweeps>,
 }
 
 #[async_trait]
@@ -190,7 +231,7 @@ impl S3Route for Admin {
 
 impl Admin {
     /// Calls that work with what the operations of S3 work with.
-    pub fn new(edge: &Edge, audit: &Arc<Audit>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(edge: &Edge, audit: &Arc<Audit>) -> Self {
         Self {
             audit: Arc::clone(audit),
             store: edge.store.clone(),
@@ -199,7 +240,7 @@ impl Admin {
             region: edge.region.clone(),
             key_store: Arc::clone(&edge.encryption.key_store),
             lifecycle: Arc::clone(&edge.lifecycle),
-            metrics: Arc::clone(metrics),
+            sweeps: Arc::clone(&edge.sweeps),
         }
     }
 
@@ -245,6 +286,19 @@ impl Admin {
             }
             Call::RunLifecycle { bucket } => {
                 lifecycle::run_lifecycle(self, authorizer.bucket_for(Action::RunLifecycle, &bucket).await?).await
+            }
+            Call::PauseLifecycle { bucket, paused } => {
+                let authorized = authorizer.bucket_for(Action::RunLifecycle, &bucket).await?;
+                lifecycle::pause_lifecycle(self, authorized, paused).await
+            }
+            Call::PauseAllLifecycles { paused } => {
+                lifecycle::pause_all_lifecycles(self, authorizer.server("cairn:PauseAllLifecycles")?, paused).await
+            }
+            Call::GetLifecycle { bucket } => {
+                lifecycle::get_lifecycle(self, authorizer.bucket_for(Action::PlanLifecycle, &bucket).await?).await
+            }
+            Call::ListLifecycles { after } => {
+                lifecycle::list_lifecycles(self, authorizer.account("cairn:ListLifecycles")?, after).await
             }
             Call::PlanLifecycle => {
                 authorizer.refuse_anonymous()?;
@@ -303,6 +357,15 @@ mod tests {
             ("GET", "/-/admin/v1/encryption-key/rotate", Err(("MethodNotAllowed", 405))),
             ("POST", "/-/admin/v1/lifecycle/b.c/run", Ok(Call::RunLifecycle { bucket: "b.c".to_owned() })),
             ("POST", "/-/admin/v1/lifecycle/plan", Ok(Call::PlanLifecycle)),
+            ("GET", "/-/admin/v1/lifecycle/plan", Ok(Call::GetLifecycle { bucket: "plan".to_owned() })),
+            ("POST", "/-/admin/v1/lifecycle/resume", Ok(Call::PauseAllLifecycles { paused: false })),
+            ("GET", "/-/admin/v1/lifecycle", Ok(Call::ListLifecycles { after: None })),
+            ("POST", "/-/admin/v1/lifecycle/b", Err(("MethodNotAllowed", 405))),
+            (
+                "POST",
+                "/-/admin/v1/lifecycle/b/pause",
+                Ok(Call::PauseLifecycle { bucket: "b".to_owned(), paused: true }),
+            ),
             ("GET", "/-/admin/v1/lifecycle/b/run", Err(("MethodNotAllowed", 405))),
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("HEAD", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),

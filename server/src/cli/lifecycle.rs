@@ -1,14 +1,18 @@
-//! `cairn lifecycle`: carrying a bucket's lifecycle rules out now, and telling what they would do.
+//! `cairn lifecycle`: having a bucket's lifecycle rules carried out now, how that goes, and what they would do.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use cairn_replication::client::Environment;
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::wiring;
 
@@ -20,10 +24,23 @@ const EXIT_INCOMPLETE: u8 = 1;
 /// The server could not be asked.
 const EXIT_UNANSWERED: u8 = 2;
 
+/// Between two looks at how far a sweep is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long the server may be away, as for a restart, before this command gives up watching.
+const ABSENCE_MAX: Duration = Duration::from_secs(120);
+
 #[derive(Subcommand)]
 pub(super) enum LifecycleCommand {
-    /// Carry a bucket's rules out now: exit status 1 if something of them could not be done, 2 when the server cannot be asked
+    /// Have a bucket's rules carried out now, also if its sweeps are paused: exit status 1 if something of them could not be
+    /// done, 2 when the server cannot be asked. The server goes on if this command ends, and after a restart
     Run(RunArgs),
+    /// Tell how the sweeps of a bucket, or of all that have rules, are: exit status 1 if the last one of one could not do all
+    Status(StatusArgs),
+    /// Let no sweep of a bucket, or of any, begin by itself, and end those under way
+    Pause(WhichArgs),
+    /// Let sweeps of a bucket, or of all that are not paused themselves, begin by themselves again
+    Resume(WhichArgs),
     /// Tell what a bucket's rules, or others, would do, without doing it: exit status 2 when the server cannot be asked
     Plan(PlanArgs),
 }
@@ -35,6 +52,30 @@ pub(super) struct RunArgs {
     /// The bucket
     #[arg(long)]
     bucket: String,
+    /// Do not wait for its end
+    #[arg(long)]
+    no_wait: bool,
+}
+
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The bucket; by default every bucket of the account that has rules
+    #[arg(long)]
+    bucket: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct WhichArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The bucket
+    #[arg(long, required_unless_present = "all")]
+    bucket: Option<String>,
+    /// All buckets of the server
+    #[arg(long, conflicts_with = "bucket")]
+    all: bool,
 }
 
 #[derive(Args)]
@@ -64,12 +105,33 @@ enum Failed {
     Call(#[from] CallError),
 }
 
+/// A bucket's sweeps as the server tells them.
 #[derive(Deserialize)]
-struct Run {
+struct Status {
+    bucket: String,
+    state: String,
+    requested: Option<String>,
+    lag_seconds: Option<u64>,
+    current: Option<Sweep>,
+    last: Option<Sweep>,
+}
+
+#[derive(Deserialize)]
+struct Statuses {
+    buckets: Vec<Status>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Sweep {
+    started: String,
+    ended: Option<String>,
+    end: Option<String>,
+    reason: Option<String>,
     versions: u64,
     done: Vec<Done>,
     overtaken: u64,
-    failed: u64,
+    failed: Vec<FailedSum>,
     failures: Vec<String>,
 }
 
@@ -79,6 +141,18 @@ struct Done {
     class: Option<String>,
     count: u64,
     bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct FailedSum {
+    reason: String,
+    count: u64,
+}
+
+impl Sweep {
+    fn is_complete(&self) -> bool {
+        self.end.as_deref() == Some("whole") && self.overtaken == 0 && self.failed.is_empty()
+    }
 }
 
 #[derive(Deserialize)]
@@ -105,6 +179,9 @@ struct Line {
 pub(super) fn run_lifecycle(command: LifecycleCommand, environment: Environment<'_>) -> ExitCode {
     let outcome = match command {
         LifecycleCommand::Run(args) => run(args, environment),
+        LifecycleCommand::Status(args) => status(args, environment),
+        LifecycleCommand::Pause(args) => pause(args, "pause", environment),
+        LifecycleCommand::Resume(args) => pause(args, "resume", environment),
         LifecycleCommand::Plan(args) => plan(args, environment),
     };
     outcome.unwrap_or_else(|error| {
@@ -114,22 +191,106 @@ pub(super) fn run_lifecycle(command: LifecycleCommand, environment: Environment<
 }
 
 fn run(args: RunArgs, environment: Environment<'_>) -> Result<ExitCode, Failed> {
-    let client = AdminClient::new(args.server, environment)?.that_walks();
-    let path = format!("lifecycle/{}/run", args.bucket);
-    let run: Run = runtime()?.block_on(client.call(Method::POST, &path)).map_err(Failed::Call)?;
-    println!("{:>12}  versions looked at", run.versions);
-    for Done { action, class, count, bytes } in &run.done {
+    let client = AdminClient::new(args.server, environment)?;
+    let runtime = runtime()?;
+    let asked: Status = runtime.block_on(client.call(Method::POST, &format!("lifecycle/{}/run", args.bucket)))?;
+    if args.no_wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sweep = runtime.block_on(watch(&client, asked))?;
+    tell(&sweep);
+    Ok(if sweep.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INCOMPLETE) })
+}
+
+/// Waits for the end of the sweep that was asked for, also over a restart of the server.
+async fn watch(client: &AdminClient, asked: Status) -> Result<Sweep, CallError> {
+    let bar = ProgressBar::new_spinner().with_style(
+        ProgressStyle::with_template("{spinner} {human_pos} versions looked at {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    let path = format!("lifecycle/{}", asked.bucket);
+    let requested = asked.requested.as_deref().and_then(time);
+    let mut last_answer = Instant::now();
+    loop {
+        match client.call::<Status>(Method::GET, &path).await {
+            Ok(Status { last: Some(last), .. }) if time(&last.started) >= requested => {
+                bar.finish_and_clear();
+                return Ok(last);
+            }
+            Ok(status) => {
+                last_answer = Instant::now();
+                bar.set_position(status.current.map_or(0, |sweep| sweep.versions));
+            }
+            Err(CallError::Unanswered(_)) if last_answer.elapsed() < ABSENCE_MAX => {}
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn time(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+fn tell(sweep: &Sweep) {
+    println!("{:>12}  versions looked at", sweep.versions);
+    for Done { action, class, count, bytes } in &sweep.done {
         println!("{count:>12}  {}, {bytes} bytes", described(action, class.as_deref()));
     }
-    if run.overtaken > 0 {
-        println!("{:>12}  keys that changed meanwhile, and wait for the next sweep", run.overtaken);
+    if sweep.overtaken > 0 {
+        println!("{:>12}  keys that changed meanwhile, and wait for the next sweep", sweep.overtaken);
     }
-    for failure in &run.failures {
+    for FailedSum { reason, count } in &sweep.failed {
+        println!("{count:>12}  not done: {reason}");
+    }
+    match sweep.end.as_deref() {
+        Some("early") => println!("It ended early: sweeps were paused, or the rules changed."),
+        Some("failed") => println!("It was cut short: {}", sweep.reason.as_deref().unwrap_or_default()),
+        _ => {}
+    }
+    for failure in &sweep.failures {
         eprintln!("cairn: {failure}");
     }
-    if run.failed > 0 || run.overtaken > 0 {
-        return Ok(ExitCode::from(EXIT_INCOMPLETE));
+}
+
+fn status(args: StatusArgs, environment: Environment<'_>) -> Result<ExitCode, Failed> {
+    let client = AdminClient::new(args.server, environment)?;
+    let buckets = runtime()?.block_on(async {
+        if let Some(bucket) = args.bucket {
+            return Ok(vec![client.call::<Status>(Method::GET, &format!("lifecycle/{bucket}")).await?]);
+        }
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let Statuses { buckets, next } = client.page("lifecycle", after.as_deref()).await?;
+            all.extend(buckets);
+            after = next;
+            if after.is_none() {
+                return Ok::<_, CallError>(all);
+            }
+        }
+    })?;
+    for Status { bucket, state, lag_seconds, current, last, .. } in &buckets {
+        let lag = lag_seconds.map_or_else(String::new, |seconds| format!(", covered until {seconds} s ago"));
+        println!("{bucket}: {state}{lag}");
+        for (sweep, which) in [(current, "under way"), (last, "last")] {
+            let Some(sweep) = sweep else { continue };
+            let ended = sweep.ended.as_ref().map_or_else(String::new, |ended| format!(", ended {ended}"));
+            println!("  {which}: begun {}{ended}", sweep.started);
+            tell(sweep);
+        }
     }
+    let complete = buckets.iter().all(|bucket| bucket.last.as_ref().is_none_or(Sweep::is_complete));
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INCOMPLETE) })
+}
+
+fn pause(args: WhichArgs, does: &str, environment: Environment<'_>) -> Result<ExitCode, Failed> {
+    let client = AdminClient::new(args.server, environment)?;
+    let path = match args.bucket {
+        Some(bucket) => format!("lifecycle/{bucket}/{does}"),
+        None => format!("lifecycle/{does}"),
+    };
+    runtime()?.block_on(client.call::<serde::de::IgnoredAny>(Method::POST, &path))?;
     Ok(ExitCode::SUCCESS)
 }
 

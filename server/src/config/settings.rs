@@ -121,7 +121,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("audit.file_bytes_max", "16777216", "The size at which the next file of the audit log begins"),
     setting("audit.files_max", "8", "Files of the audit log that are kept; 0 switches it off"),
     setting("lifecycle.day_seconds", "86400", "The length of a lifecycle rule's day; shorter ones are for tests"),
-    setting("lifecycle.sweep_interval_seconds", "900", "The pause between two sweeps of lifecycle rules"),
+    setting(
+        "lifecycle.sweep_interval_seconds",
+        "900",
+        "How often the objects of a bucket are held against its lifecycle rules",
+    ),
     setting("restore.expedited_seconds", "180", "The delay of an expedited retrieval"),
     setting("restore.standard_seconds", "14400", "The delay of a standard retrieval"),
     setting("restore.bulk_seconds", "36000", "The delay of a bulk retrieval"),

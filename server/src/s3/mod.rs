@@ -93,6 +93,7 @@ use crate::gate::routes::Operation;
 use crate::gate::{Origin, Routed};
 use crate::identities::{Accounts, Identities};
 use crate::kms::Kms;
+use crate::lifecycle_sweeps::Sweeps;
 
 use encryption::EncryptionSettings;
 use error::Failure;
@@ -124,6 +125,8 @@ pub struct Edge {
     pub encryption: EncryptionSettings,
     /// Rules about objects' age.
     pub lifecycle: Arc<Lifecycle>,
+    /// What carries these rules out.
+    pub sweeps: Arc<Sweeps>,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.

@@ -47,6 +47,8 @@ macro_rules! conformance_tests {
             an_empty_range_has_no_rows,
             a_seek_moves_forward_only,
             revisions_grow,
+            the_newest_change_of_a_partition_is_told,
+            a_far_page_sees_what_any_page_sees,
             concurrent_adds_lose_nothing_and_share_no_revision,
             concurrent_guarded_increments_lose_nothing,
             random_batches_do_what_a_plain_map_does,
@@ -600,4 +602,30 @@ pub(crate) async fn random_batches_do_what_a_plain_map_does(index: &Arc<dyn Inde
     })
     .await
     .unwrap();
+}
+
+pub(crate) async fn the_newest_change_of_a_partition_is_told(index: &Arc<dyn Index>) {
+    assert_eq!(index.last_change(HOME), None);
+    let first = committed(index, HOME, put(b"k", b"1")).await;
+    assert_eq!(index.last_change(HOME), Some(first));
+    let mut refused = put(b"k", b"2");
+    refused.guard(FAMILY, b"k", None);
+    assert_eq!(index.commit(HOME, refused).await, Outcome::Conflict);
+    committed(index, Partition([8; 16]), put(b"k", b"3")).await;
+    assert_eq!(index.last_change(HOME), Some(first));
+}
+
+pub(crate) async fn a_far_page_sees_what_any_page_sees(index: &Arc<dyn Index>) {
+    for number in 0..50_u8 {
+        committed(index, HOME, put(&[number], b"v")).await;
+    }
+    let far = index.view_far(HOME, |view| {
+        let (mut found, mut cursor) = (Vec::new(), view.cursor(FAMILY, KeyRange::all())?);
+        while let Some((key, ..)) = cursor.row() {
+            found.push(key.to_vec());
+            cursor.advance()?;
+        }
+        Ok(found)
+    });
+    assert_eq!(far.await.unwrap(), keys(index, KeyRange::all()).await);
 }

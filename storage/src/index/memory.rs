@@ -4,8 +4,7 @@
 //! schedule explorer's too) may run other tasks in between. A snapshot is a clone of a few `Arc`s; a commit copies
 //! a family's map only while somebody still holds the older one.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map;
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::future::poll_fn;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -54,6 +53,7 @@ pub enum Fault {
 #[derive(Debug, Default)]
 struct State {
     rows: Rows,
+    changes: HashMap<Partition, Revision>,
     /// The fault and how many commits pass before it.
     fault: Option<(u64, Fault)>,
 }
@@ -77,7 +77,7 @@ impl MemoryIndex {
     /// An index that holds what `snapshot` held: what a restart after a crash finds.
     #[must_use]
     pub fn from_snapshot(snapshot: MemorySnapshot, health: Health) -> Self {
-        Self { health, state: Mutex::new(State { rows: snapshot.0, fault: None }) }
+        Self { health, state: Mutex::new(State { rows: snapshot.0, ..State::default() }) }
     }
 
     /// What is committed now.
@@ -105,7 +105,13 @@ impl MemoryIndex {
         }
         let mut state = self.state.lock();
         match state.take_fault() {
-            None => state.rows.apply(partition, batch),
+            None => {
+                let outcome = state.rows.apply(partition, batch);
+                if let Outcome::Committed(revision) = outcome {
+                    state.changes.insert(partition, revision);
+                }
+                outcome
+            }
             Some(Fault::Overloaded) => Outcome::Refused(Refusal::Overloaded),
             Some(fault @ (Fault::UnknownWritten | Fault::UnknownLost)) => {
                 if fault == Fault::UnknownWritten {
@@ -200,6 +206,10 @@ impl Index for MemoryIndex {
         let result = page.run(&MemoryView { rows, partition });
         pause().await;
         result
+    }
+
+    fn last_change(&self, partition: Partition) -> Option<Revision> {
+        self.state.lock().changes.get(&partition).copied()
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Outcome {

@@ -174,8 +174,18 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// on the calling thread, then on the blocking pool), so it must be restartable, and it must be bounded.
     async fn read(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError>;
 
+    /// As [`Index::read`], for a page of a walk through all of a partition: it never runs on the calling thread, and leaves the
+    /// caches to those who come back to what they read.
+    async fn read_far(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError> {
+        self.read(partition, page).await
+    }
+
     /// Commits all of the batch or nothing.
     async fn commit(&self, partition: Partition, batch: Batch) -> Outcome;
+
+    /// The newest commit to a partition since the index was opened; None: there was none. It is told after the commit can be
+    /// read and before its caller hears of it: if it is what it was, so is all that was read after it was asked for.
+    fn last_change(&self, partition: Partition) -> Option<Revision>;
 }
 
 impl dyn Index {
@@ -188,6 +198,18 @@ impl dyn Index {
         F: FnMut(&dyn View) -> Result<T, IndexError> + Send + 'static,
         T: Send + 'static,
     {
-        view::run(self, partition, page).await
+        view::run(page, |page| self.read(partition, page)).await
+    }
+
+    /// As `view`, by [`Index::read_far`].
+    ///
+    /// # Errors
+    /// What the page returned, or the engine's failure.
+    pub async fn view_far<T, F>(&self, partition: Partition, page: F) -> Result<T, IndexError>
+    where
+        F: FnMut(&dyn View) -> Result<T, IndexError> + Send + 'static,
+        T: Send + 'static,
+    {
+        view::run(page, |page| self.read_far(partition, page)).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Family, Index, IndexError, Partition, Revision};
+use super::{Family, IndexError, Revision};
 
 /// One row as a point read returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,13 +104,15 @@ impl<T: Send, F: FnMut(&dyn View) -> Result<T, IndexError> + Send> Page for Slot
     }
 }
 
-pub(super) async fn run<T, F>(index: &dyn Index, partition: Partition, page: F) -> Result<T, IndexError>
+/// Has `read` run a page, and gives what it returned.
+pub(super) async fn run<T, F, R>(page: F, read: impl FnOnce(Box<dyn Page>) -> R) -> Result<T, IndexError>
 where
     F: FnMut(&dyn View) -> Result<T, IndexError> + Send + 'static,
     T: Send + 'static,
+    R: Future<Output = Result<(), IndexError>>,
 {
     let slot = Arc::new(Mutex::new(None));
-    index.read(partition, Box::new(Slotted { page, slot: slot.clone() })).await?;
+    read(Box::new(Slotted { page, slot: slot.clone() })).await?;
     let result = slot.lock().take();
     result.ok_or_else(|| IndexError::Failed("the page was not run".to_owned()))
 }

@@ -41,7 +41,70 @@ pub struct ActsDone {
     /// The key or the rules changed before all was done.
     pub overtaken: bool,
     /// A lock keeps a version that was to go, or something failed about it.
-    pub failed: Vec<(VersionId, Act, String)>,
+    pub failed: Vec<ActFailed>,
+}
+
+/// An act that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActFailed {
+    /// The version.
+    pub id: VersionId,
+    /// What was to be done.
+    pub act: Act,
+    /// Why not.
+    pub kind: FailureKind,
+    /// The same in words.
+    pub reason: String,
+}
+
+impl ActFailed {
+    fn new(id: VersionId, act: Act, error: &StorageError) -> Self {
+        Self { id, act, kind: FailureKind::of(error), reason: error.to_string() }
+    }
+}
+
+/// Why something could not be done, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// A lock keeps the version.
+    Locked,
+    /// The place that its bytes are in, or would move to, cannot be reached.
+    TierDown,
+    /// There is no space for its bytes.
+    DiskFull,
+    /// What is stored is damaged.
+    Damaged,
+    /// Something else.
+    Other,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Locked, Self::TierDown, Self::DiskFull, Self::Damaged, Self::Other];
+
+    /// The kind of an error.
+    #[must_use]
+    pub fn of(error: &StorageError) -> Self {
+        match error {
+            StorageError::Locked(_) => Self::Locked,
+            StorageError::TierDown { .. } => Self::TierDown,
+            StorageError::DiskFull { .. } => Self::DiskFull,
+            StorageError::Corrupt { .. } => Self::Damaged,
+            _ => Self::Other,
+        }
+    }
+
+    /// How it is named in metrics and documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Locked => "locked",
+            Self::TierDown => "tier-down",
+            Self::DiskFull => "disk-full",
+            Self::Damaged => "damaged",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// What the guards of an act name.
@@ -82,8 +145,7 @@ impl Store {
                 Ok(Step::Overtaken) => return Ok(ActsDone { overtaken: true, ..outcome }),
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => {
-                    let reason = error.to_string();
-                    outcome.failed.extend(ids.iter().map(|id| (*id, Act::Remove, reason.clone())));
+                    outcome.failed.extend(ids.iter().map(|id| ActFailed::new(*id, Act::Remove, &error)));
                 }
             }
         }
@@ -99,7 +161,7 @@ impl Store {
                 }
                 Ok(Step::Overtaken) => return Ok(ActsDone { overtaken: true, ..outcome }),
                 Err(error) if is_fatal(&error) => return Err(error),
-                Err(error) => outcome.failed.push((*id, *act, error.to_string())),
+                Err(error) => outcome.failed.push(ActFailed::new(*id, *act, &error)),
             }
         }
         Ok(outcome)
@@ -152,8 +214,7 @@ impl Store {
             .map(|version| (removal.check(&version), version))
             .partition(|(check, _)| check.is_err());
         for (check, version) in locked {
-            let reason = check.err().map_or_else(String::new, |error| error.to_string());
-            outcome.failed.push((version.id(), Act::Remove, reason));
+            outcome.failed.extend(check.err().map(|error| ActFailed::new(version.id(), Act::Remove, &error)));
         }
         let free: Vec<Version> = free.into_iter().map(|(_, version)| version).collect();
         if free.is_empty() {

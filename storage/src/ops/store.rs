@@ -107,6 +107,13 @@ impl Store {
         &self.0.lock_clock
     }
 
+    /// The newest change of a bucket, of its objects or anything else, since the start; None: there was none. If it is what it
+    /// was, so is all that was read after it was asked for.
+    #[must_use]
+    pub fn last_change(&self, bucket: BucketId) -> Option<Revision> {
+        self.index().last_change(bucket.into())
+    }
+
     /// Randomness.
     #[must_use]
     pub fn entropy(&self) -> &Arc<dyn Entropy> {
@@ -133,6 +140,15 @@ impl Store {
         T: Send + 'static,
     {
         Ok(self.0.parts.index.view(bucket.into(), page).await?)
+    }
+
+    /// One page of a walk through all of a bucket.
+    pub(super) async fn view_far<T, F>(&self, bucket: BucketId, page: F) -> Result<T, StorageError>
+    where
+        F: FnMut(&dyn View) -> Result<T, IndexError> + Send + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.0.parts.index.view_far(bucket.into(), page).await?)
     }
 
     /// Commits `batch` with the tasks that it entails. False: a guard did not hold, read again.

@@ -13,7 +13,7 @@ use crate::index::family::bucket::Versioning;
 use crate::index::family::document::DocumentKind;
 use crate::index::family::head::{Head, SeenHead};
 use crate::index::family::version::Version;
-use crate::index::key::push_escaped_prefix;
+use crate::index::key::{push_escaped, push_escaped_prefix};
 use crate::index::{Cursor, Family, IndexError, KeyRange, Revision};
 use crate::object::{DeleteMarker, ObjectKey, StorageClass};
 use crate::record::{Record, decode_as};
@@ -43,7 +43,7 @@ pub struct SweptVersion {
 pub enum Standing {
     /// The newest.
     Head {
-        /// There is no other.
+        /// There is no other. Of an object it is not known (false), unless older versions are gone through.
         alone: bool,
         /// Deleting it without naming it would end it for good.
         for_good: bool,
@@ -67,8 +67,17 @@ pub struct SweptObject {
     pub class: StorageClass,
     /// The tags.
     pub tags: Vec<Tag>,
-    /// A legal hold or a retention keeps it.
-    pub locked: bool,
+    /// Until when a retention keeps it, or for ever, if it is under legal hold; None: nothing does.
+    pub locked_until: Option<Timestamp>,
+}
+
+/// What a sweep goes through.
+#[derive(Clone, Debug, Default)]
+pub struct SweepScope {
+    /// The first key past it; None: there is none.
+    pub end: Option<Vec<u8>>,
+    /// Older versions, too.
+    pub older: bool,
 }
 
 /// How far a page goes at most.
@@ -131,7 +140,7 @@ pub struct SweptPage<A> {
 }
 
 impl Store {
-    /// Asks `due` about the versions from `position` on, of keys below `end`.
+    /// Asks `due` about the versions from `position` on.
     ///
     /// # Errors
     /// The index's.
@@ -139,7 +148,7 @@ impl Store {
         &self,
         bucket: BucketId,
         position: SweepPosition,
-        end: Option<Vec<u8>>,
+        scope: SweepScope,
         limits: SweepLimits,
         due: F,
     ) -> Result<SweptPage<A>, StorageError>
@@ -148,18 +157,19 @@ impl Store {
         F: FnMut(&str, &SweptVersion) -> Option<A> + Clone + Send + 'static,
     {
         let lock_time = self.lock_clock().now();
-        self.view(bucket, move |view| {
+        self.view_far(bucket, move |view| {
             let Some(bucket) = SeenBucket::read(view)? else {
                 return Ok(SweptPage { keys: Vec::new(), versions: 0, next: None });
             };
-            let range = KeyRange { start: start_of(&position), end: end.clone() };
+            let range = KeyRange { start: start_of(&position), end: scope.end.clone() };
             let mut older = Vec::new();
             push_escaped_prefix(&mut older, &range.start);
+            let heads = Heads {
+                current: view.cursor(Family::Current, range.clone())?,
+                hidden: view.cursor(Family::Hidden, range)?,
+            };
             let mut walk = Walk {
-                heads: Heads {
-                    current: view.cursor(Family::Current, range.clone())?,
-                    hidden: view.cursor(Family::Hidden, range)?,
-                },
+                scope: scope.clone(),
                 older: view.cursor(Family::Version, KeyRange { start: older, end: None })?,
                 versioning: bucket.record.versioning,
                 lock_time,
@@ -167,8 +177,10 @@ impl Store {
                 due: due.clone(),
                 page: SweptPage { keys: Vec::new(), versions: 0, next: None },
                 found: 0,
+                prefix: Vec::new(),
+                of_key: Vec::new(),
             };
-            walk.run(&position)?;
+            walk.run(heads, &position)?;
             Ok(walk.page)
         })
         .await
@@ -214,107 +226,143 @@ impl<'v> Heads<'v> {
     }
 }
 
+/// What is known of a page while its heads are gone through.
 struct Walk<'v, A, F> {
-    heads: Heads<'v>,
     older: Box<dyn Cursor + 'v>,
+    scope: SweepScope,
     versioning: Versioning,
     lock_time: Timestamp,
     limits: SweepLimits,
     due: F,
     page: SweptPage<A>,
     found: usize,
+    /// Where the rows of a key's older versions begin.
+    prefix: Vec<u8>,
+    /// What is due about the key.
+    of_key: Vec<(VersionId, A)>,
+}
+
+/// A key's head row. Most have nothing due, so nothing of it is copied.
+struct HeadRow<'r> {
+    key: &'r str,
+    revision: Revision,
 }
 
 impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
-    fn run(&mut self, position: &SweepPosition) -> Result<(), IndexError> {
-        let mut prefix = Vec::new();
-        while let Some(cursor) = self.heads.next() {
+    fn run(&mut self, mut heads: Heads<'_>, position: &SweepPosition) -> Result<(), IndexError> {
+        while let Some(cursor) = heads.next() {
             let Some((row_key, revision, value)) = cursor.row() else { break };
-            if self.page.versions >= self.limits.versions || self.found >= self.limits.found {
+            if self.is_full() {
                 self.page.next = Some(SweepPosition::From(row_key.to_vec()));
                 return Ok(());
             }
             let key = std::str::from_utf8(row_key).map_err(|_| IndexError::Corrupt("a key is not UTF-8".to_owned()))?;
-            let key = ObjectKey::new(key).ok_or_else(|| IndexError::Corrupt("a key has no valid length".to_owned()))?;
             let head: SweptHead = decode_as(Head::NAME, Head::FORMAT, value)?;
-            cursor.advance()?;
-            prefix.clear();
-            crate::index::key::push_escaped(&mut prefix, key.as_bytes());
-            let mut swept = SweptKey { key, head: SeenRevision(revision), due: Vec::new() };
-            let full = self.key(&mut swept, &prefix, &head.version, position)?;
-            if !swept.due.is_empty() {
-                self.page.keys.push(swept);
+            let full = self.key(&HeadRow { key, revision }, head.version, position)?;
+            if !self.of_key.is_empty() {
+                let due = std::mem::take(&mut self.of_key);
+                self.page.keys.push(SweptKey { key: object_key(key)?, head: SeenRevision(revision), due });
             }
             if let Some(within) = full {
                 self.page.next = Some(within);
                 return Ok(());
             }
+            cursor.advance()?;
         }
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.page.versions >= self.limits.versions || self.found >= self.limits.found
     }
 
     /// Asks about the versions of a key. Some: the page is full before its last one.
     fn key(
         &mut self,
-        swept: &mut SweptKey<A>,
-        prefix: &[u8],
-        head: &SweptRecord,
+        row: &HeadRow<'_>,
+        head: SweptRecord,
         position: &SweepPosition,
     ) -> Result<Option<SweepPosition>, IndexError> {
+        if self.scope.older || head.is_marker() {
+            self.seek_older(row.key)?;
+        }
         let (mut since, mut newer) = (head.created(), 0_u32);
         match position {
-            SweepPosition::Within { key, last, created, older, head } if *key == swept.key => {
-                let after_last = [prefix, &last.newest_first(), b"\0"].concat();
+            SweepPosition::Within { key, last, created, older, head } if key.as_str() == row.key => {
                 since = *created;
-                if *head == swept.head.0 {
-                    newer = *older;
-                } else {
-                    // Some may have gone since they were counted, and a rule that keeps so many must not miscount them.
-                    while newer < NEWER_COUNTED_MAX
-                        && self.older.row().is_some_and(|(row, ..)| row < after_last.as_slice())
-                    {
-                        newer += 1;
-                        self.older.advance()?;
-                    }
-                }
-                self.older.seek(&after_last)?;
+                newer = self.seek_past(*last, (*head == row.revision).then_some(*older))?;
             }
             _ => {
-                // Rows of a key without a head would otherwise hold the cursor up for the rest of the page.
-                self.older.seek(prefix)?;
-                let alone = !self.older.row().is_some_and(|(row, ..)| row.starts_with(prefix));
+                let alone = (self.scope.older || head.is_marker()) && !self.is_at_older();
                 let for_good = match self.versioning {
                     Versioning::Unversioned => true,
                     Versioning::Suspended => head.is_null(),
                     Versioning::Enabled => false,
                 };
-                self.ask(swept, head, Standing::Head { alone, for_good });
+                self.ask(row.key, head, Standing::Head { alone, for_good });
             }
         }
-        while let Some((row, _, value)) = self.older.row() {
-            if !row.starts_with(prefix) {
+        if !self.scope.older {
+            return Ok(None);
+        }
+        while let Some((older, _, value)) = self.older.row() {
+            if !older.starts_with(&self.prefix) {
                 break;
             }
             let record: SweptRecord = decode_as(Version::NAME, Version::FORMAT, value)?;
-            self.ask(swept, &record, Standing::Older { since, newer });
-            (since, newer) = (record.created(), newer.saturating_add(1));
+            let (id, created) = (record.id(), record.created());
+            self.ask(row.key, record, Standing::Older { since, newer });
+            (since, newer) = (created, newer.saturating_add(1));
             self.older.advance()?;
-            if self.page.versions >= self.limits.versions || self.found >= self.limits.found {
-                let (key, head) = (swept.key.clone(), swept.head.0);
-                return Ok(Some(SweepPosition::Within { key, last: record.id(), created: since, older: newer, head }));
+            if self.is_full() {
+                let (key, head) = (object_key(row.key)?, row.revision);
+                return Ok(Some(SweepPosition::Within { key, last: id, created, older: newer, head }));
             }
         }
         Ok(None)
     }
 
-    fn ask(&mut self, swept: &mut SweptKey<A>, record: &SweptRecord, standing: Standing) {
+    /// Moves to the key's older versions. Rows of a key without a head are passed over, not stopped at.
+    fn seek_older(&mut self, key: &str) -> Result<(), IndexError> {
+        if self.older.row().is_some() {
+            self.prefix.clear();
+            push_escaped(&mut self.prefix, key.as_bytes());
+            self.older.seek(&self.prefix)?;
+        }
+        Ok(())
+    }
+
+    fn is_at_older(&self) -> bool {
+        self.older.row().is_some_and(|(row, ..)| row.starts_with(&self.prefix))
+    }
+
+    /// Moves past the older version that was looked at last. How many there are up to it, if that is not known: some may have
+    /// gone since they were counted, and a rule that keeps so many must not miscount them.
+    fn seek_past(&mut self, last: VersionId, known: Option<u32>) -> Result<u32, IndexError> {
+        let after_last = [self.prefix.as_slice(), &last.newest_first(), b"\0"].concat();
+        let mut newer = known.unwrap_or(0);
+        if known.is_none() {
+            while newer < NEWER_COUNTED_MAX && self.older.row().is_some_and(|(row, ..)| row < after_last.as_slice()) {
+                newer += 1;
+                self.older.advance()?;
+            }
+        }
+        self.older.seek(&after_last)?;
+        Ok(newer)
+    }
+
+    fn ask(&mut self, key: &str, record: SweptRecord, standing: Standing) {
         self.page.versions += 1;
         let version = record.swept(standing, self.lock_time);
-        if let Some(action) = (self.due)(swept.key.as_str(), &version) {
+        if let Some(action) = (self.due)(key, &version) {
             self.found += 1;
-            swept.due.push((version.id, action));
+            self.of_key.push((version.id, action));
         }
     }
+}
+
+fn object_key(key: &str) -> Result<ObjectKey, IndexError> {
+    ObjectKey::new(key).ok_or_else(|| IndexError::Corrupt("a key has no valid length".to_owned()))
 }
 
 /// What a sweep decodes of a [`Head`].
@@ -386,18 +434,21 @@ impl SweptRecord {
         }
     }
 
-    fn swept(&self, standing: Standing, lock_time: Timestamp) -> SweptVersion {
+    fn is_marker(&self) -> bool {
+        matches!(self, Self::Marker(_))
+    }
+
+    fn swept(self, standing: Standing, lock_time: Timestamp) -> SweptVersion {
+        let (id, created) = (self.id(), self.created());
         let object = match self {
             Self::Marker(_) => None,
-            Self::Object(object) => Some(SweptObject {
-                size_bytes: object.size_bytes,
-                class: object.storage_class,
-                tags: object.settings.tags.clone(),
-                locked: object.settings.legal_hold == Some(true)
-                    || object.settings.retention.is_some_and(|retention| retention.until > lock_time),
-            }),
+            Self::Object(ObjectFields { size_bytes, storage_class: class, settings, .. }) => {
+                let retained = settings.retention.map(|retention| retention.until).filter(|until| *until > lock_time);
+                let locked_until = if settings.legal_hold == Some(true) { Some(Timestamp(i64::MAX)) } else { retained };
+                Some(SweptObject { size_bytes, class, tags: settings.tags, locked_until })
+            }
         };
-        SweptVersion { id: self.id(), created: self.created(), standing, object }
+        SweptVersion { id, created, standing, object }
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::StorageError;
 use crate::index::family::bucket::{self, BucketRecord, ObjectOwnership, Versioning};
 use crate::index::family::document::DocumentKind;
-use crate::index::{Family, View};
+use crate::index::{Batch, Family, Partition, View};
 use crate::record::Record;
 
 use super::placement::Mutation;
@@ -119,6 +119,64 @@ impl Store {
     /// The index's.
     pub async fn document(&self, bucket: &Bucket, kind: DocumentKind) -> Result<Option<Bytes>, StorageError> {
         self.view(bucket.id, move |view| Ok(view.get(Family::Document, &kind.key())?.map(|row| row.value))).await
+    }
+
+    /// Changes a document of the bucket that has several writers. `change` may run several times, on what is there then; None:
+    /// it stays as it is. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`, and those of `change`: nothing changed.
+    pub async fn change_document(
+        &self,
+        bucket: &Bucket,
+        kind: DocumentKind,
+        change: impl Fn(Option<&[u8]>) -> Result<Option<Vec<u8>>, StorageError>,
+    ) -> Result<(), StorageError> {
+        self.health().check_writable()?;
+        for _ in 0..ATTEMPTS_MAX {
+            let page = move |view: &dyn View| Ok((SeenBucket::read(view)?, view.get(Family::Document, &kind.key())?));
+            let (seen, row) = self.view(bucket.id, page).await?;
+            let seen = SeenBucket::writable(seen)?;
+            let Some(document) = change(row.as_ref().map(|row| row.value.as_ref()))? else { return Ok(()) };
+            if document.len() > DOCUMENT_BYTES_MAX {
+                return Err(StorageError::MetadataTooLarge);
+            }
+            let mut mutation = Mutation::new(&seen);
+            // Stops: two changes of different parts of the document, which would undo one another.
+            mutation.batch.guard(Family::Document, kind.key(), row.map(|row| row.revision));
+            mutation.batch.put(Family::Document, kind.key(), document);
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Whether lifecycle sweeps are paused in all buckets.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn sweeps_paused(&self) -> Result<bool, StorageError> {
+        let key = DocumentKind::SweepsPaused.key();
+        let page = move |view: &dyn View| Ok(view.get(Family::Document, &key)?.is_some());
+        Ok(self.index().view(Partition::SYSTEM, page).await?)
+    }
+
+    /// Pauses lifecycle sweeps in all buckets, or ends that. Durable when it returns.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Overloaded`: nothing changed.
+    pub async fn set_sweeps_paused(&self, paused: bool) -> Result<(), StorageError> {
+        self.health().check_writable()?;
+        let mut batch = Batch::new();
+        let key = DocumentKind::SweepsPaused.key();
+        if paused {
+            batch.put(Family::Document, key, Bytes::new())
+        } else {
+            batch.delete(Family::Document, key)
+        }
+        // There is nothing to race with: whoever comes last decides.
+        self.commit(Partition::SYSTEM, batch, Vec::new()).await.map(|_| ())
     }
 
     /// Sets a document of the bucket, or removes it, if `change` lets the bucket as it is then have it; what that changes of

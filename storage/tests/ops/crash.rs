@@ -23,7 +23,7 @@ use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::object::StorageClass;
-use cairn_storage::ops::lifecycle::Act;
+use cairn_storage::ops::lifecycle::{Act, ActFailed};
 use cairn_storage::ops::{CopyObject, CopySource, Permit, Powers, ReadConditions, VersionSelector, WriteConditions};
 
 use see::{Seen, check_files, check_usage, see, versions};
@@ -157,7 +157,7 @@ impl Work {
         let bucket = self.rig.bucket(bucket).await?;
         self.log.begin(|_| {});
         let done = crate::lifecycle::act(&self.rig, &bucket, key, nth, Act::Transition(class)).await?;
-        if let Some((_, _, reason)) = done.failed.first() {
+        if let Some(ActFailed { reason, .. }) = done.failed.first() {
             return Err(StorageError::corrupt(reason));
         }
         self.log.end();

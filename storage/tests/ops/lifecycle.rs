@@ -9,7 +9,7 @@ use cairn_storage::index::{Batch, Family, Outcome};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::object::{ObjectVersion, Restored, RetrievalTier, StorageClass};
 use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis};
-use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweptKey, SweptVersion};
+use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweepScope, SweptKey, SweptVersion};
 use cairn_storage::ops::{Bucket, GetObject, Governance, Permit, Powers, PutObject, VersionSelector};
 use cairn_storage::settings::{ObjectSettings, Tag};
 use futures::StreamExt as _;
@@ -23,6 +23,10 @@ pub async fn set_rules(rig: &Rig, bucket: &Bucket) -> Result<(), StorageError> {
     rig.store.set_document(bucket, DocumentKind::Lifecycle, rules, |_| Ok(())).await
 }
 
+fn all_versions() -> SweepScope {
+    SweepScope { end: None, older: true }
+}
+
 /// Every key about whose versions `due` says something, by pages of this size.
 async fn sweep(
     rig: &Rig,
@@ -32,7 +36,7 @@ async fn sweep(
 ) -> Result<Vec<SweptKey<Act>>, StorageError> {
     let (mut found, mut next) = (Vec::new(), Some(SweepPosition::Start));
     while let Some(position) = next {
-        let page = rig.store.sweep_page(bucket.id, position, None, limits, due.clone()).await?;
+        let page = rig.store.sweep_page(bucket.id, position, all_versions(), limits, due.clone()).await?;
         found.extend(page.keys);
         next = page.next;
     }
@@ -107,6 +111,39 @@ async fn a_sweep_sees_every_version_with_its_standing_whatever_the_pages() {
 }
 
 #[tokio::test]
+async fn heads_alone_are_seen_as_they_stand_if_nobody_asks_about_older_versions() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    for key in ["a", "a", "b", "b", "c", "c/d", "c/d"] {
+        rig.put(&bucket, key, b"x").await;
+    }
+    rig.delete(&bucket, "b").await;
+    rig.delete(&bucket, "b/alone").await;
+    rig.delete(&bucket, "c").await;
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let note = move |key: &str, version: &SweptVersion| {
+        noted.lock().unwrap().push((key.to_owned(), version.object.is_none(), version.standing));
+        None::<Act>
+    };
+    let heads = SweepScope { end: None, older: false };
+    let page = rig.store.sweep_page(bucket.id, SweepPosition::Start, heads, SMALL_PAGES, note.clone()).await.unwrap();
+    let rest = SweepScope { end: Some(b"d".to_vec()), older: false };
+    let page = rig.store.sweep_page(bucket.id, page.next.unwrap(), rest, SMALL_PAGES, note).await.unwrap();
+    assert_eq!(page.next, None);
+    let head = |alone| Standing::Head { alone, for_good: false };
+    let expected = [
+        ("a", false, head(false)),
+        ("b", true, head(false)),
+        ("b/alone", true, head(true)),
+        ("c", true, head(false)),
+        ("c/d", false, head(false)),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected.map(|(key, marker, standing)| (key.to_owned(), marker, standing)));
+}
+
+#[tokio::test]
 async fn a_key_that_is_written_all_the_time_does_not_hold_up_a_sweep() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;
@@ -123,7 +160,7 @@ async fn a_key_that_is_written_all_the_time_does_not_hold_up_a_sweep() {
     let (mut counts, mut keys, mut next) = (Vec::new(), Vec::new(), Some(SweepPosition::Start));
     for _ in 0..10 {
         let Some(position) = next.take() else { break };
-        let page = rig.store.sweep_page(bucket.id, position, None, limits, oldest).await.unwrap();
+        let page = rig.store.sweep_page(bucket.id, position, all_versions(), limits, oldest).await.unwrap();
         counts.extend(page.keys.iter().flat_map(|key| key.due.iter().map(|(_, newer)| *newer)));
         keys.extend(page.keys.into_iter().map(|key| key.key));
         next = page.next;

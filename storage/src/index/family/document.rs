@@ -27,10 +27,14 @@ pub enum DocumentKind {
     Website = 12,
     /// The bucket's newest restore to a point in time, a [`super::restore::RestoreRecord`].
     Restore = 64,
+    /// What is kept of the bucket's lifecycle sweeps.
+    SweepState = 65,
     /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).
     ScanFloor = 128,
     /// In the system partition: the time by which locks were judged last, a [`crate::lock_clock::LockTimeRecord`].
     LockTime = 129,
+    /// In the system partition: no lifecycle sweep begins by itself, if it is there.
+    SweepsPaused = 132,
 }
 
 impl DocumentKind {

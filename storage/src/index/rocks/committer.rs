@@ -192,6 +192,11 @@ impl Worker {
         let started = Instant::now();
         let failure = match self.write(&group) {
             Ok(()) => {
+                let commits = requests.iter().zip(&outcomes).filter_map(|(request, outcome)| match outcome {
+                    Outcome::Committed(revision) => Some((request.partition, *revision)),
+                    _ => None,
+                });
+                self.engine.note_changes(commits);
                 self.observer.commit_group(requests.len(), bytes, started.elapsed());
                 return outcomes;
             }

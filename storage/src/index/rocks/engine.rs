@@ -5,9 +5,11 @@
 //! physical value   revision (u64) | value
 //! ```
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use parking_lot::Mutex;
 use rocksdb::{
     ColumnFamily, DB, DBPinnableSlice, ErrorKind, FlushOptions, ReadOptions, WriteBatch, WriteOptions, properties,
 };
@@ -30,6 +32,8 @@ pub(super) struct Engine {
     write_options: WriteOptions,
     /// A bit for each family in which a cursor met a long stretch of deleted rows.
     strewn: AtomicU32,
+    /// The newest commit to each partition since the start: a small entry for each bucket and account that is written to.
+    changes: Mutex<HashMap<Partition, Revision>>,
 }
 
 /// Why a write did not succeed.
@@ -42,10 +46,14 @@ pub(super) enum WriteError {
 }
 
 impl Engine {
+    fn new(db: DB) -> Self {
+        Self { db, write_options: options::write_options(), strewn: AtomicU32::new(0), changes: Mutex::default() }
+    }
+
     pub(super) fn open(options: &RocksOptions) -> Result<Self, IndexError> {
         let setup = options::Setup::new(options)?;
         let db = DB::open_cf_descriptors(setup.database(), &options.path, setup.families(&Family::ALL)?)?;
-        Ok(Self { db, write_options: options::write_options(), strewn: AtomicU32::new(0) })
+        Ok(Self::new(db))
     }
 
     /// Opens what exists without changing a byte of it.
@@ -62,7 +70,16 @@ impl Engine {
             setup.families(&families)?,
             logs_may_exist,
         )?;
-        Ok(Self { db, write_options: options::write_options(), strewn: AtomicU32::new(0) })
+        Ok(Self::new(db))
+    }
+
+    /// Tells of commits that can be read now.
+    pub(super) fn note_changes(&self, commits: impl Iterator<Item = (Partition, Revision)>) {
+        self.changes.lock().extend(commits);
+    }
+
+    pub(super) fn last_change(&self, partition: Partition) -> Option<Revision> {
+        self.changes.lock().get(&partition).copied()
     }
 
     pub(super) fn family(&self, family: Family) -> Result<&ColumnFamily, IndexError> {

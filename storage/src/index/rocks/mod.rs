@@ -27,7 +27,7 @@ use async_trait::async_trait;
 
 pub use options::RocksOptions;
 
-use super::{Batch, Family, Index, IndexError, Outcome, Page, Partition, Refusal};
+use super::{Batch, Family, Index, IndexError, Outcome, Page, Partition, Refusal, Revision};
 use crate::health::Health;
 use crate::observe::Observer;
 use committer::Committer;
@@ -112,6 +112,25 @@ impl RocksIndex {
         Ok(Self { engine, committer: Some(committer), health })
     }
 
+    async fn read_on_pool(&self, partition: Partition, tier: Tier, mut page: Box<dyn Page>) -> Result<(), IndexError> {
+        let engine = self.engine.clone();
+        // A store that is read-only must not write.
+        let flushes = self.committer.is_some() && self.health.read_only().is_none();
+        let on_pool = move || {
+            let mut done = view::run_page(&engine, partition, tier, &mut *page);
+            if done == Err(IndexError::Uncached) {
+                done = view::run_page(&engine, partition, Tier::Disk, &mut *page);
+            }
+            if flushes && let Err(error) = engine.flush_tombstones() {
+                tracing::warn!(%error, "deleted rows that slow scans down cannot be flushed");
+            }
+            done
+        };
+        tokio::task::spawn_blocking(on_pool)
+            .await
+            .unwrap_or_else(|error| Err(IndexError::Failed(format!("a page did not end: {error}"))))
+    }
+
     /// Commits what is queued, refuses what comes later, brings the watermark up to date, and flushes, so that the next
     /// start has no log to replay. Blocks.
     ///
@@ -135,19 +154,11 @@ impl Index for RocksIndex {
             Err(IndexError::Uncached) => {}
             done => return done,
         }
-        let engine = self.engine.clone();
-        // A store that is read-only must not write.
-        let flushes = self.committer.is_some() && self.health.read_only().is_none();
-        let on_pool = move || {
-            let done = view::run_page(&engine, partition, Tier::Disk, &mut *page);
-            if flushes && let Err(error) = engine.flush_tombstones() {
-                tracing::warn!(%error, "deleted rows that slow scans down cannot be flushed");
-            }
-            done
-        };
-        tokio::task::spawn_blocking(on_pool)
-            .await
-            .unwrap_or_else(|error| Err(IndexError::Failed(format!("a page did not end: {error}"))))
+        self.read_on_pool(partition, Tier::Disk, page).await
+    }
+
+    async fn read_far(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError> {
+        self.read_on_pool(partition, Tier::Far, page).await
     }
 
     async fn commit(&self, partition: Partition, batch: Batch) -> Outcome {
@@ -155,5 +166,9 @@ impl Index for RocksIndex {
             Some(committer) => committer.commit(partition, batch).await,
             None => Outcome::Refused(Refusal::ReadOnly),
         }
+    }
+
+    fn last_change(&self, partition: Partition) -> Option<Revision> {
+        self.engine.last_change(partition)
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Tier {
     Caches,
     /// Everything; fills the caches.
     Disk,
+    /// Everything that is not behind a long stretch of deleted rows; leaves the caches as they are.
+    Far,
 }
 
 /// Runs `page` against a snapshot taken now.
@@ -58,6 +60,11 @@ fn read_options(tier: Tier) -> ReadOptions {
             options.set_max_skippable_internal_keys(SKIPPED_ROWS_MAX);
         }
         Tier::Disk => options.set_read_tier(ReadTier::All),
+        Tier::Far => {
+            options.set_read_tier(ReadTier::All);
+            options.fill_cache(false);
+            options.set_max_skippable_internal_keys(SKIPPED_ROWS_MAX);
+        }
     }
     options
 }

@@ -1,0 +1,62 @@
+//! Lifecycle rules as tests write them, and waiting for what they do.
+
+use std::time::{Duration, Instant};
+
+use crate::{Call, Client, Config, Reply};
+
+/// How long what is due in short days may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Settings with days, and sweeps, of a second.
+pub fn short_days() -> Config {
+    let more = "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\
+                \n[restore]\nexpedited_seconds = 0\nstandard_seconds = 3\nbulk_seconds = 600\n";
+    Config { more: more.to_owned(), ..Config::default() }
+}
+
+/// A configuration of these rules.
+pub fn configuration(rules: &str) -> String {
+    format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>")
+}
+
+/// An enabled rule.
+pub fn rule(id: &str, filter: &str, actions: &str) -> String {
+    format!("<Rule><ID>{id}</ID><Filter>{filter}</Filter><Status>Enabled</Status>{actions}</Rule>")
+}
+
+/// Gives the bucket these rules.
+pub fn put_rules(client: &Client, bucket: &str, rules: &str) -> Call {
+    client.bucket("PUT", bucket).query("lifecycle", "").body(configuration(rules))
+}
+
+/// Restores an archived object.
+pub fn restore(client: &Client, bucket: &str, key: &str, request: &str) -> Call {
+    let document = format!("<RestoreRequest>{request}</RestoreRequest>");
+    client.object("POST", bucket, key).query("restore", "").body(document)
+}
+
+/// A new bucket with versioning.
+pub async fn versioned(client: &Client, bucket: &str) -> String {
+    let bucket = client.fresh_bucket(bucket).await;
+    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    client.bucket("PUT", &bucket).query("versioning", "").body(on).send().await.expect(200);
+    bucket
+}
+
+/// Asks until the answer is as wished.
+pub async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
+    let began = Instant::now();
+    loop {
+        let reply = call().send().await;
+        if wished(&reply) {
+            return reply;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {}", reply.text());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The storage class of what was answered.
+pub fn class_of(reply: &Reply) -> &str {
+    reply.header("x-amz-storage-class").unwrap_or("STANDARD")
+}

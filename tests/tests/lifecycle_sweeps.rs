@@ -1,0 +1,106 @@
+//! Lifecycle sweeps through the real binary: asked for, paused, watched, and over restarts.
+
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use cairn_tests::lifecycle::{put_rules, rule, short_days, until};
+use cairn_tests::random::body;
+use cairn_tests::{Cairn, Config};
+
+const EXPIRES: &str = "<Expiration><Days>1</Days></Expiration>";
+
+/// Days of a second, and sweeps only when somebody asks.
+fn unhurried() -> Config {
+    let more = "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 900\n";
+    Config { more: more.to_owned(), ..Config::default() }
+}
+
+/// Runs `cairn lifecycle`: its exit status and what it printed.
+fn command(cairn: &Cairn, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = cairn.calling_command(&[&["lifecycle"], arguments].concat()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn a_paused_bucket_is_swept_only_when_somebody_asks() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("paused").await;
+    put_rules(&client, &bucket, &rule("ends", "", EXPIRES)).send().await.expect(200);
+    let name = bucket.as_str();
+    assert_eq!(command(&cairn, &["pause", "--bucket", name]).0, Some(0));
+    client.put(&bucket, "first", "x").await.expect(200);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    client.head(&bucket, "first").await.expect(200);
+    let (status, printed) = command(&cairn, &["status", "--bucket", name]);
+    assert_eq!((status, printed.contains(&format!("{bucket}: paused"))), (Some(0), true), "{printed}");
+
+    let (status, printed) = command(&cairn, &["run", "--bucket", name]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("1  versions looked at") && printed.contains("1  expired, 1 bytes"), "{printed}");
+    client.head(&bucket, "first").await.expect(404);
+    assert!(command(&cairn, &["status"]).1.contains("1  expired, 1 bytes"));
+
+    client.put(&bucket, "second", "x").await.expect(200);
+    assert_eq!(command(&cairn, &["pause", "--all"]).0, Some(0));
+    assert_eq!(command(&cairn, &["resume", "--bucket", name]).0, Some(0));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    client.head(&bucket, "second").await.expect(200);
+    assert_eq!(command(&cairn, &["resume", "--all"]).0, Some(0));
+    until("the expiry", || client.object("HEAD", &bucket, "second"), |reply| reply.status == 404).await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_was_asked_for_is_made_after_a_crash() {
+    let mut cairn = Cairn::start(unhurried());
+    let bucket = cairn.client().fresh_bucket("asked").await;
+    let name = bucket.as_str();
+    cairn.client().put(&bucket, "key", "x").await.expect(200);
+    put_rules(&cairn.client(), &bucket, &rule("ends", "", EXPIRES)).send().await.expect(200);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(command(&cairn, &["run", "--no-wait", "--bucket", name]).0, Some(0));
+    cairn.kill9();
+    cairn.start_again();
+    let client = cairn.client();
+    until("the expiry", || client.object("HEAD", &bucket, "key"), |reply| reply.status == 404).await;
+    let (_, printed) = command(&cairn, &["status", "--bucket", name]);
+    assert!(printed.contains(&format!("{bucket}: idle")), "{printed}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_told_with_its_reason_and_tried_again() {
+    let cairn = Cairn::start(unhurried());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("damaged").await;
+    let (status, printed) = command(&cairn, &["run", "--bucket", &bucket]);
+    assert_eq!((status, printed.contains("NoSuchLifecycleConfiguration")), (Some(2), true), "{printed}");
+    client.put(&bucket, "key", body(1, 300_000)).await.expect(200);
+    let files = cairn.blob_files();
+    let file = std::fs::OpenOptions::new().write(true).open(&files[0]).unwrap();
+    file.write_at(b"damage", 100_000).unwrap();
+    let moves = "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>";
+    put_rules(&client, &bucket, &rule("moves", "", moves)).send().await.expect(200);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    for _ in 0..2 {
+        let (status, printed) = command(&cairn, &["run", "--bucket", &bucket]);
+        assert_eq!((status, printed.contains("1  not done: damaged")), (Some(1), true), "{printed}");
+    }
+    assert_eq!(command(&cairn, &["status"]).0, Some(1));
+    let (_, metrics) = cairn.ops_get("/metrics").unwrap();
+    for line in ["cairn_lifecycle_failed_total{reason=\"damaged\"} 2", "cairn_lifecycle_lag_seconds 0"] {
+        assert!(metrics.lines().any(|one| one == line), "no {line} in {metrics}");
+    }
+    client.delete(&bucket, "key").await.expect(204);
+    assert_eq!(command(&cairn, &["run", "--bucket", &bucket]).0, Some(0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_is_refused() {
+    let cairn = Cairn::shared();
+    for arguments in [&["status", "--bucket", "no-such-bucket"][..], &["pause"], &["pause", "--bucket", "b", "--all"]] {
+        assert_eq!(command(&cairn, arguments).0, Some(2), "{arguments:?}");
+    }
+}

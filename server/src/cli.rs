@@ -6,6 +6,7 @@
 mod admin_client;
 mod check;
 mod encryption_key;
+mod jobs;
 mod lifecycle;
 mod lock_clock;
 mod master_key;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Flags, Loaded, Sources};
 
 use encryption_key::EncryptionKeyCommand;
+use jobs::JobsCommand;
 use lifecycle::LifecycleCommand;
 use lock_clock::LockClockCommand;
 use master_key::MasterKeyCommand;
@@ -61,6 +63,9 @@ enum Command {
     /// Change the master key of a data directory that no server is using
     #[command(subcommand)]
     MasterKey(MasterKeyCommand),
+    /// Ask a running server what it does in the background, and hold, end or retry it
+    #[command(subcommand)]
+    Jobs(JobsCommand),
     /// Carry out a bucket's lifecycle rules, or tell what they would do
     #[command(subcommand)]
     Lifecycle(LifecycleCommand),
@@ -108,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => restore::run_restore(args, &|name| std::env::var_os(name)),
         Command::Restores(command) => restores::run_restores(command, &|name| std::env::var_os(name)),
         Command::EncryptionKey(command) => encryption_key::run_encryption_key(command, &|name| std::env::var_os(name)),
+        Command::Jobs(command) => jobs::run_jobs(command, &|name| std::env::var_os(name)),
         Command::Lifecycle(command) => lifecycle::run_lifecycle(command, &|name| std::env::var_os(name)),
         Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use cairn_lifecycle::sweep::Report;
+use cairn_storage::index::family::walk::WalkCounts;
 use cairn_storage::jobs::JobStatus;
 use cairn_storage::observe::Observer;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -33,7 +34,7 @@ struct Operation {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Sync {
+struct Kind {
     kind: &'static str,
 }
 
@@ -45,6 +46,18 @@ struct JobQueue {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobResult {
     queue: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WalkStateLabel {
+    kind: &'static str,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WalkResult {
+    kind: &'static str,
     result: &'static str,
 }
 
@@ -84,11 +97,14 @@ pub struct Metrics {
     requests_refused: Counter,
     commit_group_batches: Histogram,
     commit_group_bytes: Histogram,
-    sync_duration: Family<Sync, Histogram, fn() -> Histogram>,
+    sync_duration: Family<Kind, Histogram, fn() -> Histogram>,
     jobs_running: Family<JobQueue, Gauge>,
     jobs_overdue_ms: Family<JobQueue, Gauge>,
     jobs_paused: Family<JobQueue, Gauge>,
     jobs_ended: Family<JobResult, Counter>,
+    walks: Family<WalkStateLabel, Gauge>,
+    walk_items: Family<WalkResult, Counter>,
+    walk_bytes: Family<Kind, Counter>,
     disk_total_bytes: Gauge,
     disk_available_bytes: Gauge,
     read_only: Gauge,
@@ -140,6 +156,9 @@ impl Metrics {
             jobs_overdue_ms: Family::default(),
             jobs_paused: Family::default(),
             jobs_ended: Family::default(),
+            walks: Family::default(),
+            walk_items: Family::default(),
+            walk_bytes: Family::default(),
             disk_total_bytes: Gauge::default(),
             disk_available_bytes: Gauge::default(),
             read_only: Gauge::default(),
@@ -197,6 +216,13 @@ impl Metrics {
         );
         r.register("jobs_paused", "1 for a queue that is paused", self.jobs_paused.clone());
         r.register("jobs_ended", "Attempts of jobs, by queue and result (done, retry, dead)", self.jobs_ended.clone());
+        r.register("walks", "Walk jobs that are kept, by kind and state", self.walks.clone());
+        r.register(
+            "walk_items",
+            "What walk jobs met, by kind and result (changed, skipped, failed)",
+            self.walk_items.clone(),
+        );
+        r.register("walk_bytes", "The bytes of what walk jobs changed, by kind", self.walk_bytes.clone());
         r.register("disk_total_bytes", "Size of the data file system", self.disk_total_bytes.clone());
         r.register("disk_available_bytes", "Free space of the data file system", self.disk_available_bytes.clone());
         r.register("read_only", "1 when the store accepts no writes", self.read_only.clone());
@@ -355,11 +381,23 @@ impl Observer for Metrics {
     }
 
     fn sync(&self, kind: &'static str, elapsed: Duration) {
-        self.sync_duration.get_or_create(&Sync { kind }).observe(elapsed.as_secs_f64());
+        self.sync_duration.get_or_create(&Kind { kind }).observe(elapsed.as_secs_f64());
     }
 
     fn job(&self, queue: &'static str, result: &'static str) {
         self.jobs_ended.get_or_create(&JobResult { queue, result }).inc();
+    }
+
+    fn walked(&self, kind: &'static str, counts: WalkCounts) {
+        let results = [("changed", counts.changed), ("skipped", counts.skipped), ("failed", counts.failed)];
+        for (result, count) in results {
+            self.walk_items.get_or_create(&WalkResult { kind, result }).inc_by(count);
+        }
+        self.walk_bytes.get_or_create(&Kind { kind }).inc_by(counts.bytes);
+    }
+
+    fn walks(&self, kind: &'static str, state: &'static str, count: usize) {
+        self.walks.get_or_create(&WalkStateLabel { kind, state }).set(gauge_value(count as u64));
     }
 }
 
@@ -414,6 +452,11 @@ mod tests {
         metrics.commit_group(3, 1_000, Duration::from_micros(200));
         metrics.sync("file", Duration::from_micros(300));
         metrics.job("collect", "retry");
+        metrics.walked("rewrap", WalkCounts { examined: 5, changed: 3, skipped: 1, failed: 1, bytes: 9 });
+        metrics.walks("rewrap", "running", 2);
+        has_line(&metrics, r#"cairn_walk_items_total{kind="rewrap",result="changed"} 3"#);
+        has_line(&metrics, r#"cairn_walk_bytes_total{kind="rewrap"} 9"#);
+        has_line(&metrics, r#"cairn_walks{kind="rewrap",state="running"} 2"#);
         has_line(&metrics, "cairn_commit_group_batches_sum 3.0");
         has_line(&metrics, "cairn_commit_group_bytes_sum 1000.0");
         has_line(&metrics, r#"cairn_sync_duration_seconds_count{kind="index"} 1"#);

@@ -20,6 +20,7 @@ use cairn_lifecycle::restore::Delays;
 use cairn_storage::check::{Progress, Report};
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::jobs::walks::{self, WalkOptions, Walker};
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -153,7 +154,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let partitions = open.identity_partitions()?;
     let started = start(&mut config, (open.store(), &partitions), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, websites, identities, kms, sweeps, new_key }) => {
+        Ok(Started { gate, websites, identities, kms, sweeps, walkers, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
@@ -162,6 +163,10 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());
             let sweeping = tokio::spawn(sweeps.keep_sweeping());
+            // A damaged index is for reading what is left, and for nothing else.
+            let is_damaged = open.store().health().read_only().is_some();
+            let walkers = if is_damaged { Vec::new() } else { walkers };
+            let walking = walks::spawn(open.store().clone(), walkers, metrics.clone(), WalkOptions::default());
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
                 async move { gate.answer(request, connection).await }
@@ -175,6 +180,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             writing_usage.abort();
             keeping_keys.abort();
             sweeping.abort();
+            walking.stop().await;
             // Its end is awaited, because an act about a version may be under way.
             let _ = sweeping.await;
             identities.write_usage().await;
@@ -212,6 +218,8 @@ struct Started {
     identities: Arc<Identities>,
     kms: Arc<Kms>,
     sweeps: Arc<Sweeps>,
+    /// What does walk jobs.
+    walkers: Vec<Arc<dyn Walker>>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -279,7 +287,12 @@ async fn start(
         audit: audit.clone(),
         entropy: store.entropy().clone(),
     });
-    Ok(Started { gate, websites, identities, kms, sweeps, new_key })
+    Ok(Started { gate, websites, identities, kms, sweeps, walkers: walkers(), new_key })
+}
+
+/// What does walk jobs, one for each kind.
+fn walkers() -> Vec<Arc<dyn Walker>> {
+    Vec::new()
 }
 
 /// What the operations and the sweeps need to know of lifecycles.

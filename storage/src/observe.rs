@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::index::family::walk::WalkCounts;
+
 /// Hears of events inside storage.
 pub trait Observer: Send + Sync + fmt::Debug + 'static {
     /// A group of `batches` batches was written to the index and synced.
@@ -13,6 +15,12 @@ pub trait Observer: Send + Sync + fmt::Debug + 'static {
 
     /// A task of this queue ended: "done", "retry" or "dead".
     fn job(&self, queue: &'static str, result: &'static str);
+
+    /// A walk of this kind did a page.
+    fn walked(&self, kind: &'static str, counts: WalkCounts);
+
+    /// There are so many walks of this kind in this state.
+    fn walks(&self, kind: &'static str, state: &'static str, count: usize);
 }
 
 /// Hears nothing.
@@ -23,4 +31,6 @@ impl Observer for Silent {
     fn commit_group(&self, _batches: usize, _bytes: usize, _elapsed: Duration) {}
     fn sync(&self, _kind: &'static str, _elapsed: Duration) {}
     fn job(&self, _queue: &'static str, _result: &'static str) {}
+    fn walked(&self, _kind: &'static str, _counts: WalkCounts) {}
+    fn walks(&self, _kind: &'static str, _state: &'static str, _count: usize) {}
 }

@@ -6,6 +6,7 @@
 
 mod decisions;
 mod encryption_key;
+mod jobs;
 pub mod lifecycle;
 mod lock_clock;
 mod restores;
@@ -13,6 +14,7 @@ mod restores;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_storage::jobs::walks::WalkChange;
 use cairn_storage::ops::Store;
 use futures::StreamExt as _;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -83,6 +85,17 @@ pub enum Call {
     GetEncryptionKey,
     /// `POST /-/admin/v1/encryption-key/rotate`
     RotateEncryptionKey,
+    /// `GET /-/admin/v1/jobs`
+    ListJobs,
+    /// `GET /-/admin/v1/jobs/ID`
+    GetJob(String),
+    /// `POST /-/admin/v1/jobs/ID/pause` (`resume`, `cancel`, `retry`)
+    ChangeJob {
+        /// The job's id, not yet checked.
+        id: String,
+        /// What becomes of it.
+        change: WalkChange,
+    },
     /// `POST /-/admin/v1/lifecycle/BUCKET/run`
     RunLifecycle {
         /// The bucket's name, not yet checked.
@@ -127,6 +140,9 @@ impl Call {
             Self::CancelRestore { .. } => "CancelRestore",
             Self::GetEncryptionKey => "GetEncryptionKey",
             Self::RotateEncryptionKey => "RotateEncryptionKey",
+            Self::ListJobs => "ListJobs",
+            Self::GetJob(_) => "GetJob",
+            Self::ChangeJob { .. } => "ChangeJob",
             Self::RunLifecycle { .. } => "RunLifecycle",
             Self::PauseLifecycle { .. } => "PauseLifecycle",
             Self::PauseAllLifecycles { .. } => "PauseAllLifecycles",
@@ -161,6 +177,12 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "restores", bucket, "cancel"] => vec![("POST", Call::CancelRestore { bucket: bucket.to_owned() })],
         [VERSION, "encryption-key"] => vec![("GET", Call::GetEncryptionKey)],
         [VERSION, "encryption-key", "rotate"] => vec![("POST", Call::RotateEncryptionKey)],
+        [VERSION, "jobs"] => vec![("GET", Call::ListJobs)],
+        [VERSION, "jobs", id] if !id.is_empty() => vec![("GET", Call::GetJob(id.to_owned()))],
+        [VERSION, "jobs", id, change] if job_change(change).is_some() => {
+            let change = job_change(change).into_iter();
+            change.map(|change| ("POST", Call::ChangeJob { id: id.to_owned(), change })).collect()
+        }
         [VERSION, "lifecycle"] => {
             vec![("GET", Call::ListLifecycles { after: query.non_empty("after").map(str::to_owned) })]
         }
@@ -185,6 +207,16 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
     }
     let allowed: Vec<&str> = calls.iter().map(|(allowed, _)| *allowed).collect();
     Err(Failure::new(S3ErrorCode::MethodNotAllowed).header(ALLOW, headers::value(&allowed.join(", "))))
+}
+
+fn job_change(segment: &str) -> Option<WalkChange> {
+    match segment {
+        "pause" => Some(WalkChange::Pause),
+        "resume" => Some(WalkChange::Resume),
+        "cancel" => Some(WalkChange::Cancel),
+        "retry" => Some(WalkChange::Retry),
+        _ => None,
+    }
 }
 
 /// A failure as the admin API shows it.
@@ -306,6 +338,11 @@ impl Admin {
                 let authorized = authorizer.bucket_for(Action::PlanLifecycle, &question.bucket).await?;
                 lifecycle::plan_lifecycle(self, authorized, question).await
             }
+            Call::ListJobs => jobs::list_jobs(self, authorizer.server("cairn:ListJobs")?).await,
+            Call::GetJob(id) => jobs::get_job(self, authorizer.server("cairn:GetJob")?, &id).await,
+            Call::ChangeJob { id, change } => {
+                jobs::change_job(self, authorizer.server("cairn:ChangeJob")?, &id, change).await
+            }
             Call::GetEncryptionKey => {
                 encryption_key::get_encryption_key(self, &authorizer.server("cairn:GetEncryptionKey")?)
             }
@@ -367,6 +404,15 @@ mod tests {
                 Ok(Call::PauseLifecycle { bucket: "b".to_owned(), paused: true }),
             ),
             ("GET", "/-/admin/v1/lifecycle/b/run", Err(("MethodNotAllowed", 405))),
+            ("GET", "/-/admin/v1/jobs", Ok(Call::ListJobs)),
+            ("GET", "/-/admin/v1/jobs/ab", Ok(Call::GetJob("ab".to_owned()))),
+            (
+                "POST",
+                "/-/admin/v1/jobs/ab/retry",
+                Ok(Call::ChangeJob { id: "ab".to_owned(), change: WalkChange::Retry }),
+            ),
+            ("GET", "/-/admin/v1/jobs/ab/retry", Err(("MethodNotAllowed", 405))),
+            ("POST", "/-/admin/v1/jobs/ab/begin", Err(("NoSuchCall", 404))),
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("HEAD", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock/accept", Err(("MethodNotAllowed", 405))),

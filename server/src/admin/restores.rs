@@ -184,7 +184,8 @@ fn parse_as_of(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     Ok(if given <= now { end_of_second.min(now) } else { given })
 }
 
-fn time_text(time: Timestamp) -> String {
+/// A time in RFC 3339, to the millisecond.
+pub(super) fn time_text(time: Timestamp) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000);
     time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

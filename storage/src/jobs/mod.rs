@@ -7,10 +7,12 @@
 
 pub mod collect;
 pub mod forget_upload;
+pub mod queues;
 pub mod restore;
 mod runner;
 pub mod scan;
 mod schedule;
+pub mod walks;
 
 use std::fmt;
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::StorageError;
 use crate::blob::{BlobStore, Pins};
 use crate::clock::{Clock, Entropy};
@@ -48,6 +50,7 @@ pub(super) struct Inner {
     pub(super) parts: StoreParts,
     pub(super) pins: Pins,
     pub(super) schedule: Schedule,
+    walks_changed: Notify,
     lock_clock: Arc<LockClock>,
 }
 
@@ -62,7 +65,13 @@ impl Store {
     #[must_use]
     pub fn new(parts: StoreParts) -> Self {
         let lock_clock = Arc::new(LockClock::new(parts.clock.clone()));
-        Self(Arc::new(Inner { parts, pins: Pins::default(), schedule: Schedule::default(), lock_clock }))
+        Self(Arc::new(Inner {
+            parts,
+            pins: Pins::default(),
+            schedule: Schedule::default(),
+            walks_changed: Notify::new(),
+            lock_clock,
+        }))
     }
 
     /// Whether writing is possible.
@@ -93,6 +102,11 @@ impl Store {
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
         &self.0.schedule
+    }
+
+    /// Told when a walk was begun or changed by an operator.
+    pub(crate) fn walks_changed(&self) -> &Notify {
+        &self.0.walks_changed
     }
 
     /// The time.

@@ -29,3 +29,4 @@ mod runner;
 mod sealed;
 mod uploads_listing;
 mod versioning;
+mod walks;

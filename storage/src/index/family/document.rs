@@ -35,6 +35,8 @@ pub enum DocumentKind {
     LockTime = 129,
     /// In the system partition: no lifecycle sweep begins by itself, if it is there.
     SweepsPaused = 132,
+    /// In the system partition, followed by a job id: a walk job, a [`super::walk::WalkRecord`].
+    Walk = 133,
 }
 
 impl DocumentKind {

@@ -30,6 +30,12 @@ impl Queue {
     /// The queues that a runner serves.
     pub const RUN: [Self; 3] = [Self::Collect, Self::ForgetUpload, Self::Restore];
 
+    /// The queue of this number that a runner serves.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::RUN.into_iter().find(|queue| *queue as u8 == number)
+    }
+
     /// Its name in metrics and logs.
     #[must_use]
     pub fn name(self) -> &'static str {

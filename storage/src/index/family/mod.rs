@@ -14,3 +14,4 @@ pub mod restore;
 pub mod upload;
 pub mod usage;
 pub mod version;
+pub mod walk;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::index::conformance::{Subject, conformance_tests};
+use crate::index::family::walk::WalkCounts;
 use crate::index::{Family, KeyRange, Revision, View};
 use crate::observe::Silent;
 
@@ -311,6 +312,8 @@ impl Observer for Groups {
     }
     fn sync(&self, _kind: &'static str, _elapsed: Duration) {}
     fn job(&self, _queue: &'static str, _result: &'static str) {}
+    fn walked(&self, _kind: &'static str, _counts: WalkCounts) {}
+    fn walks(&self, _kind: &'static str, _state: &'static str, _count: usize) {}
 }
 
 #[tokio::test]

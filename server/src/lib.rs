@@ -29,5 +29,6 @@ pub mod proxies;
 pub mod query_api;
 pub mod s3;
 pub mod sts;
+pub mod tiers;
 pub mod website;
 pub mod wiring;

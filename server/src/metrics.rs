@@ -1,12 +1,13 @@
 //! What the server counts, for Prometheus (OpenMetrics text).
 //!
 //! Built once and passed by `Arc`. No label comes from a client, so the number of series is bounded: operations and queues
-//! are fixed names. Storage reports through its own `Observer`, which
+//! are fixed names, and tiers are configured. Storage reports through its own `Observer`, which
 //! [`Metrics`] implements, and knows nothing of Prometheus; what is a state and not an event is sampled now and then.
 
 use std::time::Duration;
 
 use cairn_lifecycle::sweep::Report;
+use cairn_storage::blob::TierStatus;
 use cairn_storage::index::family::walk::WalkCounts;
 use cairn_storage::jobs::JobStatus;
 use cairn_storage::observe::Observer;
@@ -74,6 +75,12 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tier {
+    /// As it is configured.
+    tier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Class {
     class: &'static str,
 }
@@ -119,6 +126,13 @@ pub struct Metrics {
     lifecycle_lag_seconds: Gauge,
     class_versions: Family<Class, Gauge>,
     class_bytes: Family<Class, Gauge>,
+    tier_up: Family<Tier, Gauge>,
+    tier_writable: Family<Tier, Gauge>,
+    tier_errors: Family<Tier, Counter>,
+    tier_total_bytes: Family<Tier, Gauge>,
+    tier_available_bytes: Family<Tier, Gauge>,
+    tier_files: Family<Tier, Gauge>,
+    tier_bytes: Family<Tier, Gauge>,
 }
 
 /// 0.5 ms to 16 s.
@@ -173,6 +187,13 @@ impl Metrics {
             lifecycle_lag_seconds: Gauge::default(),
             class_versions: Family::default(),
             class_bytes: Family::default(),
+            tier_up: Family::default(),
+            tier_writable: Family::default(),
+            tier_errors: Family::default(),
+            tier_total_bytes: Family::default(),
+            tier_available_bytes: Family::default(),
+            tier_files: Family::default(),
+            tier_bytes: Family::default(),
         };
         metrics.register()
     }
@@ -234,6 +255,7 @@ impl Metrics {
         r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
         r.register("kms_calls", "Calls to the KMS for objects' keys, by its operation", self.kms_calls.clone());
         self.register_lifecycle();
+        self.register_tiers();
         self
     }
 
@@ -267,6 +289,35 @@ impl Metrics {
             self.class_versions.clone(),
         );
         r.register("class_bytes", "Their bytes", self.class_bytes.clone());
+    }
+
+    fn register_tiers(&mut self) {
+        let r = &mut self.registry;
+        r.register("tier_up", "1 while the storage tier can be reached", self.tier_up.clone());
+        r.register("tier_writable", "0 when nothing is written to it until a restart", self.tier_writable.clone());
+        r.register("tier_errors", "Calls of its disk that failed", self.tier_errors.clone());
+        r.register("tier_total_bytes", "The size of its file system", self.tier_total_bytes.clone());
+        r.register("tier_available_bytes", "Free space of its file system", self.tier_available_bytes.clone());
+        r.register("tier_files", "Files that the index has in it", self.tier_files.clone());
+        r.register("tier_bytes", "The bytes of these files", self.tier_bytes.clone());
+    }
+
+    /// Records what a storage tier is doing.
+    pub fn sample_tier(&self, status: &TierStatus) {
+        let tier = Tier { tier: status.name.clone() };
+        self.tier_up.get_or_create(&tier).set(status.down.is_none().into());
+        self.tier_writable.get_or_create(&tier).set(status.read_only.is_none().into());
+        let errors = self.tier_errors.get_or_create(&tier);
+        errors.inc_by(status.errors.saturating_sub(errors.get()));
+        self.tier_total_bytes.get_or_create(&tier).set(gauge_value(status.space.total_bytes));
+        self.tier_available_bytes.get_or_create(&tier).set(gauge_value(status.space.available_bytes));
+    }
+
+    /// Records what the index has in a storage tier.
+    pub fn sample_tier_usage(&self, name: &str, files: i64, bytes: i64) {
+        let tier = Tier { tier: name.to_owned() };
+        self.tier_files.get_or_create(&tier).set(files);
+        self.tier_bytes.get_or_create(&tier).set(bytes);
     }
 
     /// Counts what a lifecycle sweep did, and whether it was cut short.

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cairn_storage::blob::{BlobStore, TierStatus};
 use cairn_storage::health::Health;
 use cairn_storage::lock_clock::LockClock;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -34,7 +35,7 @@ const OPEN_METRICS: HeaderValue =
 #[derive(Debug)]
 pub struct Readiness {
     phase: Mutex<Phase>,
-    store: OnceLock<(Health, Arc<LockClock>)>,
+    store: OnceLock<(Health, Arc<LockClock>, BlobStore)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,23 +57,30 @@ impl Readiness {
         Self { phase: Mutex::new(Phase::Starting), store: OnceLock::new() }
     }
 
-    /// The server answers requests from now on, from a store with this health and this clock.
-    pub fn serving(&self, health: Health, lock_clock: Arc<LockClock>) {
+    /// The server answers requests from now on, from a store with this health, this clock and these files.
+    pub fn serving(&self, health: Health, lock_clock: Arc<LockClock>, blobs: BlobStore) {
         *self.phase.lock() = Phase::Serving;
         // A server opens one store in its life.
-        let _ = self.store.set((health, lock_clock));
+        let _ = self.store.set((health, lock_clock, blobs));
     }
 
-    /// What an operator should look at although the server accepts every kind of request.
-    pub fn alarm(&self) -> Option<String> {
-        let status = self.store.get()?.1.status();
-        status.held.then(|| {
+    /// What an operator should look at although the server accepts every kind of request; a line each.
+    pub fn alarms(&self) -> Vec<String> {
+        let Some((_, lock_clock, blobs)) = self.store.get() else { return Vec::new() };
+        let mut alarms = Vec::new();
+        let status = lock_clock.status();
+        if status.held {
             let ahead_hours = (status.wall_time.0 - status.lock_time.0) / (60 * 60 * 1_000);
-            format!(
+            alarms.push(format!(
                 "the wall clock is {ahead_hours} hours ahead of the time by which object locks are judged; locks are held \
                  at the older time until the wall clock is set right or accepted"
-            )
-        })
+            ));
+        }
+        for TierStatus { name, down, read_only, .. } in blobs.tiers() {
+            alarms.extend(down.map(|reason| format!("the storage tier {name} is down: {reason}")));
+            alarms.extend(read_only.map(|reason| format!("nothing is written to the storage tier {name}: {reason}")));
+        }
+        alarms
     }
 
     /// The server accepts no more requests.
@@ -85,7 +93,7 @@ impl Readiness {
         match *self.phase.lock() {
             Phase::Starting => Err("starting".to_owned()),
             Phase::Stopping => Err("shutting down".to_owned()),
-            Phase::Serving => match self.store.get().and_then(|(health, _)| health.read_only()) {
+            Phase::Serving => match self.store.get().and_then(|(health, ..)| health.read_only()) {
                 Some(reason) => Err(format!("read-only: {reason}")),
                 None => Ok(()),
             },
@@ -111,10 +119,10 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, readiness: &Readiness)
         }
         "/health/live" => text(StatusCode::OK, "live"),
         "/health/ready" => match readiness.check() {
-            Ok(()) => match readiness.alarm() {
-                None => text(StatusCode::OK, "ready"),
-                Some(alarm) => text(StatusCode::OK, &format!("ready\n{alarm}")),
-            },
+            Ok(()) => {
+                let lines: Vec<_> = ["ready".to_owned()].into_iter().chain(readiness.alarms()).collect();
+                text(StatusCode::OK, &lines.join("\n"))
+            }
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },
         "/metrics" => match metrics.encode() {
@@ -143,7 +151,10 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: String) -> Res
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use cairn_storage::blob::Offload;
     use cairn_storage::clock::SystemClock;
+    use cairn_storage::disk::sim::SimDisk;
+    use cairn_storage::observe::Silent;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -166,7 +177,9 @@ mod tests {
         let unavailable = |reason: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
         assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("starting"));
         let health = Health::default();
-        readiness.serving(health.clone(), Arc::new(LockClock::new(Arc::new(SystemClock))));
+        let disk = Arc::new(SimDisk::new());
+        let blobs = BlobStore::new(disk, health.clone(), Arc::new(Silent), Offload::Inline);
+        readiness.serving(health.clone(), Arc::new(LockClock::new(Arc::new(SystemClock))), blobs);
         assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, (StatusCode::OK, "ready\n".to_owned()));
         health.fail("fsync failed");
         assert_eq!(ask(Method::GET, "/health/ready", &readiness).await, unavailable("read-only: fsync failed"));

@@ -158,7 +158,8 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
-            readiness.serving(open.store().health().clone(), open.store().lock_clock().clone());
+            let store = open.store();
+            readiness.serving(store.health().clone(), store.lock_clock().clone(), store.blobs().clone());
             tracing::info!(%address, ops = %config.ops.listen, "serving");
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());

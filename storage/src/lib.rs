@@ -21,5 +21,6 @@ pub mod ops;
 pub mod record;
 pub mod settings;
 pub mod space;
+pub mod tiers;
 
 pub use error::StorageError;

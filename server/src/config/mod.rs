@@ -3,7 +3,7 @@
 //! A setting is looked for in the command line, then in the environment (`CAIRN_*`), then in the TOML file, and else has
 //! its default. The layers are merged into one TOML document ([`layers`]), which is then parsed once into [`Config`], whose
 //! types cannot hold a wrong value: nothing past this module sees a raw string. A name that no version knows is an error
-//! that names it. Accounts and KMS keys are lists and come from the file only; the root credentials of a server without
+//! that names it. Accounts, KMS keys and tiers are lists and come from the file only; the root credentials of a server without
 //! accounts come from the environment only, because a command line can be read by every user of the machine.
 
 pub mod layers;
@@ -21,7 +21,9 @@ use zeroize::Zeroizing;
 
 pub use layers::{Flags, Origin, Sources};
 pub use sections::*;
-pub use values::{AccessKey, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, Region, SecretKey, UserName};
+pub use values::{
+    AccessKey, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, Region, SecretKey, TierName, UserName,
+};
 
 use crate::audit::FileSettings;
 use crate::master_key::{self, MasterKeySource};
@@ -83,6 +85,9 @@ pub struct Config {
     /// The accounts of the file; empty when the server keeps one account by itself.
     #[serde(default, rename = "account")]
     pub accounts: Vec<Account>,
+    /// Where classes have their files that are not in the data directory.
+    #[serde(default, rename = "tier")]
+    pub tiers: Vec<Tier>,
     /// The KMS keys that exist from the start.
     #[serde(default, rename = "kms_key")]
     pub kms_keys: Vec<KmsKey>,
@@ -203,7 +208,21 @@ impl Config {
             )));
         }
         self.check_accounts()?;
+        self.check_tiers()?;
         self.check_kms_keys()
+    }
+
+    fn check_tiers(&self) -> Result<(), ConfigError> {
+        let (mut names, mut classes) = (HashSet::new(), HashSet::new());
+        for Tier { name, classes: of_tier, .. } in &self.tiers {
+            if !names.insert(name) {
+                return Err(ConfigError(format!("tier: the name {name} is used twice")));
+            }
+            if let Some(class) = of_tier.iter().find(|class| !classes.insert(**class)) {
+                return Err(ConfigError(format!("tier {name}: the class {} is named twice", class.name())));
+            }
+        }
+        Ok(())
     }
 
     fn check_accounts(&self) -> Result<(), ConfigError> {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_storage::id::AccountId;
+use cairn_storage::object::StorageClass;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{self, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, UserName};
+use super::values::{self, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, TierName, UserName};
 
 /// `[s3]`
 #[derive(Debug, Deserialize)]
@@ -354,4 +355,20 @@ pub struct KmsKey {
     pub account: Option<AccountId>,
     /// The name of the key in the external KMS that has its material.
     pub transit_key: Option<String>,
+}
+
+/// `[[tier]]`: a directory, perhaps on another disk, where the files of some storage classes lie.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tier {
+    /// Its name, which it keeps for as long as anything lies in it.
+    pub name: TierName,
+    /// The directory, which exists.
+    pub path: PathBuf,
+    /// The classes whose new files lie in it.
+    #[serde(default, deserialize_with = "values::storage_classes")]
+    pub classes: Vec<StorageClass>,
+    /// Nothing is written to it while less space is left; by default `storage.free_space_floor_bytes`.
+    pub free_space_floor_bytes: Option<u64>,
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
+use cairn_storage::object::StorageClass;
 use clap::{Args, FromArgMatches};
 
 use super::*;
@@ -160,6 +161,8 @@ fn every_section_loads() {
     assert_eq!(config.accounts.len(), 3);
     assert_eq!(config.accounts[1].users[0].keys[0].access_key.as_str(), "other-access");
     assert_eq!(config.accounts[2].administers, ["200000000002".parse().unwrap()]);
+    assert_eq!(config.tiers[0].name.as_str(), "cold");
+    assert_eq!(config.tiers[0].classes, [StorageClass::Glacier, StorageClass::DeepArchive]);
     assert_eq!(config.kms_keys.len(), 2);
     assert_eq!(config.kms_keys[1].account, Some("200000000002".parse().unwrap()));
 }
@@ -189,6 +192,7 @@ fn an_unknown_name_is_an_error_with_its_path() {
         (&account("colour = 1"), ": account[0].colour: "),
         (&account("[[account.user]]\nname = \"u\"\ncolour = 1"), ": account[0].user[0].colour: "),
         ("[[kms_key]]\nid = \"a\"\ncolour = 1", ": kms_key[0].colour: "),
+        ("[[tier]]\nname = \"a\"\npath = \"b\"\ncolour = 1", ": tier[0].colour: "),
     ] {
         let error = error_of(file, &[], &[]);
         assert!(error.contains(path) && error.contains("unknown field"), "{error}");
@@ -214,11 +218,17 @@ fn a_wrong_value_is_an_error_with_its_name_and_origin() {
         ("a = ", "line 1: "),
         ("[[account]]\nid = \"1\"", "account[0].id: an account's id is a text of 12 digits"),
         ("[[kms_key]]\nid = \"\"", "kms_key[0].id: the id of a KMS key is"),
+        ("[[tier]]\nname = \"a b\"\npath = \"b\"", "tier[0].name: a tier's name is"),
+        ("[[tier]]\nname = \"a\"\npath = \"b\"\nclasses = [\"COLD\"]", "tier[0].classes: \"COLD\" is no storage class"),
         ("[[kms_key]]\nid = \"a\"\naccount = \"1\"", "kms_key[0].account: an account's id is"),
     ] {
         let error = error_of(file, &[], &[]);
         assert!(error.contains(why), "{error}");
     }
+}
+
+fn tier(name: &str, classes: &str) -> String {
+    format!("[[tier]]\nname = \"{name}\"\npath = \"/{name}\"\nclasses = {classes}\n")
 }
 
 #[test]
@@ -231,6 +241,8 @@ fn what_must_be_unique_is() {
         (format!("{one}\n{other_id}"), "the canonical id a9 is used twice"),
         (format!("{one}\n{}", other_id.replace("a9", "a8")), "the access key one is used twice"),
         ("[[kms_key]]\nid = \"k\"\n[[kms_key]]\nid = \"k\"".to_owned(), "the id k is used twice"),
+        (tier("a", "[]") + &tier("a", "[]"), "the name a is used twice"),
+        (tier("a", "[\"GLACIER\"]") + &tier("b", "[\"GLACIER\"]"), "tier b: the class GLACIER is named twice"),
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),
         ("[[kms_key]]\nid = \"k\"\ntransit_key = \"t\"".to_owned(), "kms_key k: no external KMS can be set"),
         (account("administers = [\"200000000001\"]"), "which is not an account"),

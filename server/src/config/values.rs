@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use cairn_crypto::secret::{EntropyError, SecretString};
 use cairn_storage::id::AccountId;
+use cairn_storage::object::StorageClass;
+use cairn_storage::tiers::NAME_BYTES_MAX;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error};
 
@@ -54,6 +56,14 @@ macro_rules! text {
         }
     };
 }
+
+text!(
+    /// The name of a storage tier.
+    TierName,
+    |text| (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
+    "a tier's name is 1 to 64 letters, digits, - and _"
+);
 
 text!(
     /// The name of an account in ACLs.
@@ -182,6 +192,14 @@ pub(super) fn some_account_id<'de, D: Deserializer<'de>>(deserializer: D) -> Res
 /// Several accounts' numbers.
 pub(super) fn account_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AccountId>, D::Error> {
     let parse = |text: String| text.parse().map_err(|_| D::Error::custom(NOT_AN_ACCOUNT_ID));
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
+}
+
+/// The names of storage classes.
+pub(super) fn storage_classes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StorageClass>, D::Error> {
+    let parse = |name: String| {
+        StorageClass::parse(&name).ok_or_else(|| D::Error::custom(format!("{name:?} is no storage class")))
+    };
     Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
 }
 

@@ -18,7 +18,7 @@ use cairn_storage::datadir::{DataDir, DataDirError};
 use cairn_storage::disk::{Disk, RealDisk};
 use cairn_storage::health::Health;
 use cairn_storage::index::rocks::{RocksIndex, RocksOptions};
-use cairn_storage::index::{Family, IndexError, Partition};
+use cairn_storage::index::{Family, Index, IndexError, Partition};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::forget_upload::ForgetUpload;
 use cairn_storage::jobs::restore::Restorer;
@@ -28,11 +28,13 @@ use cairn_storage::observe::{Observer, Silent};
 use cairn_storage::ops::planner::NoPlan;
 use cairn_storage::ops::{Limits, Store, StoreParts};
 use cairn_storage::space::SpaceKeeper;
+use cairn_storage::tiers::{self, ConfiguredTier, TierError};
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Config};
 use crate::identities;
 use crate::metrics::Metrics;
+use crate::tiers::TierWatch;
 
 /// The pause between two measurements. What can be written in it must be well below the floor of free space.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
@@ -61,6 +63,9 @@ pub enum OpenError {
     /// The folders of blobs cannot be made.
     #[error("the folders of blobs cannot be made")]
     Folders(#[source] StorageError),
+    /// The storage tiers cannot be used as they are configured.
+    #[error(transparent)]
+    Tiers(#[from] TierError),
     /// What the last run left unfinished cannot be finished.
     #[error("what the last run left unfinished cannot be finished")]
     Recovery(#[from] StorageError),
@@ -78,6 +83,7 @@ pub(super) struct OpenStore {
     monitor: JoinHandle<()>,
     scans: Option<Scans>,
     lock_times: Option<JoinHandle<()>>,
+    tier_watch: TierWatch,
 }
 
 /// The scans for orphans.
@@ -102,15 +108,22 @@ impl OpenStore {
         let (path, settings, for_index) = (config.data_dir.clone(), config.storage, observer.clone());
         let opened = tokio::task::spawn_blocking(move || open_blocking(path, settings, for_index));
         let Opened { data_dir, index, disk, keeper, health } = opened.await.map_err(io::Error::other)??;
+        let dyn_index: Arc<dyn Index> = index.clone();
+        let tiers = match health.read_only() {
+            // Nothing can be made, nor forgotten.
+            Some(_) => tiers::open_for_checking(&dyn_index, &configured_tiers(config)).await?,
+            None => tiers::open(&dyn_index, &SystemEntropy, Offload::Pool, &configured_tiers(config)).await?,
+        };
         let store = Store::new(StoreParts {
-            index: index.clone(),
-            blobs: BlobStore::new(disk, health.clone(), observer.clone(), Offload::Pool),
+            index: dyn_index,
+            blobs: BlobStore::with_tiers(disk, tiers, health.clone(), observer.clone(), Offload::Pool),
             health: health.clone(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             planner: Arc::new(NoPlan),
             limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
         });
+        let tier_watch = TierWatch::start(&store, &metrics).await;
         // A damaged index is for reading what is left, and for nothing else.
         let (runners, scans, lock_times) = match health.read_only() {
             Some(_) => (Vec::new(), None, None),
@@ -122,7 +135,7 @@ impl OpenStore {
         };
         let runners = Arc::new(runners);
         let monitor = tokio::spawn(monitor(keeper, store.clone(), metrics, runners.clone()));
-        Ok(Self { store, data_dir, index, runners, monitor, scans, lock_times })
+        Ok(Self { store, data_dir, index, runners, monitor, scans, lock_times, tier_watch })
     }
 
     /// The partitions that have identities, keys and other secrets. Blocks briefly.
@@ -144,6 +157,7 @@ impl OpenStore {
             lock_times.abort();
             keep_lock_time_once(&self.store).await;
         }
+        self.tier_watch.stop();
         self.monitor.abort();
         // Its end is awaited, because it shares the runners.
         let _ = self.monitor.await;
@@ -163,6 +177,16 @@ impl OpenStore {
             Err(error) => tracing::error!(%error, "the store is not closed in order"),
         }
     }
+}
+
+fn configured_tiers(config: &Config) -> Vec<ConfiguredTier> {
+    let tiers = config.tiers.iter().map(|tier| ConfiguredTier {
+        name: tier.name.as_str().to_owned(),
+        path: tier.path.clone(),
+        classes: tier.classes.clone(),
+        floor_bytes: tier.free_space_floor_bytes.unwrap_or(config.storage.free_space_floor_bytes),
+    });
+    tiers.collect()
 }
 
 fn open_blocking(path: PathBuf, settings: config::Storage, observer: Arc<dyn Observer>) -> Result<Opened, OpenError> {
@@ -192,15 +216,21 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data_dir.path())?);
     let options = RocksOptions::new(data_dir.index_path(), data_dir.watermark_path());
     let index = Arc::new(RocksIndex::open_for_checking(&options, health.clone())?);
+    let dyn_index: Arc<dyn Index> = index.clone();
+    let tiers = tiers::open_for_checking(&dyn_index, &configured_tiers(config)).await?;
     let store = Store::new(StoreParts {
-        index: index.clone(),
-        blobs: BlobStore::new(disk, health.clone(), Arc::new(Silent), Offload::Pool),
+        index: dyn_index,
+        blobs: BlobStore::with_tiers(disk, tiers, health.clone(), Arc::new(Silent), Offload::Pool),
         health: health.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         planner: Arc::new(NoPlan),
         limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
     });
+    for tier in store.blobs().tiers() {
+        let blobs = store.blobs().clone();
+        tokio::task::spawn_blocking(move || blobs.probe_tier(tier.place)).await.map_err(io::Error::other)?;
+    }
     let was_clean = data_dir.was_clean();
     let checked = check::check(&store, was_clean, progress).await;
     if was_clean {

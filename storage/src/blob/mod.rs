@@ -21,6 +21,7 @@ mod record;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod transfer;
 mod writer;
 
@@ -32,15 +33,15 @@ use std::time::Instant;
 
 use cairn_crypto::seal::SealId;
 use cairn_crypto::secret::DataKey;
-use parking_lot::Mutex;
 
 pub use format::CHUNK_BYTES;
 pub use offload::Offload;
 pub use pins::{Entered, Pin, Pins};
-pub use place::{FIRST_TIER_PLACE, TIER_MARKER, Tier};
+pub use place::FIRST_TIER_PLACE;
 pub use reader::{BlobReader, BlobStream};
 pub use record::{BlobDescription, BlobTrailer, PartOf};
 pub use scan::{Inspection, Listing};
+pub use tier::{MARKER_BYTES_MAX, TIER_MARKER, Tier, TierStatus, read_marker};
 pub use writer::{BlobWriter, StoredBlob};
 
 use crate::StorageError;
@@ -70,8 +71,6 @@ struct Inner {
     observer: Arc<dyn Observer>,
     offload: Offload,
     buffers: Arc<Buffers>,
-    /// Held while a folder is synced. See [`BlobStore::sync_folder`].
-    folder_syncs: [Mutex<()>; FOLDERS_COUNT],
 }
 
 impl fmt::Debug for BlobStore {
@@ -87,7 +86,7 @@ impl BlobStore {
         Self::with_tiers(disk, Vec::new(), health, observer, offload)
     }
 
-    /// The store on `disk` and the tiers' disks. No two tiers have the same place or class.
+    /// The store on `disk` and the tiers' disks. No two tiers have the same place or class. Each is down until it was looked at.
     #[must_use]
     pub fn with_tiers(
         disk: Arc<dyn Disk>,
@@ -96,9 +95,8 @@ impl BlobStore {
         observer: Arc<dyn Observer>,
         offload: Offload,
     ) -> Self {
-        let folder_syncs = std::array::from_fn(|_| Mutex::new(()));
         let homes = Homes::new(&disk, tiers);
-        Self(Arc::new(Inner { homes, health, observer, offload, buffers: Arc::default(), folder_syncs }))
+        Self(Arc::new(Inner { homes, health, observer, offload, buffers: Arc::default() }))
     }
 
     /// Creates the folders that do not exist yet, durably.
@@ -134,13 +132,13 @@ impl BlobStore {
     /// One sync of a folder at a time: the kernel reports a failure to write the folder's blocks only once, so a sync
     /// that began beside the failing one could succeed although its own entry was dropped. Whoever comes next finds
     /// the store read-only.
-    fn sync_folder(&self, content: ContentId) -> Result<(), StorageError> {
-        let folder = folder_of(content);
-        let _one_at_a_time = self.0.folder_syncs[usize::from(folder)].lock();
+    fn sync_folder(&self, content: ContentId, disk: &Arc<dyn Disk>) -> Result<(), StorageError> {
+        let (home, folder) = (self.home_of(content), folder_of(content));
+        let _one_at_a_time = home.folder_syncs[usize::from(folder)].lock();
         self.0.health.check_writable()?;
-        let home = self.home_of(content);
-        let disk = home.writable()?;
-        self.synced(home, "folder", "syncing a folder of blobs", || disk.sync_dir(&home.folder_path(folder)))
+        home.writable()?;
+        self.synced(home, "folder", "syncing a folder of blobs", || disk.sync_dir(&home.folder_path(folder)))?;
+        home.check_same(disk)
     }
 
     fn synced(
@@ -152,12 +150,11 @@ impl BlobStore {
     ) -> Result<(), StorageError> {
         let started = Instant::now();
         sync().map_err(|source| {
-            if home.fail_tier() {
-                tracing::error!(error = %source, "{doing} failed: its tier takes no more writes until a restart");
-                return home.down();
+            match home.tier() {
+                Some(tier) => tier.fail(format!("{doing}: {source}")),
+                None => self.0.health.fail(format!("{doing}: {source}")),
             }
-            self.0.health.fail(format!("{doing}: {source}"));
-            StorageError::Io { doing, source }
+            home.error(doing, source)
         })?;
         self.0.observer.sync(kind, started.elapsed());
         Ok(())

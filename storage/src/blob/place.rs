@@ -6,8 +6,8 @@
 //! place 16 .. 63 blobs/xx/            of a tier's own directory, which may be on another disk
 //! ```
 //!
-//! `xx` is the last byte of the content id. A folder is made when its first file comes. A tier's directory
-//! has a marker: a directory without it (a disk that is not mounted) is a tier that is down, never an empty one.
+//! `xx` is the last byte of the content id. A folder is made when its first file comes. Which tier has which place is kept
+//! in the index (`tiers`); a place that nobody has holds nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::disk::Disk;
 use crate::id::{ContentId, Place};
 use crate::object::StorageClass;
 
+use super::tier::{Tier, TierHome};
 use super::{BLOBS_FOLDER, BlobStore, FOLDERS_COUNT, folder_of};
 
 /// Where the folders of the classes are.
@@ -29,68 +30,59 @@ const CLASSES_FOLDER: &str = "classes";
 /// The first place that is a tier's.
 pub const FIRST_TIER_PLACE: u8 = 16;
 
-/// The file that says that a directory is a tier's. It holds the number of the tier's place.
-pub const TIER_MARKER: &str = "cairn-tier";
-
-/// A configured tier.
-#[derive(Clone, Debug)]
-pub struct Tier {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its place.
-    pub place: Place,
-    /// The classes whose new files lie in it.
-    pub classes: Vec<StorageClass>,
-    /// Its directory; None: it could not be opened, and the tier is down until a restart.
-    pub disk: Option<Arc<dyn Disk>>,
-}
-
-/// A place that is in use.
+/// A place.
 #[derive(Debug)]
 pub(super) struct Home {
-    disk: Option<Arc<dyn Disk>>,
+    at: At,
     /// Of the disk.
     root: PathBuf,
-    /// Its tier's name; None: it is in the data directory, so its failures are the store's.
-    tier: Option<String>,
     /// Which folders exist for sure.
     ready: [AtomicBool; FOLDERS_COUNT],
     /// Whether the root exists; None: nobody has looked.
     exists: Mutex<Option<bool>>,
-    /// A sync failed: nothing is written until a restart.
-    failed: AtomicBool,
+    /// Held while a folder is synced. See [`BlobStore::sync_folder`].
+    pub(super) folder_syncs: [Mutex<()>; FOLDERS_COUNT],
+}
+
+/// What a place is.
+#[derive(Debug)]
+enum At {
+    /// Nobody's.
+    Nowhere,
+    /// In the data directory: its failures are the store's.
+    DataDir(Arc<dyn Disk>),
+    /// A tier's directory.
+    Tier(TierHome),
 }
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Homes {
     homes: Vec<Home>,
-    /// Those that may have files; contents whose place is another are in place 0.
-    used: Vec<Place>,
     of_class: [Place; StorageClass::ALL.len()],
 }
 
 impl Homes {
     pub(super) fn new(disk: &Arc<dyn Disk>, tiers: Vec<Tier>) -> Self {
         let mut of_class = StorageClass::ALL.map(|_| Place::default());
-        let mut homes: Vec<Home> = (0..Place::COUNT).map(|_| Home::new(disk, BLOBS_FOLDER.into())).collect();
-        let mut used = Vec::new();
+        let mut homes: Vec<Home> = (0..Place::COUNT).map(|_| Home::new(At::Nowhere, PathBuf::new())).collect();
         for class in StorageClass::ALL {
             let place = Place::new(class.code()).unwrap_or_default();
-            used.push(place);
             of_class[usize::from(class.code())] = place;
-            if place != Place::default() {
-                homes[usize::from(place.number())].root = Path::new(CLASSES_FOLDER).join(class.name());
-            }
+            let root = match place == Place::default() {
+                true => BLOBS_FOLDER.into(),
+                false => Path::new(CLASSES_FOLDER).join(class.name()),
+            };
+            homes[usize::from(place.number())] = Home::new(At::DataDir(disk.clone()), root);
         }
-        for Tier { name, place, classes, disk } in tiers {
-            used.push(place);
-            homes[usize::from(place.number())] = Home { disk, tier: Some(name), ..Home::new_in(BLOBS_FOLDER.into()) };
-            for class in classes {
+        for tier in tiers {
+            let place = tier.place;
+            for class in &tier.classes {
                 of_class[usize::from(class.code())] = place;
             }
+            homes[usize::from(place.number())] = Home::new(At::Tier(TierHome::new(tier)), BLOBS_FOLDER.into());
         }
-        Self { homes, used, of_class }
+        Self { homes, of_class }
     }
 
     pub(super) fn home(&self, place: Place) -> &Home {
@@ -99,40 +91,75 @@ impl Homes {
 }
 
 impl Home {
-    fn new(disk: &Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { disk: Some(disk.clone()), ..Self::new_in(root) }
-    }
-
-    fn new_in(root: PathBuf) -> Self {
+    fn new(at: At, root: PathBuf) -> Self {
         Self {
-            disk: None,
+            at,
             root,
-            tier: None,
             ready: [const { AtomicBool::new(false) }; FOLDERS_COUNT],
             exists: Mutex::default(),
-            failed: AtomicBool::new(false),
+            folder_syncs: [const { Mutex::new(()) }; FOLDERS_COUNT],
         }
     }
 
-    /// Whether files of the other's contents lie here.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.root == other.root && self.tier == other.tier
+    pub(super) fn tier(&self) -> Option<&TierHome> {
+        match &self.at {
+            At::Tier(tier) => Some(tier),
+            At::Nowhere | At::DataDir(_) => None,
+        }
+    }
+
+    /// Whether its folders are made when they are needed; those of place 0 are always there.
+    pub(super) fn has_late_folders(&self) -> bool {
+        self.tier().is_some() || self.root != Path::new(BLOBS_FOLDER)
+    }
+
+    fn is_nowhere(&self) -> bool {
+        matches!(self.at, At::Nowhere)
     }
 
     /// Its disk.
     ///
     /// # Errors
-    /// `TierDown`.
-    pub(super) fn disk(&self) -> Result<&dyn Disk, StorageError> {
-        self.disk.as_deref().ok_or_else(|| self.down())
+    /// `TierDown`; `Corrupt` of a place that nobody has.
+    pub(super) fn disk(&self) -> Result<Arc<dyn Disk>, StorageError> {
+        match &self.at {
+            At::DataDir(disk) => Ok(disk.clone()),
+            At::Tier(tier) => tier.disk(),
+            At::Nowhere => Err(StorageError::corrupt("a content is in a place that no storage tier has")),
+        }
     }
 
     /// Its disk, to write on.
     ///
     /// # Errors
     /// `TierDown`, also after a sync failed.
-    pub(super) fn writable(&self) -> Result<&dyn Disk, StorageError> {
-        if self.failed.load(Ordering::Relaxed) { Err(self.down()) } else { self.disk() }
+    pub(super) fn writable(&self) -> Result<Arc<dyn Disk>, StorageError> {
+        self.tier().map_or(Ok(()), TierHome::check_writable)?;
+        self.disk()
+    }
+
+    /// Its disk, to remove from: of a tier that is down it would seem that there is nothing to remove. None: the place is
+    /// nobody's any more, and what lies there neither.
+    ///
+    /// # Errors
+    /// `TierDown`.
+    pub(super) fn mounted(&self) -> Result<Option<Arc<dyn Disk>>, StorageError> {
+        match &self.at {
+            At::Nowhere => Ok(None),
+            At::Tier(tier) if tier.is_down() => Err(tier.down()),
+            At::Tier(_) | At::DataDir(_) => self.disk().map(Some),
+        }
+    }
+
+    /// Ok if what was written on `disk` lies where it will be looked for.
+    ///
+    /// # Errors
+    /// `TierDown`: another directory was mounted meanwhile.
+    pub(super) fn check_same(&self, disk: &Arc<dyn Disk>) -> Result<(), StorageError> {
+        match self.tier() {
+            Some(tier) if !Arc::ptr_eq(&tier.disk()?, disk) => Err(tier.down()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn folder_path(&self, folder: u8) -> PathBuf {
@@ -143,53 +170,41 @@ impl Home {
         self.folder_path(folder_of(id)).join(id.to_string())
     }
 
-    /// Whether it is on another disk than the index.
-    pub(super) fn is_tier(&self) -> bool {
-        self.tier.is_some()
+    /// What a path of its disk is called for people.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        match self.tier() {
+            Some(tier) => format!("{} of the storage tier {}", path.display(), tier.name()),
+            None => path.display().to_string(),
+        }
     }
 
-    /// Whether it is a tier; then a failed sync is the tier's, which takes no more writes.
-    pub(super) fn fail_tier(&self) -> bool {
-        self.failed.store(true, Ordering::Relaxed);
-        self.tier.is_some()
-    }
-
-    /// What an error of its disk is: that the tier is down, if its marker cannot be read any more.
+    /// What an error of its disk is.
     pub(super) fn error(&self, doing: &'static str, source: io::Error) -> StorageError {
-        match &self.disk {
-            Some(disk) if self.tier.is_some() && disk.open(Path::new(TIER_MARKER)).is_err() => self.down(),
-            _ => StorageError::Io { doing, source },
+        match self.tier() {
+            Some(tier) => tier.error(doing, &source),
+            None => StorageError::Io { doing, source },
         }
     }
 
-    /// Whether the disk is that of a tier whose marker cannot be read.
+    /// Whether it is a tier whose marker cannot be found.
     pub(super) fn is_down(&self) -> bool {
-        match &self.disk {
-            None => true,
-            Some(disk) => self.tier.is_some() && disk.open(Path::new(TIER_MARKER)).is_err(),
-        }
-    }
-
-    /// Its disk, to remove from: of a tier that is down it would seem that there is nothing to remove.
-    ///
-    /// # Errors
-    /// `TierDown`.
-    pub(super) fn mounted(&self) -> Result<&dyn Disk, StorageError> {
-        if self.is_down() { Err(self.down()) } else { self.disk() }
-    }
-
-    pub(super) fn down(&self) -> StorageError {
-        StorageError::TierDown { tier: self.tier.clone().unwrap_or_default() }
+        self.tier().is_some_and(TierHome::is_down)
     }
 
     /// Whether nothing was ever written here. It is looked for once, so that a scan of all folders costs little.
     pub(super) fn is_absent(&self) -> bool {
         let mut exists = self.exists.lock();
         let look = || {
-            let found = self.disk.as_ref().map(|disk| disk.list(&self.root));
-            !matches!(found, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound)
+            let found = self.disk().map(|disk| disk.list(&self.root));
+            !matches!(found, Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound)
         };
         !*exists.get_or_insert_with(look)
+    }
+
+    /// Another directory may have other folders.
+    pub(super) fn forget_folders(&self) {
+        self.ready.iter().for_each(|ready| ready.store(false, Ordering::Release));
+        *self.exists.lock() = None;
     }
 }
 
@@ -200,31 +215,50 @@ impl BlobStore {
         self.0.homes.of_class[usize::from(class.code())]
     }
 
+    /// Ok if `bytes` more may be stored in a place. That of a tier has a floor of its own; the disk of the index must be above its
+    /// own in any case.
+    ///
+    /// # Errors
+    /// `DiskFull`, `TierDown`, `ReadOnly`.
+    pub fn check_space_for(&self, place: Place, bytes: u64) -> Result<(), StorageError> {
+        let tier = self.0.homes.home(place).tier();
+        self.0.health.check_space_for(if tier.is_some() { 0 } else { bytes })?;
+        tier.map_or(Ok(()), |tier| tier.check_space_for(bytes))
+    }
+
+    /// As `check_space_for`, for what moves: that it goes to a tier may be what makes space on the disk of the index.
+    pub(super) fn check_space_to_move(&self, place: Place, bytes: u64) -> Result<(), StorageError> {
+        match self.0.homes.home(place).tier() {
+            Some(tier) => self.0.health.check_writable().and_then(|()| tier.check_space_for(bytes)),
+            None => self.0.health.check_space_for(bytes),
+        }
+    }
+
     pub(super) fn home_of(&self, id: ContentId) -> &Home {
         self.0.homes.home(id.place())
     }
 
-    /// The home of a content that is about to come, with its folder.
-    pub(super) fn prepared_home(&self, id: ContentId) -> Result<&Home, StorageError> {
+    /// The home of a content that is about to come, with its folder, and its disk.
+    pub(super) fn prepared_home(&self, id: ContentId) -> Result<(&Home, Arc<dyn Disk>), StorageError> {
         let home = self.home_of(id);
+        let disk = home.writable()?;
         // Those of place 0 were made when the store was opened.
         if id.place() != Place::default() {
-            self.make_folder(home, id)?;
+            self.make_folder(home, &disk, id)?;
         }
-        Ok(home)
+        Ok((home, disk))
     }
 
     /// Makes the folder of a content, durably, if it was not made yet. A sync that fails is as fatal as a file's: a second
     /// one could succeed although the folder's entry was dropped.
-    fn make_folder(&self, home: &Home, id: ContentId) -> Result<(), StorageError> {
+    fn make_folder(&self, home: &Home, disk: &Arc<dyn Disk>, id: ContentId) -> Result<(), StorageError> {
         let folder = folder_of(id);
         let ready = &home.ready[usize::from(folder)];
         if ready.load(Ordering::Acquire) {
             return Ok(());
         }
-        let disk = home.writable()?;
-        if home.is_down() {
-            return Err(home.down());
+        if let Some(tier) = home.tier().filter(|tier| tier.is_down()) {
+            return Err(tier.down());
         }
         *home.exists.lock() = Some(true);
         let mut made = PathBuf::new();
@@ -235,12 +269,13 @@ impl BlobStore {
             created.map_err(|error| self.write_error(id, "creating a folder of blobs", error))?;
             self.synced(home, "folder", "syncing a folder of blobs", || disk.sync_dir(&parent))?;
         }
+        home.check_same(disk)?;
         ready.store(true, Ordering::Release);
         Ok(())
     }
 
     /// Every place that may have files.
-    pub(super) fn homes(&self) -> impl Iterator<Item = (Place, &Home)> {
-        self.0.homes.used.iter().map(|place| (*place, self.0.homes.home(*place)))
+    pub(super) fn homes(&self) -> impl Iterator<Item = &Home> {
+        self.0.homes.homes.iter().filter(|home| !home.is_nowhere())
     }
 }

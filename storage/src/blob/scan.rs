@@ -10,6 +10,7 @@ use cairn_crypto::seal::{ChunkSealer, SealId};
 use cairn_crypto::secret::DataKey;
 
 use super::format::{Geometry, Header, TRAILER_LENGTH_BYTES};
+use super::place::Home;
 use super::reader::Source;
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
 use super::{BlobStore, QUARANTINE_FOLDER, folder_of, quarantine_path};
@@ -22,7 +23,7 @@ use crate::id::{ContentId, Place};
 pub struct Listing {
     /// Contents, in no order.
     pub contents: Vec<ContentId>,
-    /// Names that this store did not make: not a content's, or in another's folder.
+    /// Where files are that this store did not make: of no content's name, or in another's folder.
     pub strangers: Vec<String>,
     /// A tier is down, whose files are missing here.
     pub is_partial: bool,
@@ -50,46 +51,61 @@ impl BlobStore {
     /// `Io`.
     pub fn list_blocking(&self, folder: u8) -> Result<Listing, StorageError> {
         let mut listing = Listing::default();
-        for (place, home) in self.homes() {
-            // A tier that is down has no files to tell of, and nothing is concluded from that.
-            if home.is_down() {
-                listing.is_partial = true;
-                continue;
-            }
-            if home.is_absent() {
-                continue;
-            }
-            let belongs = |content| folder_of(content) == folder && self.home_of(content).is_same(home);
-            match self.list_folder(home.disk()?, &home.folder_path(folder), belongs) {
-                Ok(found) => {
-                    listing.contents.extend(found.contents);
-                    listing.strangers.extend(found.strangers);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound && place != Place::default() => {}
-                Err(error) => return Err(StorageError::io("listing blobs")(error)),
-            }
+        for home in self.homes().filter(|home| home.is_down() || !home.is_absent()) {
+            let belongs = |content| folder_of(content) == folder && std::ptr::eq(self.home_of(content), home);
+            self.list_folder(home, &home.folder_path(folder), belongs, &mut listing)?;
         }
         Ok(listing)
     }
 
-    /// The files in quarantine.
+    /// The files in quarantine: that of the data directory, and each tier's own.
     ///
     /// # Errors
     /// `Io`.
     pub fn list_quarantine_blocking(&self) -> Result<Listing, StorageError> {
-        let disk = self.0.homes.home(Place::default()).disk()?;
-        self.list_folder(disk, Path::new(QUARANTINE_FOLDER), |_| true).map_err(StorageError::io("listing blobs"))
-    }
-
-    fn list_folder(&self, disk: &dyn Disk, path: &Path, belongs: impl Fn(ContentId) -> bool) -> io::Result<Listing> {
         let mut listing = Listing::default();
-        for name in disk.list(path)? {
-            match name.parse() {
-                Ok(content) if belongs(content) => listing.contents.push(content),
-                _ => listing.strangers.push(name),
-            }
+        let of_data_dir = self.0.homes.home(Place::default());
+        for home in [of_data_dir].into_iter().chain(self.homes().filter(|home| home.tier().is_some())) {
+            let belongs = |content| self.home_of(content).tier().is_some() == home.tier().is_some();
+            self.list_folder(home, Path::new(QUARANTINE_FOLDER), belongs, &mut listing)?;
         }
         Ok(listing)
+    }
+
+    /// Adds the files of a folder, if there is one.
+    fn list_folder(
+        &self,
+        home: &Home,
+        path: &Path,
+        belongs: impl Fn(ContentId) -> bool,
+        listing: &mut Listing,
+    ) -> Result<(), StorageError> {
+        // A tier that is down has no files to tell of, and nothing is concluded from that.
+        if home.is_down() {
+            listing.is_partial = true;
+            return Ok(());
+        }
+        let names = match home.disk().map(|disk| disk.list(path)) {
+            Ok(Ok(names)) => names,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound && home.has_late_folders() => return Ok(()),
+            Ok(Err(error)) if home.tier().is_none() => return Err(StorageError::io("listing blobs")(error)),
+            Ok(Err(error)) => {
+                home.error("listing blobs", error);
+                listing.is_partial = true;
+                return Ok(());
+            }
+            Err(_) => {
+                listing.is_partial = true;
+                return Ok(());
+            }
+        };
+        for name in names {
+            match name.parse() {
+                Ok(content) if belongs(content) => listing.contents.push(content),
+                _ => listing.strangers.push(home.shown(&path.join(name))),
+            }
+        }
+        Ok(())
     }
 
     /// Reads a file's header and trailer; the chunks between them are not looked at.
@@ -149,7 +165,7 @@ impl BlobStore {
     /// `Io`, `TierDown`.
     pub fn unlink_blocking(&self, content: ContentId) -> Result<(), StorageError> {
         let home = self.home_of(content);
-        remove(home.mounted()?, &home.file_path(content))
+        home.mounted()?.map_or(Ok(()), |disk| remove(home, &*disk, &home.file_path(content)))
     }
 
     /// Removes the file of a content that was never visible, without waiting. Should it fail, a scan finds the file.
@@ -167,7 +183,8 @@ impl BlobStore {
     /// # Errors
     /// `Io`, `TierDown`.
     pub fn unlink_quarantined_blocking(&self, content: ContentId) -> Result<(), StorageError> {
-        remove(self.home_of(content).mounted()?, &quarantine_path(content))
+        let home = self.home_of(content);
+        home.mounted()?.map_or(Ok(()), |disk| remove(home, &*disk, &quarantine_path(content)))
     }
 
     /// Moves a content's file to quarantine, durably.
@@ -182,15 +199,13 @@ impl BlobStore {
         let moved = disk.rename(&home.file_path(content), &quarantine_path(content));
         moved.map_err(StorageError::io("moving a blob to quarantine"))?;
         self.synced(home, "folder", "syncing the quarantine", || disk.sync_dir(Path::new(QUARANTINE_FOLDER)))?;
-        self.sync_folder(content)
+        self.sync_folder(content, &disk)
     }
 }
 
-fn remove(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+fn remove(home: &Home, disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
     match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StorageError::Io { doing: "removing a blob", source: error })
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(home.error("removing a blob", error)),
         _ => Ok(()),
     }
 }

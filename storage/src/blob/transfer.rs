@@ -21,11 +21,11 @@ impl BlobStore {
         let (_, header) = self.open_blocking(from)?;
         let (source, inspection) = self.inspect_open(from)?;
         let header = Header { format: Format::NEWEST, content: to, ..header };
-        self.check_space(to, inspection.stored_length)?;
+        self.check_space_to_move(to.place(), inspection.stored_length)?;
         let mut writer = self.begin(&header, Some(inspection.stored_length), None)?;
         let chunks_count = source.geometry.chunks_count();
         for first in (0..chunks_count).step_by(usize::try_from(RUN_CHUNKS).unwrap_or(1)) {
-            self.check_space(to, 0)?;
+            self.check_space_to_move(to.place(), 0)?;
             let mut frames = Vec::new();
             for index in first..chunks_count.min(first + RUN_CHUNKS) {
                 // It has no sealer, so this is the payload as it lies there.
@@ -38,11 +38,5 @@ impl BlobStore {
         }
         let trailer = StoredTrailer { plain_length: inspection.plain_length, trailer: inspection.trailer };
         writer.close(&trailer.encode(to)?, inspection.plain_length, inspection.seal)
-    }
-
-    /// As for a PUT: a copy on the disk that the index is on leaves the floor free. A tier has a disk of its own.
-    fn check_space(&self, to: ContentId, bytes: u64) -> Result<(), StorageError> {
-        let health = &self.0.health;
-        if self.home_of(to).is_tier() { health.check_writable() } else { health.check_space_for(bytes) }
     }
 }

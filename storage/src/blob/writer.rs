@@ -18,7 +18,7 @@ use super::format::{CHUNK_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header, 
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
 use super::{BlobStore, new_seal};
 use crate::StorageError;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::id::ContentId;
 
 /// How much is written before the kernel is asked to begin writing it back.
@@ -46,6 +46,7 @@ pub struct BlobWriter {
     store: BlobStore,
     content: ContentId,
     path: PathBuf,
+    disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
     seal: Option<(SealId, ChunkSealer)>,
     pending: Pending,
@@ -111,14 +112,14 @@ impl BlobStore {
     ) -> Result<BlobWriter, StorageError> {
         let content = header.content;
         let header = header.encode()?;
-        let home = self.prepared_home(content)?;
+        let (home, disk) = self.prepared_home(content)?;
         let path = home.file_path(content);
-        let doing = "creating a blob";
-        let file = home.writable()?.create(&path).map_err(|error| self.write_error(content, doing, error))?;
+        let file = disk.create(&path).map_err(|error| self.write_error(content, "creating a blob", error))?;
         let writer = BlobWriter {
             store: self.clone(),
             content,
             path,
+            disk,
             file,
             seal,
             pending: Pending::default(),
@@ -188,7 +189,7 @@ impl BlobWriter {
     ) -> Result<StoredBlob, StorageError> {
         self.write(&[], trailer)?;
         self.store.sync_file(self.content, &*self.file)?;
-        self.store.sync_folder(self.content)?;
+        self.store.sync_folder(self.content, &self.disk)?;
         self.finished = true;
         Ok(StoredBlob { content: self.content, plain_length, stored_length: self.offset, seal })
     }
@@ -248,8 +249,7 @@ impl Drop for BlobWriter {
             return;
         }
         // Best effort, and without a sync: no index row names the file, so a scan finds it if it stays or comes back.
-        let removed = self.store.home_of(self.content).disk().map(|disk| disk.remove(&self.path));
-        if let Ok(Err(error)) = removed {
+        if let Err(error) = self.disk.remove(&self.path) {
             tracing::warn!(content = %self.content, %error, "an unfinished blob could not be removed");
         }
     }

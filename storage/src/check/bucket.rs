@@ -13,7 +13,7 @@ use crate::index::family::part::PartRecord;
 use crate::index::family::removed;
 use crate::index::family::restore::RestoreRecord;
 use crate::index::family::upload::UploadRecord;
-use crate::index::family::usage::{self, Counter};
+use crate::index::family::usage::{self, Counter, PlaceCounter};
 use crate::index::family::version::Version;
 use crate::index::key::take_escaped;
 use crate::index::{Family, IndexError};
@@ -66,6 +66,7 @@ pub(super) async fn check(
     checker.inline().await?;
     let files = checker.contents().await?;
     checker.counters().await?;
+    checker.place_counters().await?;
     checker.restores().await?;
     Ok(files)
 }
@@ -292,6 +293,9 @@ impl Checker<'_> {
                 };
                 let named = self.seen.named.remove(&id);
                 self.content(id, record, named);
+                for (key, delta) in usage::of_place(id, &record).into_iter().flatten() {
+                    *self.seen.counters.entry(key).or_default() += delta;
+                }
                 if let ContentKind::File { size_bytes, stored_bytes, .. } = record.kind {
                     files.push(ExpectedFile { content: id, size_bytes, stored_bytes });
                 }
@@ -331,6 +335,23 @@ impl Checker<'_> {
                 let counted = self.seen.counters.get(&usage::key(class, counter)).copied().unwrap_or(0);
                 if stored != counted {
                     self.find(format!("{} {counter:?}: the counter says {stored}, a recount {counted}", class.name()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn place_counters(&mut self) -> Result<(), StorageError> {
+        for tier in self.store.blobs().tiers() {
+            for counter in PlaceCounter::ALL {
+                let read = move |view: &dyn crate::index::View| usage::read_place(view, tier.place, counter);
+                let stored = self.store.index().view(self.id.into(), read).await?;
+                let counted = self.seen.counters.get(&usage::place_key(tier.place, counter)).copied().unwrap_or(0);
+                if stored != counted {
+                    let name = &tier.name;
+                    self.find(format!(
+                        "{counter:?} in the tier {name}: the counter says {stored}, a recount {counted}"
+                    ));
                 }
             }
         }

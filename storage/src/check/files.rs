@@ -26,11 +26,12 @@ pub(super) async fn check_all(
     progress: &mut (dyn FnMut(Progress) + Send),
     report: &mut Report,
 ) -> Result<(), StorageError> {
+    let expected = reachable(store, expected, report);
     let bytes_total = expected.iter().map(|file| file.stored_bytes).sum();
     let mut done = Progress { bytes_done: 0, bytes_total };
     let mut shown_bytes = 0;
     progress(done);
-    for file in expected {
+    for file in &expected {
         report.files += 1;
         report.file_bytes += file.stored_bytes;
         if let Some(finding) = check_file(store, *file).await? {
@@ -46,6 +47,19 @@ pub(super) async fn check_all(
     Ok(())
 }
 
+/// Those that are not in a tier that is down, which is a finding.
+fn reachable(store: &Store, expected: &[ExpectedFile], report: &mut Report) -> Vec<ExpectedFile> {
+    let mut reachable = expected.to_vec();
+    for tier in store.blobs().tiers() {
+        let Some(reason) = tier.down else { continue };
+        let before = reachable.len();
+        reachable.retain(|file| file.content.place() != tier.place);
+        let missing = before - reachable.len();
+        report.find(format!("the storage tier {} is down, {missing} files were not verified: {reason}", tier.name));
+    }
+    reachable
+}
+
 /// What is wrong with the file, if anything is.
 async fn check_file(store: &Store, file: ExpectedFile) -> Result<Option<String>, StorageError> {
     let blobs = store.blobs().clone();
@@ -58,7 +72,9 @@ async fn check_file(store: &Store, file: ExpectedFile) -> Result<Option<String>,
         }
         Ok(_) => Ok(None),
         Err(StorageError::Corrupt { what }) => Ok(Some(what)),
-        Err(error @ StorageError::Io { .. }) => Ok(Some(format!("content {content}: {error}"))),
+        Err(error @ (StorageError::Io { .. } | StorageError::TierDown { .. })) => {
+            Ok(Some(format!("content {content}: {error}")))
+        }
         Err(error) => Err(error),
     }
 }
@@ -74,8 +90,8 @@ pub(super) async fn check_strangers(
     for folder in 0..=u8::MAX {
         let blobs = store.blobs().clone();
         let listing = store.blobs().offload().run(move || blobs.list_blocking(folder)).await?;
-        for name in listing.strangers {
-            report.find(format!("blobs/{folder:02x}/{name} is not a file of Cairn's"));
+        for path in listing.strangers {
+            report.find(format!("{path} is not a file of Cairn's"));
         }
         for content in listing.contents.into_iter().filter(|content| !named.contains(content)) {
             if last_stop_was_clean {

@@ -79,6 +79,22 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
     fn space(&self) -> io::Result<Space>;
 }
 
+/// A directory that may come and go, such as where a disk is mounted.
+pub trait Mount: Send + Sync + fmt::Debug + 'static {
+    /// Opens the directory that is there now.
+    ///
+    /// # Errors
+    /// The system's.
+    fn mount(&self) -> io::Result<(Arc<dyn Disk>, DirectoryId)>;
+}
+
+/// Which directory it is, for as long as it is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryId {
+    device: u64,
+    inode: u64,
+}
+
 /// An open file. Positions are explicit, so that a file is shared without a lock.
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Writes all of `slices`, one after the other, from `offset`.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
-use super::{Disk, DiskFile, Space};
+use super::{DirectoryId, Disk, DiskFile, Mount, Space};
 
 /// The most slices that one system call takes (IOV_MAX on Linux).
 const SLICES_PER_CALL_MAX: usize = 1_024;
@@ -67,6 +67,14 @@ fn directory_flags() -> OFlags {
 impl fmt::Debug for RealDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RealDisk").field(&self.root_path).finish()
+    }
+}
+
+impl Mount for PathBuf {
+    fn mount(&self) -> io::Result<(Arc<dyn Disk>, DirectoryId)> {
+        let disk = RealDisk::new(self)?;
+        let stat = retry_on_intr(|| rustix::fs::fstat(&disk.root))?;
+        Ok((Arc::new(disk), DirectoryId { device: stat.st_dev, inode: stat.st_ino }))
     }
 }
 

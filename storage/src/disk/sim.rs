@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile, Space};
+use super::{DirectoryId, Disk, DiskFile, Mount, Space};
 use tree::{Change, InodeId, Tree};
 
 /// A kind of call, to count it, fail it or skip it.
@@ -257,6 +257,12 @@ impl State {
 
     fn inode_mut(&mut self, id: InodeId) -> io::Result<&mut Inode> {
         self.inodes.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Mount for SimDisk {
+    fn mount(&self) -> io::Result<(Arc<dyn Disk>, DirectoryId)> {
+        Ok((Arc::new(self.clone()), DirectoryId::default()))
     }
 }
 

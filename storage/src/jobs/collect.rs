@@ -12,10 +12,11 @@ use minicbor::{Decode, Encode};
 use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::ContentId;
-use crate::index::family::content;
+use crate::index::family::content::{self, ContentRecord};
 use crate::index::family::job::Queue;
 use crate::index::family::layout::LayoutPage;
 use crate::index::family::part::PartRecord;
+use crate::index::family::usage;
 use crate::index::{Batch, Family, IndexError, KeyRange, Partition, View};
 use crate::object::Content;
 use crate::ops::Store;
@@ -25,6 +26,9 @@ use super::{Handler, NewTask, Verdict};
 
 /// How long a pinned content is left alone before the next look, in milliseconds.
 const PINNED_RETRY_MS: i64 = 5_000;
+
+/// How long a file is left alone whose tier is down, in milliseconds.
+const TIER_DOWN_RETRY_MS: i64 = 60_000;
 
 /// How many parts one commit frees.
 const PARTS_PER_COMMIT: usize = 1_000;
@@ -80,7 +84,11 @@ impl Handler for Collector {
             Ok(task) => run(store, partition, task).await,
             Err(error) => Err(StorageError::corrupt(format!("collect task: {error}"))),
         };
-        result.unwrap_or_else(|error| Verdict::Failed(error.to_string()))
+        result.unwrap_or_else(|error| match error {
+            // However long its disk is away, the file is to go.
+            StorageError::TierDown { .. } => Verdict::Later(TIER_DOWN_RETRY_MS),
+            error => Verdict::Failed(error.to_string()),
+        })
     }
 }
 
@@ -146,7 +154,7 @@ async fn collect_parts(store: &Store, partition: Partition, id: ContentId) -> Re
 }
 
 /// The first part rows of an ended upload, and the contents among them that its layout does not name.
-fn unused_parts(view: &dyn View, id: ContentId) -> Result<(Vec<Vec<u8>>, Vec<Content>), IndexError> {
+fn unused_parts(view: &dyn View, id: ContentId) -> Result<(Vec<Vec<u8>>, Vec<Indexed>), IndexError> {
     let mut used = HashSet::new();
     let mut pages = view.cursor(Family::Layout, KeyRange::prefix(id.as_bytes()))?;
     while let Some((_, _, value)) = pages.row() {
@@ -175,32 +183,38 @@ fn id_of(content: Content) -> Option<ContentId> {
     }
 }
 
+/// A content that still has a row to free; that row, if it is in `content`.
+type Indexed = (Content, Option<ContentRecord>);
+
 /// Those contents that still have a row to free.
-fn indexed(view: &dyn View, contents: Vec<Content>) -> Result<Vec<Content>, IndexError> {
+fn indexed(view: &dyn View, contents: Vec<Content>) -> Result<Vec<Indexed>, IndexError> {
     let mut indexed = Vec::with_capacity(contents.len());
     for content in contents {
-        let exists = match content {
-            Content::Empty => false,
-            Content::Inline(id) => view.get(Family::Inline, id.as_bytes())?.is_some(),
-            Content::File(id) | Content::Composite(id) => content::read(view, id)?.is_some(),
-        };
-        if exists {
-            indexed.push(content);
+        match content {
+            Content::Empty => {}
+            Content::Inline(id) if view.get(Family::Inline, id.as_bytes())?.is_none() => {}
+            Content::Inline(_) => indexed.push((content, None)),
+            Content::File(id) | Content::Composite(id) => {
+                indexed.extend(content::read(view, id)?.map(|(_, record)| (content, Some(record))));
+            }
         }
     }
     Ok(indexed)
 }
 
 /// The batch and the tasks that free the contents of parts, which nobody shares.
-fn free_all(contents: &[Content], now: Timestamp) -> (Batch, Vec<NewTask>) {
+fn free_all(contents: &[Indexed], now: Timestamp) -> (Batch, Vec<NewTask>) {
     let mut batch = Batch::new();
     let mut tasks = Vec::new();
-    for content in contents {
+    for (content, record) in contents {
         match content {
             Content::Empty => {}
             Content::Inline(id) => batch.delete(Family::Inline, id.as_bytes().as_slice()),
             Content::File(id) | Content::Composite(id) => {
                 batch.delete(Family::Content, id.as_bytes().as_slice());
+                if let Some(record) = record {
+                    usage::count_content(&mut batch, *id, record, -1);
+                }
                 tasks.extend(CollectTask::of(*content).map(|task| task.due_at(now)));
             }
         }

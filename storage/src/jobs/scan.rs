@@ -61,8 +61,8 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
         let blobs = store.blobs().clone();
         let listing = store.blobs().offload().run(move || blobs.list_blocking(folder)).await?;
         is_partial |= listing.is_partial;
-        for name in listing.strangers {
-            tracing::warn!(folder, name, "a file among the blobs is not Cairn's; it is left alone");
+        for path in listing.strangers {
+            tracing::warn!(path, "a file among the blobs is not Cairn's; it is left alone");
         }
         let oldest = floor.plus_ms(-BEGUN_BEFORE_MS_MAX).unsigned_ms();
         for id in listing.contents.into_iter().filter(|id| id.created_ms() >= oldest) {
@@ -75,7 +75,11 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
     if !candidates.is_empty() {
         tokio::time::sleep(options.pause).await;
         for id in candidates {
-            moved += u64::from(quarantine(store, id).await?);
+            match quarantine(store, id).await {
+                Ok(was_moved) => moved += u64::from(was_moved),
+                Err(StorageError::TierDown { .. }) => is_partial = true,
+                Err(error) => return Err(error),
+            }
         }
     }
     // Of a tier that was down no file was looked at.

@@ -218,6 +218,7 @@ impl Store {
             pieces: std::mem::take(&mut found.pieces).into(),
             state: BodyState::Next,
             remaining_bytes: found.range.end - found.range.start,
+            ahead: None,
             key: None,
             _pins: pins,
         };
@@ -392,6 +393,8 @@ pub struct ObjectBody {
     pieces: VecDeque<Piece>,
     state: BodyState,
     remaining_bytes: u64,
+    /// Bytes that were waited for already.
+    ahead: Option<Bytes>,
     /// What the bytes are sealed with.
     key: Option<DataKey>,
     /// Keep the collector away from the files until the body ends.
@@ -410,6 +413,22 @@ impl ObjectBody {
     pub fn unlocked(mut self, key: Option<DataKey>) -> Self {
         self.key = key;
         self
+    }
+
+    /// Waits for the first bytes of what lies in a tier: one that is down is to be the answer, and not to break one that has begun.
+    ///
+    /// # Errors
+    /// `TierDown`, and what the stream would begin with.
+    pub async fn begun(mut self) -> Result<Self, StorageError> {
+        let places: Vec<_> = self.pieces.iter().filter_map(Piece::file).map(|id| id.place()).collect();
+        let mut waits = false;
+        for place in places {
+            waits |= self.blobs.check_up(place)?;
+        }
+        if waits {
+            self.ahead = std::future::poll_fn(|context| self.poll_piece(context)).await.transpose()?;
+        }
+        Ok(self)
     }
 
     fn begin(&mut self, piece: Piece) -> Result<Option<Bytes>, StorageError> {
@@ -461,7 +480,10 @@ impl Stream for ObjectBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let item = std::task::ready!(this.poll_piece(context));
+        let item = match this.ahead.take() {
+            Some(bytes) => Some(Ok(bytes)),
+            None => std::task::ready!(this.poll_piece(context)),
+        };
         let item = match item {
             Some(Ok(bytes)) => {
                 this.remaining_bytes = this.remaining_bytes.saturating_sub(bytes.len() as u64);

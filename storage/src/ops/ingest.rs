@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::encryption::Seal;
 use crate::id::{BucketId, ContentId, Place, UploadId};
 use crate::index::family::content::{ContentKind, ContentRecord};
+use crate::index::family::usage;
 use crate::index::{Batch, Family};
 use crate::object::{Content, Etag, ObjectAttributes, ObjectChecksum, ObjectKey, StorageClass};
 use crate::record::Record;
@@ -185,6 +186,7 @@ impl StagedFile {
         };
         let record = ContentRecord { kind, references: 1 };
         batch.put(Family::Content, self.blob.content.as_bytes().as_slice(), record.to_value()?);
+        usage::count_content(batch, self.blob.content, &record, 1);
         Ok(())
     }
 
@@ -358,8 +360,13 @@ impl Store {
         if let Some(length) = expected.length.filter(|length| *length > PUT_BYTES_MAX) {
             return Err(StorageError::TooLarge { size_bytes: length, max_bytes: PUT_BYTES_MAX });
         }
-        self.health().check_space_for(expected.length.unwrap_or(0))?;
         let threshold_bytes = self.limits().inline_threshold_bytes;
+        let declared_bytes = expected.length.unwrap_or(0);
+        let place = match declared_bytes > threshold_bytes as u64 {
+            true => self.blobs().place_of(destination.class),
+            false => Place::default(),
+        };
+        self.blobs().check_space_for(place, declared_bytes)?;
         let mut batches = Batches { stream: body.stream, got_bytes: 0, ended: false };
         let first = batches.gather(threshold_bytes + 1, &expected).await?;
         let digests = expected.digests();
@@ -417,7 +424,7 @@ impl Store {
             let gathered = batches.gather(BATCH_BYTES, &expected).await;
             let (writer, digests) = work.await??;
             let pieces = gathered?;
-            self.health().check_space_for(0)?;
+            self.blobs().check_space_for(id.place(), 0)?;
             work = offload.start(move || write_batch(writer, digests, &pieces));
         }
         let (writer, digests) = work.await??;

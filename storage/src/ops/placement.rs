@@ -123,6 +123,7 @@ impl Mutation {
             self.batch.put(Family::Content, id.as_bytes().as_slice(), fewer.to_value()?);
         } else {
             self.batch.delete(Family::Content, id.as_bytes().as_slice());
+            usage::count_content(&mut self.batch, id, &record, -1);
             self.tasks.extend(CollectTask::of(content).map(|task| task.due_at(now)));
         }
         Ok(())

@@ -90,12 +90,86 @@ fn a_tier_that_is_down_is_not_taken_for_an_empty_one() {
     let (disk, without_marker) = (Arc::new(SimDisk::new()), Arc::new(SimDisk::new()));
     BlobStore::create_folders(&*disk).unwrap();
     let in_tier = content(FIRST_TIER_PLACE << 2);
-    let tier =
-        Tier { name: "cold".to_owned(), place: in_tier.place(), classes: Vec::new(), disk: Some(without_marker) };
-    let store = BlobStore::with_tiers(disk, vec![tier], Health::default(), Arc::new(Silent), Offload::Inline);
+    let store = with_tier(disk, without_marker, in_tier.place());
+    store.probe_tier(in_tier.place());
+    assert!(store.tiers()[0].down.as_ref().unwrap().contains("is its disk mounted?"));
     assert!(matches!(store.unlink_blocking(in_tier), Err(StorageError::TierDown { .. })));
     assert!(store.list_blocking(0).unwrap().is_partial);
+    assert!(store.list_quarantine_blocking().unwrap().is_partial);
     store.unlink_blocking(content(1)).unwrap();
+}
+
+fn with_tier(disk: Arc<SimDisk>, of_tier: Arc<SimDisk>, place: crate::id::Place) -> BlobStore {
+    let tier = Tier {
+        name: "cold".to_owned(),
+        place,
+        classes: Vec::new(),
+        mount: of_tier,
+        marker: "marker".to_owned(),
+        floor_bytes: 1_000,
+    };
+    BlobStore::with_tiers(disk, vec![tier], Health::default(), Arc::new(Silent), Offload::Inline)
+}
+
+fn mark(disk: &SimDisk) {
+    let marker = disk.create(Path::new(TIER_MARKER)).unwrap();
+    marker.write_at(0, &[io::IoSlice::new(b"marker")]).unwrap();
+}
+
+#[test]
+fn a_tier_has_folders_and_a_quarantine_of_its_own() {
+    let (disk, of_tier) = (Arc::new(SimDisk::new()), Arc::new(SimDisk::new()));
+    BlobStore::create_folders(&*disk).unwrap();
+    mark(&of_tier);
+    let in_tier = content(FIRST_TIER_PLACE << 2);
+    let store = with_tier(disk.clone(), of_tier.clone(), in_tier.place());
+    let write = || store.create_blocking(in_tier, description(), None, None)?.finish(trailer());
+    assert!(matches!(write(), Err(StorageError::TierDown { .. })), "it was not looked at");
+    of_tier.set_space(crate::disk::Space { total_bytes: 9_000, available_bytes: 5_000 });
+    store.probe_tier(in_tier.place());
+    write().unwrap();
+    assert_eq!(store.list_blocking(folder_of(in_tier)).unwrap().contents, [in_tier]);
+    assert!(store.check_space_for(in_tier.place(), 4_000).is_ok());
+    assert!(matches!(store.check_space_for(in_tier.place(), 4_001), Err(StorageError::DiskFull { .. })));
+    store.quarantine_blocking(in_tier).unwrap();
+    assert_eq!(store.list_quarantine_blocking().unwrap().contents, [in_tier]);
+    assert!(of_tier.open(&quarantine_path(in_tier)).is_ok());
+    store.unlink_quarantined_blocking(in_tier).unwrap();
+    assert_eq!(store.list_quarantine_blocking().unwrap(), Listing::default());
+}
+
+#[test]
+fn a_failed_sync_of_a_tier_stops_writing_to_it_and_to_nothing_else() {
+    let (disk, of_tier) = (Arc::new(SimDisk::new()), Arc::new(SimDisk::new()));
+    BlobStore::create_folders(&*disk).unwrap();
+    mark(&of_tier);
+    let in_tier = content(FIRST_TIER_PLACE << 2);
+    let store = with_tier(disk, of_tier.clone(), in_tier.place());
+    store.probe_tier(in_tier.place());
+    let write = |id| store.create_blocking(id, description(), None, None)?.finish(trailer());
+    write(in_tier).unwrap();
+    let call = crate::disk::sim::Call::SyncData;
+    of_tier.fail_call(call, 1, io::ErrorKind::Other);
+    let mut other = *in_tier.as_bytes();
+    other[1] = 1;
+    assert!(matches!(write(ContentId::from_bytes(other)), Err(StorageError::TierDown { .. })));
+    assert!(store.tiers()[0].read_only.is_some());
+    other[1] = 2;
+    assert!(matches!(write(ContentId::from_bytes(other)), Err(StorageError::TierDown { .. })));
+    assert_eq!(store.inspect_blocking(in_tier).unwrap().trailer, trailer());
+    write(content(1)).unwrap();
+}
+
+#[test]
+fn what_is_in_a_place_that_nobody_has_is_not_looked_for_elsewhere() {
+    let bench = Bench::new();
+    let nowhere = content(FIRST_TIER_PLACE << 2);
+    assert!(matches!(bench.store.inspect_blocking(nowhere), Err(StorageError::Corrupt { .. })));
+    bench.store.unlink_blocking(nowhere).unwrap();
+    let name = nowhere.to_string();
+    bench.disk.create(&folder_path(folder_of(nowhere)).join(&name)).unwrap();
+    let listing = bench.store.list_blocking(folder_of(nowhere)).unwrap();
+    assert_eq!((listing.contents, listing.strangers), (vec![], vec![format!("blobs/40/{name}")]));
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum DocumentKind {
     SweepState = 65,
     /// In the system partition: from which time on files must be scanned after an unclean stop (i64, ms, big endian).
     ScanFloor = 128,
+    /// In the system partition: the storage tiers, see [`crate::tiers`].
+    Tiers = 130,
     /// In the system partition: the time by which locks were judged last, a [`crate::lock_clock::LockTimeRecord`].
     LockTime = 129,
     /// In the system partition: no lifecycle sweep begins by itself, if it is there.

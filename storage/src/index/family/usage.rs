@@ -2,11 +2,18 @@
 //!
 //! ```text
 //! key    storage class (u8) | counter (u8)
+//!        80 + place (u8) | counter (u8)      files in the place of a tier
 //! value  i64, big endian, without a format byte
 //! ```
 
-use crate::index::{Family, IndexError, View};
+use crate::blob::FIRST_TIER_PLACE;
+use crate::id::{ContentId, Place};
+use crate::index::family::content::{ContentKind, ContentRecord};
+use crate::index::{Batch, Family, IndexError, View};
 use crate::object::StorageClass;
+
+/// What the keys of places begin with, beside the place.
+const PLACES: u8 = 0x80;
 
 /// What is counted, per storage class. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +32,55 @@ impl Counter {
     pub const ALL: [Self; 3] = [Self::Objects, Self::Versions, Self::Bytes];
 }
 
+/// What is counted of the files in a place of a tier. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PlaceCounter {
+    /// Files that the index names.
+    Files = 0,
+    /// Their bytes, as they are stored.
+    Bytes = 1,
+}
+
+impl PlaceCounter {
+    /// Every counter.
+    pub const ALL: [Self; 2] = [Self::Files, Self::Bytes];
+}
+
+/// The row's key.
+#[must_use]
+pub fn place_key(place: Place, counter: PlaceCounter) -> [u8; 2] {
+    [PLACES | place.number(), counter as u8]
+}
+
+/// What a content's row adds to the counters of its place: none, if it is no file of a tier's.
+#[must_use]
+pub fn of_place(id: ContentId, record: &ContentRecord) -> Option<[([u8; 2], i64); 2]> {
+    match record.kind {
+        ContentKind::File { stored_bytes, .. } if id.place().number() >= FIRST_TIER_PLACE => {
+            let bytes = i64::try_from(stored_bytes).unwrap_or(i64::MAX);
+            let key = |counter| place_key(id.place(), counter);
+            Some([(key(PlaceCounter::Files), 1), (key(PlaceCounter::Bytes), bytes)])
+        }
+        ContentKind::File { .. } | ContentKind::Composite { .. } => None,
+    }
+}
+
+/// Counts a content's row that comes (1) or goes (-1).
+pub fn count_content(batch: &mut Batch, id: ContentId, record: &ContentRecord, sign: i64) {
+    for (key, delta) in of_place(id, record).into_iter().flatten() {
+        batch.add(Family::Usage, key, sign * delta);
+    }
+}
+
+/// Reads a place's counter; 0 if it was never changed.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_place(view: &dyn View, place: Place, counter: PlaceCounter) -> Result<i64, IndexError> {
+    read_key(view, place_key(place, counter))
+}
+
 /// The row's key.
 #[must_use]
 pub fn key(class: StorageClass, counter: Counter) -> [u8; 2] {
@@ -36,7 +92,11 @@ pub fn key(class: StorageClass, counter: Counter) -> [u8; 2] {
 /// # Errors
 /// The view's; `Corrupt` if the value is not 8 bytes.
 pub fn read(view: &dyn View, class: StorageClass, counter: Counter) -> Result<i64, IndexError> {
-    match view.get(Family::Usage, &key(class, counter))? {
+    read_key(view, key(class, counter))
+}
+
+fn read_key(view: &dyn View, key: [u8; 2]) -> Result<i64, IndexError> {
+    match view.get(Family::Usage, &key)? {
         None => Ok(0),
         Some(row) => match row.value.as_ref().try_into() {
             Ok(bytes) => Ok(i64::from_be_bytes(bytes)),

@@ -27,6 +27,7 @@ pub mod ops_port;
 pub mod post_form;
 pub mod proxies;
 pub mod query_api;
+pub mod remotes;
 pub mod s3;
 pub mod sts;
 pub mod tiers;

@@ -18,6 +18,7 @@ use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_lifecycle::calendar::Calendar;
 use cairn_lifecycle::restore::Delays;
 use cairn_storage::check::{Progress, Report};
+use cairn_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::jobs::walks::{self, WalkOptions, Walker};
@@ -46,6 +47,7 @@ use crate::master_key::{self, MasterKeyError, MasterKeySource};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
+use crate::remotes::{RemoteError, Remotes};
 use crate::s3::Edge;
 use crate::s3::acl::account_number;
 use crate::s3::encryption::EncryptionSettings;
@@ -111,6 +113,9 @@ pub enum ServeError {
     /// There is no audit log.
     #[error("the audit log cannot be written")]
     Audit(#[source] io::Error),
+    /// Another S3 service cannot be used.
+    #[error(transparent)]
+    Remotes(#[from] RemoteError),
     /// No signature can name the region.
     #[error(transparent)]
     Region(#[from] InvalidRegion),
@@ -149,10 +154,12 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let ops_service = ops_port::service(metrics.clone(), readiness.clone());
     let ops = tokio::spawn(ops.serve(ops_service, stop_ops.clone(), OPS_GRACE));
 
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
     let open = OpenStore::open(&config, metrics.clone()).await?;
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
     let partitions = open.identity_partitions()?;
-    let started = start(&mut config, (open.store(), &partitions), &metrics, &audit).await;
+    let started = start(&mut config, (open.store(), &partitions, &remotes), &metrics, &audit).await;
     let drained = match started {
         Ok(Started { gate, websites, identities, kms, sweeps, walkers, new_key }) => {
             if let Some(key) = &new_key {
@@ -228,7 +235,7 @@ struct Started {
 /// The gate before the store.
 async fn start(
     config: &mut Config,
-    (store, identity_partitions): (&Store, &[Partition]),
+    (store, identity_partitions, remotes): (&Store, &[Partition], &Remotes),
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
@@ -273,6 +280,7 @@ async fn start(
         },
         lifecycle,
         sweeps: sweeps.clone(),
+        remotes: remotes.clone(),
     };
     let settings = gate_settings(config, store);
     let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));

@@ -3,7 +3,7 @@
 //! A setting is looked for in the command line, then in the environment (`CAIRN_*`), then in the TOML file, and else has
 //! its default. The layers are merged into one TOML document ([`layers`]), which is then parsed once into [`Config`], whose
 //! types cannot hold a wrong value: nothing past this module sees a raw string. A name that no version knows is an error
-//! that names it. Accounts, KMS keys and tiers are lists and come from the file only; the root credentials of a server without
+//! that names it. Accounts, KMS keys, tiers and remotes are lists and come from the file only; the root credentials of a server without
 //! accounts come from the environment only, because a command line can be read by every user of the machine.
 
 pub mod layers;
@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 pub use layers::{Flags, Origin, Sources};
 pub use sections::*;
 pub use values::{
-    AccessKey, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, Region, SecretKey, TierName, UserName,
+    AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsKeyId, PageOrigin, Region, RemoteName, SecretKey,
+    TierName, UserName,
 };
 
 use crate::audit::FileSettings;
@@ -85,6 +86,9 @@ pub struct Config {
     /// The accounts of the file; empty when the server keeps one account by itself.
     #[serde(default, rename = "account")]
     pub accounts: Vec<Account>,
+    /// Other S3 services.
+    #[serde(default, rename = "remote")]
+    pub remotes: Vec<Remote>,
     /// Where classes have their files that are not in the data directory.
     #[serde(default, rename = "tier")]
     pub tiers: Vec<Tier>,
@@ -208,8 +212,22 @@ impl Config {
             )));
         }
         self.check_accounts()?;
+        self.check_remotes()?;
         self.check_tiers()?;
         self.check_kms_keys()
+    }
+
+    fn check_remotes(&self) -> Result<(), ConfigError> {
+        let mut names = HashSet::new();
+        for Remote { name, access_key, secret_key, .. } in &self.remotes {
+            if !names.insert(name) {
+                return Err(ConfigError(format!("remote: the name {name} is used twice")));
+            }
+            if access_key.is_some() != secret_key.is_some() {
+                return Err(ConfigError(format!("remote {name}: access_key and secret_key must be set together")));
+            }
+        }
+        Ok(())
     }
 
     fn check_tiers(&self) -> Result<(), ConfigError> {

@@ -32,7 +32,7 @@ pub(super) fn print(merged: &Merged, root_key: Option<&KeyPair>) -> String {
         line(&mut text, format_args!("\n# root access key: {}  # env CAIRN_ROOT_ACCESS_KEY", root_key.access_key));
         line(&mut text, format_args!("# root secret key: {HIDDEN}  # env CAIRN_ROOT_SECRET_KEY"));
     }
-    for list in ["account", "tier", "kms_key"] {
+    for list in ["account", "remote", "tier", "kms_key"] {
         for entry in merged.document().get(list).and_then(Value::as_array).into_iter().flatten() {
             line(&mut text, format_args!("\n[[{list}]]  # file"));
             for (key, value) in entry.as_table().into_iter().flatten() {

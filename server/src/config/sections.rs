@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_replication::client::Addressing;
 use cairn_storage::id::AccountId;
 use cairn_storage::object::StorageClass;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{self, CanonicalId, Domain, KeyPair, KmsKeyId, PageOrigin, TierName, UserName};
+use super::values::{
+    self, AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsKeyId, PageOrigin, Region, RemoteName, SecretKey,
+    TierName, UserName,
+};
 
 /// `[s3]`
 #[derive(Debug, Deserialize)]
@@ -371,4 +375,51 @@ pub struct Tier {
     pub classes: Vec<StorageClass>,
     /// Nothing is written to it while less space is left; by default `storage.free_space_floor_bytes`.
     pub free_space_floor_bytes: Option<u64>,
+}
+
+/// `[[remote]]`: another S3 service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Remote {
+    /// Its name, by which other settings, and the ARNs of buckets there, mean it.
+    pub name: RemoteName,
+    /// Its URL: scheme, host and port.
+    pub endpoint: EndpointUrl,
+    /// The region that its signatures name; by default as the `aws` command line finds it.
+    pub region: Option<Region>,
+    /// Whose requests are signed; by default as the `aws` command line finds credentials.
+    pub access_key: Option<AccessKey>,
+    /// The secret of `access_key`.
+    pub secret_key: Option<SecretKey>,
+    /// The profile in `~/.aws` whose credentials are used.
+    pub profile: Option<String>,
+    /// Where its buckets are named.
+    #[serde(default)]
+    pub addressing: RemoteAddressing,
+    /// The certificates in PEM that it is trusted by; by default the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// Bytes a second at most, both ways together.
+    #[serde(default, deserialize_with = "values::some_bandwidth")]
+    pub bandwidth_limit_bytes: Option<u64>,
+}
+
+/// Where a remote's buckets are named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemoteAddressing {
+    /// In the path.
+    #[default]
+    Path,
+    /// In the host's name.
+    VirtualHost,
+}
+
+impl From<RemoteAddressing> for Addressing {
+    fn from(addressing: RemoteAddressing) -> Self {
+        match addressing {
+            RemoteAddressing::Path => Self::Path,
+            RemoteAddressing::VirtualHost => Self::VirtualHost,
+        }
+    }
 }

@@ -161,6 +161,9 @@ fn every_section_loads() {
     assert_eq!(config.accounts.len(), 3);
     assert_eq!(config.accounts[1].users[0].keys[0].access_key.as_str(), "other-access");
     assert_eq!(config.accounts[2].administers, ["200000000002".parse().unwrap()]);
+    assert_eq!(config.remotes[0].endpoint.as_str(), "https://s3.example.org");
+    assert_eq!(config.remotes[0].addressing, RemoteAddressing::VirtualHost);
+    assert_eq!(config.remotes[1].profile.as_deref(), Some("backup"));
     assert_eq!(config.tiers[0].name.as_str(), "cold");
     assert_eq!(config.tiers[0].classes, [StorageClass::Glacier, StorageClass::DeepArchive]);
     assert_eq!(config.kms_keys.len(), 2);
@@ -218,6 +221,8 @@ fn a_wrong_value_is_an_error_with_its_name_and_origin() {
         ("a = ", "line 1: "),
         ("[[account]]\nid = \"1\"", "account[0].id: an account's id is a text of 12 digits"),
         ("[[kms_key]]\nid = \"\"", "kms_key[0].id: the id of a KMS key is"),
+        ("[[remote]]\nname = \"A\"\nendpoint = \"http://h\"", "remote[0].name: a remote's name is"),
+        ("[[remote]]\nname = \"a\"\nendpoint = \"http://h/path\"", "remote[0].endpoint: an endpoint is"),
         ("[[tier]]\nname = \"a b\"\npath = \"b\"", "tier[0].name: a tier's name is"),
         ("[[tier]]\nname = \"a\"\npath = \"b\"\nclasses = [\"COLD\"]", "tier[0].classes: \"COLD\" is no storage class"),
         ("[[kms_key]]\nid = \"a\"\naccount = \"1\"", "kms_key[0].account: an account's id is"),
@@ -241,6 +246,11 @@ fn what_must_be_unique_is() {
         (format!("{one}\n{other_id}"), "the canonical id a9 is used twice"),
         (format!("{one}\n{}", other_id.replace("a9", "a8")), "the access key one is used twice"),
         ("[[kms_key]]\nid = \"k\"\n[[kms_key]]\nid = \"k\"".to_owned(), "the id k is used twice"),
+        ("[[remote]]\nname = \"a\"\nendpoint = \"http://h\"\n".repeat(2), "remote: the name a is used twice"),
+        (
+            "[[remote]]\nname = \"a\"\nendpoint = \"http://h\"\naccess_key = \"abc\"".to_owned(),
+            "remote a: access_key and secret_key must be set together",
+        ),
         (tier("a", "[]") + &tier("a", "[]"), "the name a is used twice"),
         (tier("a", "[\"GLACIER\"]") + &tier("b", "[\"GLACIER\"]"), "tier b: the class GLACIER is named twice"),
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use cairn_crypto::secret::{EntropyError, SecretString};
+use cairn_replication::client::Endpoint;
 use cairn_storage::id::AccountId;
 use cairn_storage::object::StorageClass;
 use cairn_storage::tiers::NAME_BYTES_MAX;
@@ -56,6 +57,21 @@ macro_rules! text {
         }
     };
 }
+
+text!(
+    /// The name of another S3 service. It stands in ARNs.
+    RemoteName,
+    |text| (1..=32).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+    "a remote's name is 1 to 32 lower-case letters, digits and -"
+);
+
+text!(
+    /// Where another S3 service answers.
+    EndpointUrl,
+    |text| Endpoint::new(text, "").is_ok(),
+    "an endpoint is http://HOST or https://HOST, without a path"
+);
 
 text!(
     /// The name of a storage tier.
@@ -201,6 +217,11 @@ pub(super) fn storage_classes<'de, D: Deserializer<'de>>(deserializer: D) -> Res
         StorageClass::parse(&name).ok_or_else(|| D::Error::custom(format!("{name:?} is no storage class")))
     };
     Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
+}
+
+/// Bytes a second, at least one chunk's.
+pub(super) fn some_bandwidth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    bounded::<_, _, { 64 << 10 }, { 1 << 40 }>(deserializer).map(Some)
 }
 
 /// Networks in CIDR notation, or single addresses.

@@ -94,6 +94,7 @@ use crate::gate::{Origin, Routed};
 use crate::identities::{Accounts, Identities};
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
+use crate::remotes::Remotes;
 
 use encryption::EncryptionSettings;
 use error::Failure;
@@ -127,6 +128,8 @@ pub struct Edge {
     pub lifecycle: Arc<Lifecycle>,
     /// What carries these rules out.
     pub sweeps: Arc<Sweeps>,
+    /// Other S3 services.
+    pub remotes: Remotes,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.

@@ -177,6 +177,14 @@ impl<'b> KmsBlob<'b> {
         Ok(Self { key: KmsKeyName { account: u64::from_be_bytes(*account), id }, header, body })
     }
 
+    /// Which version of a local key encrypted it; None: it is of an external one.
+    pub fn version(&self) -> Option<KeyId> {
+        match self.body {
+            Body::Local { version, .. } => Some(version),
+            Body::External(_) => None,
+        }
+    }
+
     /// What the external key made, and the associated data that it was given. None: the blob is of a local key.
     pub fn external(&self, context: &EncryptionContext) -> Option<(&'b [u8], Vec<u8>)> {
         match self.body {

@@ -40,6 +40,14 @@ pub fn key_id(key: &StoreKey) -> KeyId {
     KeyId(*derive::<KEY_ID_BYTES>(key.expose(), &[], KEY_ID_INFO))
 }
 
+/// The version that an envelope names; None: it is of no key of a key store.
+pub fn wrapped_under(wrapped: &Wrapped) -> Option<KeyId> {
+    let (header, _) = wrapped.split::<NONCE_AT>(FORMAT).ok()?;
+    let mut id = KeyId([0; KEY_ID_BYTES]);
+    id.0.copy_from_slice(&header[1..=KEY_ID_BYTES]);
+    Some(id)
+}
+
 /// A named key: all of its versions open what they wrapped, the newest wraps.
 pub struct Keyring {
     newest: KeyId,

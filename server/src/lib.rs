@@ -28,6 +28,7 @@ pub mod post_form;
 pub mod proxies;
 pub mod query_api;
 pub mod remotes;
+mod rewrap;
 pub mod s3;
 pub mod sts;
 pub mod tiers;

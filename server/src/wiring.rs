@@ -48,6 +48,7 @@ use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
 use crate::remotes::{RemoteError, Remotes};
+use crate::rewrap::{self, Retirer, Rewrapper};
 use crate::s3::Edge;
 use crate::s3::acl::account_number;
 use crate::s3::encryption::EncryptionSettings;
@@ -282,6 +283,7 @@ async fn start(
         sweeps: sweeps.clone(),
         remotes: remotes.clone(),
     };
+    let walkers = walkers(&edge.encryption, &kms);
     let settings = gate_settings(config, store);
     let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));
     let gate =
@@ -296,12 +298,13 @@ async fn start(
         audit: audit.clone(),
         entropy: store.entropy().clone(),
     });
-    Ok(Started { gate, websites, identities, kms, sweeps, walkers: walkers(), new_key })
+    Ok(Started { gate, websites, identities, kms, sweeps, walkers, new_key })
 }
 
 /// What does walk jobs, one for each kind.
-fn walkers() -> Vec<Arc<dyn Walker>> {
-    Vec::new()
+fn walkers(encryption: &EncryptionSettings, kms: &Arc<Kms>) -> Vec<Arc<dyn Walker>> {
+    let keys = rewrap::Keys { settings: encryption.clone(), kms: Arc::clone(kms) };
+    vec![Arc::new(Rewrapper::new(keys.clone())), Arc::new(Retirer::new(keys))]
 }
 
 /// What the operations and the sweeps need to know of lifecycles.

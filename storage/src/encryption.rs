@@ -129,6 +129,19 @@ impl Encryption {
         self.made_for.unwrap_or(*version.as_bytes())
     }
 
+    /// The same data key in another envelope, made with the same context.
+    #[must_use]
+    pub fn rewrapped(&self, wrapped: &Wrapped) -> Self {
+        Self { wrapped: wrapped.as_bytes().to_vec(), ..self.clone() }
+    }
+
+    /// The same, whose issued key is in another envelope of the KMS; None: beyond the limits of a KMS, or under none.
+    #[must_use]
+    pub fn reissued(&self, envelope: Vec<u8>) -> Option<Self> {
+        let kms = UnderKms { envelope, ..(**self.kms.as_ref()?).clone() };
+        kms.is_bounded().then(|| Self { kms: Some(Box::new(kms)), ..self.clone() })
+    }
+
     /// The data key's envelope.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ use crate::authorize::{Action, Authorizer, BucketPolicies, Facts, Rules};
 use crate::gate::Origin;
 use crate::identities::Identities;
 use crate::key_store::KeyStore;
+use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
@@ -85,6 +86,10 @@ pub enum Call {
     GetEncryptionKey,
     /// `POST /-/admin/v1/encryption-key/rotate`
     RotateEncryptionKey,
+    /// `POST /-/admin/v1/encryption-key/rewrap`
+    RewrapDataKeys,
+    /// `POST /-/admin/v1/encryption-key/retire`
+    RetireEncryptionKey,
     /// `GET /-/admin/v1/jobs`
     ListJobs,
     /// `GET /-/admin/v1/jobs/ID`
@@ -140,6 +145,8 @@ impl Call {
             Self::CancelRestore { .. } => "CancelRestore",
             Self::GetEncryptionKey => "GetEncryptionKey",
             Self::RotateEncryptionKey => "RotateEncryptionKey",
+            Self::RewrapDataKeys => "RewrapDataKeys",
+            Self::RetireEncryptionKey => "RetireEncryptionKey",
             Self::ListJobs => "ListJobs",
             Self::GetJob(_) => "GetJob",
             Self::ChangeJob { .. } => "ChangeJob",
@@ -177,6 +184,8 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "restores", bucket, "cancel"] => vec![("POST", Call::CancelRestore { bucket: bucket.to_owned() })],
         [VERSION, "encryption-key"] => vec![("GET", Call::GetEncryptionKey)],
         [VERSION, "encryption-key", "rotate"] => vec![("POST", Call::RotateEncryptionKey)],
+        [VERSION, "encryption-key", "rewrap"] => vec![("POST", Call::RewrapDataKeys)],
+        [VERSION, "encryption-key", "retire"] => vec![("POST", Call::RetireEncryptionKey)],
         [VERSION, "jobs"] => vec![("GET", Call::ListJobs)],
         [VERSION, "jobs", id] if !id.is_empty() => vec![("GET", Call::GetJob(id.to_owned()))],
         [VERSION, "jobs", id, change] if job_change(change).is_some() => {
@@ -239,6 +248,8 @@ pub struct Admin {
     pub audit: Arc<Audit>,
     /// The keys that objects are sealed under.
     pub key_store: Arc<KeyStore>,
+    /// KMS keys.
+    pub kms: Arc<Kms>,
     /// Rules about objects' age.
     pub lifecycle: Arc<Lifecycle>,
     /// What carries these rules out.
@@ -271,6 +282,7 @@ impl Admin {
             policies: Arc::clone(&edge.policies),
             region: edge.region.clone(),
             key_store: Arc::clone(&edge.encryption.key_store),
+            kms: Arc::clone(&edge.kms),
             lifecycle: Arc::clone(&edge.lifecycle),
             sweeps: Arc::clone(&edge.sweeps),
         }
@@ -348,6 +360,13 @@ impl Admin {
             }
             Call::RotateEncryptionKey => {
                 encryption_key::rotate_encryption_key(self, authorizer.server("cairn:RotateEncryptionKey")?).await
+            }
+            Call::RewrapDataKeys => {
+                let authorized = authorizer.server("cairn:RewrapDataKeys")?;
+                encryption_key::rewrap(self, authorized, read(request.input, BODY_BYTES_MAX).await?).await
+            }
+            Call::RetireEncryptionKey => {
+                encryption_key::retire_encryption_key(self, authorizer.server("cairn:RetireEncryptionKey")?).await
             }
         }
     }

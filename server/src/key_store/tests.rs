@@ -76,7 +76,7 @@ async fn exchanged_versions_do_not_open() {
     record.versions.swap(0, 1);
     let (one, two) = (record.versions[0].number, record.versions[1].number);
     (record.versions[0].number, record.versions[1].number) = (two, one);
-    assert!(save(&index, Some(revision), &record).await.unwrap());
+    save(&index, Some(revision), &record).await.unwrap();
     let opened = KeyStore::open(index, master_key(1), Timestamp(7)).await;
     assert!(matches!(opened, Err(KeyStoreError::Seal(WrapError::NotAuthentic))));
 }
@@ -86,4 +86,44 @@ async fn debug_shows_no_key() {
     let store = open(&index()).await;
     let shown = format!("{store:?}");
     assert!(shown.contains("redacted") && !shown.contains("StoreKey("), "{shown}");
+}
+
+#[tokio::test]
+async fn retired_versions_are_gone_and_the_others_open_what_they_wrapped() {
+    let index = index();
+    let store = open(&index).await;
+    let wrap = || store.server_key().wrap(&DataKey::from_bytes([9; 32]), &CONTEXT).unwrap();
+    let first = wrap();
+    store.rotate_server_key(Timestamp(6)).await.unwrap();
+    let second = wrap();
+    store.rotate_server_key(Timestamp(7)).await.unwrap();
+    assert_eq!((store.versions_from(1).len(), store.versions_from(3).len()), (3, 1));
+    assert!(matches!(store.retire_below(4).await, Err(KeyStoreError::NoSuchVersion(4))));
+    for _ in 0..2 {
+        let status = store.retire_below(2).await.unwrap();
+        assert_eq!(status.versions, [(2, Timestamp(6)), (3, Timestamp(7))]);
+    }
+    for store in [&store, &open(&index).await] {
+        assert!(matches!(store.server_key().unwrap(&first, &CONTEXT), Err(WrapError::UnknownKey(_))));
+        assert_eq!(store.server_key().unwrap(&second, &CONTEXT).unwrap().expose(), &[9; 32]);
+        assert_eq!(store.server_key_status().versions.len(), 2);
+    }
+    assert_eq!(store.rotate_server_key(Timestamp(8)).await.unwrap().versions.last(), Some(&(4, Timestamp(8))));
+}
+
+#[tokio::test]
+async fn a_version_is_in_use_for_as_long_as_somebody_holds_what_wraps_under_it() {
+    let index = index();
+    let store = open(&index).await;
+    let sealing = store.server_key();
+    assert!(!store.is_in_use_below(2), "nothing was replaced");
+    store.rotate_server_key(Timestamp(6)).await.unwrap();
+    let later = store.server_key();
+    assert!(store.is_in_use_below(2) && store.is_in_use_below(3));
+    drop(sealing);
+    assert!(!store.is_in_use_below(2));
+    store.rotate_server_key(Timestamp(7)).await.unwrap();
+    assert!(store.is_in_use_below(3) && !store.is_in_use_below(2));
+    drop(later);
+    assert!(!store.is_in_use_below(3));
 }

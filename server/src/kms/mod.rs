@@ -359,6 +359,42 @@ impl Kms {
         }
     }
 
+    /// The key of this ARN, if it is here.
+    pub fn key_of_arn(&self, arn: &str) -> Option<Arc<Key>> {
+        let KeyRef { place: Some(place), name } = KeyRef::parse(arn).ok()? else { return None };
+        let keys = self.keys_of(place.account).filter(|_| place.region == self.region())?;
+        keys.find(&name, self.region()).ok().filter(|key| key.arn == arn).cloned()
+    }
+
+    /// Whether an envelope was made by the newest version of its key; None: it is damaged, or of a key that has no versions here.
+    pub fn is_under_newest(&self, envelope: &[u8]) -> Option<bool> {
+        let blob = parse_blob(envelope).ok()?;
+        let keys = self.keys_of(AccountNumber(blob.key.account))?;
+        let keyring = keys.keys.get(blob.key.id)?.keyring.as_ref()?;
+        Some(blob.version()? == keyring.newest())
+    }
+
+    /// What is in an envelope of this key, in one by its newest version. Nobody but the server may ask for it, which learns
+    /// nothing by it.
+    ///
+    /// # Errors
+    /// That the key is not there, or not in a state to be used; that the envelope is not one of it with this context.
+    pub async fn reencrypt(
+        &self,
+        arn: &str,
+        envelope: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, KmsError> {
+        let key = self.key_of_arn(arn).ok_or_else(|| KmsError::not_found(format!("Key '{arn}' does not exist")))?;
+        key.usable()?;
+        let blob = parse_blob(envelope)?;
+        if blob.key != key.name() {
+            return Err(invalid_ciphertext());
+        }
+        let plaintext = self.open(&key, &blob, context).await?;
+        self.encrypt(&key, &plaintext, context).await
+    }
+
     fn external(&self) -> Result<&Arc<dyn ExternalKeys>, KmsError> {
         let missing = || KmsError::fault(KmsFault::KeyUnavailable, "No external KMS is configured.");
         self.external.as_ref().ok_or_else(missing)

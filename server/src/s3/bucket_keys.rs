@@ -65,6 +65,11 @@ impl BucketKeys {
         self.0.lock().by_envelope.get(envelope, now)
     }
 
+    /// Holds none any more.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = Held::default();
+    }
+
     /// Holds one that was issued for this use, or opened.
     pub(super) fn hold(&self, issued_for: Option<Use>, key: BucketKey, now: Timestamp) -> Arc<BucketKey> {
         let key = Arc::new(key);

@@ -52,6 +52,11 @@ pub struct EncryptionSettings {
 }
 
 impl EncryptionSettings {
+    /// Has the KMS issue bucket keys anew, by the newest versions of its keys.
+    pub fn forget_bucket_keys(&self) {
+        self.bucket_keys.forget();
+    }
+
     /// How answers name a KMS's key: by its ARN, or as the configuration has declared it.
     fn shown_key<'k>(&'k self, key_arn: &'k str) -> &'k str {
         self.declared_keys.get(key_arn).map_or(key_arn, String::as_str)

@@ -25,6 +25,7 @@ pub mod planner;
 pub mod put_object;
 pub mod restore;
 mod restore_object;
+pub mod rewrap;
 mod seen;
 mod share;
 mod store;

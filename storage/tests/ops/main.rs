@@ -24,6 +24,7 @@ mod objects;
 mod planner;
 mod races;
 mod restore;
+mod rewrap;
 mod rig;
 mod runner;
 mod sealed;

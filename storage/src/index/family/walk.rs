@@ -41,9 +41,9 @@ pub enum WalkKind {
     /// Compares a bucket with its replica.
     #[n(5)]
     Verify,
-    /// Carries out lifecycle rules.
+    /// Removes the older versions of a key, if nothing is wrapped under them.
     #[n(6)]
-    Sweep,
+    Retire,
 }
 
 impl WalkKind {
@@ -56,7 +56,7 @@ impl WalkKind {
             Self::Backfill => "backfill",
             Self::Resync => "resync",
             Self::Verify => "verify",
-            Self::Sweep => "sweep",
+            Self::Retire => "retire",
         }
     }
 }

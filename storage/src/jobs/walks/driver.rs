@@ -168,6 +168,7 @@ impl Driver {
             let (reason, gives_up) = match failure {
                 StepFailure::Later(reason) => (reason, false),
                 StepFailure::Failed(reason) => (reason, failures >= self.options.attempts_max),
+                StepFailure::Refused(reason) => (reason, true),
             };
             tracing::warn!(walk = %id, kind = walker.kind().name(), reason, gives_up, "a walk's page failed");
             match self.store.note_walk_failure(id, &reason, gives_up).await {

@@ -65,6 +65,8 @@ pub enum StepFailure {
     Later(String),
     /// Tried again a bounded number of times.
     Failed(String),
+    /// Not tried again: the walk fails at once.
+    Refused(String),
 }
 
 impl From<StorageError> for StepFailure {

@@ -13,6 +13,7 @@ mod master_key;
 mod restore;
 mod restores;
 mod serve;
+mod tier;
 mod why;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ use lock_clock::LockClockCommand;
 use master_key::MasterKeyCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
+use tier::TierCommand;
 use why::WhyArgs;
 
 /// The command line or the settings cannot be used.
@@ -69,6 +71,9 @@ enum Command {
     /// Carry out a bucket's lifecycle rules, or tell what they would do
     #[command(subcommand)]
     Lifecycle(LifecycleCommand),
+    /// Ask a running server about its storage tiers, and have files moved between them
+    #[command(subcommand)]
+    Tier(TierCommand),
     /// Ask a running server what it decided about a request, and why: exit status 0 when it is known, else 2
     Why(WhyArgs),
     /// Print the version
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::EncryptionKey(command) => encryption_key::run_encryption_key(command, &|name| std::env::var_os(name)),
         Command::Jobs(command) => jobs::run_jobs(command, &|name| std::env::var_os(name)),
         Command::Lifecycle(command) => lifecycle::run_lifecycle(command, &|name| std::env::var_os(name)),
+        Command::Tier(command) => tier::run_tier(command, &|name| std::env::var_os(name)),
         Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));

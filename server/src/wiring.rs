@@ -21,6 +21,7 @@ use cairn_storage::check::{Progress, Report};
 use cairn_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::jobs::moving::Mover;
 use cairn_storage::jobs::walks::{self, WalkOptions, Walker};
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -304,7 +305,7 @@ async fn start(
 /// What does walk jobs, one for each kind.
 fn walkers(encryption: &EncryptionSettings, kms: &Arc<Kms>) -> Vec<Arc<dyn Walker>> {
     let keys = rewrap::Keys { settings: encryption.clone(), kms: Arc::clone(kms) };
-    vec![Arc::new(Rewrapper::new(keys.clone())), Arc::new(Retirer::new(keys))]
+    vec![Arc::new(Rewrapper::new(keys.clone())), Arc::new(Retirer::new(keys)), Arc::new(Mover)]
 }
 
 /// What the operations and the sweeps need to know of lifecycles.

@@ -282,3 +282,71 @@ async fn a_full_tier_refuses_what_comes_and_keeps_what_is_there() {
     drop(rig);
     drop(mount);
 }
+
+/// Runs `cairn tier` or `cairn jobs`: its exit status and what it printed.
+fn run(cairn: &Cairn, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = cairn.calling_command(arguments).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text)
+}
+
+#[tokio::test]
+async fn a_tier_is_retired_by_a_job_that_moves_what_is_in_it() {
+    let mut rig = Rig::new("retire").await;
+    rig.put("one", "GLACIER_IR", 1, LARGE).send().await.expect(200);
+    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    rig.client.bucket("PUT", &rig.bucket).query("versioning", "").body(on).send().await.expect(200);
+    let older = rig.put("two", "GLACIER_IR", 2, LARGE).send().await.expect(200);
+    let older = older.header("x-amz-version-id").unwrap().to_owned();
+    rig.put("two", "GLACIER_IR", 3, LARGE).send().await.expect(200);
+    rig.put("warm", "STANDARD", 4, LARGE).send().await.expect(200);
+    let disk = rig.disk();
+    assert_eq!(files_below(&disk.join("blobs")).len(), 3);
+    let (status, printed) = run(&rig.cairn, &["tier", "list"]);
+    assert!(status == Some(0) && printed.starts_with("cold  GLACIER_IR  files 3 bytes "), "{printed}");
+
+    rig.cairn.stop();
+    rig.rewrite_config(|config| config.replace("classes = [\"GLACIER_IR\"]", "classes = []"));
+    rig.cairn.start_again();
+    rig.put("new", "GLACIER_IR", 5, LARGE).send().await.expect(200);
+    let (status, printed) = run(&rig.cairn, &["tier", "move"]);
+    assert!(status == Some(0) && printed.contains("  move (all buckets)  "), "{printed}");
+    let done = || run(&rig.cairn, &["jobs", "list"]).1.contains("move (all buckets)  done  ");
+    until_so("the end of the job", done).await;
+    let (_, printed) = run(&rig.cairn, &["jobs", "list"]);
+    assert!(printed.contains(&format!("changed 3 skipped 0 failed 0 bytes {}", 3 * LARGE)), "{printed}");
+    until_so("freeing", || files_below(&disk.join("blobs")).is_empty()).await;
+    let (_, printed) = run(&rig.cairn, &["tier", "list"]);
+    assert!(printed.starts_with("cold  no classes  files 0 bytes 0  "), "{printed}");
+
+    rig.cairn.stop();
+    std::fs::remove_dir_all(&disk).unwrap();
+    rig.rewrite_config(|config| config.split("\n[[tier]]").next().unwrap().to_owned());
+    rig.cairn.start_again();
+    for (key, seed) in [("one", 1), ("two", 3), ("warm", 4), ("new", 5)] {
+        rig.is_there(key, seed).await;
+    }
+    let got = rig.get("two").query("versionId", &older).send().await.expect(200);
+    assert!(got.body == body(2, LARGE) && is_in_cold(&got));
+    rig.cairn.stop();
+    let (status, printed) = rig.cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn a_tier_that_is_added_gets_what_its_classes_have_by_a_job() {
+    let mut rig = Rig::new("added").await;
+    rig.rewrite_config(|config| config.replace("classes = [\"GLACIER_IR\"]", "classes = []"));
+    rig.cairn.restart();
+    rig.put("one", "GLACIER_IR", 1, LARGE).send().await.expect(200);
+    rig.put("small", "GLACIER_IR", 2, 100).send().await.expect(200);
+    rig.rewrite_config(|config| config.replace("classes = []", "classes = [\"GLACIER_IR\"]"));
+    rig.cairn.restart();
+    assert!(files_below(&rig.disk().join("blobs")).is_empty());
+    let (status, printed) = run(&rig.cairn, &["tier", "move", "--bucket", &rig.bucket]);
+    assert_eq!(status, Some(0), "{printed}");
+    until_so("the move", || files_below(&rig.disk().join("blobs")).len() == 1).await;
+    rig.is_there("one", 1).await;
+    let (status, printed) = run(&rig.cairn, &["tier", "move", "--bucket", "no-such-bucket"]);
+    assert!(status == Some(2) && printed.contains("NoSuchBucket"), "{printed}");
+}

@@ -10,6 +10,7 @@ mod jobs;
 pub mod lifecycle;
 mod lock_clock;
 mod restores;
+mod tiers;
 
 use std::sync::Arc;
 
@@ -130,6 +131,13 @@ pub enum Call {
     },
     /// `POST /-/admin/v1/lifecycle/plan`
     PlanLifecycle,
+    /// `GET /-/admin/v1/tiers`
+    ListTiers,
+    /// `POST /-/admin/v1/tiers/move`, or `.../move/BUCKET`
+    MoveFiles {
+        /// Only the files of this bucket; its name is not yet checked.
+        bucket: Option<String>,
+    },
 }
 
 impl Call {
@@ -156,6 +164,8 @@ impl Call {
             Self::GetLifecycle { .. } => "GetLifecycle",
             Self::ListLifecycles { .. } => "ListLifecycles",
             Self::PlanLifecycle => "PlanLifecycle",
+            Self::ListTiers => "ListTiers",
+            Self::MoveFiles { .. } => "MoveFiles",
         }
     }
 }
@@ -191,6 +201,11 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "jobs", id, change] if job_change(change).is_some() => {
             let change = job_change(change).into_iter();
             change.map(|change| ("POST", Call::ChangeJob { id: id.to_owned(), change })).collect()
+        }
+        [VERSION, "tiers"] => vec![("GET", Call::ListTiers)],
+        [VERSION, "tiers", "move"] => vec![("POST", Call::MoveFiles { bucket: None })],
+        [VERSION, "tiers", "move", bucket] => {
+            vec![("POST", Call::MoveFiles { bucket: Some(bucket.to_owned()) })]
         }
         [VERSION, "lifecycle"] => {
             vec![("GET", Call::ListLifecycles { after: query.non_empty("after").map(str::to_owned) })]
@@ -349,6 +364,10 @@ impl Admin {
                 let question: lifecycle::PlanQuestion = read(request.input, BODY_WITH_DOCUMENT_BYTES_MAX).await?;
                 let authorized = authorizer.bucket_for(Action::PlanLifecycle, &question.bucket).await?;
                 lifecycle::plan_lifecycle(self, authorized, question).await
+            }
+            Call::ListTiers => tiers::list_tiers(self, authorizer.server("cairn:ListTiers")?).await,
+            Call::MoveFiles { bucket } => {
+                tiers::move_files(self, authorizer.server("cairn:MoveFiles")?, bucket.as_deref()).await
             }
             Call::ListJobs => jobs::list_jobs(self, authorizer.server("cairn:ListJobs")?).await,
             Call::GetJob(id) => jobs::get_job(self, authorizer.server("cairn:GetJob")?, &id).await,

@@ -215,6 +215,12 @@ impl BlobStore {
         self.0.homes.of_class[usize::from(class.code())]
     }
 
+    /// Where the files of a class lie in the end.
+    #[must_use]
+    pub fn settled_place_of(&self, class: StorageClass) -> Place {
+        self.place_of(class)
+    }
+
     /// Ok if `bytes` more may be stored in a place. That of a tier has a floor of its own; the disk of the index must be above its
     /// own in any case.
     ///

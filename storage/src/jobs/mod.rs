@@ -7,6 +7,7 @@
 
 pub mod collect;
 pub mod forget_upload;
+pub mod moving;
 pub mod queues;
 pub mod restore;
 mod runner;

@@ -27,6 +27,7 @@ pub mod restore;
 mod restore_object;
 pub mod rewrap;
 mod seen;
+pub mod settle;
 mod share;
 mod store;
 pub mod sweep;

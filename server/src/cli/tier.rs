@@ -1,0 +1,94 @@
+//! `cairn tier`: the storage tiers of a running server, and moving files to where their classes have them now.
+
+use std::process::ExitCode;
+
+use cairn_replication::client::Environment;
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde::Deserialize;
+
+use crate::wiring;
+
+use super::admin_client::{AdminClient, CallError, ServerArgs};
+use super::jobs::Job;
+
+/// A tier is down, or takes no writes.
+const EXIT_ILL: u8 = 1;
+
+/// The server could not be asked, or refuses.
+const EXIT_UNANSWERED: u8 = 2;
+
+#[derive(Subcommand)]
+pub(super) enum TierCommand {
+    /// Show the tiers: exit status 0 when all are well, 1 when one is not, 2 when the server cannot be asked
+    List(ServerArgs),
+    /// Begin a job that moves all files to where the settings have their classes, and out of tiers that have no classes;
+    /// `cairn jobs` shows how far it is
+    Move(MoveArgs),
+}
+
+#[derive(Args)]
+pub(super) struct MoveArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Only the files of this bucket
+    #[arg(long)]
+    bucket: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Tiers {
+    tiers: Vec<Tier>,
+}
+
+#[derive(Deserialize)]
+struct Tier {
+    name: String,
+    classes: Vec<String>,
+    down: Option<String>,
+    read_only: Option<String>,
+    files: i64,
+    bytes: i64,
+    total_bytes: u64,
+    available_bytes: u64,
+}
+
+pub(super) fn run_tier(command: TierCommand, environment: Environment<'_>) -> ExitCode {
+    ask(command, environment).unwrap_or_else(|error| {
+        eprintln!("cairn: {}", wiring::chain(&error));
+        ExitCode::from(EXIT_UNANSWERED)
+    })
+}
+
+fn ask(command: TierCommand, environment: Environment<'_>) -> Result<ExitCode, CallError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        TierCommand::List(server) => {
+            let client = AdminClient::new(server, environment)?;
+            let Tiers { tiers } = runtime.block_on(client.call(Method::GET, "tiers"))?;
+            tiers.iter().for_each(|tier| println!("{}", tier.line()));
+            let is_ill = tiers.iter().any(|tier| tier.down.is_some() || tier.read_only.is_some());
+            Ok(if is_ill { ExitCode::from(EXIT_ILL) } else { ExitCode::SUCCESS })
+        }
+        TierCommand::Move(MoveArgs { server, bucket }) => {
+            let client = AdminClient::new(server, environment)?;
+            let path = bucket.map_or("tiers/move".to_owned(), |bucket| format!("tiers/move/{bucket}"));
+            let job: Job = runtime.block_on(client.call(Method::POST, &path))?;
+            println!("{}", job.line());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Tier {
+    fn line(&self) -> String {
+        let Self { name, classes, down, read_only, files, bytes, total_bytes, available_bytes } = self;
+        let state = match (down, read_only) {
+            (Some(reason), _) => format!("down: {reason}"),
+            (None, Some(reason)) => format!("read-only: {reason}"),
+            (None, None) => "up".to_owned(),
+        };
+        let classes = if classes.is_empty() { "no classes".to_owned() } else { classes.join(",") };
+        format!("{name}  {classes}  files {files} bytes {bytes}  free {available_bytes} of {total_bytes}  {state}")
+    }
+}

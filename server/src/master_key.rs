@@ -4,8 +4,12 @@
 //! file with a line break that its owner only can read. Whoever loses the key loses every secret that is sealed under it, and whoever reads it can open them all. So a file is
 //! made only while nothing is sealed yet, never beside sealed data that it could not open, and a file that others
 //! may read is refused.
+//!
+//! Or from a file in which it is sealed by an external KMS ([`sealed`]), which is then needed at every start, and which whoever
+//! takes the file needs as well.
 
 pub mod rotation;
+pub mod sealed;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +19,8 @@ use std::path::{Path, PathBuf};
 use cairn_crypto::secret::{EntropyError, KEY_BYTES, MasterKey};
 use cairn_crypto::wrap::MasterKeyWrap;
 use zeroize::Zeroizing;
+
+use crate::kms::external::{ExternalError, ExternalKeys};
 
 /// The digits, and a line break that an editor may have left out.
 const FILE_BYTES_MAX: u64 = 2 * KEY_BYTES as u64 + 1;
@@ -56,6 +62,32 @@ pub enum MasterKeyError {
     /// No new key could be made.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The master key is to be sealed, and is not.
+    #[error(
+        "external_kms.master_key is set, and {path} is not there: if the master key was never sealed, `cairn master-key rotate` \
+         puts a sealed one in its place; otherwise put the file back"
+    )]
+    NotSealed {
+        /// The file of the sealed key.
+        path: PathBuf,
+    },
+    /// The file of the sealed key holds something else.
+    #[error("the file {path} does not hold a sealed master key")]
+    NoEnvelope {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no external KMS in the settings.
+    #[error("the master key is sealed, and no external KMS is set")]
+    NoExternalKms,
+    /// The external KMS.
+    #[error("the master key in {path} cannot be sealed or opened")]
+    External {
+        /// The file.
+        path: PathBuf,
+        /// What the KMS says.
+        source: ExternalError,
+    },
 }
 
 /// Where the master key is.
@@ -67,12 +99,58 @@ pub enum MasterKeySource {
     Credential(PathBuf),
     /// In a file of ours.
     File(PathBuf),
+    /// In a file of ours, sealed under a key of the external KMS.
+    Sealed {
+        /// The file.
+        file: PathBuf,
+        /// The name of the external key.
+        under: String,
+        /// Where it would be if it were not sealed, and may have been.
+        before: Box<MasterKeySource>,
+    },
 }
+
+/// A file of ours that has the master key, and how.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The external key that it is sealed under; None: it is not.
+    pub under: Option<String>,
+}
+
+impl MasterKeySource {
+    /// The file, if it is one of ours.
+    pub fn key_file(&self) -> Option<KeyFile> {
+        match self {
+            Self::Given(_) | Self::Credential(_) => None,
+            Self::File(path) => Some(KeyFile { path: path.clone(), under: None }),
+            Self::Sealed { file, under, .. } => Some(KeyFile { path: file.clone(), under: Some(under.clone()) }),
+        }
+    }
+}
+
+/// The external KMS, if there is one.
+pub type External<'e> = Option<&'e dyn ExternalKeys>;
 
 /// Reads the master key. If its file is to be ours, is not there, and nothing was ever sealed, makes one, which is durable
 /// on return.
-pub fn obtain(source: MasterKeySource, nothing_sealed: bool) -> Result<MasterKey, MasterKeyError> {
+pub async fn obtain(
+    source: MasterKeySource,
+    nothing_sealed: bool,
+    external: External<'_>,
+) -> Result<MasterKey, MasterKeyError> {
     match source {
+        MasterKeySource::Sealed { file, under, .. } => match sealed::load(&file, external).await? {
+            Some(key) => Ok(key),
+            None if !nothing_sealed => Err(MasterKeyError::NotSealed { path: file }),
+            None => {
+                let key = MasterKey::generate()?;
+                let text = sealed::seal(&file, &under, &key, external).await?;
+                write(&file, &text).map_err(|source| MasterKeyError::Io { path: file, source })?;
+                Ok(key)
+            }
+        },
         MasterKeySource::Given(key) => Ok(key),
         MasterKeySource::Credential(path) => {
             let file = File::open(&path).map_err(|source| MasterKeyError::Io { path: path.clone(), source })?;
@@ -89,15 +167,23 @@ pub fn load(path: &Path) -> Result<MasterKey, MasterKeyError> {
 }
 
 /// Lays a key beside the file whose key it is to replace. Durable on return; whatever lay there is gone.
-pub fn lay_next(path: &Path, key: &MasterKey) -> Result<(), MasterKeyError> {
-    let next = next_to(path);
-    write(&next, key).map_err(|source| MasterKeyError::Io { path: next, source })
+pub async fn lay_next(file: &KeyFile, key: &MasterKey, external: External<'_>) -> Result<(), MasterKeyError> {
+    let next = next_to(&file.path);
+    let text = match &file.under {
+        Some(under) => sealed::seal(&next, under, key, external).await?,
+        None => digits(key),
+    };
+    write(&next, &text).map_err(|source| MasterKeyError::Io { path: next, source })
 }
 
 /// Puts the key that lies beside a file in its place if it is the noted one and the file's is not: the master key was changed. The
 /// key before stays, under the name that is told. Durable on return.
-pub fn take_next(path: &Path, noted: &str) -> Result<Option<PathBuf>, MasterKeyError> {
-    let id = |path: &Path| load(path).map(|key| MasterKeyWrap::new(&key).key_id().to_string());
+pub fn take_next(file: &KeyFile, noted: &str) -> Result<Option<PathBuf>, MasterKeyError> {
+    let id = |path: &Path| match &file.under {
+        Some(_) => sealed::key_id(path),
+        None => load(path).map(|key| MasterKeyWrap::new(&key).key_id().to_string()),
+    };
+    let path = &file.path;
     let next = next_to(path);
     if !next.exists() || id(&next)? != noted {
         return Ok(None);
@@ -136,7 +222,7 @@ fn load_or_create(path: &Path, nothing_sealed: bool) -> Result<MasterKey, Master
         Err(_) if !nothing_sealed => Err(MasterKeyError::Missing { path: path.to_owned() }),
         Err(_) => {
             let key = MasterKey::generate()?;
-            write(path, &key).map_err(io)?;
+            write(path, &digits(&key)).map_err(io)?;
             Ok(key)
         }
     }
@@ -160,9 +246,15 @@ fn read_digits(path: &Path, file: File) -> Result<MasterKey, MasterKeyError> {
     whole.and_then(parse).ok_or_else(|| MasterKeyError::Malformed { path: path.to_owned() })
 }
 
+fn digits(key: &MasterKey) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize));
+    text.push_str(&Zeroizing::new(hex::encode(key.expose())));
+    text.push('\n');
+    text
+}
+
 /// A crash leaves either no file of this name or the whole of it.
-fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
-    let digits = Zeroizing::new(hex::encode(key.expose()) + "\n");
+fn write(path: &Path, text: &str) -> io::Result<()> {
     let temporary = path.with_added_extension("new");
     // One that a crash left has no key that anything was sealed under.
     match fs::remove_file(&temporary) {
@@ -170,7 +262,7 @@ fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(digits.as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     sync_folder_of(path)
@@ -215,25 +307,26 @@ mod tests {
         load_or_create(&path, true).unwrap();
     }
 
-    #[test]
-    fn the_next_key_takes_its_place_only_once_it_is_noted_and_the_one_before_stays() {
+    #[tokio::test]
+    async fn the_next_key_takes_its_place_only_once_it_is_noted_and_the_one_before_stays() {
         let (folder, path) = folder_and_path();
         let id = |key: &MasterKey| MasterKeyWrap::new(key).key_id().to_string();
         let old = load_or_create(&path, true).unwrap();
         let next = MasterKey::generate().unwrap();
-        lay_next(&path, &next).unwrap();
-        assert_eq!(take_next(&path, &id(&old)).unwrap(), None);
+        let file = KeyFile { path: path.clone(), under: None };
+        lay_next(&file, &next, None).await.unwrap();
+        assert_eq!(take_next(&file, &id(&old)).unwrap(), None);
         assert_eq!(load(&path).unwrap().expose(), old.expose());
-        let kept = take_next(&path, &id(&next)).unwrap().unwrap();
+        let kept = take_next(&file, &id(&next)).unwrap().unwrap();
         assert_eq!(load(&path).unwrap().expose(), next.expose());
         assert_eq!(load(&kept).unwrap().expose(), old.expose());
-        assert_eq!(take_next(&path, &id(&next)).unwrap(), None);
+        assert_eq!(take_next(&file, &id(&next)).unwrap(), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         // A crash between the two renames.
         let last = MasterKey::generate().unwrap();
-        lay_next(&path, &last).unwrap();
+        lay_next(&file, &last, None).await.unwrap();
         fs::rename(&path, path.with_extension("away")).unwrap();
-        assert_eq!(take_next(&path, &id(&last)).unwrap(), None);
+        assert_eq!(take_next(&file, &id(&last)).unwrap(), None);
         assert_eq!(load(&path).unwrap().expose(), last.expose());
     }
 
@@ -262,16 +355,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_credential_is_read_whatever_its_mode_and_never_made() {
+    #[tokio::test]
+    async fn a_credential_is_read_whatever_its_mode_and_never_made() {
         let (_folder, path) = folder_and_path();
-        assert!(obtain(MasterKeySource::Credential(path.clone()), true).is_err());
+        assert!(obtain(MasterKeySource::Credential(path.clone()), true, None).await.is_err());
         assert!(!path.exists());
         put(&path, &"0b".repeat(KEY_BYTES), 0o440);
-        let key = obtain(MasterKeySource::Credential(path.clone()), false).unwrap();
+        let key = obtain(MasterKeySource::Credential(path.clone()), false, None).await.unwrap();
         assert_eq!(key.expose(), &[11; KEY_BYTES]);
         put(&path, &"0b".repeat(KEY_BYTES + 1), 0o440);
-        let longer = obtain(MasterKeySource::Credential(path), false);
+        let longer = obtain(MasterKeySource::Credential(path), false, None).await;
         assert!(matches!(longer, Err(MasterKeyError::Malformed { .. })));
     }
 

@@ -81,6 +81,17 @@ struct Tier {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExternalCall {
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExternalKind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Class {
     class: &'static str,
 }
@@ -118,6 +129,7 @@ pub struct Metrics {
     lock_clock_held: Gauge,
     audit_lost: Counter,
     kms_calls: Family<Operation, Counter>,
+    external_kms: ExternalKmsMetrics,
     lifecycle_versions: Counter,
     lifecycle_done: Family<LifecycleAction, Counter>,
     lifecycle_done_bytes: Family<LifecycleAction, Counter>,
@@ -179,6 +191,7 @@ impl Metrics {
             lock_clock_held: Gauge::default(),
             audit_lost: Counter::default(),
             kms_calls: Family::default(),
+            external_kms: ExternalKmsMetrics::default(),
             lifecycle_versions: Counter::default(),
             lifecycle_done: Family::default(),
             lifecycle_done_bytes: Family::default(),
@@ -254,6 +267,7 @@ impl Metrics {
         );
         r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
         r.register("kms_calls", "Calls to the KMS for objects' keys, by its operation", self.kms_calls.clone());
+        self.external_kms.register(r);
         self.register_lifecycle();
         self.register_tiers();
         self
@@ -357,6 +371,11 @@ impl Metrics {
         self.kms_calls.get_or_create(&Operation { operation }).inc();
     }
 
+    /// What the client of the external KMS counts.
+    pub fn external_kms(&self) -> ExternalKmsMetrics {
+        self.external_kms.clone()
+    }
+
     /// Counts what the audit log has no line of.
     pub fn audit_lost(&self) -> Counter {
         self.audit_lost.clone()
@@ -411,6 +430,55 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// What the client of the external KMS counts. Without one there are no series.
+#[derive(Debug, Clone)]
+pub struct ExternalKmsMetrics {
+    up: Family<ExternalKind, Gauge>,
+    calls: Family<ExternalCall, Counter>,
+    duration: Family<Operation, Histogram, fn() -> Histogram>,
+    held: Counter,
+}
+
+impl Default for ExternalKmsMetrics {
+    fn default() -> Self {
+        let duration = Family::new_with_constructor(request_duration as fn() -> Histogram);
+        Self { up: Family::default(), calls: Family::default(), duration, held: Counter::default() }
+    }
+}
+
+impl ExternalKmsMetrics {
+    fn register(&self, r: &mut Registry) {
+        r.register("external_kms_up", "1 when the external KMS answered at last", self.up.clone());
+        r.register(
+            "external_kms_calls",
+            "Calls to the external KMS, by operation and result (ok, unavailable, refused, not_authentic)",
+            self.calls.clone(),
+        );
+        r.register(
+            "external_kms_call_duration_seconds",
+            "Time of those calls with all of their attempts, by operation",
+            self.duration.clone(),
+        );
+        r.register("external_kms_held", "Keys that were held, and not asked for", self.held.clone());
+    }
+
+    /// Counts a call.
+    pub fn called(&self, operation: &'static str, result: &'static str, elapsed: Duration) {
+        self.calls.get_or_create(&ExternalCall { operation, result }).inc();
+        self.duration.get_or_create(&Operation { operation }).observe(elapsed.as_secs_f64());
+    }
+
+    /// Records whether it answers.
+    pub fn up(&self, up: bool) {
+        self.up.get_or_create(&ExternalKind { kind: "transit" }).set(up.into());
+    }
+
+    /// Counts a call that was not needed.
+    pub fn held(&self) {
+        self.held.inc();
     }
 }
 

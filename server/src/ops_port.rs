@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use parking_lot::Mutex;
 
+use crate::kms::external::ExternalKms;
 use crate::listener::ConnectionLimits;
 use crate::metrics::Metrics;
 
@@ -36,6 +37,7 @@ const OPEN_METRICS: HeaderValue =
 pub struct Readiness {
     phase: Mutex<Phase>,
     store: OnceLock<(Health, Arc<LockClock>, BlobStore)>,
+    external_kms: OnceLock<Arc<ExternalKms>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Default for Readiness {
 impl Readiness {
     /// Of a server that is starting.
     pub fn new() -> Self {
-        Self { phase: Mutex::new(Phase::Starting), store: OnceLock::new() }
+        Self { phase: Mutex::new(Phase::Starting), store: OnceLock::new(), external_kms: OnceLock::new() }
     }
 
     /// The server answers requests from now on, from a store with this health, this clock and these files.
@@ -62,6 +64,12 @@ impl Readiness {
         *self.phase.lock() = Phase::Serving;
         // A server opens one store in its life.
         let _ = self.store.set((health, lock_clock, blobs));
+    }
+
+    /// The server also depends on this external KMS.
+    pub fn depends_on(&self, external_kms: Arc<ExternalKms>) {
+        // Likewise.
+        let _ = self.external_kms.set(external_kms);
     }
 
     /// What an operator should look at although the server accepts every kind of request; a line each.
@@ -80,6 +88,7 @@ impl Readiness {
             alarms.extend(down.map(|reason| format!("the storage tier {name} is down: {reason}")));
             alarms.extend(read_only.map(|reason| format!("nothing is written to the storage tier {name}: {reason}")));
         }
+        alarms.extend(self.external_kms.get().and_then(|external_kms| external_kms.alarm()));
         alarms
     }
 

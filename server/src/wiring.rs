@@ -37,6 +37,7 @@ use crate::identities::own_record::IndexRecord;
 use crate::identities::sealing::{Sealing, SealingError};
 use crate::identities::{Identities, IdentityParts, StartError};
 use crate::key_store::{KeyStore, KeyStoreError};
+use crate::kms::external::{self, ExternalKeys, ExternalKms};
 use crate::kms::name::key_arn;
 use crate::kms::{Kms, KmsError, KmsParts};
 use crate::kms_api::KmsApi;
@@ -44,7 +45,7 @@ use crate::lifecycle_sweeps::Sweeps;
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
 use crate::master_key::rotation::{self, RotationError};
-use crate::master_key::{self, MasterKeyError, MasterKeySource};
+use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
@@ -97,6 +98,9 @@ pub enum ServeError {
     /// There is no key store.
     #[error(transparent)]
     KeyStore(#[from] KeyStoreError),
+    /// The external KMS cannot be asked.
+    #[error(transparent)]
+    ExternalKms(#[from] external::BuildError),
     /// There are no KMS keys.
     #[error("the KMS keys cannot be read")]
     Kms(#[from] KmsError),
@@ -163,15 +167,17 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let partitions = open.identity_partitions()?;
     let started = start(&mut config, (open.store(), &partitions, &remotes), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, websites, identities, kms, sweeps, walkers, new_key }) => {
+        Ok(Started { gate, websites, identities, kms, sweeps, walkers, external_kms, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
             let store = open.store();
             readiness.serving(store.health().clone(), store.lock_clock().clone(), store.blobs().clone());
+            external_kms.iter().for_each(|external_kms| readiness.depends_on(external_kms.clone()));
             tracing::info!(%address, ops = %config.ops.listen, "serving");
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());
+            let keeping_external_kms = external_kms.map(|external| tokio::spawn(external.keep()));
             let sweeping = tokio::spawn(sweeps.keep_sweeping());
             // A damaged index is for reading what is left, and for nothing else.
             let is_damaged = open.store().health().read_only().is_some();
@@ -189,6 +195,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             }
             writing_usage.abort();
             keeping_keys.abort();
+            keeping_external_kms.inspect(|keeping| keeping.abort());
             sweeping.abort();
             walking.stop().await;
             // Its end is awaited, because an act about a version may be under way.
@@ -230,6 +237,7 @@ struct Started {
     sweeps: Arc<Sweeps>,
     /// What does walk jobs.
     walkers: Vec<Arc<dyn Walker>>,
+    external_kms: Option<Arc<ExternalKms>>,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -241,8 +249,12 @@ async fn start(
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
+    let external_kms = config
+        .take_external_kms()
+        .map(|settings| ExternalKms::new(settings, store.entropy().clone(), metrics.external_kms()).map(Arc::new));
+    let external_kms = external_kms.transpose()?;
     let Keyed { identities, sessions, key_store, kms, declared_keys, new_key } =
-        keyed(config, store, identity_partitions).await?;
+        keyed(config, store, identity_partitions, external_kms.clone()).await?;
     let sts = StsApi {
         identities: identities.clone(),
         sessions: sessions.clone(),
@@ -299,7 +311,7 @@ async fn start(
         audit: audit.clone(),
         entropy: store.entropy().clone(),
     });
-    Ok(Started { gate, websites, identities, kms, sweeps, walkers, new_key })
+    Ok(Started { gate, websites, identities, kms, sweeps, walkers, external_kms, new_key })
 }
 
 /// What does walk jobs, one for each kind.
@@ -358,13 +370,19 @@ struct Keyed {
     new_key: Option<NewKey>,
 }
 
-async fn keyed(config: &mut Config, store: &Store, identity_partitions: &[Partition]) -> Result<Keyed, ServeError> {
+async fn keyed(
+    config: &mut Config,
+    store: &Store,
+    identity_partitions: &[Partition],
+    external: Option<Arc<ExternalKms>>,
+) -> Result<Keyed, ServeError> {
     let sealing = Sealing::new(store.index().clone());
     let source = config.take_master_key();
-    if let (MasterKeySource::File(file), Some(noted)) = (&source, sealing.noted().await?) {
-        master_key::take_next(file, &noted)?;
+    if let (Some(file), Some(noted)) = (source.key_file(), sealing.noted().await?) {
+        master_key::take_next(&file, &noted)?;
     }
-    let master_key = master_key::obtain(source, sealing.nothing_sealed().await?)?;
+    let external_keys = external.as_deref().map(|external| external as &dyn ExternalKeys);
+    let master_key = master_key::obtain(source, sealing.nothing_sealed().await?, external_keys).await?;
     sealing.note(MasterKeyWrap::new(&master_key).key_id()).await?;
     let mut former = rotation::former(store.index(), &MasterKeyWrap::new(&master_key)).await?;
     if former.is_some() {
@@ -414,7 +432,7 @@ async fn keyed(config: &mut Config, store: &Store, identity_partitions: &[Partit
         region: config.region.as_str().to_owned(),
         identities: identities.clone(),
         declared: kms_keys,
-        external: None,
+        external: external.map(|external| external as Arc<dyn ExternalKeys>),
         clock: store.clock().clone(),
         lock_clock: store.lock_clock().clone(),
         entropy: store.entropy().clone(),

@@ -20,6 +20,7 @@ pub mod skip;
 pub mod strace;
 pub mod tls;
 pub mod totp;
+pub mod transit;
 pub mod venv;
 pub mod version_ledger;
 pub mod wire;

@@ -27,7 +27,15 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("http", &["server/", "tests/"]),
     ("http_body_util", &["server/", "tests/"]),
     ("quick_xml", &["server/", "replication/src/client"]),
-    ("reqwest", &["replication/src/client", "server/src/cli/", "server/src/sts/web_identity/"]),
+    (
+        "reqwest",
+        &[
+            "replication/src/client",
+            "server/src/cli/",
+            "server/src/sts/web_identity/",
+            "server/src/kms/external/transit",
+        ],
+    ),
     ("rocksdb", &["storage/src/index/rocks"]),
 ];
 

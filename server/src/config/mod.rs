@@ -15,18 +15,19 @@ mod values;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use cairn_crypto::secret::MasterKey;
+use cairn_crypto::secret::{MasterKey, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use layers::{Flags, Origin, Sources};
 pub use sections::*;
 pub use values::{
-    AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsKeyId, PageOrigin, Region, RemoteName, SecretKey,
-    TierName, UserName,
+    AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsAddress, KmsKeyId, MountPath, Namespace, PageOrigin,
+    Region, RemoteName, SecretKey, TierName, TransitKeyName, UserName,
 };
 
 use crate::audit::FileSettings;
+use crate::kms::external::{ExternalKmsSettings, TokenSource};
 use crate::master_key::{self, MasterKeySource};
 
 use layers::Merged;
@@ -37,7 +38,13 @@ const AUDIT_FOLDER_NAME: &str = "audit";
 /// The file in the data directory that holds the master key, unless `master_key_file` says otherwise.
 const MASTER_KEY_FILE_NAME: &str = "master.key";
 
-/// The longest display name or e-mail address of an account, and the longest name of a policy or an external key.
+/// The file in the data directory that holds the master key sealed by the external KMS.
+const SEALED_MASTER_KEY_FILE_NAME: &str = "master.key.sealed";
+
+/// The credential of systemd's that is the token of the external KMS.
+const EXTERNAL_KMS_TOKEN_NAME: &str = "external-kms.token";
+
+/// The longest display name or e-mail address of an account, and the longest name of a policy.
 const TEXT_BYTES_MAX: usize = 256;
 
 /// Accounts in the file at most; also the bound on the users, keys and policies of one account.
@@ -69,6 +76,8 @@ pub struct Config {
     pub new_buckets: NewBuckets,
     /// How objects are sealed.
     pub encryption: Encryption,
+    /// Another KMS.
+    pub external_kms: ExternalKms,
     /// The index and the blob store.
     pub storage: Storage,
     /// Limits and time-outs.
@@ -101,6 +110,9 @@ pub struct Config {
     /// The master key given in the environment.
     #[serde(skip)]
     master_key: Option<MasterKey>,
+    /// The token of the external KMS given in the environment.
+    #[serde(skip)]
+    external_kms_token: Option<SecretString>,
     /// The folder of the credentials that systemd passes.
     #[serde(skip)]
     credentials_dir: Option<PathBuf>,
@@ -137,6 +149,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let mut config = merged.parse()?;
     config.root_key = root_key(sources)?;
     config.master_key = master_key(sources)?;
+    config.external_kms_token = sources.environment(EXTERNAL_KMS_TOKEN)?.map(SecretString::from);
     config.credentials_dir = sources.environment(CREDENTIALS_DIRECTORY)?.map(PathBuf::from);
     config.check()?;
     Ok(Loaded { config, merged })
@@ -160,6 +173,8 @@ fn root_key(sources: &Sources<'_>) -> Result<Option<KeyPair>, ConfigError> {
 
 const MASTER_KEY: &str = "CAIRN_MASTER_KEY";
 
+const EXTERNAL_KMS_TOKEN: &str = "CAIRN_EXTERNAL_KMS_TOKEN";
+
 /// Set by systemd for services with `LoadCredential=` or `LoadCredentialEncrypted=`.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -170,17 +185,57 @@ fn master_key(sources: &Sources<'_>) -> Result<Option<MasterKey>, ConfigError> {
 }
 
 impl Config {
-    /// Where the master key is: in the environment, the file that is set, systemd's credential `master.key`, or the file of
-    /// that name in the data directory. A key of the environment is given away by this.
+    /// Where the master key is: sealed in a file of the data directory, if it is to be under a key of the external KMS; else in the
+    /// environment, the file that is set, systemd's credential `master.key`, or the file of that name in the data directory. A
+    /// key of the environment is given away by this.
     pub fn take_master_key(&mut self) -> MasterKeySource {
+        let Some(under) = self.external_kms.master_key.take() else { return self.take_unsealed_master_key() };
+        MasterKeySource::Sealed {
+            file: self.data_dir.join(SEALED_MASTER_KEY_FILE_NAME),
+            under: under.as_str().to_owned(),
+            before: Box::new(self.take_unsealed_master_key()),
+        }
+    }
+
+    /// The external KMS, if there is one. A token of the environment is given away by this.
+    pub fn take_external_kms(&mut self) -> Option<ExternalKmsSettings> {
+        let token = self.take_external_kms_token();
+        let settings = &mut self.external_kms;
+        Some(ExternalKmsSettings {
+            address: settings.address.take()?.as_str().to_owned(),
+            mount: settings.mount.as_str().to_owned(),
+            namespace: settings.namespace.as_ref().map(|namespace| namespace.as_str().to_owned()),
+            token,
+            ca_file: settings.ca_file.clone(),
+            timeout: settings.timeout,
+            held_for: settings.cache,
+        })
+    }
+
+    fn take_external_kms_token(&mut self) -> Option<TokenSource> {
+        if let Some(token) = self.external_kms_token.take() {
+            return Some(TokenSource::Given(token));
+        }
+        if let Some(file) = &self.external_kms.token_file {
+            return Some(TokenSource::File(file.clone()));
+        }
+        self.credential(EXTERNAL_KMS_TOKEN_NAME).map(TokenSource::File)
+    }
+
+    /// A file that systemd passes.
+    fn credential(&self, name: &str) -> Option<PathBuf> {
+        let path = self.credentials_dir.as_ref().map(|folder| folder.join(name));
+        path.filter(|path| path.exists())
+    }
+
+    fn take_unsealed_master_key(&mut self) -> MasterKeySource {
         if let Some(key) = self.master_key.take() {
             return MasterKeySource::Given(key);
         }
         if let Some(file) = &self.master_key_file {
             return MasterKeySource::File(file.clone());
         }
-        let credential = self.credentials_dir.as_ref().map(|folder| folder.join(MASTER_KEY_FILE_NAME));
-        match credential.filter(|path| path.exists()) {
+        match self.credential(MASTER_KEY_FILE_NAME) {
             Some(path) => MasterKeySource::Credential(path),
             None => MasterKeySource::File(self.data_dir.join(MASTER_KEY_FILE_NAME)),
         }
@@ -214,6 +269,7 @@ impl Config {
         self.check_accounts()?;
         self.check_remotes()?;
         self.check_tiers()?;
+        self.check_external_kms()?;
         self.check_kms_keys()
     }
 
@@ -241,6 +297,16 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_external_kms(&self) -> Result<(), ConfigError> {
+        let external = &self.external_kms;
+        match &external.master_key {
+            Some(name) if external.address.is_none() => Err(ConfigError(format!(
+                "external_kms.master_key: {name} cannot be asked for, because external_kms.address is not set"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn check_accounts(&self) -> Result<(), ConfigError> {
@@ -295,9 +361,9 @@ impl Config {
                 return Err(ConfigError(format!("kms_key {}: {unknown} is not an account", key.id)));
             }
             // A key that was made so could never be used, nor be made anew.
-            if key.transit_key.is_some() {
+            if key.transit_key.is_some() && self.external_kms.address.is_none() {
                 return Err(ConfigError(format!(
-                    "kms_key {}: no external KMS can be set for its transit_key yet",
+                    "kms_key {}: it has a transit_key, and external_kms.address is not set",
                     key.id
                 )));
             }

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::values::{
-    self, AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsKeyId, PageOrigin, Region, RemoteName, SecretKey,
-    TierName, UserName,
+    self, AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsAddress, KmsKeyId, MountPath, Namespace, PageOrigin,
+    Region, RemoteName, SecretKey, TierName, TransitKeyName, UserName,
 };
 
 /// `[s3]`
@@ -168,6 +168,31 @@ pub enum DefaultEncryption {
     /// Not at all.
     #[serde(rename = "off")]
     Off,
+}
+
+/// `[external_kms]`: the transit engine of a HashiCorp Vault or an OpenBao.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ExternalKms {
+    /// Where it is; None: there is none.
+    pub address: Option<KmsAddress>,
+    /// The path at which the engine is mounted.
+    pub mount: MountPath,
+    /// The namespace of engine and token.
+    pub namespace: Option<Namespace>,
+    /// The file of the token, unless the environment has it.
+    pub token_file: Option<PathBuf>,
+    /// The certificates to trust instead of the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// The key there that the master key is sealed under; None: it is not sealed.
+    pub master_key: Option<TransitKeyName>,
+    /// How long one attempt of a call may take.
+    #[serde(rename = "timeout_seconds", deserialize_with = "values::seconds::<_, 1, 60>")]
+    pub timeout: Duration,
+    /// How long data keys that it opened are held.
+    #[serde(rename = "cache_seconds", deserialize_with = "values::seconds::<_, 0, 86_400>")]
+    pub cache: Duration,
 }
 
 /// `[storage]`
@@ -358,7 +383,7 @@ pub struct KmsKey {
     #[serde(default, deserialize_with = "values::some_account_id")]
     pub account: Option<AccountId>,
     /// The name of the key in the external KMS that has its material.
-    pub transit_key: Option<String>,
+    pub transit_key: Option<TransitKeyName>,
 }
 
 /// `[[tier]]`: a directory, perhaps on another disk, where the files of some storage classes lie.

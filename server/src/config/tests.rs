@@ -148,6 +148,55 @@ fn an_origin_of_the_configuration_is_written_as_browsers_write_it() {
 }
 
 #[test]
+fn a_kms_is_asked_without_tls_on_this_machine_only() {
+    let address = |value: &str| {
+        load_from(&format!("[external_kms]\naddress = \"{value}\"\ntoken_file = \"/run/token\""), &[], &[])
+    };
+    for good in [
+        "https://vault.example:8200",
+        "https://10.0.0.1",
+        "http://127.0.0.1:8200",
+        "http://[::1]:8200",
+        "http://localhost",
+    ] {
+        let mut config = address(good).unwrap().config;
+        assert_eq!(config.take_external_kms().unwrap().address, good);
+    }
+    for wrong in [
+        "http://vault:8200",
+        "http://10.0.0.1:8200",
+        "vault:8200",
+        "https://vault:8200/v1",
+        "https://a@b",
+        "http://127.0.0.1.example",
+    ] {
+        assert!(address(wrong).unwrap_err().to_string().contains("external_kms.address"), "{wrong}");
+    }
+    for name in ["", "..", "a/b", ".a", "a.", "a b", "%2e"] {
+        let error = error_of(&format!("[[kms_key]]\nid = \"k\"\ntransit_key = \"{name}\""), &[], &[]);
+        assert!(error.contains("the name of a transit key"), "{error}");
+    }
+}
+
+#[test]
+fn the_token_of_the_external_kms_is_given_once_and_shown_nowhere() {
+    let variables = [
+        ("CAIRN_EXTERNAL_KMS_ADDRESS", "https://vault:8200"),
+        ("CAIRN_EXTERNAL_KMS_TOKEN", "s.CANARY"),
+        ("CAIRN_EXTERNAL_KMS_MASTER_KEY", "cairn"),
+    ];
+    let mut loaded = load_from("", &variables, &[]).unwrap();
+    assert!(!format!("{}{loaded:?}", loaded.print()).contains("CANARY"));
+    let source = loaded.config.take_master_key();
+    assert!(matches!(source, MasterKeySource::Sealed { under, .. } if under == "cairn"));
+    let settings = loaded.config.take_external_kms().unwrap();
+    assert_eq!((settings.mount.as_str(), settings.timeout), ("transit", Duration::from_secs(3)));
+    assert!(matches!(&settings.token, Some(TokenSource::Given(token)) if token.expose() == "s.CANARY"));
+    assert!(!format!("{settings:?}").contains("CANARY"));
+    assert!(loaded.config.take_external_kms().is_none());
+}
+
+#[test]
 fn every_section_loads() {
     let config = load_from(EVERY_SECTION, &[], &[]).unwrap().config;
     assert_eq!(config.s3.domains[0].as_str(), "s3.localhost");
@@ -254,7 +303,11 @@ fn what_must_be_unique_is() {
         (tier("a", "[]") + &tier("a", "[]"), "the name a is used twice"),
         (tier("a", "[\"GLACIER\"]") + &tier("b", "[\"GLACIER\"]"), "tier b: the class GLACIER is named twice"),
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),
-        ("[[kms_key]]\nid = \"k\"\ntransit_key = \"t\"".to_owned(), "kms_key k: no external KMS can be set"),
+        (
+            "[[kms_key]]\nid = \"k\"\ntransit_key = \"t\"".to_owned(),
+            "kms_key k: it has a transit_key, and external_kms",
+        ),
+        ("[external_kms]\nmaster_key = \"m\"".to_owned(), "external_kms.address is not set"),
         (account("administers = [\"200000000001\"]"), "which is not an account"),
         ("[ops]\nlisten = \"127.0.0.1:9000\"".to_owned(), "s3.listen and ops.listen are both"),
         ("[website]\nlisten = \"127.0.0.1:9001\"".to_owned(), "ops.listen and website.listen are both"),

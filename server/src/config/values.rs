@@ -110,6 +110,33 @@ text!(
     "the id of a KMS key is 1 to 128 letters, digits and -_."
 );
 text!(
+    /// The name of a key of a transit engine.
+    TransitKeyName,
+    |text| (1..=128).contains(&text.len()) && is_path_segment(text),
+    "the name of a transit key is 1 to 128 letters, digits and -_., and begins and ends with none of -."
+);
+text!(
+    /// The path at which an engine is mounted.
+    MountPath,
+    |text| text.len() <= 256 && text.split('/').all(is_path_segment),
+    "a mount is names of letters, digits and -_., with / between them"
+);
+text!(
+    /// A namespace of a KMS.
+    Namespace,
+    |text| text.len() <= 256 && text.trim_end_matches('/').split('/').all(is_path_segment),
+    "a namespace is names of letters, digits and -_., with / between them"
+);
+text!(
+    /// Where a KMS is asked: without TLS only on this machine, because the answers are keys.
+    KmsAddress,
+    |text| text.len() <= 300
+        && text.split_once("://").is_some_and(|(scheme, rest)| {
+            is_authority(rest) && (scheme == "https" || scheme == "http" && is_loopback(rest))
+        }),
+    "the address of a KMS is https:// and a host in lower case, with a port if it is not 443; http:// for a loopback address only"
+);
+text!(
     /// The name of a region.
     Region,
     |text| (1..=32).contains(&text.len())
@@ -141,6 +168,17 @@ fn is_authority(text: &str) -> bool {
     let is_address =
         || host.starts_with('[') && host.ends_with(']') && host[1..host.len() - 1].parse::<Ipv6Addr>().is_ok();
     port.is_none_or(is_port) && (host.split('.').all(is_dns_label) || is_address())
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(authority, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn is_path_segment(text: &str) -> bool {
+    let is_in_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_in_names) && !text.starts_with(['-', '.']) && !text.ends_with(['-', '.'])
 }
 
 fn is_dns_label(label: &str) -> bool {

@@ -39,7 +39,7 @@ impl Kms {
         self.change(account, move |draft| {
             let id = id.as_str();
             let backing = match &transit_key {
-                Some(name) => Backing::External { name: name.clone() },
+                Some(name) => Backing::External { name: name.as_str().to_owned() },
                 None => Backing::Local(vec![draft.sealer().new_version((account, id), 1, now, false)?]),
             };
             draft.put_key(new_record(id.to_owned(), now, backing, policy::by_default(account))).map(|_| ())

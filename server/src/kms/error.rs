@@ -19,6 +19,8 @@ pub enum KmsFault {
     AccessDenied,
     /// There is an alias of this name.
     AlreadyExists,
+    /// What the key encrypts with does not answer.
+    DependencyTimeout,
     /// The key is disabled.
     Disabled,
     /// It would have worked.
@@ -41,7 +43,7 @@ pub enum KmsFault {
     InvalidMarker,
     /// The state of the key does not allow it.
     InvalidState,
-    /// What the key encrypts with cannot be reached.
+    /// What the key encrypts with is not set up.
     KeyUnavailable,
     /// There would be too many.
     LimitExceeded,
@@ -65,6 +67,7 @@ impl KmsFault {
         match self {
             Self::AccessDenied => "AccessDeniedException",
             Self::AlreadyExists => "AlreadyExistsException",
+            Self::DependencyTimeout => "DependencyTimeoutException",
             Self::Disabled => "DisabledException",
             Self::DryRun => "DryRunOperationException",
             Self::IncorrectKey => "IncorrectKeyException",
@@ -143,7 +146,7 @@ impl KmsError {
         let Self::Fault(fault, message) = self else { return self.into() };
         let code = match fault {
             KmsFault::AccessDenied => return Failure::with_message(S3ErrorCode::AccessDenied, message),
-            KmsFault::KeyUnavailable => {
+            KmsFault::KeyUnavailable | KmsFault::DependencyTimeout => {
                 return Failure::with_message(S3ErrorCode::ServiceUnavailable, message)
                     .header(RETRY_AFTER, http::HeaderValue::from_static("1"));
             }
@@ -165,8 +168,8 @@ impl KmsError {
 impl From<KmsError> for Failure {
     fn from(error: KmsError) -> Self {
         match error {
-            KmsError::Fault(KmsFault::KeyUnavailable, message) => {
-                Self::custom(KmsFault::KeyUnavailable.name(), StatusCode::INTERNAL_SERVER_ERROR, message)
+            KmsError::Fault(fault @ (KmsFault::KeyUnavailable | KmsFault::DependencyTimeout), message) => {
+                Self::custom(fault.name(), StatusCode::INTERNAL_SERVER_ERROR, message)
             }
             KmsError::Fault(fault, message) => Self::custom(fault.name(), StatusCode::BAD_REQUEST, message),
             KmsError::Storage(error) => error.into(),

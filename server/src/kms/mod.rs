@@ -518,16 +518,19 @@ fn invalid_ciphertext() -> KmsError {
     KmsError::fault(KmsFault::InvalidCiphertext, "The ciphertext is damaged, or the encryption context is not its own.")
 }
 
+/// That it is away may be over soon, and clients try again. That it refuses is a key in the wrong state, as AWS has it for external
+/// key stores (KMS developer guide, "Troubleshooting external key stores").
 fn of_external(error: ExternalError) -> KmsError {
     match error {
         ExternalError::NotAuthentic => invalid_ciphertext(),
+        // Said where it is noticed, once and not for each request.
         ExternalError::Unavailable(_) => {
-            tracing::warn!(%error, "an external key cannot be used");
-            KmsError::fault(KmsFault::KeyUnavailable, "The external KMS cannot be reached. Try again later.")
+            let message = "The external KMS that has the key does not answer. Try again later.";
+            KmsError::fault(KmsFault::DependencyTimeout, message)
         }
         ExternalError::Refused(_) => {
             tracing::warn!(%error, "an external key cannot be used");
-            KmsError::fault(KmsFault::KeyUnavailable, "The external KMS refuses the use of the key.")
+            KmsError::fault(KmsFault::InvalidState, "The external KMS refuses the use of the key.")
         }
     }
 }

@@ -16,8 +16,10 @@ use cairn_storage::observe::Silent;
 use super::store::OpenError;
 use crate::config::Config;
 use crate::identities::sealing::{Sealing, SealingError};
+use crate::kms::external::{BuildError, ExternalKeys, ExternalKms};
 use crate::master_key::rotation::{self, RotationError};
 use crate::master_key::{self, MasterKeyError, MasterKeySource};
+use crate::metrics::ExternalKmsMetrics;
 
 /// Why the master key was not changed, or not to the end.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,9 @@ pub enum RotateError {
     /// The new key is the old one.
     #[error("the new master key is the one that is in use")]
     SameKey,
+    /// The external KMS cannot be asked.
+    #[error(transparent)]
+    ExternalKms(#[from] BuildError),
     /// A file of a key.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
@@ -94,13 +99,26 @@ async fn rotate(index: &Arc<RocksIndex>, mut config: Config, new: Option<MasterK
     let partitions = index.partitions(Family::Identity).map_err(OpenError::from)?;
     let index: Arc<dyn Index> = index.clone();
     let noted = Sealing::new(index.clone()).noted().await?.ok_or(RotateError::NothingSealed)?;
+    let external = config.take_external_kms();
+    let external = external
+        .map(|settings| ExternalKms::new(settings, Arc::new(SystemEntropy), ExternalKmsMetrics::default()))
+        .transpose()?;
+    let external = external.as_ref().map(|external| external as &dyn ExternalKeys);
     let source = config.take_master_key();
-    let file = if let MasterKeySource::File(file) = &source { Some(file.clone()) } else { None };
+    let file = source.key_file();
     let mut kept = match &file {
         Some(file) => master_key::take_next(file, &noted)?,
         None => None,
     };
-    let current = master_key::obtain(source, false)?;
+    let (source, unsealed) = match source {
+        // It is not sealed yet.
+        MasterKeySource::Sealed { file, before, .. } if !file.exists() => {
+            let unsealed = before.key_file().map(|before| before.path);
+            (*before, unsealed)
+        }
+        source => (source, None),
+    };
+    let current = master_key::obtain(source, false, external).await?;
     // Of a change that was interrupted the new key may be given, where the server does not have it yet.
     let (current, new) = match new {
         Some(new) if id_of(&new).to_string() == noted && id_of(&current) != id_of(&new) => (new, None),
@@ -121,11 +139,11 @@ async fn rotate(index: &Arc<RocksIndex>, mut config: Config, new: Option<MasterK
         }
         // First the key is safe, then it is noted, then it is where the server looks for it.
         if let Some(file) = &file {
-            master_key::lay_next(file, &new)?;
+            master_key::lay_next(file, &new, external).await?;
         }
         rotation::begin(&index, &current, &new).await?;
         if let Some(file) = &file {
-            kept = master_key::take_next(file, &id_of(&new).to_string())?;
+            kept = master_key::take_next(file, &id_of(&new).to_string())?.or(unsealed);
         }
         new
     };

@@ -146,6 +146,21 @@ impl Work {
         Ok(())
     }
 
+    /// Ends the key's `nth` version as a rule does.
+    async fn end(&mut self, bucket: &str, key: &str, nth: usize, act: Act) -> Result<(), StorageError> {
+        let handle = self.rig.bucket(bucket).await?;
+        self.log.begin(|seen| match act {
+            Act::Expire => seen.write(bucket, key, None),
+            _ => seen.remove(bucket, key, nth),
+        });
+        let done = crate::lifecycle::act(&self.rig, &handle, key, nth, act).await?;
+        if let Some(ActFailed { reason, .. }) = done.failed.first() {
+            return Err(StorageError::corrupt(reason));
+        }
+        self.log.end();
+        Ok(())
+    }
+
     /// Moves the key's `nth` version, from the newest on, to a class, which changes nothing that is seen.
     async fn transition(
         &mut self,
@@ -316,6 +331,9 @@ async fn work_with_versions(work: &mut Work) -> Result<(), StorageError> {
     // Last, because every scan after it looks into the folders of one more class.
     work.set_rules("kept").await?;
     work.transition("kept", "key", 0, StorageClass::GlacierIr).await?;
+    work.collect().await?;
+    work.end("kept", "key", 0, Act::Expire).await?;
+    work.end("kept", "key", 1, Act::Remove).await?;
     for _ in 0..2 {
         work.collect().await?;
     }

@@ -11,6 +11,7 @@ mod multipart;
 mod objects;
 mod process;
 mod requests;
+mod sweep;
 mod table;
 mod versions;
 
@@ -22,18 +23,19 @@ use cairn_tests::{Cairn, Config};
 use floor::Floor;
 use table::Aims;
 
-const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--inline-threshold BYTES] [--data-dir DIR]\n\
+const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--sweep-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
-     --only         one group: put, get, head, delete, multipart, list, start or versions\n\
+     --only         one group: put, get, head, delete, multipart, list, start, sweep or versions\n\
      --size         one object size\n\
      --connections  one number of connections\n\
      --list-keys    how many keys the groups list and start go over (default 100000; the aims are for 1000000)\n\
      --markers      how many delete markers the group versions lists among (default 300000)\n\
+     --sweep-keys   how many objects the group sweep sweeps over (default 100000; the aim is for 1000000)\n\
      --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 
-const GROUPS: [&str; 8] = ["put", "get", "head", "delete", "multipart", "list", "start", "versions"];
+const GROUPS: [&str; 9] = ["put", "get", "head", "delete", "multipart", "list", "start", "sweep", "versions"];
 
 /// For what is measured by its end and not by a time.
 const UNTIL_DONE: Duration = Duration::from_secs(3_600);
@@ -47,6 +49,7 @@ pub(crate) struct Options {
     connections: Option<usize>,
     list_keys: usize,
     markers: usize,
+    sweep_keys: usize,
     inline_threshold_bytes: Option<u64>,
     data_dir: Option<PathBuf>,
 }
@@ -60,6 +63,7 @@ impl Options {
             connections: None,
             list_keys: 100_000,
             markers: 300_000,
+            sweep_keys: 100_000,
             inline_threshold_bytes: None,
             data_dir: None,
         };
@@ -73,6 +77,7 @@ impl Options {
                 "--connections" => options.connections = Some(number()?.max(1)),
                 "--list-keys" => options.list_keys = number()?,
                 "--markers" => options.markers = number()?,
+                "--sweep-keys" => options.sweep_keys = number()?,
                 "--inline-threshold" => options.inline_threshold_bytes = Some(number()? as u64),
                 "--data-dir" => options.data_dir = Some(value.into()),
                 _ => return Err(format!("{name} {value}: unknown")),
@@ -131,6 +136,9 @@ async fn run(options: &Options) {
     }
     if options.wants("list") || options.wants("start") {
         listing::many_keys(options, &mut cairn, &aims).await;
+    }
+    if options.wants("sweep") {
+        sweep::sweeps(options, &cairn, &aims).await;
     }
     if options.wants("versions") {
         versions::delete_markers(options, &cairn, &aims).await;

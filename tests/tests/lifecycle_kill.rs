@@ -1,0 +1,115 @@
+//! `kill -9` while lifecycle rules are carried out and archives are restored.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use cairn_tests::lifecycle::{PATIENCE, put_rules, restore, rule, short_days, until, versioned};
+use cairn_tests::random::body;
+use cairn_tests::{Cairn, Client};
+
+const LARGE: usize = 120_000;
+const KEYS: u64 = 40;
+
+/// How many versions and delete markers there are with a prefix.
+async fn count(client: &Client, bucket: &str, prefix: &str) -> (usize, usize) {
+    let listed = client.bucket("GET", bucket).query("versions", "").query("prefix", prefix).send().await.expect(200);
+    let text = listed.text();
+    (text.matches("<Version>").count(), text.matches("<DeleteMarker>").count())
+}
+
+#[tokio::test]
+async fn a_kill_at_any_time_ends_what_is_due_and_nothing_else() {
+    let mut cairn = Cairn::start(short_days());
+    let bucket = versioned(&cairn.client(), "ends").await;
+    for key in 0..KEYS {
+        for (prefix, rounds) in [("old", 3), ("gone", 1), ("kept", 2)] {
+            for round in 0..rounds {
+                let content = body(key * 10 + round, if key % 2 == 0 { LARGE } else { 500 });
+                cairn.client().put(&bucket, &format!("{prefix}/{key:02}"), content).await.expect(200);
+            }
+        }
+    }
+    let old = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>";
+    let rules = rule("old", "<Prefix>old/</Prefix>", old)
+        + &rule("gone", "<Prefix>gone/</Prefix>", "<Expiration><Days>1</Days></Expiration>");
+    put_rules(&cairn.client(), &bucket, &rules).send().await.expect(200);
+    for milliseconds in [1_020, 1_080, 1_200, 1_500] {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        cairn.kill9();
+        cairn.start_again();
+        assert_eq!(count(&cairn.client(), &bucket, "kept/").await, (2 * KEYS as usize, 0));
+    }
+    let began = Instant::now();
+    let wished = ((KEYS as usize, 0), (KEYS as usize, KEYS as usize));
+    loop {
+        let client = cairn.client();
+        let found = (count(&client, &bucket, "old/").await, count(&client, &bucket, "gone/").await);
+        if found == wished {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for key in 0..KEYS {
+        let got = cairn.client().get(&bucket, &format!("old/{key:02}")).await.expect(200);
+        assert_eq!(got.body, body(key * 10 + 2, if key % 2 == 0 { LARGE } else { 500 }), "{key}");
+        cairn.client().get(&bucket, &format!("gone/{key:02}")).await.expect(404);
+    }
+    // Of each even key one file of `old`, one of `gone` below its delete marker, two of `kept`.
+    let files = KEYS as usize / 2 * 4;
+    while cairn.blob_files().len() != files {
+        assert!(began.elapsed() < PATIENCE, "{} files, not {files}", cairn.blob_files().len());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn a_restore_that_was_acknowledged_outlives_a_kill() {
+    let mut cairn = Cairn::start(short_days());
+    let bucket = cairn.client().fresh_bucket("restored").await;
+    let put = cairn.client().object("PUT", &bucket, "key").header("x-amz-storage-class", "GLACIER");
+    put.body(body(1, LARGE)).send().await.expect(200);
+    let standard = "<Days>60</Days><GlacierJobParameters><Tier>Standard</Tier></GlacierJobParameters>";
+    restore(&cairn.client(), &bucket, "key", standard).send().await.expect(202);
+    cairn.kill9();
+    cairn.start_again();
+    let client = cairn.client();
+    restore(&client, &bucket, "key", standard).send().await.expect_error(409, "RestoreAlreadyInProgress");
+    let got = until("the restore", || client.object("GET", &bucket, "key"), |reply| reply.status == 200).await;
+    assert_eq!(got.body, body(1, LARGE));
+    cairn.kill9();
+    cairn.start_again();
+    assert_eq!(cairn.client().get(&bucket, "key").await.expect(200).body, body(1, LARGE));
+    let head = cairn.client().head(&bucket, "key").await.expect(200);
+    assert!(head.header("x-amz-restore").unwrap().starts_with("ongoing-request=\"false\""));
+}
+
+#[tokio::test]
+async fn a_suspended_bucket_expires_into_a_null_marker_and_keeps_named_versions_as_long_as_they_may_stay() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = versioned(&client, "suspended").await;
+    let named = client.put(&bucket, "key", body(1, LARGE)).await.expect(200);
+    let named = named.header("x-amz-version-id").unwrap().to_owned();
+    let suspended = "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>";
+    client.bucket("PUT", &bucket).query("versioning", "").body(suspended).send().await.expect(200);
+    client.put(&bucket, "key", body(2, LARGE)).await.expect(200);
+    put_rules(&client, &bucket, &rule("ends", "", "<Expiration><Days>1</Days></Expiration>")).send().await.expect(200);
+    until("the expiry", || client.object("HEAD", &bucket, "key"), |reply| reply.status == 404).await;
+    // The marker has taken the place of the null version; what has a name is below it.
+    assert_eq!(count(&client, &bucket, "key").await, (1, 1));
+    let listed = client.bucket("GET", &bucket).query("versions", "").send().await.expect(200);
+    assert_eq!(listed.xml_all("VersionId").len(), 2);
+    assert!(listed.text().contains("<VersionId>null</VersionId>") && listed.text().contains(&named));
+    let got = client.object("GET", &bucket, "key").query("versionId", &named).send().await.expect(200);
+    assert_eq!(got.body, body(1, LARGE));
+    let old = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>\
+               <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>";
+    put_rules(&client, &bucket, &rule("old", "", old)).send().await.expect(200);
+    let versions = || client.bucket("GET", &bucket).query("versions", "");
+    until("the end of all", versions, |reply| reply.xml_all("VersionId").is_empty()).await;
+}

@@ -25,6 +25,12 @@ impl Calendar {
         Self { day_ms: i64::try_from(seconds.max(1)).unwrap_or(i64::MAX).saturating_mul(1_000) }
     }
 
+    /// An hour of such a day, in milliseconds.
+    #[must_use]
+    pub fn hour_ms(self) -> i64 {
+        self.day_ms / 24
+    }
+
     /// When so many days after `from` are over.
     #[must_use]
     pub fn after(self, from: Timestamp, days: u32) -> Timestamp {

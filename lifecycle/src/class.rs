@@ -8,8 +8,6 @@ use cairn_storage::object::StorageClass;
 pub struct ClassProperties {
     /// Its objects are restored before they can be read.
     pub archive: bool,
-    /// S3 charges an object for so many days, also if it leaves earlier. Cairn tells and does not charge.
-    pub minimum_days: u32,
     /// How warm it is: rules move objects only to a class of a greater number.
     pub coldness: u8,
 }
@@ -17,16 +15,16 @@ pub struct ClassProperties {
 /// The properties of a class.
 #[must_use]
 pub fn properties(class: StorageClass) -> ClassProperties {
-    let (minimum_days, coldness) = match class {
-        StorageClass::Standard | StorageClass::ReducedRedundancy | StorageClass::ExpressOnezone => (0, 0),
-        StorageClass::StandardIa => (30, 1),
-        StorageClass::IntelligentTiering => (0, 2),
-        StorageClass::OnezoneIa => (30, 3),
-        StorageClass::GlacierIr => (90, 4),
-        StorageClass::Glacier => (90, 5),
-        StorageClass::DeepArchive => (180, 6),
+    let coldness = match class {
+        StorageClass::Standard | StorageClass::ReducedRedundancy | StorageClass::ExpressOnezone => 0,
+        StorageClass::StandardIa => 1,
+        StorageClass::IntelligentTiering => 2,
+        StorageClass::OnezoneIa => 3,
+        StorageClass::GlacierIr => 4,
+        StorageClass::Glacier => 5,
+        StorageClass::DeepArchive => 6,
     };
-    ClassProperties { archive: class.needs_restore(), minimum_days, coldness }
+    ClassProperties { archive: class.needs_restore(), coldness }
 }
 
 /// Whether a rule may name the class as a target.

@@ -15,4 +15,5 @@ pub mod restore;
 pub mod rules_by_key;
 pub mod state;
 pub mod sweep;
+pub mod tiering;
 pub mod validate;

@@ -7,11 +7,12 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::KeyRange;
 use cairn_storage::object::StorageClass;
-use cairn_storage::ops::sweep::{SweepPosition, SweepScope, SweptVersion};
+use cairn_storage::ops::sweep::{Standing, SweepPosition, SweepScope, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
+use crate::decide::Action;
 use crate::predict::aborts;
 use crate::rules_by_key::RulesByKey;
 use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, has_noncurrent, prefixes};
@@ -50,6 +51,8 @@ pub struct Sum {
     pub later: u64,
     /// Their bytes.
     pub later_bytes: u64,
+    /// How many of both leave their class before its minimum of days is over.
+    pub early: u64,
     /// Keys of some of them.
     pub examples: Vec<String>,
 }
@@ -59,6 +62,7 @@ struct Found {
     line: Line,
     bytes: u64,
     now: bool,
+    early: bool,
 }
 
 /// What `rules` would do at `at`, and within `days` of the calendar after it, if nothing else changed.
@@ -109,13 +113,17 @@ fn found(
 ) -> Option<Found> {
     let first = rules.verdict(calendar, key, version, at);
     let now = first.due.is_some();
+    let then = if now { at } else { first.next? };
     let (action, rule) = match first.due {
         Some(due) => due,
         None => rules.verdict(calendar, key, version, first.next.filter(|next| *next <= later)?).due?,
     };
     let object = version.object.as_ref();
     let line = Line { rule, done: Done::Act(act_of(action)), class: object.map(|object| object.class) };
-    Some(Found { line, bytes: object.map_or(0, |object| object.size_bytes), now })
+    // An expiry that leaves the version below a delete marker ends nothing.
+    let ends = action != Action::Expire || matches!(version.standing, Standing::Head { for_good: true, .. });
+    let early = ends && object.is_some_and(|object| object.class.early_days(object.since, then) > 0);
+    Some(Found { line, bytes: object.map_or(0, |object| object.size_bytes), now, early })
 }
 
 impl Plan {
@@ -136,7 +144,7 @@ impl Plan {
                 let due = aborts(rules, upload.key.as_str(), calendar, upload.initiated);
                 if let Some((due, rule)) = due.filter(|(due, _)| *due <= later) {
                     let line = Line { rule, done: Done::Abort, class: None };
-                    self.add(upload.key.as_str(), Found { line, bytes: 0, now: due <= at });
+                    self.add(upload.key.as_str(), Found { line, bytes: 0, now: due <= at, early: false });
                 }
             }
             next = page.next.map(|(key, upload)| (Some(key), upload));
@@ -150,6 +158,7 @@ impl Plan {
             if found.now { (&mut sum.now, &mut sum.now_bytes) } else { (&mut sum.later, &mut sum.later_bytes) };
         *count += 1;
         *bytes += found.bytes;
+        sum.early += u64::from(found.early);
         if sum.examples.len() < EXAMPLES_MAX && sum.examples.last().is_none_or(|last| last != key) {
             sum.examples.push(key.to_owned());
         }

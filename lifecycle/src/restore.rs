@@ -31,8 +31,8 @@ impl Delays {
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// For how many days.
-    pub days: u32,
+    /// For how many days; None: for good, which is how an object in INTELLIGENT_TIERING comes back.
+    pub days: Option<u32>,
     /// How soon; None: as soon as before, or `Standard`.
     pub tier: Option<RetrievalTier>,
 }
@@ -46,6 +46,9 @@ pub enum Refused {
     /// DEEP_ARCHIVE has no expedited retrieval.
     #[error("Retrieval option is not supported by this storage class")]
     TierOfClass,
+    /// Days were given and must not be, or the other way round.
+    #[error("Days are given for archive classes, and for no archive tier")]
+    Days,
 }
 
 /// The restore that an archived version then has. A restore that is ready is extended, from now on; one that goes on may
@@ -60,11 +63,15 @@ pub fn decide(
     calendar: Calendar,
     now: Timestamp,
 ) -> Result<Restored, Refused> {
-    if object.storage_class == StorageClass::DeepArchive && asked.tier == Some(RetrievalTier::Expedited) {
+    if object.place_class() == StorageClass::DeepArchive && asked.tier == Some(RetrievalTier::Expedited) {
         return Err(Refused::TierOfClass);
     }
+    if asked.days.is_some() == object.access_tier().is_some() {
+        return Err(Refused::Days);
+    }
+    let after = |time| asked.days.map_or(Timestamp(i64::MAX), |days| calendar.after(time, days));
     match (object.restore_stage(now), object.restored) {
-        (Some(RestoreStage::Ready), Some(old)) => Ok(Restored { ends: calendar.after(now, asked.days), ..old }),
+        (Some(RestoreStage::Ready), Some(old)) => Ok(Restored { ends: after(now), ..old }),
         (Some(RestoreStage::Ongoing), Some(old)) => {
             let tier = asked.tier.filter(|tier| *tier > old.tier).ok_or(Refused::Ongoing)?;
             let ready = now.plus_ms(delays.of(tier)).min(old.ready);
@@ -73,7 +80,7 @@ pub fn decide(
         _ => {
             let tier = asked.tier.unwrap_or_default();
             let ready = now.plus_ms(delays.of(tier));
-            Ok(Restored { requested: now, ready, ends: calendar.after(ready, asked.days), tier })
+            Ok(Restored { requested: now, ready, ends: after(ready), tier })
         }
     }
 }

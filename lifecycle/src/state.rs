@@ -2,7 +2,7 @@
 //! was asked for that has not ended, and what the last one came to that did anything.
 
 use cairn_storage::clock::Timestamp;
-use cairn_storage::object::StorageClass;
+use cairn_storage::object::{AccessTier, StorageClass};
 use cairn_storage::ops::lifecycle::Act;
 use cairn_storage::record::Record;
 use minicbor::{Decode, Encode};
@@ -114,6 +114,8 @@ pub enum KeptDone {
     Transition(#[n(0)] StorageClass),
     #[n(4)]
     Abort,
+    #[n(5)]
+    Tier(#[n(0)] AccessTier),
 }
 
 impl From<Done> for KeptDone {
@@ -123,6 +125,7 @@ impl From<Done> for KeptDone {
             Done::Act(Act::Remove) => Self::Remove,
             Done::Act(Act::RemoveMarker) => Self::RemoveMarker,
             Done::Act(Act::Transition(class)) => Self::Transition(class),
+            Done::Act(Act::Tier(tier)) => Self::Tier(tier),
             Done::Abort => Self::Abort,
         }
     }
@@ -135,6 +138,7 @@ impl From<KeptDone> for Done {
             KeptDone::Remove => Self::Act(Act::Remove),
             KeptDone::RemoveMarker => Self::Act(Act::RemoveMarker),
             KeptDone::Transition(class) => Self::Act(Act::Transition(class)),
+            KeptDone::Tier(tier) => Self::Act(Act::Tier(tier)),
             KeptDone::Abort => Self::Abort,
         }
     }
@@ -200,7 +204,8 @@ mod tests {
     fn the_largest_one_round_trips() {
         let big = (u64::MAX, u64::MAX);
         let acts = [Act::Expire, Act::Remove, Act::RemoveMarker].into_iter();
-        let acts = acts.chain(StorageClass::ALL.map(Act::Transition)).map(Done::Act).chain([Done::Abort]);
+        let acts = acts.chain(StorageClass::ALL.map(Act::Transition)).chain(AccessTier::ALL.map(Act::Tier));
+        let acts = acts.map(Done::Act).chain([Done::Abort]);
         let report = Report {
             versions: u64::MAX,
             done: acts.map(|done| (done, big)).collect(),

@@ -10,10 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::document::DocumentKind;
-use cairn_storage::index::{KeyRange, Revision};
-use cairn_storage::object::ObjectKey;
+use cairn_storage::index::family::usage::{self, Counter};
+use cairn_storage::index::{KeyRange, Revision, View};
+use cairn_storage::object::{ObjectKey, StorageClass};
 use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis, FailureKind, is_fatal};
-use cairn_storage::ops::sweep::{SweepLimits, SweepPosition, SweepScope, SweptKey, SweptPage, SweptVersion};
+use cairn_storage::ops::sweep::{
+    SweepLimits, SweepPosition, SweepScope, SweptKey, SweptObject, SweptPage, SweptVersion,
+};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 use cairn_storage::record::Record;
 use futures::{StreamExt as _, stream};
@@ -25,6 +28,7 @@ use crate::decide::Action;
 use crate::earliest::Earliest;
 use crate::predict::aborts;
 use crate::rules_by_key::RulesByKey;
+use crate::tiering::{self, Configurations};
 
 /// How far one page of a walk goes.
 pub(crate) const PAGE: SweepLimits = SweepLimits { versions: 10_000, found: 2_000 };
@@ -124,7 +128,7 @@ impl Watch {
 pub enum Ended {
     /// Everything was looked at.
     Whole(Rest),
-    /// It was stopped, or the rules changed.
+    /// It was stopped, or the rules or configurations changed.
     Early,
 }
 
@@ -155,6 +159,29 @@ pub async fn rules(store: &Store, bucket: &Bucket) -> Result<Option<(Configurati
     found.map(|(value, revision)| Ok((Configuration::from_value(&value)?, revision))).transpose()
 }
 
+/// The bucket's configurations of INTELLIGENT_TIERING, if it has objects of the class, and their revision, if it has any.
+async fn tiering(
+    store: &Store,
+    bucket: &Bucket,
+) -> Result<(Option<Arc<Configurations>>, Option<Revision>), StorageError> {
+    let document = store.document_with_revision(bucket.id, DocumentKind::IntelligentTiering).await?;
+    let (value, revision) = document.unzip();
+    if !holds_tiered(store, bucket).await? {
+        return Ok((None, revision));
+    }
+    let configurations = value.map(|value| Configurations::from_value(&value)).transpose()?.unwrap_or_default();
+    Ok((Some(Arc::new(configurations)), revision))
+}
+
+/// Whether the bucket has objects in INTELLIGENT_TIERING.
+///
+/// # Errors
+/// The index's.
+pub async fn holds_tiered(store: &Store, bucket: &Bucket) -> Result<bool, StorageError> {
+    let count = |view: &dyn View| usage::read(view, StorageClass::IntelligentTiering, Counter::Versions);
+    Ok(store.index().view(bucket.id.into(), count).await? > 0)
+}
+
 /// Sweeps a bucket.
 ///
 /// # Errors
@@ -162,10 +189,15 @@ pub async fn rules(store: &Store, bucket: &Bucket) -> Result<Option<(Configurati
 pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar, watch: &Watch) -> Result<Ended, StorageError> {
     // Asked for first: what changes from here on, the sweep may miss.
     let changed = store.last_change(bucket.id);
-    let Some((configuration, revision)) = rules(store, bucket).await? else { return Ok(Ended::Early) };
-    let (rules, earliest) = (RulesByKey::new(Arc::new(configuration)), Earliest::default());
-    let sweep = Sweep { store, bucket, rules, revision, calendar, watch, earliest };
-    for prefix in prefixes(sweep.rules.configuration()) {
+    let (configuration, rules_revision) = rules(store, bucket).await?.unzip();
+    let (tiering, tiering_revision) = tiering(store, bucket).await?;
+    let rules = RulesByKey::new(Arc::new(configuration.unwrap_or_default()));
+    // Objects of every key can be in INTELLIGENT_TIERING, whose tiers need no rule.
+    let prefixes = if tiering.is_some() { vec![String::new()] } else { prefixes(rules.configuration()) };
+    let older = tiering.is_some() || has_noncurrent(rules.configuration());
+    let (revisions, earliest) = ((rules_revision, tiering_revision), Earliest::default());
+    let sweep = Sweep { store, bucket, rules, tiering, older, revisions, calendar, watch, earliest };
+    for prefix in prefixes {
         if !sweep.versions_under(&prefix).await? {
             return Ok(Ended::Early);
         }
@@ -219,7 +251,11 @@ struct Sweep<'s> {
     store: &'s Store,
     bucket: &'s Bucket,
     rules: RulesByKey,
-    revision: Revision,
+    tiering: Option<Arc<Configurations>>,
+    /// Older versions are looked at, too.
+    older: bool,
+    /// Of the rules, and of the configurations of INTELLIGENT_TIERING.
+    revisions: (Option<Revision>, Option<Revision>),
     calendar: Calendar,
     watch: &'s Watch,
     /// When the next thing falls due, of all that was looked at.
@@ -230,7 +266,7 @@ impl Sweep<'_> {
     /// False: it ended early.
     async fn versions_under(&self, prefix: &str) -> Result<bool, StorageError> {
         let range = KeyRange::prefix(prefix.as_bytes());
-        let scope = SweepScope { end: range.end, older: has_noncurrent(self.rules.configuration()) };
+        let scope = SweepScope { end: range.end, older: self.older };
         let mut next = Some(SweepPosition::From(range.start));
         while let Some(position) = next {
             if !self.goes_on().await? {
@@ -239,7 +275,9 @@ impl Sweep<'_> {
             let page = self.page(position, scope.clone()).await?;
             self.watch.report.lock().versions += page.versions;
             next = page.next;
-            let moves = |swept: &SweptKey<Act>| swept.due.iter().any(|(_, act)| matches!(act, Act::Transition(_)));
+            let moves = |swept: &SweptKey<Act>| {
+                swept.due.iter().any(|(_, act)| matches!(act, Act::Transition(_) | Act::Tier(_)))
+            };
             let (moving, others): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(moves);
             let work = |swept: SweptKey<Act>| async move { (swept.key.clone(), self.key(swept).await) };
             let mut working = stream::select(
@@ -265,13 +303,19 @@ impl Sweep<'_> {
     /// One page of the walk.
     async fn page(&self, position: SweepPosition, scope: SweepScope) -> Result<SweptPage<Act>, StorageError> {
         let (mut rules, calendar, now) = (self.rules.clone(), self.calendar, self.store.clock().now());
-        let earliest = self.earliest.clone();
+        let (earliest, tiering) = (self.earliest.clone(), self.tiering.clone());
         let due = move |key: &str, version: &SweptVersion| {
             let verdict = rules.verdict(calendar, key, version, now);
             earliest.note(verdict.next);
             // A lock that ends may let something fall due.
             earliest.note(version.object.as_ref().and_then(|object| object.locked_until));
-            verdict.due.map(|(action, _)| act_of(action))
+            if let Some((action, _)) = verdict.due {
+                return Some(act_of(action));
+            }
+            let object = version.object.as_ref().filter(|object| object.class == StorageClass::IntelligentTiering)?;
+            let verdict = tiering::decide(tiering.as_deref()?, calendar, &tier_facts(key, object), now);
+            earliest.note(verdict.next);
+            verdict.due.map(Act::Tier)
         };
         self.store.sweep_page(self.bucket.id, position, scope, PAGE, due).await
     }
@@ -280,7 +324,8 @@ impl Sweep<'_> {
     async fn key(&self, mut swept: SweptKey<Act>) -> Result<ActsDone, StorageError> {
         let mut all = ActsDone::default();
         for _ in 0..ATTEMPTS_MAX {
-            let basis = Basis { head: swept.head, rules: self.revision };
+            let (rules, tiering) = self.revisions;
+            let basis = Basis { head: swept.head, rules, tiering };
             let outcome = self.store.act_on_key(self.bucket, &swept.key, basis, &swept.due).await?;
             all.done.extend(outcome.done);
             all.failed.extend(outcome.failed);
@@ -302,10 +347,7 @@ impl Sweep<'_> {
 
     /// What is due about a key that has changed: the first page's of its versions that has any.
     async fn decide_again(&self, key: &ObjectKey) -> Result<Option<SweptKey<Act>>, StorageError> {
-        let scope = SweepScope {
-            end: Some([key.as_bytes(), b"\0"].concat()),
-            older: has_noncurrent(self.rules.configuration()),
-        };
+        let scope = SweepScope { end: Some([key.as_bytes(), b"\0"].concat()), older: self.older };
         let mut next = Some(SweepPosition::From(key.as_bytes().to_vec()));
         while let Some(position) = next {
             let page = self.page(position, scope.clone()).await?;
@@ -357,9 +399,18 @@ impl Sweep<'_> {
         if self.watch.is_stopped() {
             return Ok(false);
         }
-        let found = self.store.document_with_revision(self.bucket.id, DocumentKind::Lifecycle).await?;
-        Ok(found.is_some_and(|(_, revision)| revision == self.revision))
+        let revision = async |kind| {
+            let found = self.store.document_with_revision(self.bucket.id, kind).await?;
+            Ok::<_, StorageError>(found.map(|(_, revision)| revision))
+        };
+        let rules = revision(DocumentKind::Lifecycle).await?;
+        Ok((rules, revision(DocumentKind::IntelligentTiering).await?) == self.revisions)
     }
+}
+
+fn tier_facts<'a>(key: &'a str, object: &'a SweptObject) -> tiering::Facts<'a> {
+    let SweptObject { size_bytes, tags, since, access, restored, .. } = object;
+    tiering::Facts { key, tags, size_bytes: *size_bytes, since: *since, access: *access, restored: *restored }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! `main.rs` only calls [`cli::main`]; the parts are a library so that each can be tested by itself. Settings are read in
 //! [`config`] and nowhere else; everything is constructed in [`wiring`]; nothing here is global.
 
+pub mod accesses;
 pub mod admin;
 pub mod audit;
 pub mod auth;

@@ -1,4 +1,4 @@
-//! Lifecycle sweeps: of each bucket with rules in its time, several at once, and when somebody asks.
+//! Lifecycle sweeps: of each bucket with rules, or with objects in INTELLIGENT_TIERING, in its time, several at once, and when somebody asks.
 //!
 //! A bucket is swept anew one interval after its last sweep began, unless a sweep would find nothing ([`Rest`]). What was
 //! asked for and what is paused is kept in the index, so that neither is forgotten by a restart; how far a sweep is is not,
@@ -17,7 +17,7 @@ use cairn_storage::id::BucketId;
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::directory::EntryState;
 use cairn_storage::index::family::document::DocumentKind;
-use cairn_storage::index::family::usage::{self, Counter};
+use cairn_storage::index::family::usage::{self, Counter, Early};
 use cairn_storage::object::StorageClass;
 use cairn_storage::ops::{Bucket, BucketName, Store};
 use cairn_storage::record::Record;
@@ -47,7 +47,7 @@ pub struct Sweeps {
 #[derive(Debug, Default)]
 struct Known {
     all_paused: bool,
-    /// Those with rules.
+    /// Those with rules, or with objects in INTELLIGENT_TIERING.
     buckets: BTreeMap<BucketId, Swept>,
 }
 
@@ -113,7 +113,7 @@ impl Sweeps {
         loop {
             if look <= Instant::now() {
                 look = Instant::now() + self.interval;
-                // What is there at the start was swept before it, or its rules are older than a sweep.
+                // Those that are there at the start wait for an interval, so that sweeps do not slow the start down.
                 if let Err(error) = self.look_around(first.max(Instant::now())).await {
                     tracing::warn!(%error, "the buckets with lifecycle rules cannot be listed; the next look begins anew");
                 }
@@ -136,7 +136,7 @@ impl Sweeps {
 
     /// Finds the buckets with rules, and adds up what all buckets hold. Those that were not known are swept at `next`.
     async fn look_around(&self, next: Instant) -> Result<(), StorageError> {
-        let mut totals = [[0_i64; 2]; StorageClass::ALL.len()];
+        let mut totals = Totals::default();
         let all_paused = self.store.sweeps_paused().await?;
         self.known.lock().all_paused = all_paused;
         for (name, entry) in self.store.all_buckets().await? {
@@ -144,7 +144,7 @@ impl Sweeps {
             let looked = async {
                 add_usage(&self.store, entry.bucket.into(), &mut totals).await?;
                 let bucket = self.store.bucket(&name).await?;
-                if bucket.lifecycle.is_some() { self.know(&bucket, next).await } else { Ok(()) }
+                if self.has_work(&bucket).await? { self.know(&bucket, next).await } else { Ok(()) }
             };
             match looked.await {
                 // It was deleted meanwhile.
@@ -155,13 +155,18 @@ impl Sweeps {
                 }
             }
         }
-        for (class, [objects, bytes]) in StorageClass::ALL.into_iter().zip(totals) {
-            self.metrics.sample_class(class.name(), objects, bytes);
+        for (class, counts) in StorageClass::ALL.into_iter().zip(totals) {
+            self.metrics.sample_class(class.name(), counts);
         }
         Ok(())
     }
 
-    /// Enters a bucket with rules, if it is not known.
+    /// Whether anything of the bucket ever falls due.
+    async fn has_work(&self, bucket: &Bucket) -> Result<bool, StorageError> {
+        Ok(bucket.lifecycle.is_some() || sweep::holds_tiered(&self.store, bucket).await?)
+    }
+
+    /// Enters a bucket of which something falls due, if it is not known.
     async fn know(&self, bucket: &Bucket, next: Instant) -> Result<(), StorageError> {
         if self.known.lock().buckets.contains_key(&bucket.id) {
             return Ok(());
@@ -192,13 +197,9 @@ impl Sweeps {
     fn begin_next(&self) -> Option<(BucketId, Arc<Running>)> {
         let mut known = self.known.lock();
         let (all_paused, now) = (known.all_paused, Instant::now());
-        let mut waiting: Vec<_> = known
-            .buckets
-            .iter_mut()
-            .filter(|(_, swept)| swept.running.is_none() && swept.is_due(all_paused, now))
-            .collect();
-        waiting.sort_by_key(|(_, swept)| (swept.requested.is_none(), swept.next));
-        let (id, swept) = waiting.into_iter().next()?;
+        let waiting = known.buckets.iter_mut();
+        let due = waiting.filter(|(_, swept)| swept.running.is_none() && swept.is_due(all_paused, now));
+        let (id, swept) = due.min_by_key(|(_, swept)| (swept.requested.is_none(), swept.next))?;
         let running = Arc::new(Running { started: self.store.clock().now(), watch: Watch::default() });
         swept.running = Some(running.clone());
         swept.next = now + self.interval;
@@ -225,7 +226,7 @@ impl Sweeps {
         };
         let outcome = async {
             let bucket = self.store.bucket(&name).await.map_err(|error| (None, error))?;
-            if bucket.id != id || bucket.lifecycle.is_none() {
+            if bucket.id != id || !self.has_work(&bucket).await.map_err(|error| (None, error))? {
                 return Ok((bucket, Turn::Gone));
             }
             if requested.is_none() && rest.is_some_and(|rest| rest.lasts(&self.store, &bucket)) {
@@ -373,22 +374,26 @@ fn log(bucket: &str, summary: &Summary) {
     }
 }
 
-async fn add_usage(
-    store: &Store,
-    partition: Partition,
-    totals: &mut [[i64; 2]; StorageClass::ALL.len()],
-) -> Result<(), StorageError> {
+/// Versions and bytes of each class, and versions and MiB days that left it early.
+type Totals = [[i64; 4]; StorageClass::ALL.len()];
+
+async fn add_usage(store: &Store, partition: Partition, totals: &mut Totals) -> Result<(), StorageError> {
     let page = store.index().view(partition, |view| {
-        let mut of_bucket = [[0; 2]; StorageClass::ALL.len()];
-        for (class, [versions, bytes]) in StorageClass::ALL.into_iter().zip(&mut of_bucket) {
-            *versions = usage::read(view, class, Counter::Versions)?;
-            *bytes = usage::read(view, class, Counter::Bytes)?;
+        let mut of_bucket = Totals::default();
+        for (class, counts) in StorageClass::ALL.into_iter().zip(&mut of_bucket) {
+            *counts = [
+                usage::read(view, class, Counter::Versions)?,
+                usage::read(view, class, Counter::Bytes)?,
+                usage::read_early(view, class, Early::Versions)?,
+                usage::read_early(view, class, Early::MibDays)?,
+            ];
         }
         Ok(of_bucket)
     });
-    for (total, of_bucket) in totals.iter_mut().zip(page.await?) {
-        total[0] += of_bucket[0];
-        total[1] += of_bucket[1];
+    for (totals, of_bucket) in totals.iter_mut().zip(page.await?) {
+        for (total, count) in totals.iter_mut().zip(of_bucket) {
+            *total = total.saturating_add(count);
+        }
     }
     Ok(())
 }

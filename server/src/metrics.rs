@@ -145,6 +145,9 @@ pub struct Metrics {
     tier_available_bytes: Family<Tier, Gauge>,
     tier_files: Family<Tier, Gauge>,
     tier_bytes: Family<Tier, Gauge>,
+    restores: Family<Class, Counter>,
+    class_early_versions: Family<Class, Gauge>,
+    class_early_mib_days: Family<Class, Gauge>,
 }
 
 /// 0.5 ms to 16 s.
@@ -207,6 +210,9 @@ impl Metrics {
             tier_available_bytes: Family::default(),
             tier_files: Family::default(),
             tier_bytes: Family::default(),
+            restores: Family::default(),
+            class_early_versions: Family::default(),
+            class_early_mib_days: Family::default(),
         };
         metrics.register()
     }
@@ -303,6 +309,17 @@ impl Metrics {
             self.class_versions.clone(),
         );
         r.register("class_bytes", "Their bytes", self.class_bytes.clone());
+        r.register(
+            "restores",
+            "Restores that were begun or extended, by the class that objects are restored from",
+            self.restores.clone(),
+        );
+        r.register(
+            "class_early_versions",
+            "Versions that ever left a storage class before its minimum of days, in the buckets that there are",
+            self.class_early_versions.clone(),
+        );
+        r.register("class_early_mib_days", "Their sizes times the missing days", self.class_early_mib_days.clone());
     }
 
     fn register_tiers(&mut self) {
@@ -350,15 +367,22 @@ impl Metrics {
         }
     }
 
+    /// Counts a restore from an archive class or tier.
+    pub fn restored(&self, class: &'static str) {
+        self.restores.get_or_create(&Class { class }).inc();
+    }
+
     /// Records for how long something due may have waited, in the bucket that waits longest.
     pub fn lifecycle_lag(&self, lag: Duration) {
         self.lifecycle_lag_seconds.set(gauge_value(lag.as_secs()));
     }
 
-    /// Records what all buckets hold of a storage class.
-    pub fn sample_class(&self, class: &'static str, versions: i64, bytes: i64) {
+    /// Records what all buckets hold of a storage class, and what left it early.
+    pub fn sample_class(&self, class: &'static str, [versions, bytes, early, early_mib_days]: [i64; 4]) {
         self.class_versions.get_or_create(&Class { class }).set(versions);
         self.class_bytes.get_or_create(&Class { class }).set(bytes);
+        self.class_early_versions.get_or_create(&Class { class }).set(early);
+        self.class_early_mib_days.get_or_create(&Class { class }).set(early_mib_days);
     }
 
     /// What the S3 listener counts.

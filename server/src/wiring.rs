@@ -27,6 +27,7 @@ use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::accesses::Accesses;
 use crate::audit::Audit;
 use crate::config::{self, Config, Domain, Limits, PageOrigin};
 use crate::cors::Cors;
@@ -167,7 +168,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let partitions = open.identity_partitions()?;
     let started = start(&mut config, (open.store(), &partitions, &remotes), &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, websites, identities, kms, sweeps, walkers, external_kms, new_key }) => {
+        Ok(Started { gate, websites, identities, kms, sweeps, accesses, walkers, external_kms, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
@@ -178,6 +179,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             let writing_usage = tokio::spawn(identities.clone().keep_writing_usage());
             let keeping_keys = tokio::spawn(kms.keep_doing_what_is_due());
             let keeping_external_kms = external_kms.map(|external| tokio::spawn(external.keep()));
+            let noting = tokio::spawn(accesses.clone().keep_flushing());
             let sweeping = tokio::spawn(sweeps.keep_sweeping());
             // A damaged index is for reading what is left, and for nothing else.
             let is_damaged = open.store().health().read_only().is_some();
@@ -193,6 +195,8 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             if let Stopped::Aborted(connections) = stopped {
                 tracing::warn!(connections, "the grace period ended before the requests did");
             }
+            noting.abort();
+            accesses.flush().await;
             writing_usage.abort();
             keeping_keys.abort();
             keeping_external_kms.inspect(|keeping| keeping.abort());
@@ -235,6 +239,7 @@ struct Started {
     identities: Arc<Identities>,
     kms: Arc<Kms>,
     sweeps: Arc<Sweeps>,
+    accesses: Arc<Accesses>,
     /// What does walk jobs.
     walkers: Vec<Arc<dyn Walker>>,
     external_kms: Option<Arc<ExternalKms>>,
@@ -268,9 +273,10 @@ async fn start(
         sts: Arc::new(sts),
         kms: Arc::new(KmsApi { kms: kms.clone() }),
     };
-    let lifecycle = Arc::new(lifecycle(config));
+    let lifecycle = Arc::new(lifecycle(config, metrics));
     let interval = config.lifecycle.sweep_interval;
     let sweeps = Arc::new(Sweeps::new(store.clone(), lifecycle.calendar, interval, metrics.clone()));
+    let accesses = Arc::new(Accesses::new(store.clone(), lifecycle.calendar));
     let edge = Edge {
         store: store.clone(),
         identities: identities.clone(),
@@ -293,6 +299,7 @@ async fn start(
             metrics: metrics.clone(),
         },
         lifecycle,
+        accesses: accesses.clone(),
         sweeps: sweeps.clone(),
         remotes: remotes.clone(),
     };
@@ -311,7 +318,7 @@ async fn start(
         audit: audit.clone(),
         entropy: store.entropy().clone(),
     });
-    Ok(Started { gate, websites, identities, kms, sweeps, walkers, external_kms, new_key })
+    Ok(Started { gate, websites, identities, kms, sweeps, accesses, walkers, external_kms, new_key })
 }
 
 /// What does walk jobs, one for each kind.
@@ -321,14 +328,14 @@ fn walkers(encryption: &EncryptionSettings, kms: &Arc<Kms>) -> Vec<Arc<dyn Walke
 }
 
 /// What the operations and the sweeps need to know of lifecycles.
-fn lifecycle(config: &Config) -> Lifecycle {
+fn lifecycle(config: &Config, metrics: &Arc<Metrics>) -> Lifecycle {
     let ms = |delay: Duration| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     let delays = Delays {
         expedited_ms: ms(config.restore.expedited),
         standard_ms: ms(config.restore.standard),
         bulk_ms: ms(config.restore.bulk),
     };
-    Lifecycle::new(Calendar::with_day_seconds(config.lifecycle.day.as_secs()), delays)
+    Lifecycle::new(Calendar::with_day_seconds(config.lifecycle.day.as_secs()), delays, metrics.clone())
 }
 
 fn gate_settings(config: &Config, store: &Store) -> GateSettings {

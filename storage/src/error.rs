@@ -214,6 +214,8 @@ pub enum StorageError {
     Archived {
         /// Its class.
         class: crate::object::StorageClass,
+        /// Its tier, if the class has tiers.
+        tier: Option<crate::object::AccessTier>,
     },
     /// A restore was asked for of a version whose class needs none.
     #[error("a version in {} cannot be restored", class.name())]
@@ -224,6 +226,9 @@ pub enum StorageError {
     /// A restore is going on, and the new one would not be faster.
     #[error("a restore is going on already")]
     RestoreOngoing,
+    /// A restore says for how many days, and the version comes back for good, or the other way round.
+    #[error("how long a restore lasts is said for archive classes, and for no archive tier")]
+    RestoreDays,
     /// The class has no retrieval as fast as that.
     #[error("the storage class has no such retrieval")]
     TierOfClass,
@@ -276,6 +281,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The version cannot be read now.
+    pub(crate) fn archived(object: &crate::object::ObjectVersion) -> Self {
+        Self::Archived { class: object.storage_class, tier: object.access_tier() }
+    }
+
     /// An `io::Error` with what was being done.
     pub fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, source }

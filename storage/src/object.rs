@@ -15,6 +15,9 @@ use crate::settings::ObjectSettings;
 /// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
 pub const KEY_BYTES_MAX: usize = 1_024;
 
+/// Milliseconds of a day.
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// An object's key: 1 to 1,024 bytes of UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(Box<str>);
@@ -117,6 +120,26 @@ impl StorageClass {
     #[must_use]
     pub fn needs_restore(self) -> bool {
         matches!(self, Self::Glacier | Self::DeepArchive)
+    }
+
+    /// S3 charges an object for so many days, also if it leaves the class earlier (S3 user guide, "Understanding and managing
+    /// Amazon S3 storage classes"). Here it is counted, and not charged.
+    #[must_use]
+    pub fn minimum_days(self) -> u32 {
+        match self {
+            Self::Standard | Self::ReducedRedundancy | Self::ExpressOnezone | Self::IntelligentTiering => 0,
+            Self::StandardIa | Self::OnezoneIa => 30,
+            Self::GlacierIr | Self::Glacier => 90,
+            Self::DeepArchive => 180,
+        }
+    }
+
+    /// How many of these days, begun ones counted whole, are not over at `now` for what came into the class at `since`.
+    #[must_use]
+    pub fn early_days(self, since: Timestamp, now: Timestamp) -> u32 {
+        let ends = since.0.saturating_add(i64::from(self.minimum_days()) * DAY_MS);
+        let days = ends.saturating_sub(now.0).max(0).saturating_add(DAY_MS - 1) / DAY_MS;
+        u32::try_from(days).unwrap_or(u32::MAX).min(self.minimum_days())
     }
 }
 
@@ -263,9 +286,89 @@ pub struct ObjectVersion {
     /// When it moved to its class; None: it was created in it.
     #[n(14)]
     pub placed: Option<Timestamp>,
-    /// The newest restore from its archive class.
+    /// The newest restore from its archive class or tier.
     #[n(15)]
     pub restored: Option<Restored>,
+    /// Of an object in INTELLIGENT_TIERING; None: it has been in the frequent tier since it came into the class, and no access
+    /// was noted.
+    #[n(17)]
+    pub access: Option<Access>,
+}
+
+/// A tier of INTELLIGENT_TIERING, from the warmest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum AccessTier {
+    /// Frequent access.
+    #[default]
+    #[n(0)]
+    Frequent,
+    /// Infrequent access.
+    #[n(1)]
+    Infrequent,
+    /// Archive instant access.
+    #[n(2)]
+    ArchiveInstant,
+    /// Archive access: restored before it can be read.
+    #[n(3)]
+    Archive,
+    /// Deep archive access, likewise.
+    #[n(4)]
+    DeepArchive,
+}
+
+impl AccessTier {
+    /// Every tier.
+    pub const ALL: [Self; 5] =
+        [Self::Frequent, Self::Infrequent, Self::ArchiveInstant, Self::Archive, Self::DeepArchive];
+
+    /// S3's name; the first three have none in its API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Frequent => "FREQUENT_ACCESS",
+            Self::Infrequent => "INFREQUENT_ACCESS",
+            Self::ArchiveInstant => "ARCHIVE_INSTANT_ACCESS",
+            Self::Archive => "ARCHIVE_ACCESS",
+            Self::DeepArchive => "DEEP_ARCHIVE_ACCESS",
+        }
+    }
+
+    /// The tier of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.name() == name)
+    }
+
+    /// Whether its objects must be restored before they can be read.
+    #[must_use]
+    pub fn needs_restore(self) -> bool {
+        matches!(self, Self::Archive | Self::DeepArchive)
+    }
+
+    /// The class that is as warm: in its place lie the tier's files.
+    #[must_use]
+    pub fn class(self) -> StorageClass {
+        match self {
+            Self::Frequent => StorageClass::IntelligentTiering,
+            Self::Infrequent => StorageClass::StandardIa,
+            Self::ArchiveInstant => StorageClass::GlacierIr,
+            Self::Archive => StorageClass::Glacier,
+            Self::DeepArchive => StorageClass::DeepArchive,
+        }
+    }
+}
+
+/// Where an object in INTELLIGENT_TIERING is, and when it was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Access {
+    /// Its tier.
+    #[n(0)]
+    pub tier: AccessTier,
+    /// Its last access that was noted.
+    #[n(1)]
+    pub last: Timestamp,
 }
 
 /// How soon an archived object is wanted.
@@ -283,7 +386,7 @@ pub enum RetrievalTier {
 }
 
 /// A restore of an archived version: its bytes can be read from `ready` until `ends`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Restored {
     /// When it was asked for.
@@ -342,17 +445,42 @@ impl ObjectVersion {
         ReturnedVersion::of(self.is_null, self.version_id)
     }
 
+    /// When it came into its class.
+    #[must_use]
+    pub fn in_class_since(&self) -> Timestamp {
+        self.placed.unwrap_or(self.created)
+    }
+
+    /// Its tier, if its class has tiers.
+    #[must_use]
+    pub fn access_tier(&self) -> Option<AccessTier> {
+        let tier = || self.access.map(|access| access.tier).unwrap_or_default();
+        (self.storage_class == StorageClass::IntelligentTiering).then(tier)
+    }
+
+    /// The class in whose place its files belong: its own, or that of its tier.
+    #[must_use]
+    pub fn place_class(&self) -> StorageClass {
+        self.access_tier().map_or(self.storage_class, AccessTier::class)
+    }
+
+    /// Whether its class or tier needs a restore before it can be read.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        self.place_class().needs_restore()
+    }
+
     /// What a restore from its archive class has come to; None: there is none, or it has ended.
     #[must_use]
     pub fn restore_stage(&self, now: Timestamp) -> Option<RestoreStage> {
-        let restored = self.restored.filter(|restored| self.storage_class.needs_restore() && now < restored.ends)?;
+        let restored = self.restored.filter(|restored| self.is_archived() && now < restored.ends)?;
         Some(if now < restored.ready { RestoreStage::Ongoing } else { RestoreStage::Ready })
     }
 
     /// Whether its bytes can be read without a restore, or by one.
     #[must_use]
     pub fn is_readable(&self, now: Timestamp) -> bool {
-        !self.storage_class.needs_restore() || self.restore_stage(now) == Some(RestoreStage::Ready)
+        !self.is_archived() || self.restore_stage(now) == Some(RestoreStage::Ready)
     }
 
     /// What its data key is wrapped for.

@@ -76,6 +76,33 @@ def archive():
     expect_equal(s3.get_object(Bucket=name, Key="warm")["Body"].read(), b"warm", "content")
 
 
+def tiering():
+    s3, name = client(), "boto-tiering"
+    s3.create_bucket(Bucket=name)
+    call = lambda verb, **more: getattr(s3, f"{verb}_bucket_intelligent_tiering_configuration")(Bucket=name, Id="cold", **more)
+    expect_error("NoSuchConfiguration", call, verb="get")
+    wanted = {
+        "Id": "cold",
+        "Status": "Enabled",
+        "Filter": {"And": {"Prefix": "logs/", "Tags": [{"Key": "kind", "Value": "log"}]}},
+        "Tierings": [{"Days": 180, "AccessTier": "DEEP_ARCHIVE_ACCESS"}, {"Days": 90, "AccessTier": "ARCHIVE_ACCESS"}],
+    }
+    call("put", IntelligentTieringConfiguration=wanted)
+    expect_equal(call("get")["IntelligentTieringConfiguration"], wanted, "configuration")
+    listed = s3.list_bucket_intelligent_tiering_configurations(Bucket=name)
+    expect_equal((listed["IntelligentTieringConfigurationList"], listed["IsTruncated"]), ([wanted], False), "list")
+    early = {**wanted, "Tierings": [{"Days": 10, "AccessTier": "ARCHIVE_ACCESS"}]}
+    expect_error("InvalidArgument", call, verb="put", IntelligentTieringConfiguration=early)
+    expect_equal(call("get")["IntelligentTieringConfiguration"], wanted, "configuration after a bad one")
+    aws = ("aws", "--endpoint-url", ENDPOINT, "s3api")
+    printed = run(*aws, "list-bucket-intelligent-tiering-configurations", "--bucket", name)
+    expect_equal(json.loads(printed)["IntelligentTieringConfigurationList"], [wanted], "list of the command line")
+    run(*aws, "delete-bucket-intelligent-tiering-configuration", "--bucket", name, "--id", "cold")
+    expect_error("NoSuchConfiguration", call, verb="delete")
+    s3.put_object(Bucket=name, Key="logs/1", Body=content(1, 200_000), StorageClass="INTELLIGENT_TIERING")
+    expect_error("InvalidObjectState", s3.restore_object, Bucket=name, Key="logs/1", RestoreRequest={})
+
+
 def command_line():
     aws = lambda *arguments: run("aws", "--endpoint-url", ENDPOINT, *arguments)
     api = lambda call, *arguments: aws("s3api", call, "--bucket", "cli-lifecycle", *arguments)

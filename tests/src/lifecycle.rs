@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Call, Client, Config, Reply};
+use time::OffsetDateTime;
+
+use crate::{Cairn, Call, Client, Config, Reply};
 
 /// How long what is due in short days may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -59,4 +61,43 @@ pub async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) 
 /// The storage class of what was answered.
 pub fn class_of(reply: &Reply) -> &str {
     reply.header("x-amz-storage-class").unwrap_or("STANDARD")
+}
+
+/// A server whose wall clock tests set, so that rules can be of real days.
+pub struct Calendar {
+    /// The server.
+    pub cairn: Cairn,
+    days: i64,
+}
+
+impl Calendar {
+    /// One that lives today.
+    pub fn start() -> Self {
+        Self { cairn: Cairn::start(Config::default()), days: 0 }
+    }
+
+    /// The server's time.
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + time::Duration::days(self.days)
+    }
+
+    /// Lets days pass, and carries the rules out: what was printed.
+    pub fn pass(&mut self, days: i64, buckets: &[&str]) -> Result<String, String> {
+        self.days += days;
+        self.cairn.set_wall_clock(self.days)?;
+        self.cairn.restart();
+        let mut printed = String::new();
+        for bucket in buckets {
+            let run = self.cairn.calling_command(&["lifecycle", "run", "--bucket", bucket]).output();
+            let run = run.map_err(|error| error.to_string())?;
+            assert!(run.status.success(), "{run:?}");
+            printed += &String::from_utf8_lossy(&run.stdout);
+        }
+        Ok(printed)
+    }
+
+    /// Sends a call at the server's time.
+    pub async fn send(&self, call: Call) -> Reply {
+        call.at(self.now()).send().await
+    }
 }

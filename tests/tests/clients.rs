@@ -101,6 +101,7 @@ scenarios! {
     boto3_holds_versions: "boto3_object_lock.py" "legal_hold";
     boto3_puts_lifecycle_rules: "lifecycle.py" "rules";
     boto3_archives_and_restores: "lifecycle.py" "archive";
+    boto3_and_aws_configure_intelligent_tiering: "lifecycle.py" "tiering";
     aws_puts_lifecycle_rules_and_restores: "lifecycle.py" "command_line";
     aws_tells_who_one_is: "sts.py" "caller_identity";
     boto3_keeps_users_and_policies: "boto3_iam.py" "users_and_policies";

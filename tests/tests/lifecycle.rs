@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::harness::files_below;
 use cairn_tests::lifecycle::{
-    PATIENCE, class_of, configuration, put_rules, restore, rule, short_days, until, versioned,
+    Calendar, PATIENCE, class_of, configuration, put_rules, restore, rule, short_days, until, versioned,
 };
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Call, Config, Reply, skip};
-use time::OffsetDateTime;
+use cairn_tests::{Cairn, skip};
 
 /// Files, so that places and freed space can be seen.
 const LARGE: usize = 200_000;
@@ -185,6 +184,7 @@ async fn an_archived_object_is_restored_for_a_time() {
 
     restore(&client, &bucket, "warm", "<Days>1</Days>").send().await.expect_error(403, "InvalidObjectState");
     restore(&client, &bucket, "key", "<Days>0</Days>").send().await.expect_error(400, "InvalidArgument");
+    restore(&client, &bucket, "key", "").send().await.expect_error(400, "MalformedXML");
     restore(&client, &bucket, "none", "<Days>1</Days>").send().await.expect_error(404, "NoSuchKey");
     let tier = |tier: &str| format!("<Days>5</Days><GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>");
     restore(&client, &bucket, "deep", &tier("Expedited")).send().await.expect_error(400, "InvalidArgument");
@@ -244,37 +244,9 @@ async fn a_kill_at_any_time_loses_no_object_that_moves() {
     assert_eq!(status, Some(0), "{printed}");
 }
 
-/// A server whose wall clock tests set, so that rules can be of real days.
-struct Calendar {
-    cairn: Cairn,
-    days: i64,
-}
-
-impl Calendar {
-    fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + time::Duration::days(self.days)
-    }
-
-    /// Lets days pass, and carries the rules out.
-    fn pass(&mut self, days: i64, buckets: &[&str]) -> Result<(), String> {
-        self.days += days;
-        self.cairn.set_wall_clock(self.days)?;
-        self.cairn.restart();
-        for bucket in buckets {
-            let run = self.cairn.calling_command(&["lifecycle", "run", "--bucket", bucket]).output().unwrap();
-            assert!(run.status.success(), "{run:?}");
-        }
-        Ok(())
-    }
-
-    async fn send(&self, call: Call) -> Reply {
-        call.at(self.now()).send().await
-    }
-}
-
 #[tokio::test]
 async fn source_images_are_archived_and_thumbnails_end_after_45_days() {
-    let mut calendar = Calendar { cairn: Cairn::start(Config::default()), days: 0 };
+    let mut calendar = Calendar::start();
     let client = calendar.cairn.client();
     let bucket = client.fresh_bucket("images").await;
     client.put(&bucket, "source/1.jpg", body(1, LARGE)).await.expect(200);
@@ -310,7 +282,7 @@ async fn source_images_are_archived_and_thumbnails_end_after_45_days() {
 
 #[tokio::test]
 async fn deleted_objects_can_be_recovered_at_once_then_within_48_hours_for_a_year() {
-    let mut calendar = Calendar { cairn: Cairn::start(Config::default()), days: 0 };
+    let mut calendar = Calendar::start();
     let client = calendar.cairn.client();
     let bucket = versioned(&client, "deleted").await;
     let put = client.put(&bucket, "report", body(1, LARGE)).await.expect(200);

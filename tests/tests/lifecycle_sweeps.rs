@@ -104,3 +104,78 @@ async fn what_cannot_be_asked_for_is_refused() {
         assert_eq!(command(&cairn, arguments).0, Some(2), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn what_leaves_its_class_before_its_minimum_of_days_is_told_and_counted() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("early").await;
+    for (key, class) in [("archived", "GLACIER"), ("infrequent", "STANDARD_IA"), ("plain", "STANDARD")] {
+        let put = client.object("PUT", &bucket, key).header("x-amz-storage-class", class);
+        put.body(body(1, 100_000)).send().await.expect(200);
+    }
+    put_rules(&client, &bucket, &rule("ends", "<Prefix>archived</Prefix>", EXPIRES)).send().await.expect(200);
+    let (_, planned) = command(&cairn, &["plan", "--bucket", &bucket]);
+    assert!(planned.contains("1  of both before GLACIER has had them for 90 days"), "{planned}");
+    until("the expiry", || client.object("HEAD", &bucket, "archived"), |reply| reply.status == 404).await;
+    client.put(&bucket, "infrequent", "overwritten").await.expect(200);
+    client.delete(&bucket, "plain").await.expect(204);
+    let (_, printed) = command(&cairn, &["status", "--bucket", &bucket]);
+    for line in
+        ["1  ever left GLACIER before its 90 days, 90 MiB days too soon", "1  ever left STANDARD_IA before its 30 days"]
+    {
+        assert!(printed.contains(line), "{printed}");
+    }
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let (_, metrics) = cairn.ops_get("/metrics").unwrap();
+    let line = "cairn_class_early_versions{class=\"GLACIER\"} 1";
+    assert!(metrics.lines().any(|one| one == line), "no {line} in {metrics}");
+}
+
+/// How many versions sweeps have looked at.
+fn looked_at(cairn: &Cairn) -> u64 {
+    let (_, metrics) = cairn.ops_get("/metrics").unwrap();
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("cairn_lifecycle_versions_total "));
+    counted.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_bucket_in_which_nothing_changes_is_not_walked_again() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("idle").await;
+    client.put(&bucket, "key", "x").await.expect(200);
+    put_rules(&client, &bucket, &rule("late", "", "<Expiration><Days>9999</Days></Expiration>"))
+        .send()
+        .await
+        .expect(200);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = looked_at(&cairn);
+    assert!(before > 0);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(looked_at(&cairn), before);
+    client.put(&bucket, "other", "x").await.expect(200);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(looked_at(&cairn) >= before + 2);
+}
+
+#[tokio::test]
+async fn a_lock_that_ends_is_noticed_although_nothing_changes() {
+    let cairn = Cairn::start(short_days());
+    let client = cairn.client();
+    let locked = "lock-ends".to_owned();
+    client.bucket("PUT", &locked).header("x-amz-bucket-object-lock-enabled", "true").send().await.expect(200);
+    let until_time = time::OffsetDateTime::now_utc() + time::Duration::seconds(6);
+    let until_time = until_time.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let put = client.object("PUT", &locked, "key").header("x-amz-object-lock-mode", "COMPLIANCE");
+    let digest = cairn_tests::digest::checksum("SHA256", b"kept");
+    let put = put.header("x-amz-object-lock-retain-until-date", &until_time).header("x-amz-checksum-sha256", &digest);
+    put.body("kept").send().await.expect(200);
+    client.put(&locked, "key", "newer").await.expect(200);
+    let old = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>";
+    put_rules(&client, &locked, &rule("old", "", old)).send().await.expect(200);
+    let versions = || client.bucket("GET", &locked).query("versions", "");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(versions().send().await.expect(200).xml_all("VersionId").len(), 2);
+    until("the end of what was locked", versions, |reply| reply.xml_all("VersionId").len() == 1).await;
+}

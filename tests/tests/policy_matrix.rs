@@ -76,6 +76,8 @@ const CORS: &str = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMeth
                     </CORSRule></CORSConfiguration>";
 const LIFECYCLE: &str = "<LifecycleConfiguration><Rule><Filter/><Status>Disabled</Status><Expiration><Days>1</Days>\
                          </Expiration></Rule></LifecycleConfiguration>";
+const TIERING: &str = "<IntelligentTieringConfiguration><Id>a</Id><Status>Disabled</Status><Tiering>\
+                       <AccessTier>ARCHIVE_ACCESS</AccessTier><Days>90</Days></Tiering></IntelligentTieringConfiguration>";
 const RESTORE: &str = "<RestoreRequest><Days>1</Days></RestoreRequest>";
 const BLOCK: &str = "<PublicAccessBlockConfiguration/>";
 const WEBSITE: &str =
@@ -105,6 +107,9 @@ const ROWS: &[Row] = rows! {
     DeleteBucket ["DeleteBucket"] |p, c| p.bucket(c, "DELETE", "");
     DeleteBucketCors ["PutBucketCORS"] |p, c| p.bucket(c, "DELETE", "cors");
     DeleteBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "DELETE", "encryption");
+    DeleteBucketIntelligentTieringConfiguration ["PutIntelligentTieringConfiguration"] |p, c| {
+        p.bucket(c, "DELETE", "intelligent-tiering").query("id", "absent")
+    };
     DeleteBucketLifecycle ["PutLifecycleConfiguration"] |p, c| p.bucket(c, "DELETE", "lifecycle");
     DeleteBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| p.bucket(c, "DELETE", "ownershipControls");
     DeleteBucketPolicy ["DeleteBucketPolicy"] |p, c| p.bucket(c, "DELETE", "policy");
@@ -121,6 +126,9 @@ const ROWS: &[Row] = rows! {
     GetBucketAcl ["GetBucketAcl"] |p, c| p.bucket(c, "GET", "acl");
     GetBucketCors ["GetBucketCORS"] |p, c| p.bucket(c, "GET", "cors");
     GetBucketEncryption ["GetEncryptionConfiguration"] |p, c| p.bucket(c, "GET", "encryption");
+    GetBucketIntelligentTieringConfiguration ["GetIntelligentTieringConfiguration"] |p, c| {
+        p.bucket(c, "GET", "intelligent-tiering").query("id", "absent")
+    };
     GetBucketLifecycleConfiguration ["GetLifecycleConfiguration"] |p, c| p.bucket(c, "GET", "lifecycle");
     GetBucketLocation ["GetBucketLocation"] |p, c| p.bucket(c, "GET", "location");
     GetBucketOwnershipControls ["GetBucketOwnershipControls"] |p, c| p.bucket(c, "GET", "ownershipControls");
@@ -142,6 +150,9 @@ const ROWS: &[Row] = rows! {
     GetPublicAccessBlock ["GetBucketPublicAccessBlock"] |p, c| p.bucket(c, "GET", "publicAccessBlock");
     HeadBucket ["ListBucket"] |p, c| p.bucket(c, "HEAD", "");
     HeadObject ["GetObject"] |p, c| p.object(c, "HEAD", "");
+    ListBucketIntelligentTieringConfigurations ["GetIntelligentTieringConfiguration"] |p, c| {
+        p.bucket(c, "GET", "intelligent-tiering")
+    };
     ListMultipartUploads ["ListBucketMultipartUploads"] |p, c| p.bucket(c, "GET", "uploads");
     ListObjectVersions ["ListBucketVersions"] |p, c| p.bucket(c, "GET", "versions");
     ListObjects ["ListBucket"] |p, c| p.bucket(c, "GET", "");
@@ -157,6 +168,9 @@ const ROWS: &[Row] = rows! {
     PutBucketAcl ["PutBucketAcl"] |p, c| p.bucket(c, "PUT", "acl").header("x-amz-acl", "private");
     PutBucketCors ["PutBucketCORS"] |p, c| p.bucket(c, "PUT", "cors").body(CORS);
     PutBucketEncryption ["PutEncryptionConfiguration"] |p, c| p.bucket(c, "PUT", "encryption").body(ENCRYPTION);
+    PutBucketIntelligentTieringConfiguration ["PutIntelligentTieringConfiguration"] |p, c| {
+        p.bucket(c, "PUT", "intelligent-tiering").query("id", "a").body(TIERING)
+    };
     PutBucketLifecycleConfiguration ["PutLifecycleConfiguration"] |p, c| {
         p.bucket(c, "PUT", "lifecycle").body(LIFECYCLE)
     };

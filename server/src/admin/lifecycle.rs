@@ -6,8 +6,11 @@ use cairn_lifecycle::state::{DoneSum, End, FailedSum, Summary};
 use cairn_lifecycle::sweep::{self, Done};
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
+use cairn_storage::index::View;
+use cairn_storage::index::family::usage;
+use cairn_storage::object::StorageClass;
 use cairn_storage::ops::lifecycle::Act;
-use cairn_storage::ops::{Bucket, BucketName, ListBuckets};
+use cairn_storage::ops::{Bucket, BucketName, ListBuckets, Store};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -42,6 +45,17 @@ struct StatusDocument {
     lag_seconds: Option<u64>,
     current: Option<SweepDocument>,
     last: Option<SweepDocument>,
+    /// What left its class before the class's minimum of days was over, whoever removed or moved it.
+    early: Vec<EarlyDocument>,
+}
+
+#[derive(Serialize)]
+struct EarlyDocument {
+    class: &'static str,
+    minimum_days: u32,
+    versions: i64,
+    /// The missing days times the sizes.
+    mib_days: i64,
 }
 
 /// One sweep.
@@ -66,9 +80,9 @@ struct SweepDocument {
 
 #[derive(Serialize)]
 struct DoneDocument {
-    /// `expire`, `remove`, `remove-marker`, `transition` or `abort-upload`.
+    /// `expire`, `remove`, `remove-marker`, `transition`, `access-tier` or `abort-upload`.
     action: &'static str,
-    /// Where versions moved.
+    /// The class, or the tier of INTELLIGENT_TIERING, to which versions moved.
     class: Option<&'static str>,
     count: u64,
     bytes: u64,
@@ -89,8 +103,27 @@ struct StatusesDocument {
     next: Option<String>,
 }
 
+struct Early(Vec<EarlyDocument>);
+
+impl Early {
+    async fn of(store: &Store, bucket: &Bucket) -> Result<Self, StorageError> {
+        let page = |view: &dyn View| {
+            let mut early = Vec::new();
+            for class in StorageClass::ALL {
+                let versions = usage::read_early(view, class, usage::Early::Versions)?;
+                let mib_days = usage::read_early(view, class, usage::Early::MibDays)?;
+                let (class, minimum_days) = (class.name(), class.minimum_days());
+                early.push(EarlyDocument { class, minimum_days, versions, mib_days });
+            }
+            early.retain(|early| early.versions > 0);
+            Ok(Self(early))
+        };
+        Ok(store.index().view(bucket.id.into(), page).await?)
+    }
+}
+
 impl StatusDocument {
-    fn new(bucket: &Bucket, status: Status) -> Self {
+    fn new(bucket: &Bucket, Early(early): Early, status: Status) -> Self {
         let state = match &status {
             Status { running: Some(_), .. } => "sweeping",
             Status { requested: Some(_), .. } => "waiting",
@@ -111,6 +144,7 @@ impl StatusDocument {
             lag_seconds: status.lag.map(|lag| lag.as_secs()),
             current,
             last: status.last.map(SweepDocument::from),
+            early,
         }
     }
 }
@@ -176,15 +210,19 @@ struct LineDocument {
     now_bytes: u64,
     later: u64,
     later_bytes: u64,
+    /// How many leave their class before its minimum of days is over.
+    early: u64,
+    /// The minimum.
+    minimum_days: u32,
     examples: Vec<String>,
 }
 
 pub(super) async fn run_lifecycle(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
-    if bucket.lifecycle.is_none() {
+    if bucket.lifecycle.is_none() && !sweep::holds_tiered(&admin.store, bucket).await? {
         return Err(no_rules());
     }
-    json(&StatusDocument::new(bucket, admin.sweeps.ask(bucket).await?))
+    json(&StatusDocument::new(bucket, Early::of(&admin.store, bucket).await?, admin.sweeps.ask(bucket).await?))
 }
 
 pub(super) async fn pause_lifecycle(
@@ -195,7 +233,7 @@ pub(super) async fn pause_lifecycle(
     let bucket = authorized.bucket();
     let status = admin.sweeps.pause(bucket, paused).await?;
     tracing::info!(bucket = bucket.name.as_str(), paused, "lifecycle sweeps of a bucket are paused, or go on");
-    json(&StatusDocument::new(bucket, status))
+    json(&StatusDocument::new(bucket, Early::of(&admin.store, bucket).await?, status))
 }
 
 pub(super) async fn pause_all_lifecycles(
@@ -210,7 +248,7 @@ pub(super) async fn pause_all_lifecycles(
 
 pub(super) async fn get_lifecycle(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
-    json(&StatusDocument::new(bucket, admin.sweeps.status(bucket).await?))
+    json(&StatusDocument::new(bucket, Early::of(&admin.store, bucket).await?, admin.sweeps.status(bucket).await?))
 }
 
 /// The sweeps of the account's buckets that have rules, in the order of the buckets' names.
@@ -226,7 +264,8 @@ pub(super) async fn list_lifecycles(
         let Some(name) = BucketName::new(&summary.name) else { continue };
         match admin.store.bucket(&name).await {
             Ok(bucket) if bucket.lifecycle.is_some() => {
-                document.buckets.push(StatusDocument::new(&bucket, admin.sweeps.status(&bucket).await?));
+                let early = Early::of(&admin.store, &bucket).await?;
+                document.buckets.push(StatusDocument::new(&bucket, early, admin.sweeps.status(&bucket).await?));
             }
             // It has no rules, or has gone since it was listed.
             Ok(_) | Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => {}
@@ -247,6 +286,7 @@ pub fn names(done: Done) -> (&'static str, Option<&'static str>) {
         Done::Act(Act::Remove) => ("remove", None),
         Done::Act(Act::RemoveMarker) => ("remove-marker", None),
         Done::Act(Act::Transition(class)) => ("transition", Some(class.name())),
+        Done::Act(Act::Tier(tier)) => ("access-tier", Some(tier.name())),
         Done::Abort => ("abort-upload", None),
     }
 }
@@ -280,9 +320,10 @@ pub(super) async fn plan_lifecycle(
 
 fn line_document(rule: String, line: &Line, sum: Sum) -> LineDocument {
     let (action, to) = names(line.done);
-    let class = line.class.map(|class| class.name());
-    let Sum { now, now_bytes, later, later_bytes, examples } = sum;
-    LineDocument { rule, action, class, to, now, now_bytes, later, later_bytes, examples }
+    let minimum_days = line.class.map_or(0, StorageClass::minimum_days);
+    let class = line.class.map(StorageClass::name);
+    let Sum { now, now_bytes, later, later_bytes, early, examples } = sum;
+    LineDocument { rule, action, class, to, now, now_bytes, later, later_bytes, early, minimum_days, examples }
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, Failure> {

@@ -55,6 +55,7 @@ actions! {
         GetBucketVersioning
         GetBucketWebsite
         GetEncryptionConfiguration
+        GetIntelligentTieringConfiguration
         GetLifecycleConfiguration
         GetObject
         GetObjectAcl
@@ -84,6 +85,7 @@ actions! {
         PutBucketVersioning
         PutBucketWebsite
         PutEncryptionConfiguration
+        PutIntelligentTieringConfiguration
         PutLifecycleConfiguration
         PutObject
         PutObjectAcl

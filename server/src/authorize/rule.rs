@@ -58,6 +58,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::GetBucketVersioning
         | Action::GetBucketWebsite
         | Action::GetEncryptionConfiguration
+        | Action::GetIntelligentTieringConfiguration
         | Action::GetLifecycleConfiguration
         | Action::GetObjectLegalHold
         | Action::GetObjectRetention
@@ -77,6 +78,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutBucketVersioning
         | Action::PutBucketWebsite
         | Action::PutEncryptionConfiguration
+        | Action::PutIntelligentTieringConfiguration
         | Action::PutLifecycleConfiguration
         | Action::PutObjectLegalHold
         | Action::PutObjectRetention

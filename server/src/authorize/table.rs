@@ -69,6 +69,8 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::DeleteBucket => one(Action::DeleteBucket),
         Operation::DeleteBucketCors | Operation::PutBucketCors => one(Action::PutBucketCORS),
         Operation::DeleteBucketEncryption | Operation::PutBucketEncryption => one(Action::PutEncryptionConfiguration),
+        Operation::DeleteBucketIntelligentTieringConfiguration
+        | Operation::PutBucketIntelligentTieringConfiguration => one(Action::PutIntelligentTieringConfiguration),
         Operation::DeleteBucketLifecycle | Operation::PutBucketLifecycleConfiguration => {
             one(Action::PutLifecycleConfiguration)
         }
@@ -87,6 +89,9 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::GetBucketAcl => one(Action::GetBucketAcl),
         Operation::GetBucketCors => one(Action::GetBucketCORS),
         Operation::GetBucketEncryption => one(Action::GetEncryptionConfiguration),
+        Operation::GetBucketIntelligentTieringConfiguration | Operation::ListBucketIntelligentTieringConfigurations => {
+            one(Action::GetIntelligentTieringConfiguration)
+        }
         Operation::GetBucketLifecycleConfiguration => one(Action::GetLifecycleConfiguration),
         Operation::GetBucketLocation => one(Action::GetBucketLocation),
         Operation::GetBucketOwnershipControls => one(Action::GetBucketOwnershipControls),

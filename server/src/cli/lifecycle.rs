@@ -114,6 +114,15 @@ struct Status {
     lag_seconds: Option<u64>,
     current: Option<Sweep>,
     last: Option<Sweep>,
+    early: Vec<Early>,
+}
+
+#[derive(Deserialize)]
+struct Early {
+    class: String,
+    minimum_days: u32,
+    versions: u64,
+    mib_days: u64,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +182,8 @@ struct Line {
     now_bytes: u64,
     later: u64,
     later_bytes: u64,
+    early: u64,
+    minimum_days: u32,
     examples: Vec<String>,
 }
 
@@ -270,7 +281,7 @@ fn status(args: StatusArgs, environment: Environment<'_>) -> Result<ExitCode, Fa
             }
         }
     })?;
-    for Status { bucket, state, lag_seconds, current, last, .. } in &buckets {
+    for Status { bucket, state, lag_seconds, current, last, early, .. } in &buckets {
         let lag = lag_seconds.map_or_else(String::new, |seconds| format!(", covered until {seconds} s ago"));
         println!("{bucket}: {state}{lag}");
         for (sweep, which) in [(current, "under way"), (last, "last")] {
@@ -278,6 +289,9 @@ fn status(args: StatusArgs, environment: Environment<'_>) -> Result<ExitCode, Fa
             let ended = sweep.ended.as_ref().map_or_else(String::new, |ended| format!(", ended {ended}"));
             println!("  {which}: begun {}{ended}", sweep.started);
             tell(sweep);
+        }
+        for Early { class, minimum_days, versions, mib_days } in early {
+            println!("{versions:>12}  ever left {class} before its {minimum_days} days, {mib_days} MiB days too soon");
         }
     }
     let complete = buckets.iter().all(|bucket| bucket.last.as_ref().is_none_or(Sweep::is_complete));
@@ -304,10 +318,14 @@ fn plan(args: PlanArgs, environment: Environment<'_>) -> Result<ExitCode, Failed
         println!("  nothing is due, nor within {} days", plan.days);
     }
     for line in plan.lines {
+        let from_class = line.class.as_deref().unwrap_or_default();
         let from = line.class.as_deref().map_or_else(String::new, |class| format!(" from {class}"));
         println!("  rule {}: {}{from}", line.rule, described(&line.action, line.to.as_deref()));
         println!("{:>12}  now, {} bytes", line.now, line.now_bytes);
         println!("{:>12}  within {} days after, {} bytes", line.later, plan.days, line.later_bytes);
+        if line.early > 0 {
+            println!("{:>12}  of both before {from_class} has had them for {} days", line.early, line.minimum_days);
+        }
         println!("              such as {}", line.examples.join(", "));
     }
     Ok(ExitCode::SUCCESS)
@@ -316,6 +334,7 @@ fn plan(args: PlanArgs, environment: Environment<'_>) -> Result<ExitCode, Failed
 fn described(action: &str, class: Option<&str>) -> String {
     match (action, class) {
         ("transition", Some(class)) => format!("moved to {class}"),
+        ("access-tier", Some(tier)) => format!("moved to {tier} of INTELLIGENT_TIERING"),
         ("expire", _) => "expired".to_owned(),
         ("remove", _) => "noncurrent versions removed".to_owned(),
         ("remove-marker", _) => "delete markers removed".to_owned(),

@@ -43,6 +43,7 @@ operations! {
     DeleteBucket
     DeleteBucketCors
     DeleteBucketEncryption
+    DeleteBucketIntelligentTieringConfiguration
     DeleteBucketLifecycle
     DeleteBucketOwnershipControls
     DeleteBucketPolicy
@@ -57,6 +58,7 @@ operations! {
     GetBucketAcl
     GetBucketCors
     GetBucketEncryption
+    GetBucketIntelligentTieringConfiguration
     GetBucketLifecycleConfiguration
     GetBucketLocation
     GetBucketOwnershipControls
@@ -76,6 +78,7 @@ operations! {
     GetPublicAccessBlock
     HeadBucket
     HeadObject
+    ListBucketIntelligentTieringConfigurations
     ListBuckets
     ListMultipartUploads
     ListObjectVersions
@@ -88,6 +91,7 @@ operations! {
     PutBucketAcl
     PutBucketCors
     PutBucketEncryption
+    PutBucketIntelligentTieringConfiguration
     PutBucketLifecycleConfiguration
     PutBucketOwnershipControls
     PutBucketPolicy
@@ -175,6 +179,7 @@ const PLAIN_PARAMETERS: &[&str] = &[
     "delimiter",
     "encoding-type",
     "fetch-owner",
+    "id",
     "key-marker",
     "list-type",
     "marker",
@@ -244,6 +249,12 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("GET", ["object-lock"]) => Operation::GetObjectLockConfiguration,
         ("PUT", ["object-lock"]) => Operation::PutObjectLockConfiguration,
         ("GET", ["acl"]) => Operation::GetBucketAcl,
+        ("DELETE", ["intelligent-tiering"]) => Operation::DeleteBucketIntelligentTieringConfiguration,
+        ("GET", ["intelligent-tiering"]) if query.get("id").is_some() => {
+            Operation::GetBucketIntelligentTieringConfiguration
+        }
+        ("GET", ["intelligent-tiering"]) => Operation::ListBucketIntelligentTieringConfigurations,
+        ("PUT", ["intelligent-tiering"]) => Operation::PutBucketIntelligentTieringConfiguration,
         ("DELETE", ["lifecycle"]) => Operation::DeleteBucketLifecycle,
         ("GET", ["lifecycle"]) => Operation::GetBucketLifecycleConfiguration,
         ("PUT", ["lifecycle"]) => Operation::PutBucketLifecycleConfiguration,

@@ -50,6 +50,7 @@ pub(super) async fn copy_object(
         )),
         error => authorized.failure(error),
     })?;
+    edge.accesses.note(authorized.source_bucket(), &authorized.source().key, &copied.source);
     let mut document = Document::new("CopyObjectResult");
     document.text("ETag", &quoted_text(&copied.object.etag));
     document.text("LastModified", &document_time(copied.object.created));

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use cairn_storage::StorageError;
+use cairn_storage::object::{AccessTier, StorageClass};
 use http::header::{ALLOW, CONTENT_RANGE, ETAG, LAST_MODIFIED, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
@@ -221,11 +222,7 @@ impl From<StorageError> for Failure {
             StorageError::SizeMismatchesUpload { declared_bytes, got_bytes } => Self::invalid_request(format!(
                 "The x-amz-mp-object-size header says {declared_bytes} bytes, the parts have {got_bytes}."
             )),
-            StorageError::Archived { class } => Self::with_message(
-                S3ErrorCode::InvalidObjectState,
-                "The operation is not valid for the object's storage class",
-            )
-            .field("StorageClass", class.name()),
+            StorageError::Archived { class, tier } => archived(class, tier),
             StorageError::NotArchived { class } => Self::with_message(
                 S3ErrorCode::InvalidObjectState,
                 "Restore is not allowed for the object's current storage class",
@@ -234,6 +231,11 @@ impl From<StorageError> for Failure {
             StorageError::RestoreOngoing => {
                 Self::with_message(S3ErrorCode::RestoreAlreadyInProgress, "Object restore is already in progress")
             }
+            StorageError::RestoreDays => Self::with_message(
+                S3ErrorCode::InvalidArgument,
+                "Days must be given to restore from an archive class, and must not be to restore from an archive tier of \
+                 INTELLIGENT_TIERING",
+            ),
             StorageError::TierOfClass => Self::with_message(
                 S3ErrorCode::InvalidArgument,
                 "Retrieval option is not supported by this storage class",
@@ -307,6 +309,17 @@ fn no_such_part(parts_count: u16) -> Failure {
         "The requested partnumber is not satisfiable",
     )
     .field("ActualPartCount", parts_count.to_string())
+}
+
+/// A version that must be restored first; of one in INTELLIGENT_TIERING the error names the tier, too.
+fn archived(class: StorageClass, tier: Option<AccessTier>) -> Failure {
+    let message = "The operation is not valid for the object's storage class";
+    let failure = Failure::with_message(S3ErrorCode::InvalidObjectState, message);
+    let failure = failure.field("StorageClass", class.name());
+    match tier {
+        Some(tier) => failure.field("AccessTier", tier.name()),
+        None => failure,
+    }
 }
 
 fn not_modified(object: &cairn_storage::object::ObjectVersion) -> Failure {

@@ -71,6 +71,7 @@ names! {
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
     REQUEST_CHARGED = "x-amz-request-charged";
     REQUEST_PAYER = "x-amz-request-payer";
+    ARCHIVE_STATUS = "x-amz-archive-status";
     RESTORE = "x-amz-restore";
     SDK_CHECKSUM_ALGORITHM = "x-amz-sdk-checksum-algorithm";
     SERVER_SIDE_ENCRYPTION = "x-amz-server-side-encryption";

@@ -19,8 +19,9 @@ use http::{HeaderMap, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::kept::{Kept, digest_of};
+use crate::metrics::Metrics;
 
-use super::headers::{ABORT_DATE, ABORT_RULE_ID, EXPIRATION, RESTORE, http_date, value};
+use super::headers::{ABORT_DATE, ABORT_RULE_ID, ARCHIVE_STATUS, EXPIRATION, RESTORE, http_date, value};
 
 /// What the operations need to know of lifecycles.
 #[derive(Debug)]
@@ -29,14 +30,16 @@ pub struct Lifecycle {
     pub calendar: Calendar,
     /// How long restores from archive classes take.
     pub delays: Delays,
+    /// Where restores are counted.
+    pub metrics: Arc<Metrics>,
     /// Rules by their digests.
     kept: Kept<Configuration>,
 }
 
 impl Lifecycle {
     /// With these settings.
-    pub fn new(calendar: Calendar, delays: Delays) -> Self {
-        Self { calendar, delays, kept: Kept::default() }
+    pub fn new(calendar: Calendar, delays: Delays, metrics: Arc<Metrics>) -> Self {
+        Self { calendar, delays, metrics, kept: Kept::default() }
     }
 
     /// The bucket's rules, if it has any.
@@ -107,11 +110,16 @@ impl Lifecycle {
     }
 }
 
-/// Says what a restore from an archive class has come to.
+/// Says what a restore from an archive class or tier has come to, and in which archive tier an object is.
 pub fn restore_into_headers(object: &ObjectVersion, now: Timestamp, headers: &mut HeaderMap) {
+    let tier = object.access_tier();
+    if let Some(tier) = tier.filter(|tier| tier.needs_restore() && !object.is_readable(now)) {
+        headers.insert(ARCHIVE_STATUS, HeaderValue::from_static(tier.name()));
+    }
     let text = match (object.restore_stage(now), object.restored) {
         (Some(RestoreStage::Ongoing), _) => HeaderValue::from_static("ongoing-request=\"true\""),
-        (Some(RestoreStage::Ready), Some(restored)) => {
+        // What comes out of an archive tier stays.
+        (Some(RestoreStage::Ready), Some(restored)) if tier.is_none() => {
             let ends = http_date(restored.ends);
             value(&format!("ongoing-request=\"false\", expiry-date=\"{}\"", ends.to_str().unwrap_or_default()))
         }

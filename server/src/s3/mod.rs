@@ -15,6 +15,7 @@ pub mod encoding;
 pub mod encryption;
 pub mod error;
 pub mod headers;
+pub mod intelligent_tiering;
 pub mod lifecycle;
 pub mod lifecycle_configuration;
 pub mod mfa;
@@ -85,6 +86,7 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 use s3s::route::S3Route;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use crate::accesses::Accesses;
 use crate::auth::Claim;
 use crate::authorize::{Authorized, Authorizer, BucketPolicies, Facts, OnBucket, OnCopy, OnObject, OnService, Rules};
 use crate::config::RecreateOwn;
@@ -126,6 +128,8 @@ pub struct Edge {
     pub encryption: EncryptionSettings,
     /// Rules about objects' age.
     pub lifecycle: Arc<Lifecycle>,
+    /// When objects in INTELLIGENT_TIERING were read.
+    pub accesses: Arc<Accesses>,
     /// What carries these rules out.
     pub sweeps: Arc<Sweeps>,
     /// Other S3 services.
@@ -274,6 +278,9 @@ impl Edge {
             Operation::DeleteBucket => delete_bucket::delete_bucket(self, on).await,
             Operation::DeleteBucketCors => bucket_cors::delete_bucket_cors(self, on).await,
             Operation::DeleteBucketEncryption => bucket_encryption::delete_bucket_encryption(self, on).await,
+            Operation::DeleteBucketIntelligentTieringConfiguration => {
+                intelligent_tiering::delete_configuration(self, on, request).await
+            }
             Operation::DeleteBucketLifecycle => lifecycle_configuration::delete_lifecycle_configuration(self, on).await,
             Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
             Operation::DeleteBucketPolicy => bucket_policy::delete_bucket_policy(self, on).await,
@@ -285,6 +292,9 @@ impl Edge {
             Operation::GetBucketAcl => get_acl::get_bucket_acl(self, on).await,
             Operation::GetBucketCors => bucket_cors::get_bucket_cors(self, on).await,
             Operation::GetBucketEncryption => bucket_encryption::get_bucket_encryption(self, on).await,
+            Operation::GetBucketIntelligentTieringConfiguration => {
+                intelligent_tiering::get_configuration(self, on, request).await
+            }
             Operation::GetBucketLifecycleConfiguration => {
                 lifecycle_configuration::get_lifecycle_configuration(self, on).await
             }
@@ -299,6 +309,9 @@ impl Edge {
             Operation::GetObjectLockConfiguration => lock_configuration::get_lock_configuration(&on),
             Operation::GetPublicAccessBlock => public_access_block::get_public_access_block(&on),
             Operation::HeadBucket => Ok(head_bucket::head_bucket(&on)),
+            Operation::ListBucketIntelligentTieringConfigurations => {
+                intelligent_tiering::list_configurations(self, on, request).await
+            }
             Operation::ListMultipartUploads => list_uploads::list_uploads(self, on, request).await,
             Operation::ListObjectVersions => list_versions::list_versions(self, on, request).await,
             Operation::ListObjects => list_objects::list_objects(self, on, request).await,
@@ -307,6 +320,9 @@ impl Edge {
             Operation::PutBucketAcl => put_acl::put_bucket_acl(self, on, request).await,
             Operation::PutBucketCors => bucket_cors::put_bucket_cors(self, on, request).await,
             Operation::PutBucketEncryption => bucket_encryption::put_bucket_encryption(self, on, request).await,
+            Operation::PutBucketIntelligentTieringConfiguration => {
+                intelligent_tiering::put_configuration(self, on, request).await
+            }
             Operation::PutBucketLifecycleConfiguration => {
                 lifecycle_configuration::put_lifecycle_configuration(self, on, request).await
             }

@@ -46,6 +46,7 @@ pub(super) async fn get_object(
     let data_key = keys.open_version(authorized.bucket().id, authorized.key(), &read.object).await?;
     let mut answer = describe(edge, &authorized, &read.object, &selected, &request)?;
     lifecycle_into_headers(edge, &authorized, &read.object, version, &mut answer.headers).await?;
+    edge.accesses.note(authorized.bucket(), authorized.key(), &read.object);
     let body = read.body.unlocked(data_key).begun().await?;
     answer.body = s3s::Body::http_body(ObjectBytes(body));
     Ok(answer)

@@ -29,10 +29,15 @@ pub(super) async fn restore_object(
         restore::decide(object, asked, delays, calendar, now).map_err(|refused| match refused {
             Refused::Ongoing => StorageError::RestoreOngoing,
             Refused::TierOfClass => StorageError::TierOfClass,
+            Refused::Days => StorageError::RestoreDays,
         })
     };
     let before = edge.store.restore_object(bucket, key, request.version()?, &authorized.permit(), decide).await;
-    let before = before.map_err(|error| authorized.failure(error))?;
+    let before = before.map_err(|error| match error {
+        StorageError::RestoreDays if asked.days.is_none() => S3ErrorCode::MalformedXML.into(),
+        error => authorized.failure(error),
+    })?;
+    edge.lifecycle.metrics.restored(before.storage_class.name());
     // 200 if it was restored before, and 202 if it has to be (S3 API reference, RestoreObject).
     let was_ready = before.restore_stage(now) == Some(RestoreStage::Ready);
     let mut answer = Answer::empty(if was_ready { StatusCode::OK } else { StatusCode::ACCEPTED });
@@ -45,8 +50,7 @@ fn parse(document: &[u8]) -> Result<Asked, Failure> {
     if asked.select_parameters.is_some() || asked.output_location.is_some() || asked.type_.is_some() {
         return Err(Failure::with_message(S3ErrorCode::NotImplemented, "Archives cannot be queried."));
     }
-    let days = asked.days.ok_or(S3ErrorCode::MalformedXML)?;
-    let days = validate::days(days, 1, "Days", "RestoreRequest")?;
+    let days = asked.days.map(|days| validate::days(days, 1, "Days", "RestoreRequest")).transpose()?;
     let named = asked.glacier_job_parameters.as_ref().map(|job| &job.tier).or(asked.tier.as_ref());
     let tier = match named.map(|tier| tier.as_str()) {
         None => None,
@@ -67,11 +71,11 @@ mod tests {
     #[test]
     fn a_request_names_days_and_perhaps_a_tier() {
         let read = |content: &str| parse(format!("<RestoreRequest>{content}</RestoreRequest>").as_bytes());
-        assert_eq!(read("<Days>3</Days>").unwrap(), Asked { days: 3, tier: None });
+        assert_eq!(read("<Days>3</Days>").unwrap(), Asked { days: Some(3), tier: None });
         let fast = "<Days>1</Days><GlacierJobParameters><Tier>Expedited</Tier></GlacierJobParameters>";
-        assert_eq!(read(fast).unwrap(), Asked { days: 1, tier: Some(RetrievalTier::Expedited) });
+        assert_eq!(read(fast).unwrap(), Asked { days: Some(1), tier: Some(RetrievalTier::Expedited) });
+        assert_eq!(read("").unwrap(), Asked { days: None, tier: None });
         for (content, code) in [
-            ("", "MalformedXML"),
             ("<Days>0</Days>", "InvalidArgument"),
             ("<Days>1</Days><Tier>Slow</Tier>", "MalformedXML"),
             ("<Days>1</Days><Type>SELECT</Type>", "NotImplemented"),

@@ -26,6 +26,7 @@ pub(super) async fn upload_part_copy(
     let copy = PartCopy { source: source(edge, &authorized, &request)?, range, keys: &keys };
     let copied = edge.store.upload_part_copy(copy, authorized.bucket(), authorized.key(), id, number).await;
     let (part, copied) = copied.map_err(|error| authorized.failure(error))?;
+    edge.accesses.note(authorized.source_bucket(), &authorized.source().key, &copied);
     let mut document = Document::new("CopyPartResult");
     document.text("ETag", &quoted_text(&part.etag));
     document.text("LastModified", &document_time(part.modified));

@@ -94,7 +94,7 @@ async fn look(store: &Store, bucket: BucketId, within: Vec<u8>) -> Result<Page, 
     let blobs = store.blobs().clone();
     let places = StorageClass::ALL.map(|class| blobs.settled_place_of(class));
     let elsewhere =
-        move |object: &ObjectVersion| may_lie_elsewhere(object, places[usize::from(object.storage_class.code())]);
+        move |object: &ObjectVersion| may_lie_elsewhere(object, places[usize::from(object.place_class().code())]);
     Ok(store.index().view(bucket.into(), move |view| read_page(view, &within, &elsewhere)).await?)
 }
 

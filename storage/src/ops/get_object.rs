@@ -250,7 +250,7 @@ fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, reading: Option<Times
         return Ok(Err(error));
     }
     if reading.is_some_and(|now| !object.is_readable(now)) {
-        return Ok(Err(StorageError::Archived { class: object.storage_class }));
+        return Ok(Err(StorageError::archived(&object)));
     }
     let parts_count = match object.content {
         Content::Composite(_) => Some(object.etag.parts_count),

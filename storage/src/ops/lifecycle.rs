@@ -5,11 +5,12 @@
 //! might the decision, and nothing is done. Locks are asked where a version goes for good, as for every caller.
 
 use crate::StorageError;
+use crate::clock::Timestamp;
 use crate::id::VersionId;
 use crate::index::family::document::DocumentKind;
 use crate::index::family::version::Version;
 use crate::index::{Family, Revision, View};
-use crate::object::{DeleteMarker, ObjectKey, ObjectVersion, StorageClass};
+use crate::object::{Access, AccessTier, DeleteMarker, ObjectKey, ObjectVersion, StorageClass};
 
 use super::placement::{self, Mutation};
 use super::seen::{SeenKey, read_version};
@@ -31,6 +32,8 @@ pub enum Act {
     RemoveMarker,
     /// It moves to this class.
     Transition(StorageClass),
+    /// It moves to this tier of INTELLIGENT_TIERING, its class.
+    Tier(AccessTier),
 }
 
 /// What was done.
@@ -112,8 +115,10 @@ impl FailureKind {
 pub struct Basis {
     /// The head that was decided on.
     pub head: SeenRevision,
-    /// The rules that were decided by.
-    pub rules: Revision,
+    /// The rules that were decided by; None: there are none.
+    pub rules: Option<Revision>,
+    /// The configurations of INTELLIGENT_TIERING, likewise.
+    pub tiering: Option<Revision>,
 }
 
 /// One commit's outcome.
@@ -151,7 +156,7 @@ impl Store {
         }
         for (id, act) in acts.iter().filter(|(_, act)| *act != Act::Remove) {
             let done = match act {
-                Act::Transition(class) => self.move_version(bucket, key, basis, *id, *class).await,
+                Act::Transition(_) | Act::Tier(_) => self.move_version(bucket, key, basis, *id, *act).await,
                 _ => self.end_head(bucket, key, basis, *id, *act).await,
             };
             match done {
@@ -258,14 +263,14 @@ impl Store {
         self.commit_on(bucket, basis, mutation, size_of(&head.version)).await
     }
 
-    /// Moves a version to a class: copies its files if they lie elsewhere, and swaps.
+    /// Moves a version to a class or tier: copies its files if they lie elsewhere, and swaps.
     async fn move_version(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         basis: Basis,
         id: VersionId,
-        class: StorageClass,
+        act: Act,
     ) -> Result<Step, StorageError> {
         // Entered before the look, so that what is seen cannot be collected before it is pinned.
         let entered = self.pins().enter();
@@ -277,23 +282,19 @@ impl Store {
         let object = object.clone();
         // The commit asks again; this spares a copy of all the bytes by rules that hold no more.
         let rules = self.document_with_revision(bucket.id, DocumentKind::Lifecycle).await?;
-        if rules.is_none_or(|(_, revision)| revision != basis.rules) {
+        if rules.map(|(_, revision)| revision) != basis.rules {
             return Ok(Step::Overtaken);
         }
+        let mut changed = moved(&object, act, self.clock().now());
         let files = self.files_of(bucket.id, object.content).await?;
         let pins: Vec<_> = files.iter().map(|file| self.pins().pin(*file)).collect();
         drop(entered);
-        let copied = self.copy_content(bucket.id, object.content, self.blobs().place_of(class)).await;
+        let copied = self.copy_content(bucket.id, object.content, self.blobs().place_of(changed.place_class())).await;
         drop(pins);
         // The copy took its time. If the version went meanwhile, so did its layout and its inline parts: that is no damage.
         let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };
         let mut moved = copied?;
-        let changed = ObjectVersion {
-            storage_class: class,
-            placed: Some(self.clock().now()),
-            content: moved.content(),
-            ..object.clone()
-        };
+        changed.content = moved.content();
         let mut mutation = placement::replace_content(key, &seen, &object, &changed, self.clock().now())?;
         moved.join(&mut mutation.batch)?;
         let size_bytes = object.size_bytes;
@@ -314,9 +315,26 @@ impl Store {
         size_bytes: u64,
     ) -> Result<Step, StorageError> {
         // Stops: an act by rules that their owner has changed or removed meanwhile.
-        mutation.batch.guard(Family::Document, DocumentKind::Lifecycle.key(), Some(basis.rules));
+        mutation.batch.guard(Family::Document, DocumentKind::Lifecycle.key(), basis.rules);
+        mutation.batch.guard(Family::Document, DocumentKind::IntelligentTiering.key(), basis.tiering);
         let committed = self.commit_revision(bucket.id.into(), mutation.batch, mutation.tasks).await?;
         Ok(committed.map_or(Step::Overtaken, |revision| Step::Done(revision, size_bytes)))
+    }
+}
+
+/// The version after a move, but for its content.
+fn moved(object: &ObjectVersion, act: Act, now: Timestamp) -> ObjectVersion {
+    let object = object.clone();
+    match act {
+        Act::Tier(tier) => {
+            // What a restore brings back was asked for then.
+            let restored = object.restored.filter(|_| object.is_archived()).map(|restored| restored.ready);
+            let last = object.access.map_or_else(|| object.in_class_since(), |access| access.last);
+            let access = Some(Access { tier, last: restored.filter(|_| !tier.needs_restore()).unwrap_or(last) });
+            ObjectVersion { access, restored: None, ..object }
+        }
+        Act::Transition(class) => ObjectVersion { storage_class: class, placed: Some(now), access: None, ..object },
+        Act::Expire | Act::Remove | Act::RemoveMarker => object,
     }
 }
 

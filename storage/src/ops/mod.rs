@@ -17,6 +17,7 @@ pub mod list_objects;
 pub mod list_versions;
 mod lock;
 pub mod multipart;
+mod note_access;
 mod object_lock;
 pub mod object_parts;
 mod permit;

@@ -11,7 +11,7 @@ use crate::index::family::bucket::{self, Versioning};
 use crate::index::family::content::ContentRecord;
 use crate::index::family::head::{Head, SeenHead};
 use crate::index::family::removed;
-use crate::index::family::usage::{self, Counter};
+use crate::index::family::usage::{self, Counter, Early};
 use crate::index::family::version::{self, Version};
 use crate::index::{Batch, Family, Revision};
 use crate::jobs::NewTask;
@@ -81,6 +81,17 @@ impl Mutation {
         }
     }
 
+    /// Counts a version that leaves its class, if it does so before the class's minimum of days is over.
+    fn count_early(&mut self, object: &ObjectVersion, now: Timestamp) {
+        let class = object.storage_class;
+        let days = class.early_days(object.in_class_since(), now);
+        if days > 0 {
+            let mib = i64::try_from(object.size_bytes.div_ceil(1 << 20)).unwrap_or(i64::MAX);
+            self.batch.add(Family::Usage, usage::early_key(class, Early::Versions), 1);
+            self.batch.add(Family::Usage, usage::early_key(class, Early::MibDays), mib.saturating_mul(days.into()));
+        }
+    }
+
     /// The version goes away for good, if no lock keeps it: its content loses a reference.
     fn forget(
         &mut self,
@@ -96,6 +107,7 @@ impl Mutation {
         self.batch.add(Family::Usage, removed::key(gone.created(), removal.now), 1);
         self.tasks.extend(planner.plan(Change::Removed { key, version: gone }, &seen.documents));
         let Version::Object(object) = gone else { return Ok(()) };
+        self.count_early(object, removal.now);
         match object.content {
             Content::Empty => {}
             Content::Inline(id) => self.batch.delete(Family::Inline, id.as_bytes().as_slice()),
@@ -293,6 +305,9 @@ pub(super) fn replace_content(
     let version = Version::Object(changed.clone());
     mutation.count_version(&Version::Object(old.clone()), -1);
     mutation.count_version(&version, 1);
+    if old.storage_class != changed.storage_class {
+        mutation.count_early(old, now);
+    }
     if old.content != changed.content
         && let Content::File(id) | Content::Composite(id) = old.content
     {

@@ -129,6 +129,7 @@ impl Store {
             encryption: new.encryption,
             placed: None,
             restored: None,
+            access: None,
         }
     }
 }

@@ -28,7 +28,7 @@ impl Store {
             let head = seen.head.head.as_ref();
             let object = version_found(head.and_then(|head| seen.find(head, selector)), selector)?;
             permit.check(object)?;
-            if !object.storage_class.needs_restore() {
+            if !object.is_archived() {
                 return Err(StorageError::NotArchived { class: object.storage_class });
             }
             let changed = ObjectVersion { restored: Some(decide(object)?), ..object.clone() };

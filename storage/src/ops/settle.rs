@@ -23,7 +23,7 @@ pub enum Settled {
 }
 
 impl Store {
-    /// Moves a version's files to the place of its class, if they are not there. Durable when it returns; readers go on.
+    /// Moves a version's files to the place of its class or tier, if they are not there. Durable when it returns; readers go on.
     ///
     /// # Errors
     /// `TierDown`, `DiskFull`, `Corrupt`, `Contention`, `NoSuchBucket`, `ReadOnly`, `Overloaded`, `Io`: it is where it was.
@@ -39,7 +39,7 @@ impl Store {
             let entered = self.pins().enter();
             let seen = self.see_key(bucket, key, VersionSelector::Id(id)).await?;
             let Some(before) = object_of(&seen, id) else { return Ok(Settled::Gone) };
-            let place = self.blobs().settled_place_of(before.storage_class);
+            let place = self.blobs().settled_place_of(before.place_class());
             let files = self.files_of(bucket, before.content).await?;
             if files.iter().all(|file| file.place() == place) {
                 return Ok(Settled::InPlace);
@@ -51,7 +51,7 @@ impl Store {
             // The copy took its time: what may change about a version may have changed.
             let seen = self.see_key(bucket, key, VersionSelector::Id(id)).await?;
             let Some(object) = object_of(&seen, id) else { return Ok(Settled::Gone) };
-            if object.content != before.content || object.storage_class != before.storage_class {
+            if object.content != before.content || object.place_class() != before.place_class() {
                 continue;
             }
             let mut moved = copied?;

@@ -70,7 +70,7 @@ impl Store {
             let reading = reading.clone();
             let seen = self.view(bucket.id, move |view| read(view, &reading)).await?.map_err(failed_precondition)?;
             if !seen.source.is_readable(now) {
-                return Err(StorageError::Archived { class: seen.source.storage_class });
+                return Err(StorageError::archived(&seen.source));
             }
             let new = copy.version_of(source, bucket, key, &seen.source)?;
             let checksum = seen.source.checksum.map(|checksum| checksum.value.algorithm());

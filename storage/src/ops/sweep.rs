@@ -15,7 +15,7 @@ use crate::index::family::head::{Head, SeenHead};
 use crate::index::family::version::Version;
 use crate::index::key::{push_escaped, push_escaped_prefix};
 use crate::index::{Cursor, Family, IndexError, KeyRange, Revision};
-use crate::object::{DeleteMarker, ObjectKey, StorageClass};
+use crate::object::{Access, DeleteMarker, ObjectKey, Restored, StorageClass};
 use crate::record::{Record, decode_as};
 use crate::settings::{Retention, Tag};
 
@@ -69,6 +69,12 @@ pub struct SweptObject {
     pub tags: Vec<Tag>,
     /// Until when a retention keeps it, or for ever, if it is under legal hold; None: nothing does.
     pub locked_until: Option<Timestamp>,
+    /// When it came into its class.
+    pub since: Timestamp,
+    /// Its tier and last access, if its class has tiers.
+    pub access: Option<Access>,
+    /// Its newest restore.
+    pub restored: Option<Restored>,
 }
 
 /// What a sweep goes through.
@@ -398,6 +404,12 @@ struct ObjectFields {
     #[n(10)]
     #[cbor(default)]
     settings: SettingsFields,
+    #[n(14)]
+    placed: Option<Timestamp>,
+    #[n(15)]
+    restored: Option<Restored>,
+    #[n(17)]
+    access: Option<Access>,
 }
 
 #[derive(Default, Decode)]
@@ -442,10 +454,13 @@ impl SweptRecord {
         let (id, created) = (self.id(), self.created());
         let object = match self {
             Self::Marker(_) => None,
-            Self::Object(ObjectFields { size_bytes, storage_class: class, settings, .. }) => {
+            Self::Object(ObjectFields {
+                size_bytes, storage_class: class, settings, placed, restored, access, ..
+            }) => {
                 let retained = settings.retention.map(|retention| retention.until).filter(|until| *until > lock_time);
                 let locked_until = if settings.legal_hold == Some(true) { Some(Timestamp(i64::MAX)) } else { retained };
-                Some(SweptObject { size_bytes, class, tags: settings.tags, locked_until })
+                let since = placed.unwrap_or(created);
+                Some(SweptObject { size_bytes, class, tags: settings.tags, locked_until, since, access, restored })
             }
         };
         SweptVersion { id, created, standing, object }

@@ -126,12 +126,12 @@ impl Store {
     ///
     /// # Errors
     /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`, and those of `change`: nothing changed.
-    pub async fn change_document(
+    pub async fn change_document<E: From<StorageError>>(
         &self,
         bucket: &Bucket,
         kind: DocumentKind,
-        change: impl Fn(Option<&[u8]>) -> Result<Option<Vec<u8>>, StorageError>,
-    ) -> Result<(), StorageError> {
+        change: impl Fn(Option<&[u8]>) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<(), E> {
         self.health().check_writable()?;
         for _ in 0..ATTEMPTS_MAX {
             let page = move |view: &dyn View| Ok((SeenBucket::read(view)?, view.get(Family::Document, &kind.key())?));
@@ -139,7 +139,7 @@ impl Store {
             let seen = SeenBucket::writable(seen)?;
             let Some(document) = change(row.as_ref().map(|row| row.value.as_ref()))? else { return Ok(()) };
             if document.len() > DOCUMENT_BYTES_MAX {
-                return Err(StorageError::MetadataTooLarge);
+                return Err(StorageError::MetadataTooLarge.into());
             }
             let mut mutation = Mutation::new(&seen);
             // Stops: two changes of different parts of the document, which would undo one another.
@@ -149,7 +149,7 @@ impl Store {
                 return Ok(());
             }
         }
-        Err(StorageError::Contention)
+        Err(StorageError::Contention.into())
     }
 
     /// Whether lifecycle sweeps are paused in all buckets.

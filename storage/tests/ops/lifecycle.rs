@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use cairn_storage::StorageError;
+use cairn_storage::clock::{Clock as _, Timestamp};
 use cairn_storage::id::VersionId;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::{Batch, Family, Outcome};
 use cairn_storage::jobs::collect::Collector;
-use cairn_storage::object::{ObjectVersion, Restored, RetrievalTier, StorageClass};
+use cairn_storage::object::{Access, AccessTier, ObjectVersion, Restored, RetrievalTier, StorageClass};
 use cairn_storage::ops::lifecycle::{Act, ActsDone, Basis};
 use cairn_storage::ops::sweep::{Standing, SweepLimits, SweepPosition, SweepScope, SweptKey, SweptVersion};
 use cairn_storage::ops::{Bucket, GetObject, Governance, Permit, Powers, PutObject, VersionSelector};
@@ -45,7 +46,7 @@ async fn sweep(
 
 async fn basis(rig: &Rig, bucket: &Bucket, key: &SweptKey<Act>) -> Result<Basis, StorageError> {
     let (_, rules) = rig.store.document_with_revision(bucket.id, DocumentKind::Lifecycle).await?.unwrap();
-    Ok(Basis { head: key.head, rules })
+    Ok(Basis { head: key.head, rules: Some(rules), tiering: None })
 }
 
 /// Does something about the key's `nth` version, from the newest on.
@@ -390,4 +391,54 @@ async fn an_archived_version_is_read_only_while_it_is_restored() {
     let warm = object_key("warm");
     let refused = rig.store.restore_object(&bucket, &warm, VersionSelector::Newest, &permit, |_| Ok(restored(0, 9)));
     assert!(matches!(refused.await, Err(StorageError::NotArchived { .. })));
+}
+
+#[tokio::test]
+async fn a_version_moves_between_tiers_and_keeps_its_class_and_last_access() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let bytes = bytes(1, FILE_BYTES);
+    let put = PutObject { storage_class: StorageClass::IntelligentTiering, ..put_of(body(&bytes)) };
+    rig.store.put_object(&bucket, &object_key("key"), put).await.unwrap();
+    let newest = VersionSelector::Newest;
+    let id = head(&rig, &bucket, "key", newest).await.unwrap().version_id;
+    let hour_ms = 3_600_000_u32;
+    let key = object_key("key");
+    let note = || rig.store.note_access(bucket.id, &key, id, rig.clock.now(), hour_ms.into());
+    rig.clock.advance_ms(hour_ms);
+    note().await.unwrap();
+    // So soon after it came into the class, it is no news.
+    assert_eq!(head(&rig, &bucket, "key", newest).await.unwrap().access, None);
+    rig.clock.advance_ms(1);
+    let used = rig.clock.now();
+    note().await.unwrap();
+    for (tier, class) in
+        [(AccessTier::Infrequent, StorageClass::StandardIa), (AccessTier::Archive, StorageClass::Glacier)]
+    {
+        rig.clock.advance_ms(1_000);
+        let done = act(&rig, &bucket, "key", 0, Act::Tier(tier)).await.unwrap();
+        assert_eq!((done.done.len(), &done.failed), (1, &Vec::new()));
+        let object = head(&rig, &bucket, "key", newest).await.unwrap();
+        assert_eq!(
+            (object.storage_class, object.access),
+            (StorageClass::IntelligentTiering, Some(Access { tier, last: used }))
+        );
+        assert_eq!(object.place_class(), class);
+        collect(&rig).await;
+        assert_eq!(rig.files().len(), 1);
+    }
+    let read = rig.store.get_object(&bucket, &key, GetObject::default()).await;
+    assert!(matches!(read, Err(StorageError::Archived { tier: Some(AccessTier::Archive), .. })));
+    let ready = rig.clock.now().plus_ms(5_000);
+    let restored = Restored { ready, ends: Timestamp(i64::MAX), ..Restored::default() };
+    rig.store.restore_object(&bucket, &key, newest, &Permit::any(), |_| Ok(restored)).await.unwrap();
+    rig.clock.advance_ms(5_000);
+    rig.store.get_object(&bucket, &key, GetObject::default()).await.unwrap();
+    act(&rig, &bucket, "key", 0, Act::Tier(AccessTier::Frequent)).await.unwrap();
+    let object = head(&rig, &bucket, "key", newest).await.unwrap();
+    assert_eq!((object.access, object.restored), (Some(Access { tier: AccessTier::Frequent, last: ready }), None));
+    let moved = act(&rig, &bucket, "key", 0, Act::Transition(StorageClass::Glacier)).await.unwrap();
+    assert_eq!(moved.done.len(), 1);
+    assert_eq!(head(&rig, &bucket, "key", newest).await.unwrap().access, None);
 }

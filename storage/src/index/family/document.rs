@@ -25,6 +25,8 @@ pub enum DocumentKind {
     Cors = 11,
     /// How the bucket is a website.
     Website = 12,
+    /// Archive tiers of INTELLIGENT_TIERING.
+    IntelligentTiering = 13,
     /// The bucket's newest restore to a point in time, a [`super::restore::RestoreRecord`].
     Restore = 64,
     /// What is kept of the bucket's lifecycle sweeps.

@@ -1,7 +1,7 @@
 //! `usage`: exact counters of what a bucket holds, changed by the very commits that change it.
 //!
 //! ```text
-//! key    storage class (u8) | counter (u8)
+//! key    storage class (u8) | counter (u8)    what it holds, and what left it early
 //!        80 + place (u8) | counter (u8)      files in the place of a tier
 //! value  i64, big endian, without a format byte
 //! ```
@@ -47,6 +47,17 @@ impl PlaceCounter {
     pub const ALL: [Self; 2] = [Self::Files, Self::Bytes];
 }
 
+/// What is counted of versions that leave their class, or go for good, before the class's minimum of days is over. It only
+/// ever grows, and is not what a bucket holds. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Early {
+    /// The versions.
+    Versions = 3,
+    /// The days that were missing, times their sizes in MiB, begun ones counted whole: what S3 would charge for.
+    MibDays = 4,
+}
+
 /// The row's key.
 #[must_use]
 pub fn place_key(place: Place, counter: PlaceCounter) -> [u8; 2] {
@@ -79,6 +90,20 @@ pub fn count_content(batch: &mut Batch, id: ContentId, record: &ContentRecord, s
 /// As [`read`].
 pub fn read_place(view: &dyn View, place: Place, counter: PlaceCounter) -> Result<i64, IndexError> {
     read_key(view, place_key(place, counter))
+}
+
+/// The row's key.
+#[must_use]
+pub fn early_key(class: StorageClass, early: Early) -> [u8; 2] {
+    [class.code(), early as u8]
+}
+
+/// Reads a counter of what left early; 0 if nothing did.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_early(view: &dyn View, class: StorageClass, early: Early) -> Result<i64, IndexError> {
+    read_key(view, early_key(class, early))
 }
 
 /// The row's key.

@@ -139,7 +139,8 @@ pub(crate) mod tests {
     use crate::encryption::tests::{largest_encryption, sample_encryption, sample_under_kms};
     use crate::id::ContentId;
     use crate::object::{
-        Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, Restored, RetrievalTier, StorageClass,
+        Access, AccessTier, Content, Etag, KEY_BYTES_MAX, ObjectAttributes, ObjectChecksum, Restored, RetrievalTier,
+        StorageClass,
     };
     use crate::record::check_round_trip;
     use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
@@ -178,6 +179,7 @@ pub(crate) mod tests {
                 ends: Timestamp(3),
                 tier: RetrievalTier::Expedited,
             }),
+            access: Some(Access { tier: AccessTier::DeepArchive, last: Timestamp(4) }),
         }
     }
 

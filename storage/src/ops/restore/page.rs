@@ -182,6 +182,7 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
         encryption,
         placed: _,
         restored: _,
+        access: _,
     } = then;
     let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
     let encryption = encryption.map(|encryption| encryption.kept_from(version_id));

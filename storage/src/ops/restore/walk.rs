@@ -279,6 +279,7 @@ fn looks_alike(
         encryption,
         placed: _,
         restored: _,
+        access: _,
     } = then;
     let same_description = newest.size_bytes == *size_bytes
         && newest.etag == *etag

@@ -1,0 +1,116 @@
+//! INTELLIGENT_TIERING through the real binary: its configurations, and objects that move by how they are used.
+
+#![allow(clippy::unwrap_used)]
+
+use cairn_tests::harness::files_below;
+use cairn_tests::lifecycle::{Calendar, restore};
+use cairn_tests::random::body;
+use cairn_tests::{Cairn, Call, Client, skip};
+
+const LARGE: usize = 200_000;
+
+fn put_configuration(client: &Client, bucket: &str, id: &str, content: &str) -> Call {
+    let document = format!("<IntelligentTieringConfiguration>{content}</IntelligentTieringConfiguration>");
+    client.bucket("PUT", bucket).query("id", id).query("intelligent-tiering", "").body(document)
+}
+
+fn tiering(tier: &str, days: i32) -> String {
+    format!("<Tiering><AccessTier>{tier}</AccessTier><Days>{days}</Days></Tiering>")
+}
+
+#[tokio::test]
+async fn configurations_are_kept_as_they_were_put_and_bad_ones_change_nothing() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("tiering").await;
+    let call = |method: &str, id: &str| client.bucket(method, &bucket).query("id", id).query("intelligent-tiering", "");
+    call("GET", "logs").send().await.expect_error(404, "NoSuchConfiguration");
+    let archive = tiering("ARCHIVE_ACCESS", 90);
+    let good = format!("<Id>logs</Id><Filter><Prefix>logs/</Prefix></Filter><Status>Enabled</Status>{archive}");
+    put_configuration(&client, &bucket, "logs", &good).send().await.expect(200);
+    assert!(call("GET", "logs").send().await.expect(200).text().contains(&good));
+    let enabled = "<Id>logs</Id><Status>Enabled</Status>";
+    for (id, bad, code) in [
+        ("other", good.clone(), "InvalidArgument"),
+        ("", good.clone(), "InvalidArgument"),
+        ("logs", enabled.to_owned(), "MalformedXML"),
+        ("logs", format!("{enabled}{}", tiering("ARCHIVE_ACCESS", 89)), "InvalidArgument"),
+        ("logs", format!("{enabled}{}", tiering("DEEP_ARCHIVE_ACCESS", 179)), "InvalidArgument"),
+        ("logs", format!("{enabled}{}", tiering("DEEP_ARCHIVE_ACCESS", 731)), "InvalidArgument"),
+        ("logs", format!("{enabled}{}", tiering("COLD", 90)), "MalformedXML"),
+        ("logs", format!("{enabled}{archive}{archive}"), "MalformedXML"),
+    ] {
+        put_configuration(&client, &bucket, id, &bad).send().await.expect_error(400, code);
+        assert!(call("GET", "logs").send().await.expect(200).text().contains(&good), "{bad}");
+    }
+    let others = (0..100).map(|number| format!("other-{number:03}"));
+    for id in others.clone() {
+        let content = format!("<Id>{id}</Id><Status>Disabled</Status>{archive}");
+        put_configuration(&client, &bucket, &id, &content).send().await.expect(200);
+    }
+    let list = || client.bucket("GET", &bucket).query("intelligent-tiering", "");
+    let first = list().send().await.expect(200);
+    assert_eq!((first.xml_all("Id").len(), first.xml("IsTruncated")), (100, "true".to_owned()));
+    let token = first.xml("NextContinuationToken");
+    let second = list().query("continuation-token", &token).send().await.expect(200);
+    assert_eq!((second.xml_all("Id"), second.xml("IsTruncated")), (vec!["other-099".to_owned()], "false".to_owned()));
+    list().query("continuation-token", "nonsense").send().await.expect_error(400, "InvalidArgument");
+    call("DELETE", "logs").send().await.expect(204);
+    call("DELETE", "logs").send().await.expect_error(404, "NoSuchConfiguration");
+    call("DELETE", "").send().await.expect_error(400, "InvalidArgument");
+}
+
+#[tokio::test]
+async fn objects_move_by_how_they_are_used_and_come_back_from_archives_by_a_restore() {
+    let mut calendar = Calendar::start();
+    let client = calendar.cairn.client();
+    let bucket = client.fresh_bucket("used").await;
+    let put = |key: &str| client.object("PUT", &bucket, key).header("x-amz-storage-class", "INTELLIGENT_TIERING");
+    put("key").body(body(1, LARGE)).send().await.expect(200);
+    put("small").body(body(2, 1_000)).send().await.expect(200);
+    let tiers = tiering("ARCHIVE_ACCESS", 95) + &tiering("DEEP_ARCHIVE_ACCESS", 180);
+    let archives = format!("<Id>all</Id><Status>Enabled</Status>{tiers}");
+    put_configuration(&client, &bucket, "all", &archives).send().await.expect(200);
+    let call = |method: &str| client.object(method, &bucket, "key");
+    let files =
+        |calendar: &Calendar, class: &str| files_below(&calendar.cairn.data_dir().join("classes").join(class)).len();
+
+    let printed = match calendar.pass(32, &[&bucket]) {
+        Ok(printed) => printed,
+        Err(reason) => skip!("{reason}"),
+    };
+    assert!(printed.contains("1  moved to INFREQUENT_ACCESS"), "{printed}");
+    assert_eq!(files(&calendar, "STANDARD_IA"), 1);
+    let head = calendar.send(call("HEAD")).await.expect(200);
+    assert_eq!(head.header("x-amz-storage-class"), Some("INTELLIGENT_TIERING"));
+    // Looking is no access; reading is.
+    assert!(!calendar.pass(1, &[&bucket]).unwrap().contains("moved to"));
+    assert_eq!(calendar.send(call("GET")).await.expect(200).body, body(1, LARGE));
+    let printed = calendar.pass(1, &[&bucket]).unwrap();
+    assert!(printed.contains("1  moved to FREQUENT_ACCESS"), "{printed}");
+
+    let printed = calendar.pass(96, &[&bucket]).unwrap();
+    assert!(printed.contains("1  moved to ARCHIVE_ACCESS"), "{printed}");
+    let refused = calendar.send(call("GET")).await.expect_error(403, "InvalidObjectState");
+    assert_eq!(
+        (refused.xml("StorageClass"), refused.xml("AccessTier")),
+        ("INTELLIGENT_TIERING".into(), "ARCHIVE_ACCESS".into())
+    );
+    let head = calendar.send(call("HEAD")).await.expect(200);
+    assert_eq!(head.header("x-amz-archive-status"), Some("ARCHIVE_ACCESS"));
+    calendar.send(client.object("GET", &bucket, "small")).await.expect(200);
+
+    calendar.send(restore(&client, &bucket, "key", "<Days>1</Days>")).await.expect_error(400, "InvalidArgument");
+    calendar.send(restore(&client, &bucket, "key", "")).await.expect(202);
+    let head = calendar.send(call("HEAD")).await.expect(200);
+    assert_eq!(head.header("x-amz-restore"), Some("ongoing-request=\"true\""));
+    calendar.send(call("GET")).await.expect_error(403, "InvalidObjectState");
+    let printed = calendar.pass(1, &[&bucket]).unwrap();
+    assert!(printed.contains("1  moved to FREQUENT_ACCESS"), "{printed}");
+    assert_eq!(calendar.send(call("GET")).await.expect(200).body, body(1, LARGE));
+    let head = calendar.send(call("HEAD")).await.expect(200);
+    assert!(head.header("x-amz-restore").is_none() && head.header("x-amz-archive-status").is_none());
+    calendar.cairn.stop();
+    let (status, printed) = calendar.cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}

@@ -19,6 +19,7 @@ pub mod object;
 pub mod observe;
 pub mod ops;
 pub mod record;
+pub mod replication;
 pub mod settings;
 pub mod space;
 pub mod tiers;

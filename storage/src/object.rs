@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 use crate::clock::Timestamp;
 use crate::encryption::{self, Encryption};
 use crate::id::{AccountId, BucketId, ContentId, VersionId};
+use crate::replication::Replication;
 use crate::settings::ObjectSettings;
 
 /// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
@@ -293,6 +294,9 @@ pub struct ObjectVersion {
     /// was noted.
     #[n(17)]
     pub access: Option<Access>,
+    /// Where it is to be copied to, or that it is a copy from elsewhere; None: neither.
+    #[n(16)]
+    pub replication: Option<Replication>,
 }
 
 /// A tier of INTELLIGENT_TIERING, from the warmest on.
@@ -515,6 +519,9 @@ pub struct DeleteMarker {
     /// The account that owns it.
     #[n(3)]
     pub owner: AccountId,
+    /// As an object's.
+    #[n(4)]
+    pub replication: Option<Replication>,
 }
 
 /// What a listing returns of an object: the tags of [`ObjectVersion`] that it needs, so that decoding skips the rest.

@@ -65,7 +65,7 @@ impl CollectTask {
     #[must_use]
     pub fn due_at(self, due: Timestamp) -> NewTask {
         let task = minicbor::to_vec(self).unwrap_or_default(); // writing to a Vec cannot fail
-        NewTask { queue: Queue::Collect, due, task }
+        NewTask { queue: Queue::Collect, due, task, lane: None }
     }
 }
 

@@ -31,7 +31,7 @@ impl ForgetUploadTask {
     #[must_use]
     pub fn due_at(&self, due: Timestamp) -> NewTask {
         let task = minicbor::to_vec(self).unwrap_or_default(); // writing to a Vec cannot fail
-        NewTask { queue: Queue::ForgetUpload, due, task }
+        NewTask { queue: Queue::ForgetUpload, due, task, lane: None }
     }
 }
 

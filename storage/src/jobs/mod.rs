@@ -9,6 +9,7 @@ pub mod collect;
 pub mod forget_upload;
 pub mod moving;
 pub mod queues;
+pub mod replicate;
 pub mod restore;
 mod runner;
 pub mod scan;
@@ -23,9 +24,11 @@ use crate::StorageError;
 use crate::clock::{Entropy, Timestamp};
 use crate::id::JobId;
 use crate::index::family::job::{self, JobRecord, Queue};
+use crate::index::family::pending;
 use crate::index::{Batch, Family, Partition};
 use crate::ops::Store;
 use crate::record::Record;
+use crate::replication::{RuleId, TargetId};
 
 pub use runner::{JobHandle, JobStatus, RunnerOptions, spawn};
 pub use schedule::Schedule;
@@ -39,6 +42,19 @@ pub struct NewTask {
     pub due: Timestamp,
     /// What to do, as the queue's handler understands it.
     pub task: Vec<u8>,
+    /// In a queue with lanes: which one.
+    pub lane: Option<InLane>,
+}
+
+/// A task in a queue with lanes: which lane, and how it counts among what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InLane {
+    /// The lane's target.
+    pub target: TargetId,
+    /// The rule that it counts for.
+    pub rule: RuleId,
+    /// The version's plaintext bytes.
+    pub size_bytes: u64,
 }
 
 impl NewTask {
@@ -48,7 +64,14 @@ impl NewTask {
     /// `MetadataTooLarge`.
     pub(crate) fn join(self, batch: &mut Batch, entropy: &dyn Entropy) -> Result<(), StorageError> {
         let record = JobRecord { task: self.task.into(), attempts: 0, last_error: None, origin: None };
-        batch.put(Family::Job, job::key(self.queue, self.due, JobId::generate(entropy)), record.to_value()?);
+        let id = JobId::generate(entropy);
+        match self.lane {
+            None => batch.put(Family::Job, job::key(self.queue, self.due, id), record.to_value()?),
+            Some(lane) => {
+                batch.put(Family::Job, job::lane_key(self.queue, lane.target, self.due, id), record.to_value()?);
+                pending::count(batch, lane.target, lane.rule, 1, lane.size_bytes);
+            }
+        }
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ impl RestoreTask {
     #[must_use]
     pub fn due_at(self, due: Timestamp) -> NewTask {
         let task = minicbor::to_vec(self).unwrap_or_default(); // writing to a Vec cannot fail
-        NewTask { queue: Queue::Restore, due, task }
+        NewTask { queue: Queue::Restore, due, task, lane: None }
     }
 }
 

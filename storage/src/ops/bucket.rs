@@ -101,6 +101,8 @@ pub struct Bucket {
     pub cors: Option<DocumentDigest>,
     /// Names the lifecycle rules in the bucket's document, if it has any.
     pub lifecycle: Option<DocumentDigest>,
+    /// Names the replication rules in the bucket's document, if it has any.
+    pub replication: Option<DocumentDigest>,
 }
 
 /// A bucket to create.
@@ -230,6 +232,7 @@ impl Store {
             public_access_block: entry.public_access_block,
             policy: None,
             lifecycle: None,
+            replication: None,
             mfa_delete: false,
             cors: None,
         };
@@ -274,6 +277,7 @@ impl Store {
             public_access_block: seen.record.public_access_block,
             policy: seen.record.policy,
             lifecycle: seen.record.lifecycle,
+            replication: seen.record.replication,
             mfa_delete: seen.record.mfa_delete,
             cors: seen.record.cors,
         })

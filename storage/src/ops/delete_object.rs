@@ -121,6 +121,7 @@ impl Store {
             is_null: placement::writes_null(seen),
             created: removal.now,
             owner,
+            replication: None,
         };
         let version = Some(ReturnedVersion::of(marker.is_null, marker.version_id));
         let mutation = placement::add(key, seen, Version::Marker(marker), &removal, self.planner().as_ref())?;

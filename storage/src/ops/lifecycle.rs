@@ -13,6 +13,7 @@ use crate::index::{Family, Revision, View};
 use crate::object::{Access, AccessTier, DeleteMarker, ObjectKey, ObjectVersion, StorageClass};
 
 use super::placement::{self, Mutation};
+use super::planner::Origin;
 use super::seen::{SeenKey, read_version};
 use super::sweep::{SeenRevision, revision_of};
 
@@ -193,9 +194,9 @@ impl Store {
         ids: &[VersionId],
         outcome: &mut ActsDone,
     ) -> Result<Step, StorageError> {
-        let (of_view, wanted, kinds) = (key.clone(), ids.to_vec(), self.planner().kinds().to_vec());
+        let (of_view, wanted, planner) = (key.clone(), ids.to_vec(), self.planner().clone());
         let page = move |view: &dyn View| {
-            let mut seen = match SeenKey::read(view, &of_view, VersionSelector::Newest, &kinds)? {
+            let mut seen = match SeenKey::read(view, &of_view, VersionSelector::Newest, planner.as_ref())? {
                 Ok(seen) => seen,
                 Err(error) => return Ok(Err(error)),
             };
@@ -257,8 +258,9 @@ impl Store {
                 is_null: placement::writes_null(&seen),
                 created: removal.now,
                 owner: bucket.owner,
+                replication: None,
             };
-            placement::add(key, &seen, Version::Marker(marker), &removal, planner)?
+            placement::add_by(Origin::Lifecycle, key, &seen, Version::Marker(marker), &removal, planner)?
         };
         self.commit_on(bucket, basis, mutation, size_of(&head.version)).await
     }

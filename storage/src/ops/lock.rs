@@ -194,6 +194,7 @@ mod tests {
             public_access_block: None,
             policy: None,
             lifecycle: None,
+            replication: None,
             mfa_delete: false,
             cors: None,
         };

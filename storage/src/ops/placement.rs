@@ -18,9 +18,10 @@ use crate::jobs::NewTask;
 use crate::jobs::collect::CollectTask;
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
+use crate::replication::Replication;
 
 use super::lock::Removal;
-use super::planner::{Change, Planner};
+use super::planner::{Change, Origin, Plan, Planner};
 use super::seen::{SeenBucket, SeenKey};
 
 /// A batch in the making, with the tasks that join it.
@@ -28,6 +29,8 @@ use super::seen::{SeenBucket, SeenKey};
 pub(super) struct Mutation {
     pub(super) batch: Batch,
     pub(super) tasks: Vec<NewTask>,
+    /// What the planner says of the replication of the version that is added.
+    pub(super) replication: Option<Replication>,
 }
 
 impl Mutation {
@@ -50,6 +53,24 @@ impl Mutation {
     pub(super) fn replace_head(&mut self, key: &ObjectKey, seen: &SeenHead, head: &Head) -> Result<(), StorageError> {
         self.guard_head(key, seen);
         self.set_head(key, seen, Some(head))
+    }
+
+    /// Puts `changed` where the version of its id is. The head is written in any case: its new revision stops a deletion that was decided
+    /// on the version as it was.
+    pub(super) fn replace_version(
+        &mut self,
+        key: &ObjectKey,
+        seen: &SeenKey,
+        changed: Version,
+    ) -> Result<(), StorageError> {
+        let Some(head) = &seen.head.head else { return Ok(()) };
+        let mut head = head.clone();
+        if head.version.id() == changed.id() {
+            head.version = changed;
+        } else {
+            self.batch.put(Family::Version, version::key(key, changed.id()), changed.to_value()?);
+        }
+        self.replace_head(key, &seen.head, &head)
     }
 
     /// Replaces the head row (None: the key has no version any more).
@@ -105,7 +126,8 @@ impl Mutation {
         removal.check(gone)?;
         self.count_version(gone, -1);
         self.batch.add(Family::Usage, removed::key(gone.created(), removal.now), 1);
-        self.tasks.extend(planner.plan(Change::Removed { key, version: gone }, &seen.documents));
+        let removed = Change::Removed { key, version: gone };
+        self.tasks.extend(planner.plan(removed, &seen.bucket.record, &seen.documents).tasks);
         let Version::Object(object) = gone else { return Ok(()) };
         self.count_early(object, removal.now);
         match object.content {
@@ -142,6 +164,18 @@ impl Mutation {
     }
 }
 
+/// The tasks of a plan that join the change's commit. The targets that the changed version is PENDING for then are noted in
+/// `replication`, which its record will have.
+pub(super) fn tasks_of(plan: Plan, replication: &mut Option<Replication>) -> Vec<NewTask> {
+    let mut tasks = plan.tasks;
+    for planned in plan.replications {
+        if replication.get_or_insert_default().set_pending(planned.target) {
+            tasks.push(planned.task);
+        }
+    }
+    tasks
+}
+
 /// Whether what a mutation without a version id writes is the `null` version.
 pub(super) fn writes_null(seen: &SeenKey) -> bool {
     seen.bucket.record.versioning != Versioning::Enabled
@@ -156,14 +190,27 @@ pub(super) fn add(
     removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
-    add_to(Mutation::new(&seen.bucket), key, seen, new, removal, planner)
+    add_by(Origin::Client, key, seen, new, removal, planner)
+}
+
+/// As [`add`], by somebody who need not be a client.
+pub(super) fn add_by(
+    origin: Origin,
+    key: &ObjectKey,
+    seen: &SeenKey,
+    new: Version,
+    removal: &Removal,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
+    add_to(Mutation::new(&seen.bucket), origin, key, seen, new, removal, planner)
 }
 
 fn add_to(
     mut mutation: Mutation,
+    origin: Origin,
     key: &ObjectKey,
     seen: &SeenKey,
-    new: Version,
+    mut new: Version,
     removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
@@ -184,7 +231,9 @@ fn add_to(
         older_null = None;
     }
     mutation.count_version(&new, 1);
-    mutation.tasks.extend(planner.plan(Change::Added { key, version: &new }, &seen.documents));
+    let plan = planner.plan(Change::Added { key, version: &new, origin }, &seen.bucket.record, &seen.documents);
+    mutation.tasks.extend(tasks_of(plan, new.replication_mut()));
+    mutation.replication.clone_from(new.replication_mut());
     mutation.set_head(key, &seen.head, Some(&Head { version: new, older_null }))?;
     Ok(mutation)
 }
@@ -224,7 +273,7 @@ pub(super) fn add_sharing(
     // its write of the row, which comes later in the batch, is the one that holds.
     let mut seen = seen.clone();
     seen.contents.insert(id, (revision, record));
-    add_to(mutation, key, &seen, new, removal, planner)
+    add_to(mutation, Origin::Client, key, &seen, new, removal, planner)
 }
 
 /// Removes the version `id`, which exists, for good. If it is the head, the next newest is uncovered. `Locked` or

@@ -104,6 +104,7 @@ impl Store {
             let version = Version::Object(object.clone());
             let removal = self.removal(Governance::Heeded);
             let mut mutation = placement::add(key, &seen, version, &removal, self.planner().as_ref())?;
+            object.replication.clone_from(&mutation.replication);
             ingested.join(&mut mutation.batch)?;
             if ingested.commit(self, bucket.id, mutation).await? {
                 return Ok(object);
@@ -130,6 +131,7 @@ impl Store {
             placed: None,
             restored: None,
             access: None,
+            replication: None,
         }
     }
 }

@@ -8,13 +8,13 @@ use crate::StorageError;
 use crate::id::{BucketId, ContentId, VersionId};
 use crate::index::family::bucket::{self, BucketRecord, BucketState};
 use crate::index::family::content::{self, ContentRecord};
-use crate::index::family::document::DocumentKind;
 use crate::index::family::head::{Head, SeenHead};
 use crate::index::family::version::{self, Version};
 use crate::index::{Family, IndexError, KeyRange, Revision, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
 
+use super::planner::Planner;
 use super::{Store, VersionSelector};
 
 /// A bucket row as one view saw it.
@@ -86,12 +86,16 @@ impl SeenKey {
         view: &dyn View,
         key: &ObjectKey,
         selector: VersionSelector,
-        kinds: &[DocumentKind],
+        planner: &dyn Planner,
     ) -> Result<Result<Self, StorageError>, IndexError> {
         let bucket = match SeenBucket::writable(SeenBucket::read(view)?) {
             Ok(bucket) => bucket,
             Err(error) => return Ok(Err(error)),
         };
+        let mut documents = Vec::new();
+        for kind in planner.kinds(&bucket.record) {
+            documents.push(view.get(Family::Document, &kind.key())?.map(|row| row.value));
+        }
         let mut seen = Self {
             bucket,
             head: SeenHead::read(view, key)?,
@@ -99,11 +103,8 @@ impl SeenKey {
             asked: None,
             next: None,
             contents: HashMap::new(),
-            documents: Vec::with_capacity(kinds.len()),
+            documents,
         };
-        for kind in kinds {
-            seen.documents.push(view.get(Family::Document, &kind.key())?.map(|row| row.value));
-        }
         if let Some(head) = seen.head.head.clone() {
             seen.add_content(view, &head.version)?;
             if let Some(id) = head.older_null {
@@ -154,7 +155,7 @@ impl Store {
         selector: VersionSelector,
     ) -> Result<SeenKey, StorageError> {
         let key = key.clone();
-        let kinds = self.planner().kinds().to_vec();
-        self.view(bucket, move |view| SeenKey::read(view, &key, selector, &kinds)).await?
+        let planner = self.planner().clone();
+        self.view(bucket, move |view| SeenKey::read(view, &key, selector, planner.as_ref())).await?
     }
 }

@@ -6,11 +6,12 @@
 //! cannot be shared is copied byte by byte: inline contents, copies that ask for another checksum, and copies that are
 //! sealed under another key than the source. A sealed copy has the source's data key, wrapped for the new version.
 
+use std::sync::Arc;
+
 use crate::StorageError;
 use crate::encryption;
 use crate::id::Place;
 use crate::index::family::content;
-use crate::index::family::document::DocumentKind;
 use crate::index::family::version::Version;
 use crate::index::{IndexError, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
@@ -19,6 +20,7 @@ use super::copy_object::{Copied, CopyObject, CopySource, failed_precondition};
 use super::get_object::find_version;
 use super::lock::Governance;
 use super::placement::{self, Shared};
+use super::planner::Planner;
 use super::seen::SeenKey;
 use super::{ATTEMPTS_MAX, Bucket, Permit, ReadConditions, Store, VersionSelector};
 
@@ -38,7 +40,7 @@ struct Reading {
     permit: Permit,
     conditions: ReadConditions,
     target: ObjectKey,
-    kinds: Vec<DocumentKind>,
+    planner: Arc<dyn Planner>,
     /// Where the copy's class has its files.
     place: Place,
 }
@@ -62,7 +64,7 @@ impl Store {
             permit: source.permit.clone(),
             conditions: source.conditions.clone(),
             target: key.clone(),
-            kinds: self.planner().kinds().to_vec(),
+            planner: self.planner().clone(),
             place: self.blobs().place_of(copy.storage_class.unwrap_or_default()),
         };
         let now = self.clock().now();
@@ -92,6 +94,7 @@ impl Store {
             let removal = self.removal(Governance::Heeded);
             let mutation =
                 placement::add_sharing(key, &seen.target, version, shared, &removal, self.planner().as_ref())?;
+            object.replication.clone_from(&mutation.replication);
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(Some(Copied { object, source: seen.source }));
             }
@@ -118,6 +121,6 @@ fn read(view: &dyn View, reading: &Reading) -> Result<Result<SeenCopy, StorageEr
             Shared::once_more(id, row.revision, record)
         }
     };
-    let target = SeenKey::read(view, &reading.target, VersionSelector::Newest, &reading.kinds)?;
+    let target = SeenKey::read(view, &reading.target, VersionSelector::Newest, reading.planner.as_ref())?;
     Ok(target.map(|target| SeenCopy { source, shared, target }))
 }

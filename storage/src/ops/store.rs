@@ -11,7 +11,8 @@ use crate::clock::{Clock, Entropy};
 use crate::health::Health;
 use crate::id::{BucketId, ContentId, Place};
 use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, Revision, View};
-use crate::jobs::{NewTask, Schedule};
+use crate::jobs::replicate::{Lane, Lanes};
+use crate::jobs::{InLane, NewTask, Schedule};
 use crate::lock_clock::LockClock;
 
 use super::planner::Planner;
@@ -51,6 +52,7 @@ pub(super) struct Inner {
     pub(super) pins: Pins,
     pub(super) schedule: Schedule,
     walks_changed: Notify,
+    lanes: Lanes,
     lock_clock: Arc<LockClock>,
 }
 
@@ -70,6 +72,7 @@ impl Store {
             pins: Pins::default(),
             schedule: Schedule::default(),
             walks_changed: Notify::new(),
+            lanes: Lanes::default(),
             lock_clock,
         }))
     }
@@ -107,6 +110,12 @@ impl Store {
     /// Told when a walk was begun or changed by an operator.
     pub(crate) fn walks_changed(&self) -> &Notify {
         &self.0.walks_changed
+    }
+
+    /// Which targets something waits for, for replication.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.0.lanes
     }
 
     /// The time.
@@ -185,14 +194,17 @@ impl Store {
         mut batch: Batch,
         tasks: Vec<NewTask>,
     ) -> Result<Option<Revision>, StorageError> {
-        let due: Vec<_> = tasks.iter().map(|task| (task.queue, task.due)).collect();
+        let due: Vec<_> = tasks.iter().map(|task| (task.queue, task.lane, task.due)).collect();
         for task in tasks {
             task.join(&mut batch, self.entropy().as_ref())?;
         }
         match self.0.parts.index.commit(partition, batch).await {
             Outcome::Committed(revision) => {
-                for (queue, due) in due {
-                    self.0.schedule.add(queue, partition, due);
+                for (queue, lane, due) in due {
+                    match lane {
+                        None => self.0.schedule.add(queue, partition, due),
+                        Some(InLane { target, .. }) => self.0.lanes.add(Lane { partition, target }, due),
+                    }
                 }
                 Ok(Some(revision))
             }

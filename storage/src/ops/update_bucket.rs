@@ -51,6 +51,12 @@ impl Store {
                            changed.",
                 });
             }
+            if record.replication.is_some() && versioning != Versioning::Enabled {
+                return Err(StorageError::InvalidBucketState {
+                    what: "A replication configuration is present on this bucket, so you cannot change the versioning state. \
+                           To change the versioning state, first delete the replication configuration.",
+                });
+            }
             record.versioning = versioning;
             Ok(())
         })

@@ -1,15 +1,15 @@
 //! What may change about a version: its tags, what locks it, its ACL. The version stays where it is and keeps its id.
 
 use crate::StorageError;
-use crate::index::Family;
 use crate::index::family::bucket::BucketRecord;
-use crate::index::family::version::{self, Version};
+use crate::index::family::version::Version;
+use crate::jobs::NewTask;
 use crate::object::{ObjectKey, ObjectVersion};
-use crate::record::Record;
 use crate::settings::ObjectSettings;
 
 use super::lock;
-use super::placement::Mutation;
+use super::placement::{self, Mutation};
+use super::planner::{Change, Origin};
 use super::seen::SeenKey;
 use super::{ATTEMPTS_MAX, Bucket, Governance, Permit, Store, VersionSelector};
 
@@ -54,13 +54,33 @@ impl Store {
             if settings == object.settings {
                 return Ok(object.clone());
             }
-            let changed = ObjectVersion { settings, ..object.clone() };
-            let mutation = replace(key, &seen, &changed)?;
+            let mut changed = ObjectVersion { settings, ..object.clone() };
+            let tasks = self.plan_update(key, &seen, object, &mut changed);
+            let mutation = Mutation { tasks, ..replace(key, &seen, &changed)? };
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(changed);
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// The tasks that the update entails. What `changed` says of its replication is brought up to date.
+    fn plan_update(
+        &self,
+        key: &ObjectKey,
+        seen: &SeenKey,
+        before: &ObjectVersion,
+        changed: &mut ObjectVersion,
+    ) -> Vec<NewTask> {
+        if changed.replication.is_some() || seen.bucket.record.replication.is_some() {
+            // A later change has a later stamp, whatever the clock does.
+            let replication = changed.replication.get_or_insert_default();
+            let after_last = replication.changed.map(|last| last.plus_ms(1));
+            replication.changed = after_last.max(Some(self.clock().now()));
+        }
+        let change = Change::Updated { key, before, version: changed, origin: Origin::Client };
+        let plan = self.planner().plan(change, &seen.bucket.record, &seen.documents);
+        placement::tasks_of(plan, &mut changed.replication)
     }
 }
 
@@ -80,18 +100,9 @@ pub(super) fn version_found(
     }
 }
 
-/// Puts `changed` where the version of its id is. The head is written in any case: its new revision stops a deletion
-/// that was decided on the version as it was.
+/// Puts `changed` where the version of its id is.
 pub(super) fn replace(key: &ObjectKey, seen: &SeenKey, changed: &ObjectVersion) -> Result<Mutation, StorageError> {
     let mut mutation = Mutation::new(&seen.bucket);
-    let Some(head) = &seen.head.head else { return Ok(mutation) };
-    let version = Version::Object(changed.clone());
-    let mut head = head.clone();
-    if head.version.id() == changed.version_id {
-        head.version = version;
-    } else {
-        mutation.batch.put(Family::Version, version::key(key, changed.version_id), version.to_value()?);
-    }
-    mutation.replace_head(key, &seen.head, &head)?;
+    mutation.replace_version(key, seen, Version::Object(changed.clone()))?;
     Ok(mutation)
 }

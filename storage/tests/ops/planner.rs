@@ -7,7 +7,7 @@ use cairn_storage::blob::{BlobStore, Offload};
 use cairn_storage::clock::{ManualClock, SeededEntropy};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
-use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::bucket::{BucketRecord, Versioning};
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::Queue;
 use cairn_storage::index::family::version::Version;
@@ -15,7 +15,7 @@ use cairn_storage::index::memory::MemoryIndex;
 use cairn_storage::index::{Batch, Family};
 use cairn_storage::jobs::NewTask;
 use cairn_storage::observe::Silent;
-use cairn_storage::ops::planner::{Change, Planner};
+use cairn_storage::ops::planner::{Change, Plan, Planner};
 use cairn_storage::ops::{Limits, Store, StoreParts, VersionSelector};
 
 use crate::rig::{Rig, START};
@@ -25,19 +25,21 @@ use crate::rig::{Rig, START};
 struct Telling;
 
 impl Planner for Telling {
-    fn kinds(&self) -> &[DocumentKind] {
+    fn kinds(&self, _: &BucketRecord) -> &[DocumentKind] {
         &[DocumentKind::Lifecycle]
     }
 
-    fn plan(&self, change: Change<'_>, documents: &[Option<Bytes>]) -> Vec<NewTask> {
+    fn plan(&self, change: Change<'_>, _: &BucketRecord, documents: &[Option<Bytes>]) -> Plan {
         let (what, key, version) = match change {
-            Change::Added { key, version } => ("added", key, version),
+            Change::Added { key, version, .. } => ("added", key, version),
+            Change::Updated { .. } => return Plan::default(),
             Change::Removed { key, version } => ("removed", key, version),
         };
         let kind = if matches!(version, Version::Object(_)) { "object" } else { "marker" };
         let document = documents[0].as_ref().map(|document| String::from_utf8_lossy(document));
         let task = format!("{what} {kind} {} {document:?}", key.as_str());
-        vec![NewTask { queue: Queue::ForgetUpload, due: START, task: task.into_bytes() }]
+        let task = NewTask { queue: Queue::ForgetUpload, due: START, task: task.into_bytes(), lane: None };
+        Plan { tasks: vec![task], replications: Vec::new() }
     }
 }
 

@@ -181,6 +181,9 @@ pub struct BucketRecord {
     /// Names the lifecycle rules in the bucket's document; None: there are none.
     #[n(30)]
     pub lifecycle: Option<DocumentDigest>,
+    /// Names the replication rules in the bucket's document; None: there are none.
+    #[n(31)]
+    pub replication: Option<DocumentDigest>,
 }
 
 impl BucketRecord {
@@ -228,6 +231,7 @@ mod tests {
             mfa_delete: true,
             cors: Some(DocumentDigest([0xFF; 16])),
             lifecycle: Some(DocumentDigest([0xFE; 16])),
+            replication: Some(DocumentDigest([0xFD; 16])),
         });
     }
 }

@@ -4,6 +4,12 @@
 //! key    queue (u8) | due, ms since the epoch (u64) | job id (16)
 //! value  JobRecord
 //! ```
+//!
+//! The queues of replication have a lane for each target, so that what waits for one is passed by in one seek:
+//!
+//! ```text
+//! key    queue (u8) | target (8) | due, ms since the epoch (u64) | job id (16)
+//! ```
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -11,6 +17,7 @@ use minicbor::{Decode, Encode};
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::record::Record;
+use crate::replication::TargetId;
 
 /// The queues. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +29,10 @@ pub enum Queue {
     ForgetUpload = 2,
     /// Restores buckets to a point in time.
     Restore = 3,
+    /// Brings versions to replication targets. It has lanes, and a runner of its own for each.
+    Replicate = 4,
+    /// What was not brought, and why. It has lanes; nothing runs it, until it is asked for again.
+    Unreplicated = 5,
     /// Tasks that failed too often; nothing runs them.
     Dead = 255,
 }
@@ -43,6 +54,8 @@ impl Queue {
             Self::Collect => "collect",
             Self::ForgetUpload => "forget-upload",
             Self::Restore => "restore",
+            Self::Replicate => "replicate",
+            Self::Unreplicated => "unreplicated",
             Self::Dead => "dead",
         }
     }
@@ -98,6 +111,42 @@ pub fn parse_key(row_key: &[u8]) -> Option<(Timestamp, JobId)> {
     Some((Timestamp(due), JobId::from_slice(row_key.get(9..)?)?))
 }
 
+/// The row's key in a queue with lanes.
+#[must_use]
+pub fn lane_key(queue: Queue, target: TargetId, due: Timestamp, id: JobId) -> [u8; 33] {
+    let mut key = [0; 33];
+    key[0] = queue as u8;
+    key[1..9].copy_from_slice(target.as_bytes());
+    key[9..17].copy_from_slice(&due.unsigned_ms().to_be_bytes());
+    key[17..].copy_from_slice(id.as_bytes());
+    key
+}
+
+/// The first key of a lane's tasks that fall due at `due` or later.
+#[must_use]
+pub fn lane_lower_bound(queue: Queue, target: TargetId, due: Timestamp) -> [u8; 17] {
+    let mut key = [0; 17];
+    key.copy_from_slice(&lane_key(queue, target, due, JobId::from_bytes([0; 16]))[..17]);
+    key
+}
+
+/// What every key of a lane begins with.
+#[must_use]
+pub fn lane_prefix(queue: Queue, target: TargetId) -> [u8; 9] {
+    let mut prefix = [0; 9];
+    prefix[0] = queue as u8;
+    prefix[1..].copy_from_slice(target.as_bytes());
+    prefix
+}
+
+/// The target, due time and id in the key of a row of a queue with lanes; None if it is malformed.
+#[must_use]
+pub fn parse_lane_key(row_key: &[u8]) -> Option<(TargetId, Timestamp, JobId)> {
+    let target = TargetId::from_bytes(row_key.get(1..9)?.try_into().ok()?);
+    let due = u64::from_be_bytes(row_key.get(9..17)?.try_into().ok()?);
+    Some((target, Timestamp(i64::try_from(due).ok()?), JobId::from_slice(row_key.get(17..)?)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +162,18 @@ mod tests {
         });
         let id = JobId::from_bytes([9; 16]);
         assert_eq!(parse_key(&key(Queue::Collect, Timestamp(55), id)), Some((Timestamp(55), id)));
+    }
+
+    #[test]
+    fn lanes_keep_their_tasks_apart_and_in_order() {
+        let (one, other) = (TargetId::from_bytes([1; 8]), TargetId::from_bytes([2; 8]));
+        let id = JobId::from_bytes([9; 16]);
+        let key = lane_key(Queue::Replicate, one, Timestamp(55), id);
+        assert_eq!(parse_lane_key(&key), Some((one, Timestamp(55), id)));
+        assert!(key.starts_with(&lane_prefix(Queue::Replicate, one)));
+        assert!(lane_lower_bound(Queue::Replicate, one, Timestamp(55)).as_slice() <= key.as_slice());
+        assert!(lane_lower_bound(Queue::Replicate, one, Timestamp(56)).as_slice() > key.as_slice());
+        assert!(key < lane_key(Queue::Replicate, other, Timestamp(1), id));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod job;
 pub mod layout;
 pub mod part;
+pub mod pending;
 pub mod removed;
 pub mod restore;
 pub mod upload;

@@ -13,6 +13,7 @@ use crate::index::IndexError;
 use crate::index::key::push_escaped;
 use crate::object::{DeleteMarker, ObjectKey, ObjectSummary, ObjectVersion, ReturnedVersion};
 use crate::record::{Record, decode_as};
+use crate::replication::Replication;
 
 /// A version of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -58,6 +59,23 @@ impl Version {
         match self {
             Self::Object(object) => object.created,
             Self::Marker(marker) => marker.created,
+        }
+    }
+
+    /// Where it is to be copied to, or that it is a copy from elsewhere.
+    #[must_use]
+    pub fn replication(&self) -> Option<&Replication> {
+        match self {
+            Self::Object(object) => object.replication.as_ref(),
+            Self::Marker(marker) => marker.replication.as_ref(),
+        }
+    }
+
+    /// [`Version::replication`], to be changed.
+    pub fn replication_mut(&mut self) -> &mut Option<Replication> {
+        match self {
+            Self::Object(object) => &mut object.replication,
+            Self::Marker(marker) => &mut marker.replication,
         }
     }
 }
@@ -143,6 +161,7 @@ pub(crate) mod tests {
         StorageClass,
     };
     use crate::record::check_round_trip;
+    use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, TARGETS_MAX, TargetId, TargetStatus};
     use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
     use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 
@@ -180,6 +199,16 @@ pub(crate) mod tests {
                 tier: RetrievalTier::Expedited,
             }),
             access: Some(Access { tier: AccessTier::DeepArchive, last: Timestamp(4) }),
+            replication: Some(Replication {
+                replica: true,
+                changed: Some(Timestamp(4)),
+                targets: vec![TargetStatus {
+                    target: TargetId::of("arn:aws:s3:::copies"),
+                    progress: Progress::Failed,
+                    arrived: true,
+                    foreign_version: Some("3/L4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY".to_owned()),
+                }],
+            }),
         }
     }
 
@@ -192,6 +221,7 @@ pub(crate) mod tests {
             is_null: false,
             created: Timestamp(0),
             owner: "000000000001".parse().unwrap(),
+            replication: Some(Replication::of_replica(None)),
         }));
     }
 
@@ -213,6 +243,14 @@ pub(crate) mod tests {
         object.settings.tags = vec![Tag { key, value }; 10];
         object.settings.acl = Some(vec![0; 100 * 80].into());
         object.encryption = Some(largest_encryption());
+        let status = |n: usize| TargetStatus {
+            target: TargetId::of(&n.to_string()),
+            progress: Progress::Pending,
+            arrived: true,
+            foreign_version: Some("x".repeat(FOREIGN_VERSION_BYTES_MAX)),
+        };
+        object.replication =
+            Some(Replication { targets: (0..TARGETS_MAX).map(status).collect(), ..Replication::default() });
         assert!(Version::Object(object).to_value().is_ok());
     }
 

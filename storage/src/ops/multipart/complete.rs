@@ -8,7 +8,6 @@ use cairn_crypto::digest::Digests;
 use crate::StorageError;
 use crate::id::{ContentId, UploadId};
 use crate::index::family::content::{self, ContentKind, ContentRecord};
-use crate::index::family::document::DocumentKind;
 use crate::index::family::layout::{self, LayoutPart};
 use crate::index::family::part::{self, PartRecord};
 use crate::index::family::upload::{self, UploadRecord, UploadState};
@@ -18,6 +17,7 @@ use crate::jobs::collect::CollectTask;
 use crate::jobs::forget_upload::ForgetUploadTask;
 use crate::object::{Content, Etag, ObjectChecksum, ObjectKey, ObjectVersion};
 use crate::ops::placement;
+use crate::ops::planner::Planner;
 use crate::ops::put_object::NewObject;
 use crate::ops::seen::SeenKey;
 use crate::ops::{ATTEMPTS_MAX, Bucket, Governance, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
@@ -126,11 +126,12 @@ impl Store {
             settings: upload.record.settings.clone(),
             encryption: upload.record.encryption.clone(),
         };
-        let object = self.new_version(&seen_key, new);
+        let mut object = self.new_version(&seen_key, new);
         let removal = self.removal(Governance::Heeded);
         let now = removal.now;
         let version = Version::Object(object.clone());
         let mut mutation = placement::add(key, &seen_key, version, &removal, self.planner().as_ref())?;
+        object.replication.clone_from(&mutation.replication);
         upload.guard(&mut mutation.batch, key, id);
         layout::put(&mut mutation.batch, composite, &assembled.layout)?;
         let state = UploadState::Completed { object: object.clone(), named_parts: digest_of_named(&complete.parts) };
@@ -145,8 +146,8 @@ impl Store {
 
     async fn see_parts(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) -> Result<SeenParts, StorageError> {
         let key = key.clone();
-        let kinds = self.planner().kinds().to_vec();
-        self.view(bucket.id, move |view| read_parts(view, &key, id, &kinds)).await?
+        let planner = self.planner().clone();
+        self.view(bucket.id, move |view| read_parts(view, &key, id, planner.as_ref())).await?
     }
 }
 
@@ -154,7 +155,7 @@ fn read_parts(
     view: &dyn View,
     key: &ObjectKey,
     id: UploadId,
-    kinds: &[DocumentKind],
+    planner: &dyn Planner,
 ) -> Result<Result<SeenParts, StorageError>, IndexError> {
     let upload = match SeenUpload::read(view, key, id)? {
         Ok(upload) => upload,
@@ -173,7 +174,7 @@ fn read_parts(
         parts.push((number, record, seal));
         cursor.advance()?;
     }
-    Ok(SeenKey::read(view, key, VersionSelector::Newest, kinds)?.map(|key| SeenParts { upload, parts, key }))
+    Ok(SeenKey::read(view, key, VersionSelector::Newest, planner)?.map(|key| SeenParts { upload, parts, key }))
 }
 
 fn seal_of(view: &dyn View, id: ContentId) -> Result<Option<[u8; 16]>, IndexError> {

@@ -48,8 +48,8 @@ impl Store {
     ) -> Result<Step, StorageError> {
         self.health().check_space_for(0)?;
         for _ in 0..ATTEMPTS_MAX {
-            let kinds = self.planner().kinds().to_vec();
-            let plan = self.view(bucket, move |view| walk::plan(view, id, limits, &kinds)).await??;
+            let planner = self.planner().clone();
+            let plan = self.view(bucket, move |view| walk::plan(view, id, limits, planner.as_ref())).await??;
             let Some(plan) = plan else { return Ok(Step::Over) };
             let (step, removed) = match plan.position {
                 Some(_) => (Step::More, 0),
@@ -124,6 +124,7 @@ impl Store {
             is_null: writes_null(seen),
             created: removal.now,
             owner,
+            replication: None,
         };
         placement::add(key, seen, Version::Marker(marker), removal, self.planner().as_ref())
     }
@@ -183,6 +184,7 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
         placed: _,
         restored: _,
         access: _,
+        replication: _,
     } = then;
     let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
     let encryption = encryption.map(|encryption| encryption.kept_from(version_id));

@@ -12,13 +12,13 @@ use crate::StorageError;
 use crate::encryption::{Encryption, EncryptionMode};
 use crate::id::{ContentId, JobId, VersionId};
 use crate::index::family::content::{self, ContentRecord};
-use crate::index::family::document::DocumentKind;
 use crate::index::family::restore::{RestoreCounts, RestorePosition, RestoreRecord, RestoreState};
 use crate::index::family::version::{self, Version, VersionSummary};
 use crate::index::{Family, IndexError, KeyRange, Revision, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::ops::VersionSelector;
 use crate::ops::heads::{Heads, ListedHead};
+use crate::ops::planner::Planner;
 use crate::ops::seen::{SeenBucket, SeenKey};
 use crate::record::Record;
 
@@ -63,7 +63,7 @@ pub(super) fn plan(
     view: &dyn View,
     id: JobId,
     limits: RestoreLimits,
-    kinds: &[DocumentKind],
+    planner: &dyn Planner,
 ) -> Result<Result<Option<Plan>, StorageError>, IndexError> {
     let wanted = |seen: &SeenRecord| seen.record.id == id && seen.record.state == RestoreState::Running;
     let (Some(bucket), Some(seen)) = (SeenBucket::read(view)?, SeenRecord::read(view)?.filter(wanted)) else {
@@ -77,7 +77,7 @@ pub(super) fn plan(
     let record = seen.record.clone();
     let heads = Heads::new(view, range(&record))?;
     let (changes, counts) = (Vec::new(), RestoreCounts::default());
-    let mut walk = Walk { view, record: &record, limits, kinds, heads, rows: 0, bytes: 0, changes, counts };
+    let mut walk = Walk { view, record: &record, limits, planner, heads, rows: 0, bytes: 0, changes, counts };
     match walk.run()? {
         Ok(position) => {
             let Walk { changes, counts, .. } = walk;
@@ -102,7 +102,7 @@ struct Walk<'v> {
     view: &'v dyn View,
     record: &'v RestoreRecord,
     limits: RestoreLimits,
-    kinds: &'v [DocumentKind],
+    planner: &'v dyn Planner,
     heads: Heads<'v>,
     rows: usize,
     bytes: usize,
@@ -177,7 +177,7 @@ impl Walk<'_> {
                 Change::Restore(object, source)
             }
         };
-        let seen = match SeenKey::read(self.view, &head.key, VersionSelector::Newest, self.kinds)? {
+        let seen = match SeenKey::read(self.view, &head.key, VersionSelector::Newest, self.planner)? {
             Ok(seen) => seen,
             Err(error) => return Ok(Err(error)),
         };
@@ -280,6 +280,7 @@ fn looks_alike(
         placed: _,
         restored: _,
         access: _,
+        replication: _,
     } = then;
     let same_description = newest.size_bytes == *size_bytes
         && newest.etag == *etag

@@ -1,0 +1,381 @@
+//! What the runner of a replication lane needs: what waits, the version as it is now, and settling what became of a task.
+//!
+//! A task's row, the version's status and the counters of what waits change in one commit. A task is settled as done only if the version
+//! still is as it was when it was brought: a change that came meanwhile found it PENDING, and so has no task of its own.
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::id::{BucketId, JobId, VersionId};
+use crate::index::family::bucket::BucketState;
+use crate::index::family::job::{self, JobRecord, Queue};
+use crate::index::family::pending::{self, Waiting};
+use crate::index::family::version::{self, Version};
+use crate::index::{Batch, Family, KeyRange, View};
+use crate::jobs::replicate::{Lane, ReplicateTask};
+use crate::object::ObjectKey;
+use crate::record::Record;
+use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, TargetId};
+use crate::settings::ObjectSettings;
+
+use super::placement::Mutation;
+use super::seen::{SeenBucket, SeenKey, read_version};
+use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
+
+/// How many tasks one page holds.
+pub const PAGE_TASKS_MAX: usize = 256;
+
+/// How many older versions are looked at, at most, for one that must go first.
+const OLDER_MAX: usize = 1_000;
+
+/// How many characters of a reason are kept.
+const REASON_CHARS_MAX: usize = 500;
+
+/// A task as the index holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedTask {
+    /// The lane.
+    pub lane: Lane,
+    /// When it falls due, or when it was given up.
+    pub due: Timestamp,
+    /// Its id.
+    pub id: JobId,
+    /// What to do.
+    pub task: ReplicateTask,
+    /// How often it has failed.
+    pub attempts: u32,
+    /// The last failure.
+    pub last_error: Option<String>,
+}
+
+impl QueuedTask {
+    fn key(&self, queue: Queue) -> [u8; 33] {
+        job::lane_key(queue, self.lane.target, self.due, self.id)
+    }
+
+    fn record(&self, attempts: u32, reason: Option<&str>) -> JobRecord {
+        let task = minicbor::to_vec(&self.task).unwrap_or_default(); // writing to a Vec cannot fail
+        let last_error = reason.map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
+        JobRecord { task: task.into(), attempts, last_error, origin: None }
+    }
+}
+
+/// A page of a lane.
+#[derive(Clone, Debug, Default)]
+pub struct QueuePage {
+    /// What is due.
+    pub tasks: Vec<QueuedTask>,
+    /// When there is more, which may be due already.
+    pub next: Option<Timestamp>,
+}
+
+/// What became of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The target has the version with these settings.
+    Completed {
+        /// Its settings when it was brought; None: it is a delete marker.
+        settings: Option<ObjectSettings>,
+        /// Its id at a foreign target.
+        foreign_version: Option<String>,
+    },
+    /// It is given up, and kept with the reason.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It failed, and runs again at `due`.
+    Again {
+        /// When.
+        due: Timestamp,
+        /// Why; None: through nobody's fault.
+        reason: Option<String>,
+    },
+    /// There is nothing to bring: the version is gone, or no target is PENDING any more.
+    Dropped,
+}
+
+impl Store {
+    /// The bucket that a lane's partition is; None: it is gone, or is going.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn bucket_of(&self, id: BucketId) -> Result<Option<Bucket>, StorageError> {
+        let Some(seen) = self.view(id, SeenBucket::read).await? else { return Ok(None) };
+        let name = BucketName::new(&seen.record.name).filter(|_| seen.record.state == BucketState::Active);
+        let Some(name) = name else { return Ok(None) };
+        match self.bucket(&name).await {
+            Ok(bucket) => Ok(Some(bucket).filter(|bucket| bucket.id == id)),
+            Err(StorageError::NoSuchBucket) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds the lanes that the index holds tasks of, and adds them to [`Store::lanes`].
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn find_lanes(&self) -> Result<(), StorageError> {
+        for (_, entry) in self.all_buckets().await? {
+            let first = self.view(entry.bucket, |view| lanes_of(view, Queue::Replicate)).await?;
+            for (target, due) in first {
+                self.lanes().add(Lane { partition: entry.bucket.into(), target }, due);
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of a lane's tasks that fall due from `bound` to `now`, in that order.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn queued(&self, lane: Lane, bound: Timestamp, now: Timestamp) -> Result<QueuePage, StorageError> {
+        let start = job::lane_lower_bound(Queue::Replicate, lane.target, bound).to_vec();
+        let page = move |view: &dyn View| {
+            let end = KeyRange::prefix(&job::lane_prefix(Queue::Replicate, lane.target)).end;
+            page_of(view, lane, KeyRange { start: start.clone(), end }, now, PAGE_TASKS_MAX)
+        };
+        self.index().view(lane.partition, page).await?
+    }
+
+    /// What was given up on the way to any target, or to this one: at most `max`.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn unreplicated(
+        &self,
+        bucket: BucketId,
+        target: Option<TargetId>,
+        max: usize,
+    ) -> Result<Vec<QueuedTask>, StorageError> {
+        let page = move |view: &dyn View| {
+            let targets = match target {
+                Some(target) => vec![target],
+                None => lanes_of(view, Queue::Unreplicated)?.into_iter().map(|(target, _)| target).collect(),
+            };
+            let mut all = Vec::new();
+            for target in targets {
+                let lane = Lane { partition: bucket.into(), target };
+                let range = KeyRange::prefix(&job::lane_prefix(Queue::Unreplicated, target));
+                match page_of(view, lane, range, Timestamp(i64::MAX), max - all.len())? {
+                    Ok(page) => all.extend(page.tasks),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            Ok(Ok(all))
+        };
+        self.view(bucket, page).await?
+    }
+
+    /// What waits, by rule.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn waiting(&self, bucket: BucketId) -> Result<Vec<Waiting>, StorageError> {
+        self.view(bucket, pending::read).await
+    }
+
+    /// A version of any kind; None: there is none of this id.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn any_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: VersionId,
+    ) -> Result<Option<Version>, StorageError> {
+        let key = key.clone();
+        let page = move |view: &dyn View| {
+            let head = crate::index::family::head::SeenHead::read(view, &key)?.head;
+            match head {
+                Some(head) if head.version.id() == id => Ok(Some(head.version)),
+                Some(_) => read_version(view, &key, id),
+                None => Ok(None),
+            }
+        };
+        self.view(bucket, page).await
+    }
+
+    /// Whether an older version of the key is still on its way to the target. Older ones than the newest that has arrived have all been
+    /// there, or were given up.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn older_waits(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: VersionId,
+        target: TargetId,
+    ) -> Result<bool, StorageError> {
+        let start = [version::key(key, id), vec![0]].concat();
+        let end = KeyRange::prefix(&version::key_prefix(key)).end;
+        let page = move |view: &dyn View| {
+            let mut cursor = view.cursor(Family::Version, KeyRange { start: start.clone(), end: end.clone() })?;
+            for _ in 0..OLDER_MAX {
+                let Some((_, _, value)) = cursor.row() else { return Ok(false) };
+                let version = Version::from_value(value)?;
+                match version.replication().and_then(|replication| replication.at(target)) {
+                    Some(status) if status.progress == Progress::Pending => return Ok(true),
+                    Some(status) if status.progress == Progress::Completed => return Ok(false),
+                    _ => cursor.advance()?,
+                }
+            }
+            Ok(false)
+        };
+        self.view(bucket, page).await
+    }
+
+    /// Settles a task. Durable when it returns. False: the version has changed since it was brought, so the task stays.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Overloaded`, `OutcomeUnknown`: the task is there, or nobody knows.
+    pub async fn settle(&self, queued: &QueuedTask, settled: &Settled) -> Result<bool, StorageError> {
+        let bucket = BucketId::from_bytes(queued.lane.partition.0);
+        if let Settled::Again { due, reason } = settled {
+            return self.postpone(queued, *due, reason.as_deref()).await;
+        }
+        let key = ObjectKey::new(&queued.task.key).ok_or_else(|| StorageError::corrupt("replicate task: key"))?;
+        let id = queued.task.version;
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = match self.see_key(bucket, &key, VersionSelector::Id(id)).await {
+                Ok(seen) => seen,
+                // The bucket goes with all of its tasks.
+                Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => return Ok(true),
+                Err(error) => return Err(error),
+            };
+            let mut mutation = Mutation::new(&seen.bucket);
+            if !note(&mut mutation, &key, &seen, queued, settled)? {
+                return Ok(false);
+            }
+            // No guards of the task's row: only the one runner of the lane changes it.
+            mutation.batch.delete(Family::Job, queued.key(Queue::Replicate));
+            let lane = queued.task.lane();
+            pending::count(&mut mutation.batch, lane.target, lane.rule, -1, lane.size_bytes);
+            if let Settled::Failed { reason } = settled {
+                let given_up = QueuedTask { due: self.clock().now(), ..queued.clone() };
+                let record = queued.record(queued.attempts + 1, Some(reason));
+                mutation.batch.put(Family::Job, given_up.key(Queue::Unreplicated), record.to_value()?);
+            }
+            if self.commit(queued.lane.partition, mutation.batch, mutation.tasks).await? {
+                return Ok(true);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    async fn postpone(&self, queued: &QueuedTask, due: Timestamp, reason: Option<&str>) -> Result<bool, StorageError> {
+        let later = QueuedTask { due, ..queued.clone() };
+        let attempts = queued.attempts + u32::from(reason.is_some());
+        let record = queued.record(attempts, reason.or(queued.last_error.as_deref()));
+        let mut batch = Batch::new();
+        // No guards: only the one runner of the lane changes the row.
+        batch.delete(Family::Job, queued.key(Queue::Replicate));
+        batch.put(Family::Job, later.key(Queue::Replicate), record.to_value()?);
+        self.commit(queued.lane.partition, batch, Vec::new()).await?;
+        self.lanes().add(queued.lane, due);
+        Ok(true)
+    }
+
+    /// Tries again what was given up: the version is PENDING again, with a task. False: it is gone, or has arrived meanwhile, so nothing
+    /// is kept of it any more.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Overloaded`, `OutcomeUnknown`.
+    pub async fn retry_unreplicated(&self, given_up: &QueuedTask) -> Result<bool, StorageError> {
+        let bucket = BucketId::from_bytes(given_up.lane.partition.0);
+        let key = ObjectKey::new(&given_up.task.key).ok_or_else(|| StorageError::corrupt("replicate task: key"))?;
+        let id = given_up.task.version;
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.see_key(bucket, &key, VersionSelector::Id(id)).await?;
+            let mut mutation = Mutation::new(&seen.bucket);
+            mutation.batch.delete(Family::Job, given_up.key(Queue::Unreplicated));
+            let target = given_up.lane.target;
+            let has_failed = |replication: &Replication| {
+                replication.at(target).is_some_and(|status| status.progress == Progress::Failed)
+            };
+            let version = seen.head.head.as_ref().and_then(|head| seen.find(head, VersionSelector::Id(id)));
+            let failed = version.filter(|version| version.replication().is_some_and(has_failed));
+            let again = failed.is_some();
+            if let Some(version) = failed {
+                let mut version = version.clone();
+                version.replication_mut().get_or_insert_default().set_pending(target);
+                mutation.replace_version(&key, &seen, version)?;
+                mutation.tasks.push(given_up.task.due_at(self.clock().now()));
+            }
+            if self.commit(bucket.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(again);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+}
+
+/// The lanes of a queue with lanes, and when the first task of each falls due.
+fn lanes_of(view: &dyn View, queue: Queue) -> Result<Vec<(TargetId, Timestamp)>, crate::index::IndexError> {
+    let mut lanes = Vec::new();
+    let mut cursor = view.cursor(Family::Job, KeyRange::prefix(&[queue as u8]))?;
+    while let Some((target, due, _)) = cursor.row().and_then(|(key, _, _)| job::parse_lane_key(key)) {
+        lanes.push((target, due));
+        let Some(next) = KeyRange::prefix(&job::lane_prefix(queue, target)).end else { break };
+        cursor.seek(&next)?;
+    }
+    Ok(lanes)
+}
+
+type PageOrNot = Result<Result<QueuePage, StorageError>, crate::index::IndexError>;
+
+fn page_of(view: &dyn View, lane: Lane, range: KeyRange, now: Timestamp, max: usize) -> PageOrNot {
+    let mut page = QueuePage::default();
+    let mut cursor = view.cursor(Family::Job, range)?;
+    while let Some((key, _, value)) = cursor.row() {
+        let Some((_, due, id)) = job::parse_lane_key(key) else {
+            return Ok(Err(StorageError::corrupt("a replicate task's key")));
+        };
+        if due > now || page.tasks.len() >= max {
+            page.next = Some(due);
+            break;
+        }
+        let JobRecord { task, attempts, last_error, .. } = JobRecord::from_value(value)?;
+        match ReplicateTask::decode(&task) {
+            Ok(task) => page.tasks.push(QueuedTask { lane, due, id, task, attempts, last_error }),
+            Err(error) => return Ok(Err(error)),
+        }
+        cursor.advance()?;
+    }
+    Ok(Ok(page))
+}
+
+/// Notes in the version's record what became of its task. False: it has changed since it was brought.
+fn note(
+    mutation: &mut Mutation,
+    key: &ObjectKey,
+    seen: &SeenKey,
+    queued: &QueuedTask,
+    settled: &Settled,
+) -> Result<bool, StorageError> {
+    let id = VersionSelector::Id(queued.task.version);
+    let Some(version) = seen.head.head.as_ref().and_then(|head| seen.find(head, id)) else { return Ok(true) };
+    let mut version = version.clone();
+    let settings = match &version {
+        Version::Object(object) => Some(object.settings.clone()),
+        Version::Marker(_) => None,
+    };
+    let target = queued.lane.target;
+    let Some(replication) = version.replication_mut() else { return Ok(true) };
+    let Some(status) = replication.targets.iter_mut().find(|status| status.target == target) else { return Ok(true) };
+    match settled {
+        Settled::Completed { settings: brought, foreign_version } => {
+            if settings != *brought {
+                return Ok(false);
+            }
+            status.progress = Progress::Completed;
+            status.arrived = true;
+            status.foreign_version = foreign_version.clone().filter(|id| id.len() <= FOREIGN_VERSION_BYTES_MAX);
+        }
+        Settled::Failed { .. } => status.progress = Progress::Failed,
+        Settled::Again { .. } | Settled::Dropped => return Ok(true),
+    }
+    mutation.replace_version(key, seen, version)?;
+    Ok(true)
+}

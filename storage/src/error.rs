@@ -165,6 +165,20 @@ pub enum StorageError {
         what: String,
     },
 
+    // --- replicas
+    /// A replica's id or creation time is too far ahead of the clock.
+    #[error("the replica is from the future: by this server's clock it will be created in {ahead_ms} ms")]
+    ReplicaFromFuture {
+        /// How far ahead it is.
+        ahead_ms: i64,
+    },
+    /// Another version has the replica's id.
+    #[error("the version {version} is there already and is not the one that the replica is of")]
+    ReplicaCollides {
+        /// The id.
+        version: crate::id::VersionId,
+    },
+
     // --- the body failed a check; nothing was stored
     /// The body's stream failed: the edge knows the error's type.
     #[error("the body could not be read")]

@@ -6,6 +6,8 @@ use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
+use crate::id::VersionId;
+use crate::object::Etag;
 
 /// The most targets of one version.
 pub const TARGETS_MAX: usize = 16;
@@ -110,6 +112,24 @@ pub struct Replication {
     #[n(2)]
     #[cbor(default)]
     pub targets: Vec<TargetStatus>,
+}
+
+/// What a replica has from the version that it is a copy of, where another version gets its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ReplicaOf {
+    /// The version's id, which places it among the others of its key.
+    #[n(0)]
+    pub version_id: VersionId,
+    /// When it was created.
+    #[n(1)]
+    pub created: Timestamp,
+    /// Its ETag, if that does not follow from the bytes; None: it is computed, as of every object.
+    #[n(2)]
+    pub etag: Option<Etag>,
+    /// See [`Replication::changed`].
+    #[n(3)]
+    pub changed: Option<Timestamp>,
 }
 
 /// `x-amz-replication-status`.

@@ -66,12 +66,15 @@ actions! {
         GetObjectVersion
         GetObjectVersionAcl
         GetObjectVersionAttributes
+        GetObjectVersionForReplication
         GetObjectVersionTagging
+        GetReplicationConfiguration
         ListAllMyBuckets
         ListBucket
         ListBucketMultipartUploads
         ListBucketVersions
         ListMultipartUploadParts
+        ObjectOwnerOverrideToBucketOwner
         PutAccelerateConfiguration
         PutAccountPublicAccessBlock
         PutBucketAcl
@@ -94,6 +97,10 @@ actions! {
         PutObjectTagging
         PutObjectVersionAcl
         PutObjectVersionTagging
+        PutReplicationConfiguration
+        ReplicateDelete
+        ReplicateObject
+        ReplicateTags
         RestoreObject
         UpdateObjectEncryption
     }

@@ -32,7 +32,8 @@ pub(super) fn of(action: Action) -> Rule {
         Action::GetObject
         | Action::GetObjectAttributes
         | Action::GetObjectVersion
-        | Action::GetObjectVersionAttributes => Rule::Object(Permission::Read),
+        | Action::GetObjectVersionAttributes
+        | Action::GetObjectVersionForReplication => Rule::Object(Permission::Read),
         Action::GetObjectAcl | Action::GetObjectVersionAcl => Rule::Object(Permission::ReadAcp),
         Action::PutObjectAcl | Action::PutObjectVersionAcl => Rule::Object(Permission::WriteAcp),
         Action::AbortMultipartUpload | Action::ListMultipartUploadParts => Rule::Initiator,
@@ -64,7 +65,9 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::GetObjectRetention
         | Action::GetObjectTagging
         | Action::GetObjectVersionTagging
+        | Action::GetReplicationConfiguration
         | Action::ListAllMyBuckets
+        | Action::ObjectOwnerOverrideToBucketOwner
         | Action::PlanLifecycle
         | Action::PutAccelerateConfiguration
         | Action::PutAccountPublicAccessBlock
@@ -84,6 +87,10 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::PutObjectRetention
         | Action::PutObjectTagging
         | Action::PutObjectVersionTagging
+        | Action::PutReplicationConfiguration
+        | Action::ReplicateDelete
+        | Action::ReplicateObject
+        | Action::ReplicateTags
         | Action::RestoreBucket
         | Action::RestoreObject
         | Action::RunLifecycle

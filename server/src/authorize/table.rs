@@ -9,8 +9,9 @@ use http::HeaderMap;
 use crate::gate::routes::Operation;
 use crate::s3::headers::{
     self, ACL, BUCKET_OBJECT_LOCK_ENABLED, GRANT_FULL_CONTROL, GRANT_READ, GRANT_READ_ACP, GRANT_WRITE,
-    GRANT_WRITE_ACP, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_OWNERSHIP, TAGGING,
+    GRANT_WRITE_ACP, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_OWNERSHIP, REPLICA_OWNER, TAGGING,
 };
+use crate::s3::replica;
 use crate::s3::request::Query;
 
 use super::Action;
@@ -52,6 +53,11 @@ impl Asked<'_> {
 
 /// The actions that a request needs on what it names. DeleteObjects needs none on the bucket, but one on each key.
 pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
+    if replica::is_asked(asked.headers)
+        && let Some(row) = of_replica(operation, asked)
+    {
+        return row;
+    }
     let versioned = |newest, named| if asked.names_version() { named } else { newest };
     let on_version = |newest, named| one(versioned(newest, named));
     match operation {
@@ -221,6 +227,23 @@ fn new_object(asked: &Asked<'_>) -> Row {
     ]
 }
 
+/// What is needed about a replica (S3 user guide, "Setting up permissions"), in place of what the operation needs otherwise; None: the
+/// operation is about none.
+fn of_replica(operation: Operation, asked: &Asked<'_>) -> Option<Row> {
+    Some(match operation {
+        Operation::PutObject | Operation::CreateMultipartUpload => {
+            let mut row = one(Action::ReplicateObject);
+            row[1] = asked.has(&TAGGING).then_some(Action::ReplicateTags);
+            row[2] = asked.has(&REPLICA_OWNER).then_some(Action::ObjectOwnerOverrideToBucketOwner);
+            row
+        }
+        Operation::UploadPart | Operation::CompleteMultipartUpload => one(Action::ReplicateObject),
+        Operation::PutObjectTagging => both(Action::ReplicateTags, Action::ReplicateObject),
+        Operation::DeleteObject => one(Action::ReplicateDelete),
+        _ => return None,
+    })
+}
+
 fn new_bucket(asked: &Asked<'_>) -> Row {
     let besides = |asks: bool, action| asks.then_some(action);
     [
@@ -251,6 +274,7 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::s3::headers::REPLICA_VERSION_ID;
 
     fn names(operation: Operation, query: &str, headers: &[(HeaderName, &'static str)]) -> Vec<&'static str> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
@@ -301,6 +325,28 @@ mod tests {
         }
         // A part is given nothing; the upload's creation was asked.
         assert_eq!(names(Operation::UploadPart, "", &[(ACL, "private")]), ["s3:PutObject"]);
+    }
+
+    #[test]
+    fn a_replica_needs_the_actions_of_replication_alone() {
+        let id = (REPLICA_VERSION_ID, "x");
+        for (operation, expected) in [
+            (Operation::PutObject, &["s3:ReplicateObject"][..]),
+            (Operation::CreateMultipartUpload, &["s3:ReplicateObject"]),
+            (Operation::UploadPart, &["s3:ReplicateObject"]),
+            (Operation::CompleteMultipartUpload, &["s3:ReplicateObject"]),
+            (Operation::DeleteObject, &["s3:ReplicateDelete"]),
+            (Operation::PutObjectTagging, &["s3:ReplicateTags", "s3:ReplicateObject"]),
+        ] {
+            assert_eq!(names(operation, "", &[id.clone()]), expected);
+        }
+        let full = [id.clone(), (TAGGING, "a=b"), (REPLICA_OWNER, "bucket-owner")];
+        assert_eq!(
+            names(Operation::PutObject, "", &full),
+            ["s3:ReplicateObject", "s3:ReplicateTags", "s3:ObjectOwnerOverrideToBucketOwner"]
+        );
+        // What is about no replica needs what it always does; the gate has refused the header.
+        assert_eq!(names(Operation::GetObject, "", &[id]), ["s3:GetObject"]);
     }
 
     #[test]

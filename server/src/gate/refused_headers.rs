@@ -8,7 +8,8 @@ use crate::s3::error::Failure;
 use crate::s3::headers::{
     self, COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5,
     IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE,
-    OBJECT_LOCK_RETAIN_UNTIL_DATE, SERVER_SIDE_ENCRYPTION, SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED,
+    OBJECT_LOCK_RETAIN_UNTIL_DATE, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ETAG, REPLICA_OWNER, REPLICA_SETTINGS,
+    REPLICA_VERSION_ID, SERVER_SIDE_ENCRYPTION, SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED,
     SERVER_SIDE_ENCRYPTION_CONTEXT, SERVER_SIDE_ENCRYPTION_KMS_KEY_ID, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY,
     SSE_CUSTOMER_KEY_MD5,
 };
@@ -34,6 +35,7 @@ enum Named {
 const REFUSED: &[(Named, Harmless)] = &[
     (Named::Beginning("x-amz-server-side-encryption"), Harmless::Nothing),
     (Named::Beginning("x-amz-copy-source-server-side-encryption"), Harmless::Nothing),
+    (Named::Beginning("x-amz-cairn-"), Harmless::Nothing),
     (Named::Exactly("x-amz-annotation-directive"), Harmless::Values(&["COPY"])),
     (Named::Beginning("x-amz-object-lock-"), Harmless::Nothing),
     (Named::Exactly("x-amz-bucket-namespace"), Harmless::Values(&["global"])),
@@ -65,20 +67,29 @@ static OF_SEALED: [HeaderName; 7] = [
 static OF_COPY: [HeaderName; 3] =
     [COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5];
 
+/// What comes with a new version that is a replica.
+static OF_REPLICA: [HeaderName; 6] =
+    [REPLICA_VERSION_ID, REPLICA_CREATED, REPLICA_ETAG, REPLICA_CHANGED, REPLICA_SETTINGS, REPLICA_OWNER];
+
+/// What comes with a delete marker that is a replica, or goes on with the upload of one.
+static OF_MARKER: [HeaderName; 2] = [REPLICA_VERSION_ID, REPLICA_CREATED];
+static OF_REPLICAS_UPLOAD: [HeaderName; 1] = [REPLICA_VERSION_ID];
+
+/// What brings a replica's settings.
+static OF_REPLICAS_SETTINGS: [HeaderName; 3] = [REPLICA_VERSION_ID, REPLICA_CHANGED, REPLICA_SETTINGS];
+
 fn honoured(operation: Operation) -> [&'static [HeaderName]; 3] {
     match operation {
-        Operation::DeleteObject => [&OF_DELETE, &[], &[]],
-        Operation::PutObject | Operation::PostObject | Operation::CreateMultipartUpload => {
-            [&OF_NEW_VERSION, &OF_SEALED, &[]]
-        }
+        Operation::DeleteObject => [&OF_DELETE, &OF_MARKER, &[]],
+        Operation::PutObject | Operation::CreateMultipartUpload => [&OF_NEW_VERSION, &OF_SEALED, &OF_REPLICA],
+        Operation::PostObject => [&OF_NEW_VERSION, &OF_SEALED, &[]],
+        Operation::PutObjectTagging => [&OF_REPLICAS_SETTINGS, &[], &[]],
+        Operation::UploadPart | Operation::CompleteMultipartUpload => [&OF_SEALED, &OF_REPLICAS_UPLOAD, &[]],
         Operation::CopyObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_COPY],
         Operation::UploadPartCopy => [&OF_SEALED, &OF_COPY, &[]],
-        Operation::UploadPart
-        | Operation::CompleteMultipartUpload
-        | Operation::ListParts
-        | Operation::GetObject
-        | Operation::HeadObject
-        | Operation::GetObjectAttributes => [&OF_SEALED, &[], &[]],
+        Operation::ListParts | Operation::GetObject | Operation::HeadObject | Operation::GetObjectAttributes => {
+            [&OF_SEALED, &[], &[]]
+        }
         _ => [&[], &[], &[]],
     }
 }

@@ -12,6 +12,7 @@ use crate::authorize::{Authorized, OnObject};
 use super::error::Failure;
 use super::headers::{MP_OBJECT_SIZE, quoted_text, text};
 use super::put_object::new_version_into_headers;
+use super::replica;
 use super::request::{Answer, Request};
 use super::upload_part::upload_id;
 use super::xml::Document;
@@ -27,6 +28,7 @@ pub(super) async fn complete_upload(
 ) -> Result<Answer, Failure> {
     let id = upload_id(&request.query)?;
     let document = request.document().await?;
+    replica::check_upload(edge, &authorized, id, &request.headers).await?;
     request_keys::check_upload(edge, &authorized, id, &request, true).await?;
     let headers = &request.headers;
     let complete = CompleteUpload {

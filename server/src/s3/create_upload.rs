@@ -11,6 +11,7 @@ use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use super::put_object::settings;
+use super::replica;
 use super::request::{Answer, Request};
 use super::xml::Document;
 use super::{Edge, attributes, checksum, encryption, tags};
@@ -20,17 +21,22 @@ pub(super) async fn create_upload(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let OfNewObject { owner, acl, acl_is_public } = of_new_object(edge, &authorized, &request.headers)?;
+    let arriving = replica::arriving(&request.headers)?;
+    let (OfNewObject { owner, acl, acl_is_public }, settings) = match &arriving {
+        None => (of_new_object(edge, &authorized, &request.headers)?, settings(&request.headers)?),
+        Some(arriving) => (arriving.of_new_object(edge, &authorized)?, arriving.settings.clone()),
+    };
     let create = CreateUpload {
         attributes: attributes::from_headers(&request.headers)?,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings(&request.headers)? },
+        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
         owner,
         initiator: authorized.writer(),
         created_by: authorized.creator(),
         checksum: requested_checksum(&request.headers)?,
         acl_is_public,
         sealing: encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
+        replica: arriving.map(|arriving| arriving.of),
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;
     let mut document = Document::new("InitiateMultipartUploadResult");

@@ -10,6 +10,7 @@ use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
 use super::headers::{DELETE_MARKER, VERSION_ID};
+use super::replica;
 use super::request::{Answer, Request};
 use super::{Edge, conditions, mfa, version_header};
 
@@ -18,6 +19,9 @@ pub(super) async fn delete_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    if let Some(answer) = replica::place_marker(edge, &authorized, &request).await? {
+        return Ok(answer);
+    }
     let conditions = conditions::of_delete(&request.headers)?;
     let version = request.version()?;
     let is_final = version != VersionSelector::Newest;

@@ -159,6 +159,10 @@ impl From<StorageError> for Failure {
             StorageError::BucketBusy => Self::new(S3ErrorCode::OperationAborted),
             StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
             StorageError::NotPermitted | StorageError::PublicAccessBlocked => Self::new(S3ErrorCode::AccessDenied),
+            StorageError::ReplicaFromFuture { .. } => {
+                Self::with_message(S3ErrorCode::RequestTimeTooSkewed, error.to_string())
+            }
+            StorageError::ReplicaCollides { .. } => Self::invalid_request(error.to_string()),
             StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),
             StorageError::RestoreRunning => Self::with_message(
                 S3ErrorCode::OperationAborted,

@@ -15,6 +15,9 @@ pub const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 /// The longest: 32 digits, a dash, the number of parts, and the quotation marks.
 const QUOTED_ETAG_BYTES: usize = 40;
 
+/// What the headers of a request about a replica begin with.
+pub const REPLICA_PREFIX: &str = "x-amz-cairn-replica-";
+
 macro_rules! names {
     ($($name:ident = $text:literal;)*) => {
         $(
@@ -69,6 +72,13 @@ names! {
     OBJECT_LOCK_RETAIN_UNTIL_DATE = "x-amz-object-lock-retain-until-date";
     OBJECT_OWNERSHIP = "x-amz-object-ownership";
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
+    REPLICA_CHANGED = "x-amz-cairn-replica-changed";
+    REPLICA_CREATED = "x-amz-cairn-replica-created";
+    REPLICA_ETAG = "x-amz-cairn-replica-etag";
+    REPLICA_OWNER = "x-amz-cairn-replica-owner";
+    REPLICA_SETTINGS = "x-amz-cairn-replica-settings";
+    REPLICA_VERSION_ID = "x-amz-cairn-replica-version-id";
+    REPLICAS = "x-amz-cairn-replicas";
     REQUEST_CHARGED = "x-amz-request-charged";
     REQUEST_PAYER = "x-amz-request-payer";
     ARCHIVE_STATUS = "x-amz-archive-status";

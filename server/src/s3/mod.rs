@@ -66,6 +66,7 @@ mod put_bucket_versioning;
 mod put_object;
 mod read_object;
 mod read_publicly;
+pub mod replica;
 mod request_keys;
 mod request_payment;
 mod restore_object;
@@ -100,7 +101,7 @@ use crate::remotes::Remotes;
 
 use encryption::EncryptionSettings;
 use error::Failure;
-use headers::REQUEST_CHARGED;
+use headers::{REPLICAS, REQUEST_CHARGED};
 use lifecycle::Lifecycle;
 use request::{Answer, Request, Target};
 use xml::Document;
@@ -226,7 +227,12 @@ impl Edge {
                 (create_bucket::create_bucket(self, authorized, request).await, false)
             }
             Target::Bucket(name) => {
-                let authorized = authorizer.bucket(&name).await?;
+                // That this server takes replicas is no secret, and those who bring them need not be allowed to list.
+                let say = |failure: Failure| match operation {
+                    Operation::HeadBucket => failure.header(REPLICAS, HeaderValue::from_static(replica::REPLICAS_FORM)),
+                    _ => failure,
+                };
+                let authorized = authorizer.bucket(&name).await.map_err(say)?;
                 let charged = authorizer.charged();
                 (self.on_bucket(operation, authorized, request).await, charged)
             }

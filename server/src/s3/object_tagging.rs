@@ -9,6 +9,7 @@ use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
 use super::put_object::version_into_headers;
+use super::replica;
 use super::request::{Answer, Request};
 use super::{Edge, checksum, tags};
 
@@ -30,6 +31,9 @@ pub(super) async fn put_object_tagging(
     authorized: Authorized<OnObject>,
     mut request: Request,
 ) -> Result<Answer, Failure> {
+    if let Some(answer) = replica::bring_settings(edge, &authorized, &mut request).await? {
+        return Ok(answer);
+    }
     let document = request.document().await?;
     checksum::verify(&request.headers, &document)?;
     let tags = tags::from_document(&document, tags::OBJECT_TAGS_MAX)?;

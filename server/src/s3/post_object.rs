@@ -109,7 +109,7 @@ impl Edge {
         let authorizer = Authorizer::new(rules, rules.caller(signer.as_ref())?, facts, trail)?;
         let authorized = authorizer.object(&bucket, &key).await?;
         let charged = authorizer.charged();
-        let stored = Box::pin(put(self, authorized, request, "Post Object", |request| {
+        let stored = Box::pin(put(self, authorized, request, None, "Post Object", |request| {
             Ok(Body {
                 length: None,
                 content_md5: checksum::content_md5(&request.headers)?,

@@ -12,6 +12,7 @@ use crate::authorize::{Authorized, OnObject};
 use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{VERSION_ID, quoted};
+use super::replica::{self, Arriving};
 use super::request::{Answer, Request};
 use super::{Edge, attributes, checksum, conditions, encryption, object_lock, tags, version_header};
 
@@ -20,19 +21,27 @@ pub(super) async fn put_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    put(edge, authorized, request, "Put Object", body).await
+    let arriving = replica::arriving(&request.headers)?;
+    put(edge, authorized, request, arriving, "Put Object", body).await
 }
 
-/// Stores what a request brings, by the name that S3 has for it in messages. `body` is asked last for the bytes.
+/// Stores what a request brings, be it a replica, by the name that S3 has for it in messages. `body` is asked last for the bytes.
 pub(super) async fn put(
     edge: &Edge,
     authorized: Authorized<OnObject>,
     request: Request,
+    arriving: Option<Arriving>,
     named: &'static str,
     body: impl FnOnce(Request) -> Result<Body, Failure>,
 ) -> Result<Answer, Failure> {
-    let OfNewObject { owner, acl, acl_is_public } = of_new_object(edge, &authorized, &request.headers)?;
-    let settings = settings(&request.headers)?;
+    let OfNewObject { owner, acl, acl_is_public } = match &arriving {
+        None => of_new_object(edge, &authorized, &request.headers)?,
+        Some(arriving) => arriving.of_new_object(edge, &authorized)?,
+    };
+    let settings = match &arriving {
+        None => settings(&request.headers)?,
+        Some(arriving) => arriving.settings.clone(),
+    };
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
     let sealing = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing;
     let answer_to = encryption::named_in(&request.headers);
@@ -44,6 +53,7 @@ pub(super) async fn put(
         sealing,
         conditions: WriteConditions { if_public_acls: acl_is_public, ..conditions::of_write(&request.headers) },
         body: body(request)?,
+        replica: arriving.map(|arriving| arriving.of),
     };
     if locked && !put.body.is_declared() {
         return Err(object_lock::digest_missing(named));

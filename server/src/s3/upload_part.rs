@@ -12,6 +12,7 @@ use super::error::Failure;
 use super::headers::{quoted, value};
 use super::put_object::body;
 use super::read_object::part_number;
+use super::replica;
 use super::request::{Answer, Query, Request};
 use super::request_keys::RequestKeys;
 use super::{Edge, checksum, encryption, object_lock};
@@ -23,6 +24,9 @@ pub(super) async fn upload_part(
 ) -> Result<Answer, Failure> {
     let id = upload_id(&request.query)?;
     let number = required_part_number(&request.query)?;
+    if replica::is_asked(&request.headers) {
+        replica::check_upload(edge, &authorized, id, &request.headers).await?;
+    }
     encryption::refuse_method(&request.headers)?;
     let keys = RequestKeys::of_part(edge, &authorized, &request)?;
     let answer_to = encryption::named_in(&request.headers);

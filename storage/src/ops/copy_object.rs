@@ -176,6 +176,7 @@ impl CopyObject {
             content: read.content,
             settings: ObjectSettings { tags, ..self.settings.clone() },
             encryption: None,
+            replica: None,
         })
     }
 }

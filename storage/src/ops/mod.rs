@@ -24,6 +24,7 @@ mod permit;
 mod placement;
 pub mod planner;
 pub mod put_object;
+pub mod replica;
 pub mod replication;
 pub mod restore;
 mod restore_object;

@@ -238,6 +238,32 @@ fn add_to(
     Ok(mutation)
 }
 
+/// Puts a version that came from elsewhere where its id says: it becomes the head if it is newer than that, else it lies below. It is never
+/// a `null` version, so it replaces nothing; the key must have no version of its id.
+pub(super) fn place(
+    key: &ObjectKey,
+    seen: &SeenKey,
+    mut new: Version,
+    removal: &Removal,
+    planner: &dyn Planner,
+) -> Result<Mutation, StorageError> {
+    debug_assert!(!new.is_null(), "a replica has an id of its own");
+    let Some(head) = seen.head.head.as_ref().filter(|head| head.version.id() > new.id()) else {
+        return add_by(Origin::Replica, key, seen, new, removal, planner);
+    };
+    let mut mutation = Mutation::new(&seen.bucket);
+    mutation.count_version(&new, 1);
+    let change = Change::Added { key, version: &new, origin: Origin::Replica };
+    let plan = planner.plan(change, &seen.bucket.record, &seen.documents);
+    mutation.tasks.extend(tasks_of(plan, new.replication_mut()));
+    mutation.replication.clone_from(new.replication_mut());
+    mutation.batch.put(Family::Version, version::key(key, new.id()), new.to_value()?);
+    // The head is rewritten though nothing in it changes. Stops: replica x replica of the same version, which would both be counted, and
+    // replica x removal of the head, which would uncover a version that is not the next newest.
+    mutation.replace_head(key, &seen.head, head)?;
+    Ok(mutation)
+}
+
 /// A content that gets one more reference.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shared {

@@ -6,11 +6,13 @@ use crate::id::{AccountId, VersionId};
 use crate::index::family::version::Version;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
 
+use crate::replication::{ReplicaOf, Replication};
 use crate::settings::ObjectSettings;
 
 use super::ingest::{Body, Destination, Ingested};
 use super::lock;
 use super::placement::{self, writes_null};
+use super::replica;
 use super::seen::SeenKey;
 use super::{ATTEMPTS_MAX, Bucket, Governance, Store, VersionSelector, WriteConditions};
 
@@ -31,6 +33,8 @@ pub struct PutObject {
     pub sealing: Option<Sealing>,
     /// Conditions on what it replaces.
     pub conditions: WriteConditions,
+    /// What it is a replica of; None: it is none.
+    pub replica: Option<ReplicaOf>,
 }
 
 /// What a new version is made of, whichever operation makes it.
@@ -46,15 +50,24 @@ pub(super) struct NewObject {
     pub(super) settings: ObjectSettings,
     /// How the content is sealed if it was there before; one that comes with a [`Sealing`] has it with the version's id.
     pub(super) encryption: Option<Encryption>,
+    pub(super) replica: Option<ReplicaOf>,
+}
+
+impl NewObject {
+    /// The version that what has to be seen is about.
+    pub(super) fn selector(&self) -> VersionSelector {
+        self.replica.map_or(VersionSelector::Newest, |replica| VersionSelector::Id(replica.version_id))
+    }
 }
 
 impl Store {
-    /// Puts an object. Atomic; durable when it returns.
+    /// Puts an object. Atomic; durable when it returns. A replica whose version is there already leaves it as it is, but for newer
+    /// settings; what is there is returned.
     ///
     /// # Errors
     /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer` about the body; `NoSuchBucket`, `NoObjectLock`,
     /// `RetentionInPast`, `Locked` (the `null` version that it would replace), `PreconditionFailed`, `MetadataTooLarge`,
-    /// `DiskFull`, `ReadOnly`, `Overloaded`, `Io`: nothing was stored. `OutcomeUnknown`: nobody
+    /// `DiskFull`, `ReadOnly`, `Overloaded`, `Io`, and those of [`Store::check_replica`]: nothing was stored. `OutcomeUnknown`: nobody
     /// knows.
     pub async fn put_object(
         &self,
@@ -62,7 +75,10 @@ impl Store {
         key: &ObjectKey,
         put: PutObject,
     ) -> Result<ObjectVersion, StorageError> {
-        self.check_asked_lock(bucket.object_lock, &put.settings)?;
+        match &put.replica {
+            None => self.check_asked_lock(bucket.object_lock, &put.settings)?,
+            Some(replica) => self.check_replica(bucket, &put.settings, replica)?,
+        }
         let conditional = put.conditions != WriteConditions::default();
         if conditional {
             // A look before the body is read; what counts is decided again under the guards.
@@ -74,13 +90,17 @@ impl Store {
         let new = NewObject {
             owner: put.owner,
             size_bytes: ingested.size_bytes,
-            etag: Etag { digest: ingested.etag, parts_count: 0 },
+            etag: put
+                .replica
+                .and_then(|replica| replica.etag)
+                .unwrap_or(Etag { digest: ingested.etag, parts_count: 0 }),
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
             storage_class: put.storage_class,
             attributes: put.attributes,
             content: ingested.content(),
             settings: put.settings,
             encryption: None,
+            replica: put.replica,
         };
         self.place_new(bucket, key, new, put.sealing.as_ref(), &put.conditions, ingested).await
     }
@@ -96,14 +116,18 @@ impl Store {
         mut ingested: Ingested,
     ) -> Result<ObjectVersion, StorageError> {
         for _ in 0..ATTEMPTS_MAX {
-            let seen = self.see_key(bucket.id, key, VersionSelector::Newest).await?;
+            let seen = self.see_key(bucket.id, key, new.selector()).await?;
             conditions.check_seen(&seen)?;
+            if let Some(there) = replica::found(&seen, &new)? {
+                return self.bring_settings(bucket, key, there, &new).await;
+            }
             let mut object = self.new_version(&seen, new.clone());
             object.encryption =
                 sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
             let version = Version::Object(object.clone());
             let removal = self.removal(Governance::Heeded);
-            let mut mutation = placement::add(key, &seen, version, &removal, self.planner().as_ref())?;
+            let place = if new.replica.is_some() { placement::place } else { placement::add };
+            let mut mutation = place(key, &seen, version, &removal, self.planner().as_ref())?;
             object.replication.clone_from(&mutation.replication);
             ingested.join(&mut mutation.batch)?;
             if ingested.commit(self, bucket.id, mutation).await? {
@@ -113,12 +137,19 @@ impl Store {
         Err(StorageError::Contention)
     }
 
-    /// The version that `new` becomes when it is placed upon what was seen.
+    /// The version that `new` becomes when it is placed upon, or as a replica among, what was seen.
     pub(super) fn new_version(&self, seen: &SeenKey, new: NewObject) -> ObjectVersion {
+        let (version_id, created) = match &new.replica {
+            Some(replica) => (replica.version_id, replica.created),
+            None => {
+                let id = VersionId::generate(self.clock().as_ref(), self.entropy().as_ref(), seen.newest_id());
+                (id, self.clock().now())
+            }
+        };
         ObjectVersion {
-            version_id: VersionId::generate(self.clock().as_ref(), self.entropy().as_ref(), seen.newest_id()),
-            is_null: writes_null(seen),
-            created: self.clock().now(),
+            version_id,
+            is_null: new.replica.is_none() && writes_null(seen),
+            created,
             owner: new.owner,
             size_bytes: new.size_bytes,
             etag: new.etag,
@@ -131,7 +162,7 @@ impl Store {
             placed: None,
             restored: None,
             access: None,
-            replication: None,
+            replication: new.replica.map(|replica| Replication::of_replica(replica.changed)),
         }
     }
 }

@@ -57,6 +57,7 @@ async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
         mfa_delete: bucket.mfa_delete,
         cors: bucket.cors,
         lifecycle: bucket.lifecycle,
+        replication: bucket.replication,
     };
     let mut batch = Batch::new();
     batch.put(Family::Bucket, bucket::KEY, record.to_value().unwrap());
@@ -243,6 +244,7 @@ async fn recovery_completes_a_creation_with_its_bucket_row_and_undoes_one_withou
             mfa_delete: false,
             cors: None,
             lifecycle: None,
+            replication: None,
         };
         set_entry_state(&rig, &bucket, EntryState::Creating).await;
         if with_row {

@@ -23,6 +23,7 @@ mod multipart;
 mod objects;
 mod planner;
 mod races;
+mod replicas;
 mod restore;
 mod rewrap;
 mod rig;

@@ -10,6 +10,7 @@ mod keys;
 mod locks;
 mod mfa;
 mod public;
+mod replicas;
 mod restores;
 mod uploads;
 

@@ -568,6 +568,7 @@ pub fn put_of(body: Body) -> PutObject {
         body,
         sealing: None,
         conditions: WriteConditions::default(),
+        replica: None,
     }
 }
 
@@ -585,6 +586,7 @@ pub fn upload_of(
         acl_is_public: false,
         checksum,
         sealing: None,
+        replica: None,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::id::{AccountId, ContentId, UploadId};
 use crate::index::key::{push_escaped, take_escaped};
 use crate::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
 use crate::record::Record;
+use crate::replication::ReplicaOf;
 use crate::settings::ObjectSettings;
 
 /// What an upload has come to.
@@ -107,6 +108,9 @@ pub struct UploadRecord {
     /// Who of that account created it; None: its root.
     #[n(10)]
     pub created_by: Option<CreatedBy>,
+    /// What the object will be a replica of; None: it will be none.
+    #[n(11)]
+    pub replica: Option<ReplicaOf>,
 }
 
 /// Who created an upload, if not an account's root.
@@ -171,6 +175,12 @@ mod tests {
             initiator: Some("000000000003".parse().unwrap()),
             encryption: sample_object().encryption,
             created_by: Some(CreatedBy { id: "i".repeat(128), arn: "a".repeat(2_048) }),
+            replica: Some(ReplicaOf {
+                version_id: sample_object().version_id,
+                created: Timestamp(i64::MAX),
+                etag: Some(sample_object().etag),
+                changed: Some(Timestamp(i64::MAX)),
+            }),
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

@@ -16,9 +16,10 @@ use crate::index::{Family, IndexError, KeyRange, View};
 use crate::jobs::collect::CollectTask;
 use crate::jobs::forget_upload::ForgetUploadTask;
 use crate::object::{Content, Etag, ObjectChecksum, ObjectKey, ObjectVersion};
-use crate::ops::placement;
+use crate::ops::placement::{self, Mutation};
 use crate::ops::planner::Planner;
 use crate::ops::put_object::NewObject;
+use crate::ops::replica;
 use crate::ops::seen::SeenKey;
 use crate::ops::{ATTEMPTS_MAX, Bucket, Governance, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
 use crate::record::Record;
@@ -75,7 +76,7 @@ struct Assembled {
 
 impl Store {
     /// Completes an upload. Atomic; durable when it returns. Repeating it with the same parts gives the same answer for
-    /// a day.
+    /// a day. A replica whose version is there already leaves it as it is, but for newer settings.
     ///
     /// # Errors
     /// `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `PartTooSmall`, `TooLarge`, `BadDigest`,
@@ -125,15 +126,38 @@ impl Store {
             content: Content::Composite(composite),
             settings: upload.record.settings.clone(),
             encryption: upload.record.encryption.clone(),
+            replica: upload.record.replica,
         };
+        if let Some(there) = replica::found(&seen_key, &new)? {
+            let object = self.bring_settings(bucket, key, there, &new).await?;
+            let mutation = Mutation::new(&upload.bucket);
+            return self.commit_completed(bucket, key, id, complete, upload, mutation, object).await;
+        }
         let mut object = self.new_version(&seen_key, new);
         let removal = self.removal(Governance::Heeded);
-        let now = removal.now;
         let version = Version::Object(object.clone());
-        let mut mutation = placement::add(key, &seen_key, version, &removal, self.planner().as_ref())?;
+        let place = if upload.record.replica.is_some() { placement::place } else { placement::add };
+        let mut mutation = place(key, &seen_key, version, &removal, self.planner().as_ref())?;
         object.replication.clone_from(&mutation.replication);
-        upload.guard(&mut mutation.batch, key, id);
         layout::put(&mut mutation.batch, composite, &assembled.layout)?;
+        self.commit_completed(bucket, key, id, complete, upload, mutation, object).await
+    }
+
+    /// Commits the mutation with which the upload has become `object`. None: a guard did not hold.
+    #[allow(clippy::too_many_arguments)] // one commit of one upload
+    async fn commit_completed(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+        complete: &CompleteUpload,
+        upload: SeenUpload,
+        mut mutation: Mutation,
+        object: ObjectVersion,
+    ) -> Result<Option<ObjectVersion>, StorageError> {
+        let now = self.clock().now();
+        upload.guard(&mut mutation.batch, key, id);
+        let composite = upload.record.content;
         let state = UploadState::Completed { object: object.clone(), named_parts: digest_of_named(&complete.parts) };
         let completed = UploadRecord { state, ..upload.record };
         mutation.batch.put(Family::Upload, upload::key(key, id), completed.to_value()?);
@@ -174,7 +198,9 @@ fn read_parts(
         parts.push((number, record, seal));
         cursor.advance()?;
     }
-    Ok(SeenKey::read(view, key, VersionSelector::Newest, planner)?.map(|key| SeenParts { upload, parts, key }))
+    let replica = upload.record.replica.map(|replica| VersionSelector::Id(replica.version_id));
+    let seen_key = SeenKey::read(view, key, replica.unwrap_or(VersionSelector::Newest), planner)?;
+    Ok(seen_key.map(|key| SeenParts { upload, parts, key }))
 }
 
 fn seal_of(view: &dyn View, id: ContentId) -> Result<Option<[u8; 16]>, IndexError> {
@@ -218,7 +244,11 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
     }
     let checksum = object_checksum(&seen.upload, &layout, complete)?;
     let parts_count = u16::try_from(layout.len()).map_err(|_| StorageError::InvalidPart { part_number: last })?;
-    let etag = Etag { digest: combine::multipart_etag(md5s), parts_count };
+    let etag = match seen.upload.record.replica.and_then(|replica| replica.etag) {
+        None => Etag { digest: combine::multipart_etag(md5s), parts_count },
+        Some(given) if given.parts_count == parts_count => given,
+        Some(_) => return Err(StorageError::InvalidPart { part_number: last }),
+    };
     Ok(Assembled { layout, size_bytes, etag, checksum })
 }
 

@@ -4,17 +4,22 @@ use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 
 use crate::StorageError;
 use crate::encryption::Sealing;
-use crate::id::{AccountId, UploadId};
-use crate::index::Family;
+use crate::id::{AccountId, ContentId, UploadId, VersionId};
 use crate::index::family::upload::{self, CreatedBy, UploadChecksum, UploadRecord, UploadState};
+use crate::index::{Family, IndexError, KeyRange, Revision, View};
+use crate::jobs::collect::CollectTask;
 use crate::object::{ObjectAttributes, ObjectKey, StorageClass};
 use crate::ops::placement::Mutation;
 use crate::ops::seen::SeenBucket;
 use crate::ops::{ATTEMPTS_MAX, Bucket, Store};
 use crate::record::Record;
+use crate::replication::ReplicaOf;
 use crate::settings::ObjectSettings;
 
 use super::Upload;
+
+/// Among how many uploads of a key those are looked for that a replication left behind.
+const UPLOADS_LOOKED_AT_MAX: usize = 100;
 
 /// An upload to create.
 #[derive(Clone, Debug)]
@@ -37,14 +42,16 @@ pub struct CreateUpload {
     pub acl_is_public: bool,
     /// How its parts are sealed; None: not at all.
     pub sealing: Option<Sealing>,
+    /// What the object will be a replica of; None: it will be none.
+    pub replica: Option<ReplicaOf>,
 }
 
 impl Store {
-    /// Creates a multipart upload. Durable when it returns.
+    /// Creates a multipart upload. Durable when it returns. One of a replica ends those of the same version that were left behind.
     ///
     /// # Errors
     /// `NoSuchBucket`, `NoObjectLock`, `RetentionInPast`, `MetadataTooLarge`, `PublicAccessBlocked`, `DiskFull`, `ReadOnly`,
-    /// `Overloaded`.
+    /// `Overloaded`, and those of [`Store::check_replica`].
     pub async fn create_upload(
         &self,
         bucket: &Bucket,
@@ -52,7 +59,10 @@ impl Store {
         create: CreateUpload,
     ) -> Result<Upload, StorageError> {
         self.health().check_space_for(0)?;
-        self.check_asked_lock(bucket.object_lock, &create.settings)?;
+        match &create.replica {
+            None => self.check_asked_lock(bucket.object_lock, &create.settings)?,
+            Some(replica) => self.check_replica(bucket, &create.settings, replica)?,
+        }
         let (clock, entropy) = (self.clock().as_ref(), self.entropy().as_ref());
         let id = UploadId::generate(clock, entropy);
         let record = UploadRecord {
@@ -66,6 +76,7 @@ impl Store {
             settings: create.settings,
             initiator: Some(create.initiator),
             created_by: create.created_by,
+            replica: create.replica,
             encryption: create.sealing.map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
         };
         for _ in 0..ATTEMPTS_MAX {
@@ -75,10 +86,48 @@ impl Store {
             }
             let mut mutation = Mutation::new(&seen);
             mutation.batch.put(Family::Upload, upload::key(key, id), record.to_value()?);
+            if let Some(replica) = &create.replica {
+                self.end_left_behind(&mut mutation, bucket, key, replica.version_id).await?;
+            }
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(Upload::new(key.clone(), id, &record));
             }
         }
         Err(StorageError::Contention)
     }
+
+    /// Ends the open uploads of a replica of this version: whoever made them has lost them.
+    async fn end_left_behind(
+        &self,
+        mutation: &mut Mutation,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Result<(), StorageError> {
+        let key = key.clone();
+        let left = self.view(bucket.id, move |view| left_behind(view, &key, version)).await?;
+        for (row_key, revision, content) in left {
+            // Stops: this x Complete, UploadPart or Abort of the upload that was left behind.
+            mutation.batch.guard(Family::Upload, row_key.clone(), Some(revision));
+            mutation.batch.delete(Family::Upload, row_key);
+            mutation.tasks.push(CollectTask::Parts(content).due_at(self.clock().now()));
+        }
+        Ok(())
+    }
+}
+
+type LeftBehind = Vec<(Vec<u8>, Revision, ContentId)>;
+
+fn left_behind(view: &dyn View, key: &ObjectKey, version: VersionId) -> Result<LeftBehind, IndexError> {
+    let mut left = Vec::new();
+    let mut cursor = view.cursor(Family::Upload, KeyRange::prefix(&upload::key_prefix(key.as_bytes())))?;
+    for _ in 0..UPLOADS_LOOKED_AT_MAX {
+        let Some((row_key, revision, value)) = cursor.row() else { break };
+        let record = UploadRecord::from_value(value)?;
+        if record.state == UploadState::Open && record.replica.is_some_and(|replica| replica.version_id == version) {
+            left.push((row_key.to_vec(), revision, record.content));
+        }
+        cursor.advance()?;
+    }
+    Ok(left)
 }

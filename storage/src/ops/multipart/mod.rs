@@ -20,7 +20,7 @@ use cairn_crypto::wrap::WrapContext;
 use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::encryption::{self, Encryption, Keys, Seal};
-use crate::id::{AccountId, BucketId, UploadId};
+use crate::id::{AccountId, BucketId, UploadId, VersionId};
 use crate::index::family::upload::{self, CreatedBy, UploadRecord, UploadState};
 use crate::index::{Batch, Family, IndexError, Revision, View};
 use crate::object::{Etag, ObjectKey, StorageClass};
@@ -56,6 +56,8 @@ pub struct Upload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     /// How its parts are sealed; None: they are not.
     pub encryption: Option<Encryption>,
+    /// The version that it is a replica of; None: it is none.
+    pub replica: Option<VersionId>,
 }
 
 impl Upload {
@@ -77,6 +79,7 @@ impl Upload {
             storage_class: record.storage_class,
             checksum,
             encryption: record.encryption.clone(),
+            replica: record.replica.map(|replica| replica.version_id),
         }
     }
 }

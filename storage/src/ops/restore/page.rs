@@ -188,5 +188,16 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
     } = then;
     let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
     let encryption = encryption.map(|encryption| encryption.kept_from(version_id));
-    NewObject { owner, size_bytes, etag, checksum, storage_class, attributes, content, settings, encryption }
+    NewObject {
+        owner,
+        size_bytes,
+        etag,
+        checksum,
+        storage_class,
+        attributes,
+        content,
+        settings,
+        encryption,
+        replica: None,
+    }
 }

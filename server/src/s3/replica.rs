@@ -1,0 +1,335 @@
+//! How a replica arrives from another Cairn: headers with which PutObject, CreateMultipartUpload and DeleteObject place a version under the
+//! id that it has at its source, and PutObjectTagging brings a version's settings.
+//!
+//! ```text
+//! x-amz-cairn-replica-version-id   the version's id: 32 hexadecimal digits. On every request about a replica, also on UploadPart and
+//!                                  CompleteMultipartUpload, which then go on with an upload of that version and no other
+//! x-amz-cairn-replica-created      when it was created, ms since the epoch. With a new version
+//! x-amz-cairn-replica-etag         its ETag, if that does not follow from the bytes
+//! x-amz-cairn-replica-changed      when its settings were last changed, ms since the epoch; absent: never
+//! x-amz-cairn-replica-settings     its lock and ACL, as the record has them, in base64; its tags are in `x-amz-tagging`, or in the document
+//! x-amz-cairn-replica-owner        `bucket-owner`: it is to belong to the owner of the bucket
+//! ```
+//!
+//! Invariants: a request with such a header needs `s3:ReplicateObject`, `s3:ReplicateDelete` or `s3:ReplicateTags` in place of what it would
+//! need without (`authorize/table.rs`); an operation that does not know them refuses them (`gate/refused_headers.rs`); as all of `x-amz-`,
+//! they must be signed. Who knows them says so in the answer to HeadBucket, with [`REPLICAS`].
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cairn_iam::acl::{Acl, Grantee};
+use cairn_storage::clock::Timestamp;
+use cairn_storage::id::{UploadId, VersionId};
+use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::object::Etag;
+use cairn_storage::ops::VersionSelector;
+use cairn_storage::ops::replica::SettingsBrought;
+use cairn_storage::replication::ReplicaOf;
+use cairn_storage::settings::ObjectSettings;
+use http::{HeaderMap, HeaderName, StatusCode};
+use minicbor::bytes::ByteVec;
+use s3s::S3ErrorCode;
+
+use crate::authorize::{Authorized, InBucket, InDocument, OnObject};
+
+use super::Edge;
+use super::acl::{Asked, OfNewObject, to_store};
+use super::error::Failure;
+use super::headers::{
+    self, ACL, DELETE_MARKER, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, REPLICA_CHANGED,
+    REPLICA_CREATED, REPLICA_ETAG, REPLICA_OWNER, REPLICA_SETTINGS, REPLICA_VERSION_ID, VERSION_ID,
+};
+use super::request::{Answer, Request};
+use super::{checksum, tags, version_header};
+
+/// The value of [`headers::REPLICAS`]: the first form of the headers above.
+pub const REPLICAS_FORM: &str = "1";
+
+/// The only value of [`REPLICA_OWNER`].
+const BUCKET_OWNER: &str = "bucket-owner";
+
+/// The longest base64 of settings: an ACL of a hundred grants, and a lock.
+const SETTINGS_TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// What a replica's own headers say in S3's are not to say.
+const ELSEWHERE: [HeaderName; 4] = [ACL, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, OBJECT_LOCK_LEGAL_HOLD];
+
+/// What a request says of the version that it brings.
+#[derive(Clone, Debug)]
+pub(super) struct Arriving {
+    pub(super) of: ReplicaOf,
+    /// Its lock and ACL, and no tags.
+    pub(super) settings: ObjectSettings,
+    to_bucket_owner: bool,
+}
+
+/// Whether a request is about a replica.
+pub fn is_asked(headers: &HeaderMap) -> bool {
+    headers.contains_key(&REPLICA_VERSION_ID)
+}
+
+/// The version that a request brings; None: it is about no replica.
+///
+/// # Errors
+/// `InvalidRequest`, `InvalidArgument`.
+pub(super) fn arriving(headers: &HeaderMap) -> Result<Option<Arriving>, Failure> {
+    let Some(version_id) = version_id(headers)? else { return Ok(None) };
+    if let Some(name) = ELSEWHERE.iter().find(|name| headers.contains_key(*name)) {
+        return Err(Failure::invalid_request(format!("A replica has no {name}; it is in {REPLICA_SETTINGS}.")));
+    }
+    let created = time(headers, &REPLICA_CREATED)?;
+    let created = created.ok_or_else(|| Failure::invalid_request(format!("A replica needs {REPLICA_CREATED}.")))?;
+    let to_bucket_owner = match once(headers, &REPLICA_OWNER)?.as_deref() {
+        None => false,
+        Some(BUCKET_OWNER) => true,
+        Some(other) => return Err(invalid(&REPLICA_OWNER, other)),
+    };
+    let changed = time(headers, &REPLICA_CHANGED)?;
+    let of = ReplicaOf { version_id, created, etag: etag(headers)?, changed };
+    Ok(Some(Arriving { of, settings: settings(headers)?, to_bucket_owner }))
+}
+
+/// The id of the version that a request is about; None: it is about no replica.
+///
+/// # Errors
+/// `InvalidRequest` for other headers of a replica without it, `InvalidArgument`.
+pub(super) fn version_id(headers: &HeaderMap) -> Result<Option<VersionId>, Failure> {
+    match once(headers, &REPLICA_VERSION_ID)? {
+        Some(text) => text.parse().map(Some).map_err(|_| invalid(&REPLICA_VERSION_ID, &text)),
+        None => match headers.keys().find(|name| name.as_str().starts_with(headers::REPLICA_PREFIX)) {
+            None => Ok(None),
+            Some(name) => Err(Failure::invalid_request(format!("{name} needs {REPLICA_VERSION_ID}."))),
+        },
+    }
+}
+
+impl Arriving {
+    /// Whose the replica is, and its ACL. Grants to accounts that this server does not know are left out.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an ACL that is none, `AccessDenied` for a public one where those are blocked.
+    pub(super) fn of_new_object<Resource: InBucket>(
+        &self,
+        edge: &Edge,
+        authorized: &Authorized<Resource>,
+    ) -> Result<OfNewObject, Failure> {
+        let bucket = authorized.bucket();
+        let enforced = bucket.ownership == ObjectOwnership::BucketOwnerEnforced;
+        if enforced || self.to_bucket_owner {
+            return Ok(OfNewObject { owner: bucket.owner, acl: None, acl_is_public: false });
+        }
+        let owner = authorized.writer();
+        let Some(acl) = known_acl(edge, &self.settings)? else {
+            return Ok(OfNewObject { owner, acl: None, acl_is_public: false });
+        };
+        let acl_is_public = acl.is_public();
+        let stored = to_store(&acl, owner).map(ByteVec::from);
+        Asked::Explicit(acl).check_block(authorized.block())?;
+        Ok(OfNewObject { owner, acl: stored, acl_is_public })
+    }
+}
+
+/// Refuses to go on with an upload that is not one of the version that the request is about, or is one of a replica though the request is
+/// about none: who may do the one may not do the other.
+///
+/// # Errors
+/// `NoSuchUpload`.
+pub(super) async fn check_upload(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    id: UploadId,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let version = version_id(headers)?;
+    let upload = edge.store.upload(authorized.bucket(), authorized.key(), id).await?;
+    if upload.replica == version { Ok(()) } else { Err(S3ErrorCode::NoSuchUpload.into()) }
+}
+
+/// DeleteObject that brings a delete marker. None: it is about no replica.
+pub(super) async fn place_marker(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    request: &Request,
+) -> Result<Option<Answer>, Failure> {
+    let Some(arriving) = arriving(&request.headers)? else { return Ok(None) };
+    if request.version()? != VersionSelector::Newest {
+        return Err(Failure::invalid_request("A delete marker does not name a version to delete."));
+    }
+    let (bucket, key) = (authorized.bucket(), authorized.key());
+    let owner = authorized.writer();
+    let marker = edge.store.place_replica_marker(bucket, key, owner, &arriving.of).await?;
+    let answer = Answer::empty(StatusCode::NO_CONTENT)
+        .header(DELETE_MARKER, http::HeaderValue::from_static("true"))
+        .header(VERSION_ID, version_header(marker.shown()));
+    Ok(Some(answer))
+}
+
+/// PutObjectTagging that brings all settings of a version, if they are later than those that are there. None: it is about no replica.
+pub(super) async fn bring_settings(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    request: &mut Request,
+) -> Result<Option<Answer>, Failure> {
+    let Some(id) = version_id(&request.headers)? else { return Ok(None) };
+    if request.version()? != VersionSelector::Id(id) {
+        return Err(Failure::invalid_request(format!("{REPLICA_VERSION_ID} is not the version whose tags are put.")));
+    }
+    let document = request.document().await?;
+    checksum::verify(&request.headers, &document)?;
+    let tags = tags::from_document(&document, tags::OBJECT_TAGS_MAX)?;
+    let asked = settings(&request.headers)?;
+    let bucket = authorized.bucket();
+    let acl = match bucket.ownership {
+        ObjectOwnership::BucketOwnerEnforced => None,
+        _ => known_acl(edge, &asked)?,
+    };
+    let acl = match acl {
+        None => None,
+        Some(acl) => {
+            let stored = acl.encode();
+            Asked::Explicit(acl).check_block(authorized.block())?;
+            Some(ByteVec::from(stored))
+        }
+    };
+    let permit = authorized.permit_with(InDocument { tags: Some(tags.clone()), ..InDocument::default() });
+    let settings = ObjectSettings { tags, acl, ..asked };
+    let changed = time(&request.headers, &REPLICA_CHANGED)?;
+    let governance = authorized.governance();
+    let brought =
+        edge.store.update_replica_settings(bucket, authorized.key(), id, &permit, &settings, changed, governance).await;
+    match brought.map_err(|error| authorized.failure(error))? {
+        SettingsBrought::Applied(object) | SettingsBrought::Older(object) => {
+            Ok(Some(Answer::empty(StatusCode::OK).header(VERSION_ID, version_header(object.shown()))))
+        }
+        SettingsBrought::Absent => Err(S3ErrorCode::NoSuchVersion.into()),
+    }
+}
+
+/// The ACL among settings, without what it grants to accounts that are not known here.
+fn known_acl(edge: &Edge, settings: &ObjectSettings) -> Result<Option<Acl>, Failure> {
+    let Some(bytes) = &settings.acl else { return Ok(None) };
+    let malformed = || invalid(&REPLICA_SETTINGS, "");
+    let acl = Acl::decode(bytes).map_err(|_| malformed())?;
+    let is_known = |grantee: &Grantee| match grantee {
+        Grantee::Account(number) => edge.accounts().by_number(*number).is_some(),
+        _ => true,
+    };
+    let grants = acl.grants().iter().filter(|grant| is_known(&grant.grantee)).cloned().collect();
+    Acl::new(grants).map(Some).map_err(|_| malformed())
+}
+
+fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
+    let Some(text) = once(headers, &REPLICA_SETTINGS)? else { return Ok(ObjectSettings::default()) };
+    let malformed = || invalid(&REPLICA_SETTINGS, "");
+    if text.len() > SETTINGS_TEXT_BYTES_MAX {
+        return Err(malformed());
+    }
+    let bytes = BASE64_STANDARD.decode(&text).map_err(|_| malformed())?;
+    let settings: ObjectSettings = minicbor::decode(&bytes).map_err(|_| malformed())?;
+    // Tags have a place of their own, with rules that are checked there.
+    if settings.tags.is_empty() { Ok(settings) } else { Err(malformed()) }
+}
+
+fn etag(headers: &HeaderMap) -> Result<Option<Etag>, Failure> {
+    let Some(text) = once(headers, &REPLICA_ETAG)? else { return Ok(None) };
+    let (digest, count) = text.split_once('-').unwrap_or((&text, "0"));
+    let mut etag = Etag { digest: [0; 16], parts_count: 0 };
+    let is_digest = hex::decode_to_slice(digest, &mut etag.digest).is_ok();
+    etag.parts_count = count.parse().map_err(|_| invalid(&REPLICA_ETAG, &text))?;
+    // As it is shown: in lower case, without leading zeros.
+    if is_digest && etag.to_string() == text { Ok(Some(etag)) } else { Err(invalid(&REPLICA_ETAG, &text)) }
+}
+
+fn time(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Timestamp>, Failure> {
+    let Some(text) = once(headers, name)? else { return Ok(None) };
+    let ms = text.parse().ok().filter(|ms| *ms >= 0);
+    ms.map(|ms| Some(Timestamp(ms))).ok_or_else(|| invalid(name, &text))
+}
+
+/// The value of a header that may be there once.
+fn once(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Failure> {
+    let mut values = headers.get_all(name).iter().map(headers::text_of);
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Failure::invalid_request(format!("The header {name} is repeated."))),
+    }
+}
+
+fn invalid(name: &HeaderName, value: &str) -> Failure {
+    Failure::invalid_argument(name.as_str(), value, format!("The value of {name} is not valid."))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append((*name).clone(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    const ID: &str = "0006400000000000aaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn a_version_is_read_with_all_that_it_has() {
+        let locked = ObjectSettings { legal_hold: Some(true), ..ObjectSettings::default() };
+        let text = BASE64_STANDARD.encode(minicbor::to_vec(&locked).unwrap());
+        let etag = format!("{}-3", "ab".repeat(16));
+        let headers = headers(&[
+            (&REPLICA_VERSION_ID, ID),
+            (&REPLICA_CREATED, "1700000000000"),
+            (&REPLICA_CHANGED, "5"),
+            (&REPLICA_ETAG, &etag),
+            (&REPLICA_SETTINGS, &text),
+            (&REPLICA_OWNER, "bucket-owner"),
+        ]);
+        let arriving = arriving(&headers).unwrap().unwrap();
+        let of = ReplicaOf {
+            version_id: ID.parse().unwrap(),
+            created: Timestamp(1_700_000_000_000),
+            etag: Some(Etag { digest: [0xAB; 16], parts_count: 3 }),
+            changed: Some(Timestamp(5)),
+        };
+        assert_eq!((arriving.of, arriving.settings, arriving.to_bucket_owner), (of, locked, true));
+    }
+
+    #[test]
+    fn what_is_not_about_a_replica_is_none() {
+        assert!(arriving(&headers(&[(&ACL, "private")])).unwrap().is_none());
+    }
+
+    #[test]
+    fn malformed_replicas_are_refused() {
+        let tagged = ObjectSettings {
+            tags: vec![cairn_storage::settings::Tag { key: "k".to_owned(), value: String::new() }],
+            ..ObjectSettings::default()
+        };
+        let tagged = BASE64_STANDARD.encode(minicbor::to_vec(&tagged).unwrap());
+        let long = "A".repeat(SETTINGS_TEXT_BYTES_MAX + 4);
+        let (id, created) = ((&REPLICA_VERSION_ID, ID), (&REPLICA_CREATED, "1"));
+        for (pairs, code) in [
+            (&[created][..], "InvalidRequest"),
+            (&[id], "InvalidRequest"),
+            (&[id, id, created], "InvalidRequest"),
+            (&[id, created, (&ACL, "public-read")], "InvalidRequest"),
+            (&[id, created, (&OBJECT_LOCK_MODE, "COMPLIANCE")], "InvalidRequest"),
+            (&[(&REPLICA_VERSION_ID, "null"), created], "InvalidArgument"),
+            (&[id, (&REPLICA_CREATED, "-1")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_CHANGED, "soon")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_ETAG, "\"ab\"")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_OWNER, "me")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_SETTINGS, "!")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_SETTINGS, &long)], "InvalidArgument"),
+            (&[id, created, (&REPLICA_SETTINGS, &tagged)], "InvalidArgument"),
+        ] {
+            assert_eq!(arriving(&headers(pairs)).unwrap_err().code(), code, "{pairs:?}");
+        }
+    }
+}

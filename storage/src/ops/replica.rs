@@ -1,0 +1,299 @@
+//! Replicas: versions that come from another bucket with the id, the creation time and the settings that they have there.
+//!
+//! They are put as other objects are ([`super::PutObject::replica`], [`super::CreateUpload::replica`]), and placed by their id alone. So the
+//! order in which they arrive does not matter, and an id that is there already is left as it is. What may change about a version has a
+//! stamp of its last change: of two changes the later one wins, wherever they meet.
+
+use std::cmp::Ordering;
+
+use async_trait::async_trait;
+use cairn_crypto::secret::DataKey;
+use cairn_crypto::wrap::WrapContext;
+
+use crate::StorageError;
+use crate::clock::Timestamp;
+use crate::encryption::{Encryption, Keys, Sealing};
+use crate::id::{AccountId, UploadId, VersionId};
+use crate::index::family::bucket::Versioning;
+use crate::index::family::version::Version;
+use crate::object::{DeleteMarker, ObjectKey, ObjectVersion};
+use crate::replication::{ReplicaOf, Replication};
+use crate::settings::{ObjectSettings, Retention, RetentionMode};
+
+use super::ingest::Body;
+use super::lock;
+use super::multipart::PARTS_MAX;
+use super::placement::{self, Mutation};
+use super::planner::{Change, Origin};
+use super::put_object::NewObject;
+use super::seen::SeenKey;
+use super::{
+    ATTEMPTS_MAX, Bucket, CompleteUpload, CreateUpload, Governance, NamedPart, Permit, Store, VersionSelector,
+};
+
+/// How far ahead of the clock a replica's id and creation time may be. An id is an order in microseconds: one from the far future would be
+/// newer than all that its bucket's other sources make.
+pub const AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+
+/// What an update of a replica's settings came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingsBrought {
+    /// The version has them now, or had them.
+    Applied(Box<ObjectVersion>),
+    /// The version's own were changed later, and stay.
+    Older(Box<ObjectVersion>),
+    /// There is no object of this id.
+    Absent,
+}
+
+impl Store {
+    /// Ok if a replica may come into this bucket as far as can be said before its bytes are read.
+    ///
+    /// # Errors
+    /// `InvalidBucketState`: versioning is not enabled. `NoObjectLock`, `ReplicaFromFuture`.
+    pub fn check_replica(
+        &self,
+        bucket: &Bucket,
+        settings: &ObjectSettings,
+        replica: &ReplicaOf,
+    ) -> Result<(), StorageError> {
+        check_versioned(bucket.versioning)?;
+        if !bucket.object_lock && lock::is_asked(settings) {
+            return Err(StorageError::NoObjectLock);
+        }
+        let by_id = i64::try_from(replica.version_id.order() / 1_000).unwrap_or(i64::MAX);
+        let ahead_ms = by_id.max(replica.created.0).saturating_sub(self.clock().now().0);
+        if ahead_ms > AHEAD_MS_MAX { Err(StorageError::ReplicaFromFuture { ahead_ms }) } else { Ok(()) }
+    }
+
+    /// Puts a replica in the parts that the version was uploaded in. Atomic; durable when it returns; what is there.
+    ///
+    /// # Errors
+    /// As [`Store::create_upload`], [`Store::upload_part`] and [`Store::complete_upload`]: nothing is there. `InvalidPart`: there are too many.
+    pub async fn put_replica_in_parts(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        create: CreateUpload,
+        parts: impl Iterator<Item = Body> + Send,
+    ) -> Result<ObjectVersion, StorageError> {
+        let sealing = create.sealing.clone();
+        let upload = self.create_upload(bucket, key, create).await?;
+        let keys = OneSealing { sealing, record: upload.encryption };
+        let done = self.upload_all(bucket, key, upload.id, parts, &keys).await;
+        if done.is_err()
+            && let Err(error) = self.abort_upload(bucket, key, upload.id).await
+        {
+            // The next attempt ends it.
+            tracing::debug!(%error, "an upload of a replica is left behind");
+        }
+        done
+    }
+
+    async fn upload_all(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+        parts: impl Iterator<Item = Body> + Send,
+        keys: &OneSealing,
+    ) -> Result<ObjectVersion, StorageError> {
+        let mut named = Vec::new();
+        for (number, body) in (1..).zip(parts) {
+            if number > PARTS_MAX {
+                return Err(StorageError::InvalidPart { part_number: number });
+            }
+            let part = self.upload_part(bucket, key, id, number, body, keys).await?;
+            named.push(NamedPart { number, etag: part.etag.to_string(), checksum: None });
+        }
+        self.complete_upload(bucket, key, id, CompleteUpload { parts: named, ..CompleteUpload::default() }).await
+    }
+
+    /// Places a delete marker that came from elsewhere; one that is there already is left as it is. Durable when it returns; the marker.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `ReplicaCollides`, `ReadOnly`, `Overloaded`, and those of [`Store::check_replica`]: nothing changed.
+    pub async fn place_replica_marker(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        owner: AccountId,
+        replica: &ReplicaOf,
+    ) -> Result<DeleteMarker, StorageError> {
+        self.health().check_writable()?;
+        self.check_replica(bucket, &ObjectSettings::default(), replica)?;
+        let id = replica.version_id;
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.see_key(bucket.id, key, VersionSelector::Id(id)).await?;
+            check_versioned(seen.bucket.record.versioning)?;
+            match version_of(&seen, id) {
+                Some(Version::Marker(there)) => return Ok(there.clone()),
+                Some(Version::Object(_)) => return Err(StorageError::ReplicaCollides { version: id }),
+                None => {}
+            }
+            let replication = Some(Replication::of_replica(None));
+            let mut marker =
+                DeleteMarker { version_id: id, is_null: false, created: replica.created, owner, replication };
+            let removal = self.removal(Governance::Heeded);
+            let version = Version::Marker(marker.clone());
+            let mutation = placement::place(key, &seen, version, &removal, self.planner().as_ref())?;
+            marker.replication.clone_from(&mutation.replication);
+            if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                return Ok(marker);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Brings a version's settings to what they are elsewhere since `changed`, unless they were changed later here. A retention that binds
+    /// stays, unless `governance` lets it go; of two COMPLIANCE retentions the longer one stays, whichever came later. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `NotPermitted`, `NoObjectLock`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`: nothing changed.
+    #[allow(clippy::too_many_arguments)] // whose, and all of what
+    pub async fn update_replica_settings(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: VersionId,
+        permit: &Permit,
+        settings: &ObjectSettings,
+        changed: Option<Timestamp>,
+        governance: Governance,
+    ) -> Result<SettingsBrought, StorageError> {
+        self.health().check_writable()?;
+        if !bucket.object_lock && lock::is_asked(settings) {
+            return Err(StorageError::NoObjectLock);
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.see_key(bucket.id, key, VersionSelector::Id(id)).await?;
+            let Some(Version::Object(there)) = version_of(&seen, id) else { return Ok(SettingsBrought::Absent) };
+            permit.check(there)?;
+            let later = is_later((changed, settings), there)?;
+            let retention = merge_retention(there, settings, later, self.lock_clock().now(), governance);
+            let merged = match later {
+                true => ObjectSettings { retention, ..settings.clone() },
+                false => ObjectSettings { retention, ..there.settings.clone() },
+            };
+            let mut updated = ObjectVersion { settings: merged, ..there.clone() };
+            if later {
+                updated.replication.get_or_insert_default().changed = changed;
+            }
+            if updated != *there {
+                let change = Change::Updated { key, before: there, version: &updated, origin: Origin::Replica };
+                let plan = self.planner().plan(change, &seen.bucket.record, &seen.documents);
+                let mut mutation = Mutation::new(&seen.bucket);
+                mutation.tasks = placement::tasks_of(plan, &mut updated.replication);
+                mutation.replace_version(key, &seen, Version::Object(updated.clone()))?;
+                if !self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                    continue;
+                }
+            }
+            let updated = Box::new(updated);
+            return Ok(if later { SettingsBrought::Applied(updated) } else { SettingsBrought::Older(updated) });
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// What is there of a replica that came once more: the version, with newer settings if it brought any.
+    pub(super) async fn bring_settings(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        there: ObjectVersion,
+        new: &NewObject,
+    ) -> Result<ObjectVersion, StorageError> {
+        let changed = new.replica.and_then(|replica| replica.changed);
+        let id = there.version_id;
+        let (permit, heeded) = (Permit::any(), Governance::Heeded);
+        let brought = self.update_replica_settings(bucket, key, id, &permit, &new.settings, changed, heeded).await?;
+        Ok(match brought {
+            SettingsBrought::Applied(object) | SettingsBrought::Older(object) => *object,
+            // It was removed meanwhile: it has been there.
+            SettingsBrought::Absent => there,
+        })
+    }
+}
+
+/// The version that a new object is a replica of, if it is there already.
+///
+/// # Errors
+/// `ReplicaCollides` if what has its id is another; `InvalidBucketState`.
+pub(super) fn found(seen: &SeenKey, new: &NewObject) -> Result<Option<ObjectVersion>, StorageError> {
+    let Some(replica) = &new.replica else { return Ok(None) };
+    // The bucket's guard stops: replica x suspension of versioning.
+    check_versioned(seen.bucket.record.versioning)?;
+    let version = replica.version_id;
+    match version_of(seen, version) {
+        None => Ok(None),
+        Some(Version::Object(there)) if there.size_bytes == new.size_bytes => Ok(Some(there.clone())),
+        Some(_) => Err(StorageError::ReplicaCollides { version }),
+    }
+}
+
+fn check_versioned(versioning: Versioning) -> Result<(), StorageError> {
+    match versioning {
+        Versioning::Enabled => Ok(()),
+        Versioning::Unversioned | Versioning::Suspended => {
+            Err(StorageError::InvalidBucketState { what: "Replicas go into buckets whose versioning is enabled." })
+        }
+    }
+}
+
+/// The version of this id, also if it is the `null` version.
+fn version_of(seen: &SeenKey, id: VersionId) -> Option<&Version> {
+    let head = seen.head.head.as_ref().map(|head| &head.version);
+    head.into_iter().chain(&seen.older_null).chain(&seen.asked).find(|version| version.id() == id)
+}
+
+/// Whether settings were changed later than those that are there. Who changed them at the same time is told by what they are, so that
+/// both sides decide alike; settings that nobody has ever changed win against none.
+fn is_later(
+    (changed, settings): (Option<Timestamp>, &ObjectSettings),
+    there: &ObjectVersion,
+) -> Result<bool, StorageError> {
+    let changed_there = there.replication.as_ref().and_then(|replication| replication.changed);
+    let encoded = |settings| minicbor::to_vec(settings).map_err(|_| StorageError::MetadataTooLarge);
+    Ok(match changed.cmp(&changed_there) {
+        Ordering::Greater => true,
+        Ordering::Equal if changed.is_some() => encoded(settings)? > encoded(&there.settings)?,
+        Ordering::Equal | Ordering::Less => false,
+    })
+}
+
+fn merge_retention(
+    there: &ObjectVersion,
+    incoming: &ObjectSettings,
+    later: bool,
+    lock_time: Timestamp,
+    governance: Governance,
+) -> Option<Retention> {
+    let (old, new) = (there.settings.retention, incoming.retention);
+    let compliance = |retention: &Retention| retention.mode == RetentionMode::Compliance;
+    let is_allowed = lock::check_change(old, new, lock_time, governance).is_ok();
+    let lasts =
+        new.filter(compliance).is_some_and(|new| new.until > lock_time && old.is_none_or(|old| new.until > old.until));
+    if is_allowed && (later || lasts) { new } else { old }
+}
+
+/// The data key of the one upload that it was made for.
+#[derive(Debug)]
+struct OneSealing {
+    sealing: Option<Sealing>,
+    record: Option<Encryption>,
+}
+
+#[async_trait]
+impl Keys for OneSealing {
+    async fn open(
+        &self,
+        encryption: Option<&Encryption>,
+        _context: WrapContext<'_>,
+    ) -> Result<Option<DataKey>, StorageError> {
+        if encryption != self.record.as_ref() {
+            return Err(StorageError::KeyUnusable { what: "it is not this upload's".to_owned() });
+        }
+        Ok(self.sealing.as_ref().map(|sealing| sealing.seal().key.clone()))
+    }
+}

@@ -4,5 +4,7 @@
 //! for remote tiers as well.
 
 pub mod client;
+pub mod plan;
 pub mod rules;
 pub mod target;
+pub mod worker;

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -122,5 +123,5 @@ pub trait Target: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// See [`Failure`].
-    async fn bring(&self, outgoing: &Outgoing, content: Option<&dyn Content>) -> Result<Brought, Failure>;
+    async fn bring(&self, outgoing: &Outgoing, content: Option<Arc<dyn Content>>) -> Result<Brought, Failure>;
 }

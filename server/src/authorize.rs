@@ -11,6 +11,7 @@
 
 mod access;
 mod action;
+mod as_role;
 mod authorized;
 mod caller;
 mod context;
@@ -48,6 +49,7 @@ use crate::s3::upload_part::upload_id;
 
 use access::Access;
 pub use action::Action;
+pub use as_role::AsRole;
 pub use authorized::{Authorized, InBucket, OnBucket, OnCopy, OnNewBucket, OnObject, OnServer, OnService};
 use authorized::{Found, Unlisted};
 pub use context::{Carrier, Connection, Facts, InDocument, Signature};

@@ -10,6 +10,7 @@ mod jobs;
 mod lifecycle;
 mod lock_clock;
 mod master_key;
+mod replicate;
 mod restore;
 mod restores;
 mod serve;
@@ -27,6 +28,7 @@ use jobs::JobsCommand;
 use lifecycle::LifecycleCommand;
 use lock_clock::LockClockCommand;
 use master_key::MasterKeyCommand;
+use replicate::ReplicateCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
 use tier::TierCommand;
@@ -74,6 +76,9 @@ enum Command {
     /// Ask a running server about its storage tiers, and have files moved between them
     #[command(subcommand)]
     Tier(TierCommand),
+    /// Show how far behind a bucket's replication is, and try again what was given up
+    #[command(subcommand)]
+    Replicate(ReplicateCommand),
     /// Ask a running server what it decided about a request, and why: exit status 0 when it is known, else 2
     Why(WhyArgs),
     /// Print the version
@@ -121,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(command) => jobs::run_jobs(command, &|name| std::env::var_os(name)),
         Command::Lifecycle(command) => lifecycle::run_lifecycle(command, &|name| std::env::var_os(name)),
         Command::Tier(command) => tier::run_tier(command, &|name| std::env::var_os(name)),
+        Command::Replicate(command) => replicate::run_replicate(command, &|name| std::env::var_os(name)),
         Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {
             println!("cairn {}", env!("CARGO_PKG_VERSION"));

@@ -29,6 +29,7 @@ pub mod post_form;
 pub mod proxies;
 pub mod query_api;
 pub mod remotes;
+pub mod replication;
 mod rewrap;
 pub mod s3;
 pub mod sts;

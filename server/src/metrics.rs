@@ -4,6 +4,8 @@
 //! are fixed names, and tiers are configured. Storage reports through its own `Observer`, which
 //! [`Metrics`] implements, and knows nothing of Prometheus; what is a state and not an event is sampled now and then.
 
+mod replication;
+
 use std::time::Duration;
 
 use cairn_lifecycle::sweep::Report;
@@ -22,6 +24,8 @@ use prometheus_client::registry::Registry;
 use crate::admin;
 use crate::listener::ConnectionMetrics;
 use crate::log::RequestSummary;
+
+pub use replication::ReplicationMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -148,6 +152,7 @@ pub struct Metrics {
     restores: Family<Class, Counter>,
     class_early_versions: Family<Class, Gauge>,
     class_early_mib_days: Family<Class, Gauge>,
+    replication: ReplicationMetrics,
 }
 
 /// 0.5 ms to 16 s.
@@ -213,6 +218,7 @@ impl Metrics {
             restores: Family::default(),
             class_early_versions: Family::default(),
             class_early_mib_days: Family::default(),
+            replication: ReplicationMetrics::default(),
         };
         metrics.register()
     }
@@ -276,6 +282,7 @@ impl Metrics {
         self.external_kms.register(r);
         self.register_lifecycle();
         self.register_tiers();
+        self.replication.register(&mut self.registry);
         self
     }
 
@@ -383,6 +390,11 @@ impl Metrics {
         self.class_bytes.get_or_create(&Class { class }).set(bytes);
         self.class_early_versions.get_or_create(&Class { class }).set(early);
         self.class_early_mib_days.get_or_create(&Class { class }).set(early_mib_days);
+    }
+
+    /// What is measured of replication.
+    pub fn replication(&self) -> &ReplicationMetrics {
+        &self.replication
     }
 
     /// What the S3 listener counts.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_lifecycle::calendar::Calendar;
 use cairn_lifecycle::restore::Delays;
+use cairn_replication::worker::{self, Worker};
 use cairn_storage::check::{Progress, Report};
 use cairn_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use cairn_storage::index::Partition;
@@ -25,6 +26,7 @@ use cairn_storage::jobs::moving::Mover;
 use cairn_storage::jobs::walks::{self, WalkOptions, Walker};
 use cairn_storage::ops::Store;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accesses::Accesses;
@@ -51,6 +53,8 @@ use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
 use crate::remotes::{RemoteError, Remotes};
+use crate::replication::carrier::Replicator;
+use crate::replication::{self, Replication, status};
 use crate::rewrap::{self, Retirer, Rewrapper};
 use crate::s3::Edge;
 use crate::s3::acl::account_number;
@@ -163,12 +167,13 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
 
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
-    let open = OpenStore::open(&config, metrics.clone()).await?;
+    let rules = replication::Rules::default();
+    let open = OpenStore::open(&config, Arc::new(rules.clone()), metrics.clone()).await?;
     let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
     let partitions = open.identity_partitions()?;
-    let started = start(&mut config, (open.store(), &partitions, &remotes), &metrics, &audit).await;
+    let started = start(&mut config, (open.store(), &partitions, &remotes), rules, &metrics, &audit).await;
     let drained = match started {
-        Ok(Started { gate, websites, identities, kms, sweeps, accesses, walkers, external_kms, new_key }) => {
+        Ok(Started { gate, websites, edge, identities, kms, sweeps, accesses, walkers, external_kms, new_key }) => {
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
@@ -185,6 +190,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             let is_damaged = open.store().health().read_only().is_some();
             let walkers = if is_damaged { Vec::new() } else { walkers };
             let walking = walks::spawn(open.store().clone(), walkers, metrics.clone(), WalkOptions::default());
+            let replicating = Replicating::start(edge, &metrics);
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
                 async move { gate.answer(request, connection).await }
@@ -204,6 +210,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             walking.stop().await;
             // Its end is awaited, because an act about a version may be under way.
             let _ = sweeping.await;
+            replicating.stop().await;
             identities.write_usage().await;
             Ok(stopped == Stopped::Drained)
         }
@@ -232,10 +239,41 @@ async fn serve_websites(
     Some(listener?.serve(service, stop, grace).await)
 }
 
+/// The replication worker, and what measures how far behind it is.
+struct Replicating {
+    /// None: the store is read-only, so nothing could be noted.
+    worker: Option<Worker>,
+    sampling: JoinHandle<()>,
+}
+
+impl Replicating {
+    fn start(edge: Edge, metrics: &Arc<Metrics>) -> Self {
+        let (store, replication) = (edge.store.clone(), edge.replication.clone());
+        let sampling = tokio::spawn(status::keep_sampling(store.clone(), replication.clone(), metrics.clone()));
+        let worker = store.health().read_only().is_none().then(|| {
+            let carrier = Arc::new(Replicator::new(edge, metrics.clone()));
+            let worker = Worker::spawn(store, carrier, worker::Options::default());
+            // Nobody sets it but this, once.
+            let _ = replication.lanes.set(worker.states());
+            worker
+        });
+        Self { worker, sampling }
+    }
+
+    async fn stop(self) {
+        self.sampling.abort();
+        if let Some(worker) = self.worker {
+            worker.stop().await;
+        }
+    }
+}
+
 /// What answers requests.
 struct Started {
     gate: Gate,
     websites: Websites,
+    /// What the operations work with, for who acts without a request.
+    edge: Edge,
     identities: Arc<Identities>,
     kms: Arc<Kms>,
     sweeps: Arc<Sweeps>,
@@ -251,6 +289,7 @@ struct Started {
 async fn start(
     config: &mut Config,
     (store, identity_partitions, remotes): (&Store, &[Partition], &Remotes),
+    rules: replication::Rules,
     metrics: &Arc<Metrics>,
     audit: &Arc<Audit>,
 ) -> Result<Started, ServeError> {
@@ -302,6 +341,7 @@ async fn start(
         accesses: accesses.clone(),
         sweeps: sweeps.clone(),
         remotes: remotes.clone(),
+        replication: Arc::new(Replication::new(rules)),
     };
     let walkers = walkers(&edge.encryption, &kms);
     let settings = gate_settings(config, store);
@@ -309,7 +349,7 @@ async fn start(
     let gate =
         Gate::new(edge.clone(), sessions, apis, settings, metrics.clone(), audit.clone(), store.entropy().clone())?;
     let websites = Websites::new(WebsiteParts {
-        edge,
+        edge: edge.clone(),
         hosts: Hosts { domains: texts(&config.website.domains, Domain::as_str), ..Hosts::default() },
         proxies,
         cors,
@@ -318,7 +358,7 @@ async fn start(
         audit: audit.clone(),
         entropy: store.entropy().clone(),
     });
-    Ok(Started { gate, websites, identities, kms, sweeps, accesses, walkers, external_kms, new_key })
+    Ok(Started { gate, websites, edge, identities, kms, sweeps, accesses, walkers, external_kms, new_key })
 }
 
 /// What does walk jobs, one for each kind.

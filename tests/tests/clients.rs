@@ -103,6 +103,8 @@ scenarios! {
     boto3_archives_and_restores: "lifecycle.py" "archive";
     boto3_and_aws_configure_intelligent_tiering: "lifecycle.py" "tiering";
     aws_puts_lifecycle_rules_and_restores: "lifecycle.py" "command_line";
+    boto3_replicates_buckets: "replication.py" "configuration";
+    aws_replicates_buckets: "replication.py" "command_line";
     aws_tells_who_one_is: "sts.py" "caller_identity";
     boto3_keeps_users_and_policies: "boto3_iam.py" "users_and_policies";
     boto3_keeps_groups_and_roles: "boto3_iam.py" "groups_and_roles";

@@ -113,6 +113,7 @@ const ROWS: &[Row] = rows! {
     DeleteBucketLifecycle ["PutLifecycleConfiguration"] |p, c| p.bucket(c, "DELETE", "lifecycle");
     DeleteBucketOwnershipControls ["PutBucketOwnershipControls"] |p, c| p.bucket(c, "DELETE", "ownershipControls");
     DeleteBucketPolicy ["DeleteBucketPolicy"] |p, c| p.bucket(c, "DELETE", "policy");
+    DeleteBucketReplication ["PutReplicationConfiguration"] |p, c| p.bucket(c, "DELETE", "replication");
     DeleteBucketTagging ["PutBucketTagging"] |p, c| p.bucket(c, "DELETE", "tagging");
     DeleteBucketWebsite ["DeleteBucketWebsite"] |p, c| p.bucket(c, "DELETE", "website");
     DeleteObject ["DeleteObject"] |p, c| c.object("DELETE", &p.bucket, "absent");
@@ -134,6 +135,7 @@ const ROWS: &[Row] = rows! {
     GetBucketOwnershipControls ["GetBucketOwnershipControls"] |p, c| p.bucket(c, "GET", "ownershipControls");
     GetBucketPolicy ["GetBucketPolicy"] |p, c| p.bucket(c, "GET", "policy");
     GetBucketPolicyStatus ["GetBucketPolicyStatus"] |p, c| p.bucket(c, "GET", "policyStatus");
+    GetBucketReplication ["GetReplicationConfiguration"] |p, c| p.bucket(c, "GET", "replication");
     GetBucketRequestPayment ["GetBucketRequestPayment"] |p, c| p.bucket(c, "GET", "requestPayment");
     GetBucketTagging ["GetBucketTagging"] |p, c| p.bucket(c, "GET", "tagging");
     GetBucketVersioning ["GetBucketVersioning"] |p, c| p.bucket(c, "GET", "versioning");
@@ -178,6 +180,9 @@ const ROWS: &[Row] = rows! {
         p.bucket(c, "PUT", "ownershipControls").body(OWNERSHIP)
     };
     PutBucketPolicy ["PutBucketPolicy"] |p, c| p.bucket(c, "PUT", "policy").body("{}");
+    PutBucketReplication ["PutReplicationConfiguration"] |p, c| {
+        p.bucket(c, "PUT", "replication").body("<ReplicationConfiguration/>")
+    };
     PutBucketRequestPayment ["PutBucketRequestPayment"] |p, c| p.bucket(c, "PUT", "requestPayment").body(PAYER);
     PutBucketTagging ["PutBucketTagging"] |p, c| p.bucket(c, "PUT", "tagging").body(TAGGING);
     PutBucketVersioning ["PutBucketVersioning"] |p, c| p.bucket(c, "PUT", "versioning").body(VERSIONING);

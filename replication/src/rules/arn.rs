@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cairn_storage::replication::TargetId;
 use minicbor::decode::{Decoder, Error};
 use minicbor::encode::{Encoder, Write};
 use minicbor::{Decode, Encode};
@@ -23,6 +24,14 @@ pub struct Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the ARN of a bucket here or at a remote")]
 pub struct TargetError;
+
+impl Target {
+    /// As records name it.
+    #[must_use]
+    pub fn id(&self) -> TargetId {
+        TargetId::of(&self.to_string())
+    }
+}
 
 impl FromStr for Target {
     type Err = TargetError;

@@ -9,6 +9,7 @@ mod encryption_key;
 mod jobs;
 pub mod lifecycle;
 mod lock_clock;
+mod replication;
 mod restores;
 mod tiers;
 
@@ -33,6 +34,7 @@ use crate::identities::Identities;
 use crate::key_store::KeyStore;
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
+use crate::replication::Replication;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
 use crate::s3::lifecycle::Lifecycle;
@@ -138,6 +140,21 @@ pub enum Call {
         /// Only the files of this bucket; its name is not yet checked.
         bucket: Option<String>,
     },
+    /// `GET /-/admin/v1/replication/BUCKET`
+    GetReplication {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
+    /// `GET /-/admin/v1/replication/BUCKET/failed`
+    ListFailedReplication {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
+    /// `POST /-/admin/v1/replication/BUCKET/retry`
+    RetryReplication {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+    },
 }
 
 impl Call {
@@ -166,6 +183,9 @@ impl Call {
             Self::PlanLifecycle => "PlanLifecycle",
             Self::ListTiers => "ListTiers",
             Self::MoveFiles { .. } => "MoveFiles",
+            Self::GetReplication { .. } => "GetReplication",
+            Self::ListFailedReplication { .. } => "ListFailedReplication",
+            Self::RetryReplication { .. } => "RetryReplication",
         }
     }
 }
@@ -224,6 +244,13 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "lifecycle", bucket, does @ ("pause" | "resume")] => {
             vec![("POST", Call::PauseLifecycle { bucket: bucket.to_owned(), paused: does == "pause" })]
         }
+        [VERSION, "replication", bucket] => vec![("GET", Call::GetReplication { bucket: bucket.to_owned() })],
+        [VERSION, "replication", bucket, "failed"] => {
+            vec![("GET", Call::ListFailedReplication { bucket: bucket.to_owned() })]
+        }
+        [VERSION, "replication", bucket, "retry"] => {
+            vec![("POST", Call::RetryReplication { bucket: bucket.to_owned() })]
+        }
         _ => return Err(Failure::custom("NoSuchCall", StatusCode::NOT_FOUND, "The admin API has no such call.")),
     };
     if let Some((_, call)) = calls.iter().find(|(allowed, _)| *allowed == method.as_str()) {
@@ -269,6 +296,8 @@ pub struct Admin {
     pub lifecycle: Arc<Lifecycle>,
     /// What carries these rules out.
     pub sweeps: Arc<Sweeps>,
+    /// Buckets' replication.
+    pub replication: Arc<Replication>,
 }
 
 #[async_trait]
@@ -300,6 +329,7 @@ impl Admin {
             kms: Arc::clone(&edge.kms),
             lifecycle: Arc::clone(&edge.lifecycle),
             sweeps: Arc::clone(&edge.sweeps),
+            replication: Arc::clone(&edge.replication),
         }
     }
 
@@ -349,6 +379,18 @@ impl Admin {
             Call::PauseLifecycle { bucket, paused } => {
                 let authorized = authorizer.bucket_for(Action::RunLifecycle, &bucket).await?;
                 lifecycle::pause_lifecycle(self, authorized, paused).await
+            }
+            Call::GetReplication { bucket } => {
+                let authorized = authorizer.bucket_for(Action::GetReplication, &bucket).await?;
+                replication::get_replication(self, authorized).await
+            }
+            Call::ListFailedReplication { bucket } => {
+                let authorized = authorizer.bucket_for(Action::GetReplication, &bucket).await?;
+                replication::list_failed(self, authorized).await
+            }
+            Call::RetryReplication { bucket } => {
+                let authorized = authorizer.bucket_for(Action::RunReplication, &bucket).await?;
+                replication::retry_failed(self, authorized).await
             }
             Call::PauseAllLifecycles { paused } => {
                 lifecycle::pause_all_lifecycles(self, authorizer.server("cairn:PauseAllLifecycles")?, paused).await
@@ -454,6 +496,10 @@ mod tests {
             ("POST", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("HEAD", "/-/admin/v1/lock-clock", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/lock-clock/accept", Err(("MethodNotAllowed", 405))),
+            ("GET", "/-/admin/v1/replication/b.c", Ok(Call::GetReplication { bucket: "b.c".to_owned() })),
+            ("GET", "/-/admin/v1/replication/b/failed", Ok(Call::ListFailedReplication { bucket: "b".to_owned() })),
+            ("POST", "/-/admin/v1/replication/b/retry", Ok(Call::RetryReplication { bucket: "b".to_owned() })),
+            ("GET", "/-/admin/v1/replication/b/retry", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/restores", Ok(Call::ListRestores { after: None })),
             ("POST", "/-/admin/v1/restores", Ok(Call::StartRestore)),
             ("GET", "/-/admin/v1/restores/b.c", Ok(Call::GetRestore { bucket: "b.c".to_owned() })),

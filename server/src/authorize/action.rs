@@ -105,9 +105,11 @@ actions! {
         UpdateObjectEncryption
     }
     cairn {
+        GetReplication
         PlanLifecycle
         RestoreBucket
         RunLifecycle
+        RunReplication
     }
 }
 

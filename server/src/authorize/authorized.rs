@@ -19,7 +19,7 @@ use crate::s3::error::Failure;
 
 use super::access::Access;
 use super::context::{InDocument, OwnedFacts};
-use super::question::{Known, OwnedQuestion, Question};
+use super::question::{Known, OwnedQuestion, Passing, Question};
 use super::{Action, Caller, arn_of_bucket, arn_of_object, asks_for_bypass, policies, refusal, refusal_of};
 
 /// Permission to act on one resource.
@@ -256,6 +256,22 @@ impl Authorized<OnBucket> {
         let resource = arn_of_bucket(bucket.name.as_str());
         let question = self.question(facts, &access, action, &resource);
         !question.answer(Known::default()).is_allowed()
+    }
+
+    /// That the caller may hand this role to a service of this server's (IAM user guide, "Grant a user permissions to pass a role to an AWS
+    /// service").
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn pass_role(&self, arn: &str, service: &'static str) -> Result<(), Failure> {
+        const PASS_ROLE: &str = "iam:PassRole";
+        let facts = self.resource.facts.as_ref();
+        let facts = facts.ok_or_else(|| Failure::internal("a role that nobody asked to pass"))?;
+        let passing = Passing { role: arn, action: PASS_ROLE, service };
+        let decision = passing.decide(facts.borrow(), &self.caller, self.bucket().owner);
+        let refused = refusal_of(&decision, &self.caller, PASS_ROLE, arn, self.is_bucket_owner());
+        self.trail.decided(PASS_ROLE, arn, decision);
+        refused.map_or(Ok(()), Err)
     }
 
     fn question<'q>(

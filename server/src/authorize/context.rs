@@ -156,6 +156,8 @@ pub(super) struct RequestContext<'c> {
     /// The tags of the version that was found.
     pub(super) existing_tags: Option<&'c [Tag]>,
     pub(super) in_document: Option<&'c InDocument>,
+    /// The service that a role is to be passed to.
+    pub(super) passed_to: Option<&'static str>,
 }
 
 impl Context for RequestContext<'_> {
@@ -163,6 +165,7 @@ impl Context for RequestContext<'_> {
         match key.split_once(':') {
             Some(("s3", name)) => self.of_s3(name),
             Some(("aws", name)) => self.global(name, key),
+            Some(("iam", "passedtoservice")) => one(self.passed_to.map(Cow::Borrowed)),
             _ => self.caller.condition(key, self.facts.now),
         }
     }

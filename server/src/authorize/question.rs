@@ -110,6 +110,7 @@ impl Question<'_> {
             version: self.version,
             existing_tags: known.object.map(|object| object.settings.tags.as_slice()),
             in_document: known.in_document,
+            passed_to: None,
         };
         self.evaluate(of_object, &context)
     }
@@ -156,13 +157,43 @@ pub(super) fn without_resource_policy(
     (action, resource): (&str, &str),
     resource_owner: Option<AccountId>,
 ) -> Decision {
-    let context = RequestContext { facts, caller, version: None, existing_tags: None, in_document: None };
+    let context =
+        RequestContext { facts, caller, version: None, existing_tags: None, in_document: None, passed_to: None };
+    alone(&context, (action, resource), resource_owner)
+}
+
+/// May the caller hand a role to a service?
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passing<'p> {
+    /// The role's ARN.
+    pub(super) role: &'p str,
+    /// The action that it takes.
+    pub(super) action: &'p str,
+    /// The service.
+    pub(super) service: &'static str,
+}
+
+impl Passing<'_> {
+    pub(super) fn decide(&self, facts: Facts<'_>, caller: &Caller, owner: AccountId) -> Decision {
+        let passed_to = Some(self.service);
+        let context =
+            RequestContext { facts, caller, version: None, existing_tags: None, in_document: None, passed_to };
+        alone(&context, (self.action, self.role), Some(owner))
+    }
+}
+
+fn alone(
+    context: &RequestContext<'_>,
+    (action, resource): (&str, &str),
+    resource_owner: Option<AccountId>,
+) -> Decision {
+    let caller = context.caller;
     let request = evaluate::Request {
         principal: &caller.principal,
         action,
         resource,
         resource_account: resource_owner.map(account_number),
-        context: &context,
+        context,
     };
     let policies = Policies {
         identity: &caller.policies.identity,

@@ -65,6 +65,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::GetObjectRetention
         | Action::GetObjectTagging
         | Action::GetObjectVersionTagging
+        | Action::GetReplication
         | Action::GetReplicationConfiguration
         | Action::ListAllMyBuckets
         | Action::ObjectOwnerOverrideToBucketOwner
@@ -94,6 +95,7 @@ pub(super) fn of(action: Action) -> Rule {
         | Action::RestoreBucket
         | Action::RestoreObject
         | Action::RunLifecycle
+        | Action::RunReplication
         | Action::UpdateObjectEncryption => Rule::BucketOwner,
     }
 }

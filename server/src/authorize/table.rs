@@ -84,6 +84,9 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
             one(Action::PutBucketOwnershipControls)
         }
         Operation::DeleteBucketPolicy => one(Action::DeleteBucketPolicy),
+        Operation::DeleteBucketReplication | Operation::PutBucketReplication => {
+            one(Action::PutReplicationConfiguration)
+        }
         Operation::DeleteBucketTagging | Operation::PutBucketTagging => one(Action::PutBucketTagging),
         Operation::DeleteBucketWebsite => one(Action::DeleteBucketWebsite),
         Operation::DeleteObject => on_version(Action::DeleteObject, Action::DeleteObjectVersion),
@@ -103,6 +106,7 @@ pub fn row(operation: Operation, asked: &Asked<'_>) -> Row {
         Operation::GetBucketOwnershipControls => one(Action::GetBucketOwnershipControls),
         Operation::GetBucketPolicy => one(Action::GetBucketPolicy),
         Operation::GetBucketPolicyStatus => one(Action::GetBucketPolicyStatus),
+        Operation::GetBucketReplication => one(Action::GetReplicationConfiguration),
         Operation::GetBucketRequestPayment => one(Action::GetBucketRequestPayment),
         Operation::GetBucketTagging => one(Action::GetBucketTagging),
         Operation::GetBucketVersioning => one(Action::GetBucketVersioning),
@@ -191,7 +195,7 @@ pub fn is_about_version(operation: Operation, action: Action) -> bool {
 
 /// Whether an operation on a bucket asks further questions when it has read its document.
 pub fn asks_later(operation: Operation) -> bool {
-    matches!(operation, Operation::DeleteObjects | Operation::PutBucketPolicy)
+    matches!(operation, Operation::DeleteObjects | Operation::PutBucketPolicy | Operation::PutBucketReplication)
 }
 
 /// Whether an operation is about the bucket's policy itself.
@@ -338,7 +342,7 @@ mod tests {
             (Operation::DeleteObject, &["s3:ReplicateDelete"]),
             (Operation::PutObjectTagging, &["s3:ReplicateTags", "s3:ReplicateObject"]),
         ] {
-            assert_eq!(names(operation, "", &[id.clone()]), expected);
+            assert_eq!(names(operation, "", std::slice::from_ref(&id)), expected);
         }
         let full = [id.clone(), (TAGGING, "a=b"), (REPLICA_OWNER, "bucket-owner")];
         assert_eq!(

@@ -47,6 +47,7 @@ operations! {
     DeleteBucketLifecycle
     DeleteBucketOwnershipControls
     DeleteBucketPolicy
+    DeleteBucketReplication
     DeleteBucketTagging
     DeleteBucketWebsite
     DeleteObject
@@ -64,6 +65,7 @@ operations! {
     GetBucketOwnershipControls
     GetBucketPolicy
     GetBucketPolicyStatus
+    GetBucketReplication
     GetBucketRequestPayment
     GetBucketTagging
     GetBucketVersioning
@@ -95,6 +97,7 @@ operations! {
     PutBucketLifecycleConfiguration
     PutBucketOwnershipControls
     PutBucketPolicy
+    PutBucketReplication
     PutBucketRequestPayment
     PutBucketTagging
     PutBucketVersioning
@@ -271,6 +274,9 @@ fn of_bucket(method: &Method, names: &[&str], query: &Query) -> Result<Option<Op
         ("DELETE", ["encryption"]) => Operation::DeleteBucketEncryption,
         ("GET", ["encryption"]) => Operation::GetBucketEncryption,
         ("PUT", ["encryption"]) => Operation::PutBucketEncryption,
+        ("DELETE", ["replication"]) => Operation::DeleteBucketReplication,
+        ("GET", ["replication"]) => Operation::GetBucketReplication,
+        ("PUT", ["replication"]) => Operation::PutBucketReplication,
         ("DELETE", ["tagging"]) => Operation::DeleteBucketTagging,
         ("DELETE", ["website"]) => Operation::DeleteBucketWebsite,
         ("GET", ["website"]) => Operation::GetBucketWebsite,
@@ -434,6 +440,9 @@ mod tests {
             (("GET", "bucket", "lifecycle"), Operation::GetBucketLifecycleConfiguration),
             (("PUT", "bucket", "lifecycle"), Operation::PutBucketLifecycleConfiguration),
             (("POST", "object", "restore"), Operation::RestoreObject),
+            (("DELETE", "bucket", "replication"), Operation::DeleteBucketReplication),
+            (("GET", "bucket", "replication"), Operation::GetBucketReplication),
+            (("PUT", "bucket", "replication"), Operation::PutBucketReplication),
             (("GET", "bucket", "location"), Operation::GetBucketLocation),
             (("GET", "bucket", "policy"), Operation::GetBucketPolicy),
             (("PUT", "bucket", "policy"), Operation::PutBucketPolicy),

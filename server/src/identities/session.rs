@@ -19,7 +19,7 @@ use crate::s3::error::Failure;
 use crate::sts::session::{Session, Whose};
 use crate::sts::session_keys::{self, PRINCIPAL_TAG};
 
-use super::{Account, Caller, Identities, Snapshot};
+use super::{Caller, Identities, Snapshot};
 
 /// What a root may do, for those who have its rights without being it.
 const ALLOWS_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
@@ -56,7 +56,12 @@ impl Snapshot {
     }
 
     fn in_role(&self, session: &Session, role_id: &str, session_name: &str) -> Option<Caller> {
-        let account = self.account_of(session)?;
+        self.in_role_of(AccountNumber(session.account()), role_id, session_name)
+    }
+
+    /// A session of a role, without any bounds of its own. None: there is no such role.
+    pub fn in_role_of(&self, account: AccountNumber, role_id: &str, session_name: &str) -> Option<Caller> {
+        let account = self.accounts().by_number(account)?;
         let directory = self.directory(account.number())?;
         let role = directory.roles.by_id(role_id)?;
         Some(Caller {
@@ -84,10 +89,6 @@ impl Snapshot {
             _ => false,
         };
         (is_same && caller.principal.account() == Some(AccountNumber(session.account()))).then_some(caller)
-    }
-
-    fn account_of(&self, session: &Session) -> Option<&Arc<Account>> {
-        self.accounts().by_number(AccountNumber(session.account()))
     }
 
     /// What the session is granted at most. None: a policy is damaged, and so nothing can be said.

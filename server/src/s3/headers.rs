@@ -79,6 +79,7 @@ names! {
     REPLICA_SETTINGS = "x-amz-cairn-replica-settings";
     REPLICA_VERSION_ID = "x-amz-cairn-replica-version-id";
     REPLICAS = "x-amz-cairn-replicas";
+    REPLICATION_STATUS = "x-amz-replication-status";
     REQUEST_CHARGED = "x-amz-request-charged";
     REQUEST_PAYER = "x-amz-request-payer";
     ARCHIVE_STATUS = "x-amz-archive-status";

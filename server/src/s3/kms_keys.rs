@@ -68,6 +68,19 @@ impl KmsKeys {
         }
     }
 
+    /// For a role that acts by itself, without a request.
+    pub(super) fn of_role(edge: &Edge, caller: &Arc<Caller>, trail: &Trail) -> Self {
+        Self {
+            kms: Arc::clone(&edge.kms),
+            bucket_keys: Arc::clone(&edge.encryption.bucket_keys),
+            metrics: Arc::clone(&edge.encryption.metrics),
+            caller: Arc::clone(caller),
+            trail: trail.clone(),
+            is_signed: true,
+            now: edge.store.clock().now(),
+        }
+    }
+
     /// Refuses whom the KMS would not know: who has no signature, or one of version 2 (S3 user guide, "Specifying server-side
     /// encryption with AWS KMS").
     ///

@@ -22,6 +22,7 @@ pub mod mfa;
 pub mod object_lock;
 pub mod post_object;
 pub mod range;
+pub mod replica_keys;
 pub mod request;
 pub mod tags;
 pub mod token;
@@ -35,6 +36,7 @@ mod asked_encryption;
 mod bucket_cors;
 mod bucket_encryption;
 mod bucket_policy;
+mod bucket_replication;
 mod bucket_tagging;
 pub mod bucket_website;
 mod complete_upload;
@@ -98,6 +100,7 @@ use crate::identities::{Accounts, Identities};
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
 use crate::remotes::Remotes;
+use crate::replication::Replication;
 
 use encryption::EncryptionSettings;
 use error::Failure;
@@ -135,6 +138,8 @@ pub struct Edge {
     pub sweeps: Arc<Sweeps>,
     /// Other S3 services.
     pub remotes: Remotes,
+    /// Buckets' replication.
+    pub replication: Arc<Replication>,
 }
 
 /// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
@@ -290,6 +295,7 @@ impl Edge {
             Operation::DeleteBucketLifecycle => lifecycle_configuration::delete_lifecycle_configuration(self, on).await,
             Operation::DeleteBucketOwnershipControls => ownership_controls::delete_ownership_controls(self, on).await,
             Operation::DeleteBucketPolicy => bucket_policy::delete_bucket_policy(self, on).await,
+            Operation::DeleteBucketReplication => bucket_replication::delete_bucket_replication(self, on).await,
             Operation::DeleteBucketTagging => bucket_tagging::delete_bucket_tagging(self, on).await,
             Operation::DeleteBucketWebsite => bucket_website::delete_bucket_website(self, on).await,
             Operation::DeleteObjects => Box::pin(delete_objects::delete_objects(self, on, request)).await,
@@ -308,6 +314,7 @@ impl Edge {
             Operation::GetBucketOwnershipControls => ownership_controls::get_ownership_controls(&on),
             Operation::GetBucketPolicy => bucket_policy::get_bucket_policy(self, on).await,
             Operation::GetBucketPolicyStatus => bucket_policy::get_bucket_policy_status(self, on).await,
+            Operation::GetBucketReplication => bucket_replication::get_bucket_replication(self, on).await,
             Operation::GetBucketRequestPayment => Ok(request_payment::get_request_payment(&on)),
             Operation::GetBucketTagging => bucket_tagging::get_bucket_tagging(self, on).await,
             Operation::GetBucketVersioning => Ok(get_bucket_versioning::get_bucket_versioning(&on)),
@@ -336,6 +343,7 @@ impl Edge {
                 ownership_controls::put_ownership_controls(self, on, request).await
             }
             Operation::PutBucketPolicy => bucket_policy::put_bucket_policy(self, on, request).await,
+            Operation::PutBucketReplication => bucket_replication::put_bucket_replication(self, on, request).await,
             Operation::PutBucketRequestPayment => request_payment::put_request_payment(self, on, request).await,
             Operation::PutBucketTagging => bucket_tagging::put_bucket_tagging(self, on, request).await,
             Operation::PutBucketVersioning => put_bucket_versioning::put_bucket_versioning(self, on, request).await,

@@ -9,6 +9,7 @@ use cairn_crypto::checksum::Checksum;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectVersion, StorageClass};
 use cairn_storage::ops::{GetObject, ObjectBody, Select, VersionSelector};
+use cairn_storage::replication::Replication;
 use futures::Stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -21,7 +22,8 @@ use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
 use super::headers::{
-    CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, STORAGE_CLASS, TAGGING_COUNT, http_date, quoted, text, value,
+    CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, REPLICATION_STATUS, STORAGE_CLASS, TAGGING_COUNT, http_date, quoted,
+    text, value,
 };
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
@@ -169,6 +171,9 @@ fn describe(
     encryption::of_version_into_headers(edge, object, &request.headers, headers);
     if object.storage_class != StorageClass::Standard {
         headers.insert(STORAGE_CLASS, HeaderValue::from_static(object.storage_class.name()));
+    }
+    if let Some(status) = object.replication.as_ref().and_then(Replication::status) {
+        headers.insert(REPLICATION_STATUS, HeaderValue::from_static(status.name()));
     }
     if !object.settings.tags.is_empty() {
         headers.insert(TAGGING_COUNT, HeaderValue::from(object.settings.tags.len()));

@@ -13,7 +13,8 @@ use cairn_storage::id::{BucketId, UploadId};
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::Bucket;
 
-use crate::authorize::{Authorized, OnObject};
+use crate::audit::Trail;
+use crate::authorize::{Authorized, Caller, OnObject};
 
 use super::Edge;
 use super::customer_key::{self, Customer};
@@ -70,6 +71,12 @@ impl RequestKeys {
     ) -> Result<Self, Failure> {
         let customer = customer_key::of_copy_source(&edge.encryption, request)?;
         Ok(Self::with(edge, authorized, request, customer))
+    }
+
+    /// For a role that acts by itself, without a request.
+    pub(super) fn of_role(edge: &Edge, caller: &Arc<Caller>, trail: &Trail) -> Self {
+        let server = edge.encryption.key_store.server_key();
+        Self { server, customer: None, kms: KmsKeys::of_role(edge, caller, trail), adds: false }
     }
 
     fn with<Resource>(
@@ -207,7 +214,6 @@ mod tests {
     use cairn_crypto::kms::EncryptionContext;
     use cairn_crypto::secret::StoreKey;
 
-    use crate::audit::Trail;
     use crate::kms::tests::World;
     use crate::kms::{Asker, KeyRef};
 

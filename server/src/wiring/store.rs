@@ -25,7 +25,7 @@ use cairn_storage::jobs::restore::Restorer;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::jobs::{self, Handler, JobHandle, RunnerOptions};
 use cairn_storage::observe::{Observer, Silent};
-use cairn_storage::ops::planner::NoPlan;
+use cairn_storage::ops::planner::{NoPlan, Planner};
 use cairn_storage::ops::{Limits, Store, StoreParts};
 use cairn_storage::space::SpaceKeeper;
 use cairn_storage::tiers::{self, ConfiguredTier, TierError};
@@ -103,7 +103,11 @@ struct Opened {
 }
 
 impl OpenStore {
-    pub(super) async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+    pub(super) async fn open(
+        config: &Config,
+        planner: Arc<dyn Planner>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
         let observer: Arc<dyn Observer> = metrics.clone();
         let (path, settings, for_index) = (config.data_dir.clone(), config.storage, observer.clone());
         let opened = tokio::task::spawn_blocking(move || open_blocking(path, settings, for_index));
@@ -120,7 +124,7 @@ impl OpenStore {
             health: health.clone(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
-            planner: Arc::new(NoPlan),
+            planner,
             limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
         });
         let tier_watch = TierWatch::start(&store, &metrics).await;

@@ -48,6 +48,12 @@ pub struct QueuedTask {
 }
 
 impl QueuedTask {
+    /// Its place in the lane.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { due: self.due, id: self.id }
+    }
+
     fn key(&self, queue: Queue) -> [u8; 33] {
         job::lane_key(queue, self.lane.target, self.due, self.id)
     }
@@ -59,13 +65,30 @@ impl QueuedTask {
     }
 }
 
+/// A place in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// When what is there falls due.
+    pub due: Timestamp,
+    /// Its id.
+    pub id: JobId,
+}
+
+impl Position {
+    /// Before everything that falls due at `due`.
+    #[must_use]
+    pub fn at(due: Timestamp) -> Self {
+        Self { due, id: JobId::from_bytes([0; 16]) }
+    }
+}
+
 /// A page of a lane.
 #[derive(Clone, Debug, Default)]
 pub struct QueuePage {
     /// What is due.
     pub tasks: Vec<QueuedTask>,
-    /// When there is more, which may be due already.
-    pub next: Option<Timestamp>,
+    /// Where there is more, which may be due already.
+    pub next: Option<Position>,
 }
 
 /// What became of a task.
@@ -124,12 +147,12 @@ impl Store {
         Ok(())
     }
 
-    /// A page of a lane's tasks that fall due from `bound` to `now`, in that order.
+    /// A page of a lane's tasks from `from` on that have fallen due by `now`, in that order.
     ///
     /// # Errors
     /// The index's.
-    pub async fn queued(&self, lane: Lane, bound: Timestamp, now: Timestamp) -> Result<QueuePage, StorageError> {
-        let start = job::lane_lower_bound(Queue::Replicate, lane.target, bound).to_vec();
+    pub async fn queued(&self, lane: Lane, from: Position, now: Timestamp) -> Result<QueuePage, StorageError> {
+        let start = job::lane_key(Queue::Replicate, lane.target, from.due, from.id).to_vec();
         let page = move |view: &dyn View| {
             let end = KeyRange::prefix(&job::lane_prefix(Queue::Replicate, lane.target)).end;
             page_of(view, lane, KeyRange { start: start.clone(), end }, now, PAGE_TASKS_MAX)
@@ -333,7 +356,7 @@ fn page_of(view: &dyn View, lane: Lane, range: KeyRange, now: Timestamp, max: us
             return Ok(Err(StorageError::corrupt("a replicate task's key")));
         };
         if due > now || page.tasks.len() >= max {
-            page.next = Some(due);
+            page.next = Some(Position { due, id });
             break;
         }
         let JobRecord { task, attempts, last_error, .. } = JobRecord::from_value(value)?;

@@ -58,6 +58,7 @@ impl Asked {
             version: None,
             existing_tags: Some(&self.tags),
             in_document: self.in_document.as_ref(),
+            passed_to: None,
         };
         match context.values(key) {
             Values::Absent => Vec::new(),

@@ -122,14 +122,6 @@ pub fn lane_key(queue: Queue, target: TargetId, due: Timestamp, id: JobId) -> [u
     key
 }
 
-/// The first key of a lane's tasks that fall due at `due` or later.
-#[must_use]
-pub fn lane_lower_bound(queue: Queue, target: TargetId, due: Timestamp) -> [u8; 17] {
-    let mut key = [0; 17];
-    key.copy_from_slice(&lane_key(queue, target, due, JobId::from_bytes([0; 16]))[..17]);
-    key
-}
-
 /// What every key of a lane begins with.
 #[must_use]
 pub fn lane_prefix(queue: Queue, target: TargetId) -> [u8; 9] {
@@ -171,8 +163,7 @@ mod tests {
         let key = lane_key(Queue::Replicate, one, Timestamp(55), id);
         assert_eq!(parse_lane_key(&key), Some((one, Timestamp(55), id)));
         assert!(key.starts_with(&lane_prefix(Queue::Replicate, one)));
-        assert!(lane_lower_bound(Queue::Replicate, one, Timestamp(55)).as_slice() <= key.as_slice());
-        assert!(lane_lower_bound(Queue::Replicate, one, Timestamp(56)).as_slice() > key.as_slice());
+        assert!(key < lane_key(Queue::Replicate, one, Timestamp(56), JobId::from_bytes([0; 16])));
         assert!(key < lane_key(Queue::Replicate, other, Timestamp(1), id));
     }
 

@@ -1,0 +1,155 @@
+//! `cairn replicate`: how far behind a bucket's replication is, and what was given up.
+
+use std::io;
+use std::process::ExitCode;
+
+use cairn_replication::client::Environment;
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde::Deserialize;
+
+use crate::wiring;
+
+use super::admin_client::{AdminClient, CallError, ServerArgs};
+
+/// Something was given up.
+const EXIT_INCOMPLETE: u8 = 1;
+
+/// The server could not be asked.
+const EXIT_UNANSWERED: u8 = 2;
+
+#[derive(Subcommand)]
+pub(super) enum ReplicateCommand {
+    /// Show how far behind a bucket's rules are: exit status 1 if something was given up, 2 when the server cannot be asked
+    Status(BucketArgs),
+    /// List what was given up, with the reasons: exit status 1 if there is anything, 2 when the server cannot be asked
+    Failed(BucketArgs),
+    /// Try again what was given up: exit status 2 when the server cannot be asked
+    Retry(BucketArgs),
+}
+
+#[derive(Args)]
+pub(super) struct BucketArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The source bucket
+    #[arg(long)]
+    bucket: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    rule: String,
+    target: String,
+    pending_versions: u64,
+    pending_bytes: u64,
+    oldest_pending: Option<String>,
+    failed: u64,
+    running: usize,
+    down_until: Option<String>,
+    last_error: Option<String>,
+}
+
+impl Rule {
+    fn line(&self) -> String {
+        let Self { rule, target, pending_versions, pending_bytes, failed, running, .. } = self;
+        let mut line = format!(
+            "{rule} to {target}: {pending_versions} pending ({pending_bytes} bytes), {running} running, {failed} failed"
+        );
+        if let Some(oldest) = &self.oldest_pending {
+            line += &format!(", oldest since {oldest}");
+        }
+        if let Some(until) = &self.down_until {
+            line += &format!("; down, asked again at {until}: {}", self.last_error.as_deref().unwrap_or_default());
+        }
+        line
+    }
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    failed: Vec<GivenUp>,
+    more: bool,
+}
+
+#[derive(Deserialize)]
+struct GivenUp {
+    key: String,
+    version: String,
+    rule: String,
+    target: String,
+    at: String,
+    attempts: u32,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct Retried {
+    retried: u64,
+    forgotten: u64,
+    more: bool,
+}
+
+pub(super) fn run_replicate(command: ReplicateCommand, environment: Environment<'_>) -> ExitCode {
+    let outcome = match command {
+        ReplicateCommand::Status(args) => status(args, environment),
+        ReplicateCommand::Failed(args) => failed(args, environment),
+        ReplicateCommand::Retry(args) => retry(args, environment),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("cairn: {}", wiring::chain(&error));
+        ExitCode::from(EXIT_UNANSWERED)
+    })
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn exit(incomplete: bool) -> ExitCode {
+    if incomplete { ExitCode::from(EXIT_INCOMPLETE) } else { ExitCode::SUCCESS }
+}
+
+fn status(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
+    let client = AdminClient::new(args.server, environment)?;
+    let status: Status = runtime()?.block_on(client.call(Method::GET, &format!("replication/{}", args.bucket)))?;
+    for rule in &status.rules {
+        println!("{}", rule.line());
+    }
+    Ok(exit(status.rules.iter().any(|rule| rule.failed != 0)))
+}
+
+fn failed(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
+    let client = AdminClient::new(args.server, environment)?;
+    let path = format!("replication/{}/failed", args.bucket);
+    let Failed { failed, more } = runtime()?.block_on(client.call(Method::GET, &path))?;
+    for GivenUp { key, version, rule, target, at, attempts, reason } in &failed {
+        println!("{key} {version}, {rule} to {target}, given up at {at} after {attempts} attempts: {reason}");
+    }
+    if more {
+        println!("and more");
+    }
+    Ok(exit(!failed.is_empty()))
+}
+
+fn retry(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
+    let client = AdminClient::new(args.server, environment)?;
+    let path = format!("replication/{}/retry", args.bucket);
+    let runtime = runtime()?;
+    let (mut again, mut gone) = (0, 0);
+    loop {
+        let Retried { retried, forgotten, more } = runtime.block_on(client.call(Method::POST, &path))?;
+        again += retried;
+        gone += forgotten;
+        if !more {
+            break;
+        }
+    }
+    println!("{again} pending again, {gone} gone or at the target by now");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,276 @@
+//! Carries out replication tasks: as the configuration's role, whose permissions are asked at each of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_replication::rules::{Configuration, Rule};
+use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Seal, Target};
+use cairn_replication::worker::{Carried, Carrier, Told};
+use cairn_storage::StorageError;
+use cairn_storage::encryption::EncryptionMode;
+use cairn_storage::id::BucketId;
+use cairn_storage::index::family::version::Version;
+use cairn_storage::object::{ObjectKey, ObjectVersion};
+use cairn_storage::ops::Bucket;
+use cairn_storage::ops::replication::QueuedTask;
+use cairn_storage::replication::{Progress, TargetStatus};
+use parking_lot::Mutex;
+
+use crate::audit::Trail;
+use crate::authorize::{Action, AsRole};
+use crate::identities::Caller;
+use crate::metrics::Metrics;
+use crate::s3::Edge;
+use crate::s3::replica_keys;
+
+use super::local::Local;
+use super::role;
+use super::source::SourceContent;
+
+/// How long a version waits for an older one of its key, where the order matters.
+const OLDER_FIRST_MS: i64 = 2_000;
+
+/// Carries out tasks.
+#[derive(Debug)]
+pub struct Replicator {
+    /// The buckets, keys and identities.
+    edge: Edge,
+    /// Where it is counted.
+    metrics: Arc<Metrics>,
+    /// The names of the buckets that tasks were about.
+    names: Mutex<HashMap<BucketId, String>>,
+}
+
+/// A task with what it is about.
+struct Errand<'q> {
+    queued: &'q QueuedTask,
+    bucket: Bucket,
+    key: ObjectKey,
+    version: Version,
+    status: TargetStatus,
+    rules: Arc<Configuration>,
+}
+
+#[async_trait]
+impl Carrier for Replicator {
+    async fn carry(&self, queued: &QueuedTask) -> Result<Carried, Failure> {
+        let Some(errand) = self.errand(queued).await? else { return Ok(Carried::Nothing) };
+        let rule = errand
+            .rule()
+            .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
+        let now = self.edge.store.clock().now();
+        let identities = self.edge.identities.snapshot();
+        let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
+            .map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
+        let trail = Trail::default();
+        let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail: &trail };
+        let local = Local { acting, name: &rule.destination.target.bucket };
+        // A bucket of this server is what there is, until a remote is declared.
+        let target: &dyn Target = match rule.destination.target.remote {
+            None => &local,
+            Some(_) => return Err(Failure::Down { reason: "the settings declare no such remote".to_owned() }),
+        };
+        if !target.keeps_ids() && self.older_waits(&errand).await? {
+            return Ok(Carried::Wait(OLDER_FIRST_MS));
+        }
+        self.bring(&errand, rule, acting, &caller, target).await
+    }
+
+    fn told(&self, told: Told<'_>) {
+        let bucket = BucketId::from_bytes(told.queued.lane.partition.0);
+        let name = self.names.lock().get(&bucket).cloned().unwrap_or_default();
+        self.metrics.replication().told(&name, &told);
+    }
+}
+
+impl Errand<'_> {
+    /// The rule by which it goes: the one that took it, or another one for the same target that is about its key now.
+    fn rule(&self) -> Option<&Rule> {
+        let arn = &self.queued.task.target;
+        let holds = |rule: &&Rule| {
+            rule.enabled
+                && rule.destination.target.to_string() == *arn
+                && self.key.as_str().starts_with(rule.scope.prefix())
+        };
+        let by_name = self.rules.rules.iter().filter(holds).find(|rule| rule.id == self.queued.task.rule);
+        by_name.or_else(|| self.rules.rules.iter().filter(holds).max_by_key(|rule| rule.priority))
+    }
+
+    fn need(&self) -> Need {
+        let replica = self.version.replication().is_some_and(|replication| replication.replica);
+        if replica || self.status.arrived { Need::Settings } else { Need::Version }
+    }
+}
+
+impl Replicator {
+    /// With what the operations work with, too.
+    #[must_use]
+    pub fn new(edge: Edge, metrics: Arc<Metrics>) -> Self {
+        Self { edge, metrics, names: Mutex::default() }
+    }
+
+    /// What the task is about; None: there is nothing to bring any more.
+    async fn errand<'q>(&self, queued: &'q QueuedTask) -> Result<Option<Errand<'q>>, Failure> {
+        let store = &self.edge.store;
+        let id = BucketId::from_bytes(queued.lane.partition.0);
+        let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else { return Ok(None) };
+        self.names.lock().entry(id).or_insert_with(|| bucket.name.as_str().to_owned());
+        let key = ObjectKey::new(&queued.task.key).ok_or_else(|| refused("Corrupt", "the task has no key"))?;
+        let version = store.any_version(id, &key, queued.task.version).await.map_err(of_store)?;
+        let Some(version) = version else { return Ok(None) };
+        let status = version.replication().and_then(|replication| replication.at(queued.lane.target));
+        let Some(status) = status.filter(|status| status.progress == Progress::Pending).cloned() else {
+            return Ok(None);
+        };
+        let rules = self.edge.replication.rules.of(store, &bucket).await.map_err(of_store)?;
+        let rules =
+            rules.ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "the bucket has no rules any more"))?;
+        Ok(Some(Errand { queued, bucket, key, version, status, rules }))
+    }
+
+    async fn older_waits(&self, errand: &Errand<'_>) -> Result<bool, Failure> {
+        let (store, task) = (&self.edge.store, &errand.queued.task);
+        store
+            .older_waits(errand.bucket.id, &errand.key, task.version, errand.queued.lane.target)
+            .await
+            .map_err(of_store)
+    }
+
+    async fn bring(
+        &self,
+        errand: &Errand<'_>,
+        rule: &Rule,
+        acting: AsRole<'_>,
+        caller: &Arc<Caller>,
+        target: &dyn Target,
+    ) -> Result<Carried, Failure> {
+        let need = errand.need();
+        let mut outgoing = outgoing(errand, rule, need);
+        let (mut content, mut settings) = (None, None);
+        if let Version::Object(object) = &mut outgoing.version {
+            settings = Some(object.settings.clone());
+            self.read(errand, rule, acting, object).await?;
+            if need == Need::Version {
+                content = Some(Arc::new(self.open(errand, acting, caller, object).await?) as Arc<dyn Content>);
+            }
+        }
+        match target.bring(&outgoing, content).await? {
+            Brought::There { foreign_version } => {
+                let foreign_version = foreign_version.or_else(|| errand.status.foreign_version.clone());
+                Ok(Carried::Brought { settings, foreign_version })
+            }
+            // Somebody removed it there, which is not undone; or it never went there.
+            Brought::Absent => Ok(Carried::Brought { settings, foreign_version: None }),
+        }
+    }
+
+    /// Whether the role may read what is to be brought. Tags that it may not read stay behind (S3 user guide, "Setting up permissions for
+    /// live replication").
+    async fn read(
+        &self,
+        errand: &Errand<'_>,
+        rule: &Rule,
+        acting: AsRole<'_>,
+        object: &mut ObjectVersion,
+    ) -> Result<(), Failure> {
+        let settings = &object.settings;
+        let besides = |asks: bool, action| asks.then_some(action);
+        let with_acl = settings.acl.is_some() && !rule.destination.owner_override;
+        let actions: Vec<Action> = [
+            Some(Action::GetObjectVersionForReplication),
+            besides(with_acl, Action::GetObjectVersionAcl),
+            besides(settings.retention.is_some(), Action::GetObjectRetention),
+            besides(settings.legal_hold.is_some(), Action::GetObjectLegalHold),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let may = acting.may(&errand.bucket, &errand.key, &actions, Some(object)).await.map_err(of_failure)?;
+        may.map_err(|reason| refused("SrcGetObjectNotPermitted", reason))?;
+        if !object.settings.tags.is_empty() {
+            let tags = [Action::GetObjectVersionTagging];
+            let may = acting.may(&errand.bucket, &errand.key, &tags, Some(object)).await.map_err(of_failure)?;
+            if may.is_err() {
+                object.settings.tags.clear();
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        errand: &Errand<'_>,
+        acting: AsRole<'_>,
+        caller: &Arc<Caller>,
+        object: &ObjectVersion,
+    ) -> Result<SourceContent, Failure> {
+        let (bucket, key) = (&errand.bucket, &errand.key);
+        let data_key =
+            replica_keys::open(&self.edge, caller, acting.trail, (bucket, key), object).await.map_err(of_store)?;
+        SourceContent::open(&self.edge.store, bucket, key, object, data_key).await.map_err(of_store)
+    }
+}
+
+fn outgoing(errand: &Errand<'_>, rule: &Rule, need: Need) -> Outgoing {
+    let destination = &rule.destination;
+    let (class, mode) = match &errand.version {
+        Version::Object(object) => (object.storage_class, object.encryption.as_ref().map(|encryption| encryption.mode)),
+        Version::Marker(_) => Default::default(),
+    };
+    let seal = match (mode, &destination.replica_kms_key) {
+        (Some(EncryptionMode::Kms | EncryptionMode::KmsDsse), Some(key)) => Seal::Kms(key.clone()),
+        (Some(EncryptionMode::S3), _) => Seal::Server,
+        _ => Seal::Default,
+    };
+    Outgoing {
+        bucket: errand.bucket.name.as_str().to_owned(),
+        key: errand.key.clone(),
+        version: errand.version.clone(),
+        need,
+        foreign_version: errand.status.foreign_version.clone(),
+        class: destination.storage_class.unwrap_or(class),
+        new_owner: destination.account.filter(|_| destination.owner_override),
+        seal,
+    }
+}
+
+/// A refusal under the name that S3 has for its reason (S3 user guide, "Amazon S3 replication failure reasons").
+pub(super) fn refused(code: &str, message: impl std::fmt::Display) -> Failure {
+    Failure::Refused { reason: format!("{code}: {message}") }
+}
+
+/// What a failure of the store means for a task.
+pub(super) fn of_store(error: StorageError) -> Failure {
+    match error {
+        StorageError::Overloaded
+        | StorageError::DiskFull { .. }
+        | StorageError::ReadOnly { .. }
+        | StorageError::OutcomeUnknown
+        | StorageError::Contention
+        | StorageError::BucketBusy
+        | StorageError::TierDown { .. }
+        | StorageError::Io { .. } => Failure::Later { reason: error.to_string(), after: None },
+        StorageError::Archived { .. } => refused("SrcObjectNotEligible", error),
+        error => Failure::Refused { reason: told(&error) },
+    }
+}
+
+/// An error with its causes.
+fn told(error: &StorageError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// What a failure of the edge's means for a task.
+pub(super) fn of_failure(failure: crate::s3::error::Failure) -> Failure {
+    let reason = match failure.cause() {
+        Some(cause) => format!("{}: {} ({cause})", failure.code(), failure.message()),
+        None => format!("{}: {}", failure.code(), failure.message()),
+    };
+    if failure.status_code().is_server_error() {
+        Failure::Later { reason, after: None }
+    } else {
+        Failure::Refused { reason }
+    }
+}

@@ -1,0 +1,207 @@
+//! A target that is a bucket of this server: the role writes into it, as far as the target's owner and its own account let it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Target};
+use cairn_storage::StorageError;
+use cairn_storage::encryption::EncryptionMode;
+use cairn_storage::id::AccountId;
+use cairn_storage::index::family::bucket::{ObjectOwnership, Versioning};
+use cairn_storage::index::family::version::Version;
+use cairn_storage::object::{Etag, ObjectVersion};
+use cairn_storage::ops::replica::SettingsBrought;
+use cairn_storage::ops::{
+    Body, Bucket, BucketName, CreateUpload, DeclaredChecksum, Governance, Permit, PutObject, WriteConditions,
+};
+use cairn_storage::replication::ReplicaOf;
+use cairn_storage::settings::ObjectSettings;
+
+use crate::authorize::{Action, AsRole};
+use crate::s3::replica_keys;
+
+use super::carrier::{of_failure, of_store, refused};
+
+/// A bucket of this server, written to by a role.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local<'a> {
+    pub(super) acting: AsRole<'a>,
+    /// The bucket's name.
+    pub(super) name: &'a str,
+}
+
+#[async_trait]
+impl Target for Local<'_> {
+    fn keeps_ids(&self) -> bool {
+        true
+    }
+
+    async fn bring(&self, outgoing: &Outgoing, content: Option<Arc<dyn Content>>) -> Result<Brought, Failure> {
+        let bucket = self.bucket(outgoing).await?;
+        match (&outgoing.version, content) {
+            (Version::Marker(marker), _) => {
+                self.may(&bucket, outgoing, Action::ReplicateDelete, "DstDelObjNotPermitted").await?;
+                let of =
+                    ReplicaOf { version_id: marker.version_id, created: marker.created, etag: None, changed: None };
+                let owner = owner_in(&bucket, outgoing.new_owner.unwrap_or(marker.owner));
+                let store = &self.acting.edge.store;
+                store.place_replica_marker(&bucket, &outgoing.key, owner, &of).await.map_err(of_store)?;
+                Ok(Brought::There { foreign_version: None })
+            }
+            (Version::Object(object), Some(content)) if outgoing.need == Need::Version => {
+                self.put(&bucket, outgoing, object, content.as_ref()).await
+            }
+            (Version::Object(object), _) => self.update(&bucket, outgoing, object).await,
+        }
+    }
+}
+
+impl Local<'_> {
+    async fn bucket(&self, outgoing: &Outgoing) -> Result<Bucket, Failure> {
+        let missing = || refused("DstBucketNotFound", self.name);
+        let name = BucketName::new(self.name).ok_or_else(missing)?;
+        let bucket = match self.acting.edge.store.bucket(&name).await {
+            Err(StorageError::NoSuchBucket) => return Err(missing()),
+            bucket => bucket.map_err(of_store)?,
+        };
+        if bucket.versioning != Versioning::Enabled {
+            return Err(refused("DstBucketUnversioned", name.as_str()));
+        }
+        if outgoing.new_owner.is_some_and(|owner| owner != bucket.owner) {
+            return Err(refused("DstBucketOwnerMismatch", "the target does not belong to the rule's account"));
+        }
+        Ok(bucket)
+    }
+
+    async fn may(&self, bucket: &Bucket, outgoing: &Outgoing, action: Action, code: &str) -> Result<(), Failure> {
+        let may = self.acting.may(bucket, &outgoing.key, &[action], None).await.map_err(of_failure)?;
+        may.map_err(|reason| refused(code, reason))
+    }
+
+    /// The settings that the replica is to have. Tags that the role may not replicate stay behind (S3 user guide, "Setting up
+    /// permissions for live replication").
+    async fn settings(
+        &self,
+        bucket: &Bucket,
+        outgoing: &Outgoing,
+        object: &ObjectVersion,
+    ) -> Result<ObjectSettings, Failure> {
+        self.may(bucket, outgoing, Action::ReplicateObject, "DstPutObjectNotPermitted").await?;
+        let mut settings = object.settings.clone();
+        if outgoing.new_owner.is_some() {
+            let action = Action::ObjectOwnerOverrideToBucketOwner;
+            self.may(bucket, outgoing, action, "DstPutAclNotPermitted").await?;
+        }
+        if outgoing.new_owner.is_some() || bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
+            settings.acl = None;
+        }
+        let may_tag =
+            self.acting.may(bucket, &outgoing.key, &[Action::ReplicateTags], None).await.map_err(of_failure)?;
+        if !settings.tags.is_empty() && may_tag.is_err() {
+            settings.tags.clear();
+        }
+        Ok(settings)
+    }
+
+    async fn put(
+        &self,
+        bucket: &Bucket,
+        outgoing: &Outgoing,
+        object: &ObjectVersion,
+        content: &dyn Content,
+    ) -> Result<Brought, Failure> {
+        let AsRole { edge, caller, trail, .. } = self.acting;
+        let settings = self.settings(bucket, outgoing, object).await?;
+        let sealing = replica_keys::seal(edge, caller, trail, (bucket, &outgoing.key), &outgoing.seal)
+            .await
+            .map_err(of_failure)?;
+        let changed = object.replication.as_ref().and_then(|replication| replication.changed);
+        let of =
+            ReplicaOf { version_id: object.version_id, created: object.created, etag: opaque_etag(object), changed };
+        let owner = owner_in(bucket, outgoing.new_owner.unwrap_or(object.owner));
+        let attributes = object.attributes.clone();
+        let put = match content.parts() {
+            [] => {
+                let put = PutObject {
+                    attributes,
+                    storage_class: outgoing.class,
+                    settings,
+                    owner,
+                    body: Body { content_md5: md5_of(object), ..body(content, 0..object.size_bytes, declared(object)) },
+                    sealing,
+                    conditions: WriteConditions::default(),
+                    replica: Some(of),
+                };
+                Box::pin(edge.store.put_object(bucket, &outgoing.key, put)).await
+            }
+            parts => {
+                let checksum = object.checksum.map(|checksum| (checksum.value.algorithm(), checksum.checksum_type()));
+                let create = CreateUpload {
+                    attributes,
+                    storage_class: outgoing.class,
+                    settings,
+                    owner,
+                    initiator: bucket.owner,
+                    created_by: None,
+                    checksum,
+                    acl_is_public: false,
+                    sealing,
+                    replica: Some(of),
+                };
+                let mut start = 0;
+                let bodies: Vec<Body> = parts
+                    .iter()
+                    .map(|part| {
+                        let range = start..start + part.size_bytes;
+                        start = range.end;
+                        body(content, range, part.checksum.map_or(DeclaredChecksum::None, DeclaredChecksum::Header))
+                    })
+                    .collect();
+                Box::pin(edge.store.put_replica_in_parts(bucket, &outgoing.key, create, bodies.into_iter())).await
+            }
+        };
+        put.map_err(of_store)?;
+        Ok(Brought::There { foreign_version: None })
+    }
+
+    async fn update(&self, bucket: &Bucket, outgoing: &Outgoing, object: &ObjectVersion) -> Result<Brought, Failure> {
+        let settings = self.settings(bucket, outgoing, object).await?;
+        let changed = object.replication.as_ref().and_then(|replication| replication.changed);
+        let (store, id) = (&self.acting.edge.store, object.version_id);
+        // Whoever shortened a GOVERNANCE retention at the source was allowed to.
+        let governance = Governance::Bypassed;
+        let brought = store
+            .update_replica_settings(bucket, &outgoing.key, id, &Permit::any(), &settings, changed, governance)
+            .await;
+        Ok(match brought.map_err(of_store)? {
+            SettingsBrought::Applied(_) | SettingsBrought::Older(_) => Brought::There { foreign_version: None },
+            SettingsBrought::Absent => Brought::Absent,
+        })
+    }
+}
+
+/// Whose a replica is: where ACLs are off, everything is the bucket owner's.
+fn owner_in(bucket: &Bucket, owner: AccountId) -> AccountId {
+    if bucket.ownership == ObjectOwnership::BucketOwnerEnforced { bucket.owner } else { owner }
+}
+
+/// The ETag of what is sealed under a KMS's key, which does not follow from the bytes.
+fn opaque_etag(object: &ObjectVersion) -> Option<Etag> {
+    let mode = object.encryption.as_ref().map(|encryption| encryption.mode);
+    (!matches!(mode, None | Some(EncryptionMode::S3))).then_some(object.etag)
+}
+
+/// The MD5 that an object's ETag is, which the bytes on their way are held to.
+fn md5_of(object: &ObjectVersion) -> Option<[u8; 16]> {
+    (opaque_etag(object).is_none() && object.etag.parts_count == 0).then_some(object.etag.digest)
+}
+
+fn declared(object: &ObjectVersion) -> DeclaredChecksum {
+    let whole = object.checksum.filter(|checksum| !checksum.composite);
+    whole.map_or(DeclaredChecksum::None, |checksum| DeclaredChecksum::Header(checksum.value))
+}
+
+fn body(content: &dyn Content, range: Range<u64>, checksum: DeclaredChecksum) -> Body {
+    Body { length: Some(range.end - range.start), stream: content.open(range), content_md5: None, checksum }
+}

@@ -12,6 +12,7 @@
 //! | [`customer_key`] | wrapping under a customer's key |
 //! | [`issued_key`] | wrapping under a key that a KMS issued |
 //! | [`checksum`] | S3's checksums as values |
+//! | [`sealed_checksum`] | sealing the checksums of what is sealed |
 //! | [`digest`] | computing checksums and the MD5 of ETags, many in one pass over the bytes |
 //! | [`combine`] | the checksum and ETag of a multipart object, from those of its parts |
 //! | [`crc64`] | the CRC-64 that guards every header and row on disk |
@@ -29,6 +30,7 @@ pub mod digest;
 pub mod issued_key;
 pub mod kms;
 pub mod seal;
+pub mod sealed_checksum;
 pub mod secret;
 pub mod session;
 pub mod store_key;

@@ -20,6 +20,7 @@ pub mod observe;
 pub mod ops;
 pub mod record;
 pub mod replication;
+pub mod sealed_checksum;
 pub mod settings;
 pub mod space;
 pub mod tiers;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cairn_crypto::checksum::{Checksum, ChecksumType};
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
 use cairn_crypto::wrap::WrapContext;
 use minicbor::{Decode, Encode};
 
@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::encryption::{self, Encryption};
 use crate::id::{AccountId, BucketId, ContentId, VersionId};
 use crate::replication::Replication;
+use crate::sealed_checksum::{SealedChecksum, SealedChecksumKind};
 use crate::settings::ObjectSettings;
 
 /// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
@@ -268,7 +269,7 @@ pub struct ObjectVersion {
     /// Where its bytes are.
     #[n(6)]
     pub content: Content,
-    /// The checksum, declared or computed.
+    /// The checksum, declared or computed, if it is not sealed, or was revealed.
     #[n(7)]
     pub checksum: Option<ObjectChecksum>,
     /// The storage class.
@@ -284,6 +285,9 @@ pub struct ObjectVersion {
     /// How its bytes are sealed; None: they are not.
     #[n(11)]
     pub encryption: Option<Encryption>,
+    /// The checksum, sealed.
+    #[n(12)]
+    pub sealed_checksum: Option<SealedChecksum>,
     /// When it moved to its class; None: it was created in it.
     #[n(14)]
     pub placed: Option<Timestamp>,
@@ -546,12 +550,26 @@ pub struct ObjectSummary {
     /// The ETag.
     #[n(5)]
     pub etag: Etag,
-    /// The checksum.
+    /// The checksum, if it is not sealed.
     #[n(7)]
     pub checksum: Option<ObjectChecksum>,
     /// The storage class.
     #[n(8)]
     pub storage_class: StorageClass,
+    /// What is known of a sealed checksum.
+    #[n(12)]
+    pub sealed_checksum: Option<SealedChecksumKind>,
+}
+
+impl ObjectSummary {
+    /// The checksum's algorithm and what it covers.
+    #[must_use]
+    pub fn checksum_kind(&self) -> Option<(ChecksumAlgorithm, ChecksumType)> {
+        match &self.checksum {
+            Some(clear) => Some((clear.value.algorithm(), clear.checksum_type())),
+            None => self.sealed_checksum.and_then(SealedChecksumKind::get),
+        }
+    }
 }
 
 /// A checksum as `[algorithm code, value]`.

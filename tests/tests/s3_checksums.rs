@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cairn_tests::digest::{CHECKSUM_ALGORITHMS, checksum, checksum_header, composite_checksum};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cairn_tests::digest::{CHECKSUM_ALGORITHMS, checksum, checksum_header, composite_checksum, md5};
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::random::body;
 use cairn_tests::sigv4::Chunking;
-use cairn_tests::{Cairn, Reply};
+use cairn_tests::{Cairn, Call, Config, Reply};
 
 fn shown(reply: &Reply, algorithm: &str) -> Option<String> {
     reply.header(&checksum_header(algorithm)).map(str::to_owned)
@@ -347,4 +349,89 @@ async fn an_upload_of_one_checksum_refuses_parts_of_another() {
         Upload::create_with(&client, &bucket, "key", |call| call.header("x-amz-checksum-algorithm", "SHA256")).await;
     let part = upload.part(1, "x").header("x-amz-checksum-crc32", &checksum("CRC32", b"x"));
     part.send().await.expect_error(400, "InvalidRequest");
+}
+
+/// The call with what seals, or opens, by a way that hides the ETag.
+fn sealed(call: Call, way: &str, writes: bool) -> Call {
+    match way {
+        "customer" => {
+            let key = [7; 32];
+            call.header("x-amz-server-side-encryption-customer-algorithm", "AES256")
+                .header("x-amz-server-side-encryption-customer-key", &STANDARD.encode(key))
+                .header("x-amz-server-side-encryption-customer-key-md5", &STANDARD.encode(md5(&key)))
+        }
+        method if writes => call.header("x-amz-server-side-encryption", method),
+        _ => call,
+    }
+}
+
+/// S3 API reference, HeadObject: a checksum is told to who may decrypt.
+#[tokio::test]
+async fn checksums_of_what_hides_its_etag_are_told_to_who_has_the_key() {
+    let cairn = Cairn::start(Config { allow_ssec_over_http: true, ..Config::default() });
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("sealed-checksums").await;
+    let content = body(3, 100_000);
+    let value = checksum("SHA256", &content);
+    for way in ["customer", "aws:kms", "aws:kms:dsse"] {
+        let put = sealed(client.object("PUT", &bucket, "key"), way, true).header("x-amz-checksum-sha256", &value);
+        let put = put.body(content.clone()).send().await.expect(200);
+        assert_eq!(shown(&put, "SHA256"), Some(value.clone()));
+        for method in ["GET", "HEAD"] {
+            let call = sealed(client.object(method, &bucket, "key"), way, false);
+            let asked = call.clone().header("x-amz-checksum-mode", "ENABLED").send().await.expect(200);
+            assert_eq!(shown(&asked, "SHA256"), Some(value.clone()), "{method} {way}");
+            assert_eq!(asked.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
+            assert_eq!(shown(&call.send().await.expect(200), "SHA256"), None);
+        }
+        let listed = client.bucket("GET", &bucket).query("list-type", "2").send().await.expect(200);
+        assert_eq!(
+            (listed.xml("ChecksumAlgorithm").as_str(), listed.xml("ChecksumType").as_str()),
+            ("SHA256", "FULL_OBJECT")
+        );
+        let attributes = sealed(client.object("GET", &bucket, "key").query("attributes", ""), way, false);
+        let attributes = attributes.header("x-amz-object-attributes", "Checksum").send().await.expect(200);
+        assert_eq!(attributes.xml("ChecksumSHA256"), value);
+    }
+}
+
+#[tokio::test]
+async fn checksums_of_parts_that_hide_their_etags_are_told_and_combined_with_the_key() {
+    let cairn = Cairn::start(Config { allow_ssec_over_http: true, ..Config::default() });
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("sealed-parts").await;
+    let parts = [body(1, PART_BYTES_MIN), body(2, 1_000)];
+    let values = [checksum("SHA256", &parts[0]), checksum("SHA256", &parts[1])];
+    for way in ["customer", "aws:kms"] {
+        let upload = Upload::create_with(&client, &bucket, "key", |call| {
+            sealed(call, way, true).header("x-amz-checksum-algorithm", "SHA256")
+        });
+        let upload = upload.await;
+        let mut done = Vec::new();
+        for (number, part) in (1..).zip(&parts) {
+            let sent = sealed(upload.part(number, part.clone()), way, false).send().await.expect(200);
+            assert_eq!(shown(&sent, "SHA256"), Some(values[number as usize - 1].clone()), "{way}");
+            done.push((number, sent.etag()));
+        }
+        let listed = sealed(upload.call("GET"), way, false).send().await.expect(200);
+        assert_eq!(listed.xml_all("ChecksumSHA256"), values);
+        if way == "customer" {
+            let listed = upload.call("GET").send().await.expect(200);
+            assert_eq!((listed.xml_all("PartNumber").len(), listed.xml_all("ChecksumSHA256").len()), (2, 0));
+            upload.complete(&done).send().await.expect_error(400, "InvalidRequest");
+        }
+        let whole = composite_checksum("SHA256", &[&parts[0], &parts[1]]);
+        for _ in 0..2 {
+            let completed = sealed(upload.complete(&done), way, false).send().await.expect(200);
+            assert_eq!(completed.xml("ChecksumSHA256"), whole, "{way}");
+        }
+        let head =
+            || sealed(client.object("HEAD", &bucket, "key"), way, false).header("x-amz-checksum-mode", "ENABLED");
+        assert_eq!(shown(&head().send().await.expect(200), "SHA256"), Some(whole));
+        let part = head().query("partNumber", "2").send().await.expect(206);
+        assert_eq!(shown(&part, "SHA256"), Some(values[1].clone()));
+        let attributes = sealed(client.object("GET", &bucket, "key").query("attributes", ""), way, false);
+        let attributes = attributes.header("x-amz-object-attributes", "ObjectParts").send().await.expect(200);
+        assert_eq!(attributes.xml_all("ChecksumSHA256"), values);
+    }
 }

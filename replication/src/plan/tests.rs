@@ -52,6 +52,7 @@ fn object(tags: &[(&str, &str)]) -> ObjectVersion {
         attributes: ObjectAttributes::default(),
         settings: ObjectSettings { tags: tags.iter().map(tag).collect(), ..ObjectSettings::default() },
         encryption: None,
+        sealed_checksum: None,
         placed: None,
         restored: None,
         access: None,

@@ -203,11 +203,13 @@ impl Replicator {
         errand: &Errand<'_>,
         acting: AsRole<'_>,
         caller: &Arc<Caller>,
-        object: &ObjectVersion,
+        object: &mut ObjectVersion,
     ) -> Result<SourceContent, Failure> {
         let (bucket, key) = (&errand.bucket, &errand.key);
         let data_key =
             replica_keys::open(&self.edge, caller, acting.trail, (bucket, key), object).await.map_err(of_store)?;
+        // So that the bytes on their way are held to it, and the replica has it.
+        object.reveal_checksum(data_key.as_ref()).map_err(of_store)?;
         SourceContent::open(&self.edge.store, bucket, key, object, data_key).await.map_err(of_store)
     }
 }

@@ -40,7 +40,8 @@ impl SourceContent {
         while let Some(last) = after {
             let get =
                 GetObjectParts { version: selector, after: last, max_parts: PARTS_PAGE, ..GetObjectParts::default() };
-            let page = store.object_parts(bucket, key, get).await?;
+            let mut page = store.object_parts(bucket, key, get).await?;
+            page.reveal_checksums(data_key.as_ref())?;
             let bounds = |part: &cairn_storage::ops::ObjectPart| PartBounds {
                 size_bytes: part.size_bytes,
                 checksum: part.checksum,

@@ -14,7 +14,7 @@ use super::headers::{MP_OBJECT_SIZE, quoted_text, text};
 use super::put_object::new_version_into_headers;
 use super::replica;
 use super::request::{Answer, Request};
-use super::upload_part::upload_id;
+use super::upload_part::{of_part, upload_id};
 use super::xml::Document;
 use super::{Edge, checksum, conditions, encryption, request_keys, xml};
 
@@ -29,7 +29,7 @@ pub(super) async fn complete_upload(
     let id = upload_id(&request.query)?;
     let document = request.document().await?;
     replica::check_upload(edge, &authorized, id, &request.headers).await?;
-    request_keys::check_upload(edge, &authorized, id, &request, true).await?;
+    let keys = request_keys::of_complete(edge, &authorized, id, &request).await?;
     let headers = &request.headers;
     let complete = CompleteUpload {
         parts: parts(&document)?,
@@ -38,7 +38,8 @@ pub(super) async fn complete_upload(
         size_bytes: size(headers)?,
         conditions: conditions::of_write(headers),
     };
-    let object = edge.store.complete_upload(authorized.bucket(), authorized.key(), id, complete).await?;
+    let completed = edge.store.complete_upload(authorized.bucket(), authorized.key(), id, complete, &keys).await;
+    let object = completed.map_err(of_part)?;
     let mut document = Document::new("CompleteMultipartUploadResult");
     let scheme = if request.secure { "https" } else { "http" };
     let host = text(headers, &HOST).unwrap_or_default();

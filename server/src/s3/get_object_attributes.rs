@@ -47,10 +47,11 @@ pub(super) async fn get_object_attributes(
     };
     let after = get.after;
     let page = edge.store.object_parts(authorized.bucket(), authorized.key(), get).await;
-    let page = page.map_err(|error| authorized.failure(error))?;
-    let object = &page.object;
+    let mut page = page.map_err(|error| authorized.failure(error))?;
     let secrets = wanted.checksum || wanted.parts;
-    keys.check(authorized.bucket(), authorized.key(), object, secrets).await?;
+    let data_key = keys.check(authorized.bucket(), authorized.key(), &page.object, secrets).await?;
+    page.reveal_checksums(data_key.as_ref().filter(|_| secrets))?;
+    let object = &page.object;
     let mut document = Document::new("GetObjectAttributesResponse");
     if wanted.etag {
         document.value("ETag", object.etag);

@@ -85,9 +85,9 @@ impl<'q> Listing<'q> {
         contents.text("Key", &self.encoding.apply(key.as_str()));
         contents.value("LastModified", document_time(object.created));
         contents.text("ETag", &quoted_text(&object.etag));
-        if let Some(checksum) = &object.checksum {
-            contents.value("ChecksumAlgorithm", checksum.value.algorithm().as_str());
-            contents.value("ChecksumType", checksum.checksum_type().as_str());
+        if let Some((algorithm, checksum_type)) = object.checksum_kind() {
+            contents.value("ChecksumAlgorithm", algorithm.as_str());
+            contents.value("ChecksumType", checksum_type.as_str());
         }
         contents.value("Size", object.size_bytes);
         contents.value("StorageClass", object.storage_class.name());

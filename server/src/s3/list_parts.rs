@@ -1,12 +1,17 @@
 //! ListParts.
 
+use cairn_storage::StorageError;
+use cairn_storage::encryption::Keys as _;
+use cairn_storage::ops::multipart::PartsPage;
+
 use crate::authorize::{Authorized, OnObject};
 
 use super::acl::owner_of;
 use super::error::Failure;
 use super::headers::{document_time, quoted_text};
 use super::request::{Answer, Request};
-use super::upload_part::upload_id;
+use super::request_keys::RequestKeys;
+use super::upload_part::{of_part, upload_id};
 use super::xml::Document;
 use super::{Edge, checksum};
 
@@ -28,7 +33,8 @@ pub(super) async fn list_parts(
         None => 0,
         Some(_) => u16::try_from(query.count("part-number-marker", MARKER_MAX)?).unwrap_or(u16::MAX),
     };
-    let page = edge.store.list_parts(authorized.bucket(), authorized.key(), id, marker, max_parts).await?;
+    let mut page = edge.store.list_parts(authorized.bucket(), authorized.key(), id, marker, max_parts).await?;
+    reveal_checksums(edge, &authorized, &request, &mut page).await?;
     let mut document = Document::new("ListPartsResult");
     document.text("Bucket", authorized.bucket().name.as_str());
     document.text("Key", authorized.key().as_str());
@@ -59,4 +65,28 @@ pub(super) async fn list_parts(
     let (bucket, key) = (authorized.bucket(), authorized.key());
     edge.lifecycle.abort_into_headers(&edge.store, bucket, key, page.upload.initiated, &mut answer.headers).await?;
     Ok(answer)
+}
+
+/// Opens the parts' checksums, if they are sealed, for a caller who brings the customer's key, or may use the KMS's; others are
+/// not told them (S3 API reference, ListParts: a customer's key is needed where a checksum algorithm was chosen).
+async fn reveal_checksums(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    request: &Request,
+    page: &mut PartsPage,
+) -> Result<(), Failure> {
+    if page.parts.iter().all(|part| part.sealed_checksum.is_none()) {
+        return Ok(());
+    }
+    let keys = RequestKeys::of_request(edge, authorized, request)?;
+    let context = page.upload.wrap_context(authorized.bucket().id);
+    let data_key = match keys.open(page.upload.encryption.as_ref(), context).await {
+        Ok(data_key) => data_key,
+        Err(StorageError::KeyMissing | StorageError::KeyRefused(_)) => None,
+        Err(error) => return Err(of_part(error)),
+    };
+    for part in &mut page.parts {
+        part.reveal_checksum(data_key.as_ref())?;
+    }
+    Ok(())
 }

@@ -90,9 +90,9 @@ fn write_version(
             VersionSummary::Object(object) => {
                 element.text("LastModified", &document_time(object.created));
                 element.text("ETag", &quoted_text(&object.etag));
-                if let Some(checksum) = &object.checksum {
-                    element.text("ChecksumAlgorithm", checksum.value.algorithm().as_str());
-                    element.text("ChecksumType", checksum.checksum_type().as_str());
+                if let Some((algorithm, checksum_type)) = object.checksum_kind() {
+                    element.text("ChecksumAlgorithm", algorithm.as_str());
+                    element.text("ChecksumType", checksum_type.as_str());
                 }
                 element.value("Size", object.size_bytes);
                 element.text("StorageClass", object.storage_class.name());

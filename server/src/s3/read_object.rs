@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
+use cairn_crypto::secret::DataKey;
 use cairn_storage::StorageError;
 use cairn_storage::object::{ObjectVersion, StorageClass};
-use cairn_storage::ops::{GetObject, ObjectBody, Select, VersionSelector};
+use cairn_storage::ops::{GetObject, ObjectBody, PartChecksum, Select, VersionSelector};
 use cairn_storage::replication::Replication;
 use futures::Stream;
 use http::header::{
@@ -42,10 +43,10 @@ pub(super) async fn get_object(
     let keys = keys(edge, &authorized, &request)?;
     let (select, version) = (get.select, get.version);
     let read = edge.store.get_object(authorized.bucket(), authorized.key(), get).await;
-    let read = read.map_err(|error| failure(&authorized, error, &request))?;
-    let selected =
-        Selected { select, range: read.range, parts_count: read.parts_count, part_checksum: read.part_checksum };
+    let mut read = read.map_err(|error| failure(&authorized, error, &request))?;
     let data_key = keys.open_version(authorized.bucket().id, authorized.key(), &read.object).await?;
+    let part_checksum = reveal(&request, &mut read.object, &read.part_checksum, data_key.as_ref())?;
+    let selected = Selected { select, range: read.range, parts_count: read.parts_count, part_checksum };
     let mut answer = describe(edge, &authorized, &read.object, &selected, &request)?;
     lifecycle_into_headers(edge, &authorized, &read.object, version, &mut answer.headers).await?;
     edge.accesses.note(authorized.bucket(), authorized.key(), &read.object);
@@ -63,11 +64,11 @@ pub(super) async fn head_object(
     let keys = keys(edge, &authorized, &request)?;
     let (select, version) = (get.select, get.version);
     let head = edge.store.head_object(authorized.bucket(), authorized.key(), get).await;
-    let head = head.map_err(|error| failure(&authorized, error, &request))?;
-    let selected =
-        Selected { select, range: head.range, parts_count: head.parts_count, part_checksum: head.part_checksum };
+    let mut head = head.map_err(|error| failure(&authorized, error, &request))?;
     let secrets = wants_checksum(&request);
-    keys.check(authorized.bucket(), authorized.key(), &head.object, secrets).await?;
+    let data_key = keys.check(authorized.bucket(), authorized.key(), &head.object, secrets).await?;
+    let part_checksum = reveal(&request, &mut head.object, &head.part_checksum, data_key.as_ref())?;
+    let selected = Selected { select, range: head.range, parts_count: head.parts_count, part_checksum };
     let mut answer = describe(edge, &authorized, &head.object, &selected, &request)?;
     lifecycle_into_headers(edge, &authorized, &head.object, version, &mut answer.headers).await?;
     Ok(answer)
@@ -97,6 +98,20 @@ fn keys(edge: &Edge, authorized: &Authorized<OnObject>, request: &Request) -> Re
 
 fn wants_checksum(request: &Request) -> bool {
     text(&request.headers, &CHECKSUM_MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
+}
+
+/// Opens the checksums that are asked for, if they are sealed. Tells that of the part.
+fn reveal(
+    request: &Request,
+    object: &mut ObjectVersion,
+    of_part: &PartChecksum,
+    key: Option<&DataKey>,
+) -> Result<Option<Checksum>, Failure> {
+    if !wants_checksum(request) {
+        return Ok(None);
+    }
+    object.reveal_checksum(key)?;
+    Ok(of_part.open(key)?)
 }
 
 /// What of the object was asked for, and what that came to.

@@ -91,7 +91,7 @@ impl RequestKeys {
 
     /// Holds the request to bringing the right key for a version of which it only wants to know. `secrets`: it wants to know
     /// something that says what the bytes are, for which it must be allowed to open them (S3 API reference, HeadObject,
-    /// `x-amz-checksum-mode`).
+    /// `x-amz-checksum-mode`). The data key, if it had to be opened.
     ///
     /// # Errors
     /// Those of [`Keys::open`].
@@ -101,7 +101,7 @@ impl RequestKeys {
         key: &ObjectKey,
         object: &ObjectVersion,
         secrets: bool,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Option<DataKey>, StorageError> {
         let needs_key = match object.encryption.as_ref().map(|encryption| encryption.mode) {
             None | Some(EncryptionMode::S3) => false,
             Some(EncryptionMode::Customer) => true,
@@ -111,9 +111,9 @@ impl RequestKeys {
             }
         };
         if !needs_key && self.customer.is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        self.open_version(bucket.id, key, object).await.map(drop)
+        self.open_version(bucket.id, key, object).await
     }
 
     /// The data key of a version.
@@ -179,31 +179,25 @@ fn unwrap(wrap: &dyn KeyWrap, encryption: &Encryption, context: &WrapContext<'_>
     })
 }
 
-/// Holds a request about an upload to the key that its parts are sealed under: a customer's if one comes (none need come), a
-/// KMS's in any case (S3 API reference, CompleteMultipartUpload).
+/// The keys of a request to complete an upload, held to the customer's key that its parts are sealed under if one comes; a
+/// KMS's is asked for by storage, which needs it.
 ///
 /// # Errors
 /// `InvalidArgument`, `InvalidRequest`, `InvalidEncryptionAlgorithmError`, and what is wrong with a part's key.
-pub(super) async fn check_upload(
+pub(super) async fn of_complete(
     edge: &Edge,
     authorized: &Authorized<OnObject>,
     id: UploadId,
     request: &Request,
-    secrets: bool,
-) -> Result<(), Failure> {
+) -> Result<RequestKeys, Failure> {
     refuse_method(&request.headers)?;
     let keys = RequestKeys::of_request(edge, authorized, request)?;
-    if keys.customer.is_none() && !secrets {
-        return Ok(());
+    if keys.customer.is_some() {
+        let upload = edge.store.upload(authorized.bucket(), authorized.key(), id).await?;
+        let context = upload.wrap_context(authorized.bucket().id);
+        keys.open(upload.encryption.as_ref(), context).await.map_err(of_part)?;
     }
-    let (bucket, key) = (authorized.bucket(), authorized.key());
-    let upload = edge.store.upload(bucket, key, id).await?;
-    let under_kms = upload.encryption.as_ref().is_some_and(|encryption| encryption.kms.is_some());
-    if keys.customer.is_none() && !under_kms {
-        return Ok(());
-    }
-    let opened = keys.open(upload.encryption.as_ref(), upload.wrap_context(bucket.id)).await;
-    opened.map(drop).map_err(of_part)
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -160,6 +160,9 @@ impl Checker<'_> {
                 self.count(object.storage_class, Counter::Versions, 1);
                 self.count(object.storage_class, Counter::Bytes, i64::try_from(object.size_bytes).unwrap_or(i64::MAX));
                 self.names(object);
+                if object.checksum.is_some() && object.sealed_checksum.is_some() {
+                    self.find(format!("version {} has its checksum sealed and in the clear", object.version_id));
+                }
             }
         }
     }

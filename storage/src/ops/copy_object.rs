@@ -93,7 +93,7 @@ impl Store {
         }
         let (read, body) = self.open_copy_source(&source, Select::Whole).await?;
         let new = copy.version_of(&source, bucket, key, &read)?;
-        let algorithm = copy.checksum.or(read.checksum.map(|checksum| checksum.value.algorithm()));
+        let algorithm = copy.checksum.or(read.checksum_kind().map(|(algorithm, _)| algorithm));
         let destination = Destination::object(bucket.id, key, &new.attributes, new.storage_class)?;
         let ingested = self
             .ingest(copied_body(body, algorithm), destination, None, copy.sealing.as_ref().map(Sealing::seal))
@@ -102,6 +102,7 @@ impl Store {
             size_bytes: ingested.size_bytes,
             etag: Etag { digest: ingested.etag, parts_count: 0 },
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
+            sealed_checksum: None,
             content: ingested.content(),
             ..new
         };
@@ -171,6 +172,7 @@ impl CopyObject {
             size_bytes: read.size_bytes,
             etag: read.etag,
             checksum: read.checksum,
+            sealed_checksum: read.sealed_checksum.clone(),
             storage_class,
             attributes,
             content: read.content,

@@ -24,6 +24,7 @@ use crate::index::family::version::Version;
 use crate::index::{Family, IndexError, KeyRange, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
+use crate::sealed_checksum::SealedChecksum;
 
 use super::object_parts::read_part;
 use super::seen::read_version;
@@ -106,6 +107,28 @@ pub struct GetObject {
     pub select: Select,
 }
 
+/// The checksum of a part that was selected, if there is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartChecksum {
+    /// If it is not sealed.
+    pub clear: Option<Checksum>,
+    /// If it is, with the number that the part was uploaded under.
+    pub sealed: Option<(u16, SealedChecksum)>,
+}
+
+impl PartChecksum {
+    /// The checksum; None also if it is sealed and the key is not at hand.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not that part's, by this key.
+    pub fn open(&self, key: Option<&DataKey>) -> Result<Option<Checksum>, StorageError> {
+        match (&self.sealed, key) {
+            (Some((number, sealed)), Some(key)) => sealed.open_of_part(key, *number).map(Some),
+            _ => Ok(self.clear),
+        }
+    }
+}
+
 /// A version without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectHead {
@@ -116,7 +139,7 @@ pub struct ObjectHead {
     /// How many parts it has, if it was uploaded in parts.
     pub parts_count: Option<u16>,
     /// The selected part's own checksum, if it was uploaded as a part and one was selected.
-    pub part_checksum: Option<Checksum>,
+    pub part_checksum: PartChecksum,
 }
 
 /// A version with its bytes.
@@ -129,7 +152,7 @@ pub struct ObjectRead {
     /// How many parts it has, if it was uploaded in parts.
     pub parts_count: Option<u16>,
     /// The selected part's own checksum, if it was uploaded as a part and one was selected.
-    pub part_checksum: Option<Checksum>,
+    pub part_checksum: PartChecksum,
     /// The bytes.
     pub body: ObjectBody,
 }
@@ -166,7 +189,7 @@ pub(super) struct Found {
     pub(super) object: ObjectVersion,
     pub(super) range: Range<u64>,
     pub(super) parts_count: Option<u16>,
-    pub(super) part_checksum: Option<Checksum>,
+    pub(super) part_checksum: PartChecksum,
     pub(super) pieces: Vec<Piece>,
 }
 
@@ -257,8 +280,8 @@ fn find(view: &dyn View, key: &ObjectKey, get: &GetObject, reading: Option<Times
         _ => None,
     };
     let selected = match get.select {
-        Select::Whole => Ok((0..object.size_bytes, None)),
-        Select::Range(range) => range.resolve(object.size_bytes).map(|range| (range, None)),
+        Select::Whole => Ok((0..object.size_bytes, PartChecksum::default())),
+        Select::Range(range) => range.resolve(object.size_bytes).map(|range| (range, PartChecksum::default())),
         Select::Part(number) => select_part(view, &object, number)?,
     };
     let (range, part_checksum) = match selected {
@@ -292,16 +315,20 @@ pub(super) fn find_version(view: &dyn View, key: &ObjectKey, selector: VersionSe
 }
 
 /// The bytes of the object's part `number`, and that part's checksum; an object that was put whole has one part.
-fn select_part(view: &dyn View, object: &ObjectVersion, number: u16) -> FoundOrNot<(Range<u64>, Option<Checksum>)> {
+fn select_part(view: &dyn View, object: &ObjectVersion, number: u16) -> FoundOrNot<(Range<u64>, PartChecksum)> {
     let Content::Composite(id) = object.content else {
         let whole = 0..object.size_bytes;
-        return Ok(if number == 1 { Ok((whole, None)) } else { Err(StorageError::NoSuchPart { parts_count: 1 }) });
+        let one = number == 1;
+        return Ok(one.then(|| (whole, PartChecksum::default())).ok_or(StorageError::NoSuchPart { parts_count: 1 }));
     };
     let part = match number.checked_sub(1) {
         Some(position) => read_part(view, id, position.into())?,
         None => None,
     };
-    let selected = part.map(|part| (part.offset_bytes..part.offset_bytes + part.size_bytes, part.checksum));
+    let selected = part.map(|part| {
+        let sealed = part.sealed_checksum.map(|sealed| (part.number, sealed));
+        (part.offset_bytes..part.offset_bytes + part.size_bytes, PartChecksum { clear: part.checksum, sealed })
+    });
     Ok(selected.ok_or(StorageError::NoSuchPart { parts_count: object.etag.parts_count }))
 }
 

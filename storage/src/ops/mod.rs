@@ -44,7 +44,9 @@ pub use bucket::{Bucket, BucketName, BucketSummary, BucketsPage, ListBuckets, Ne
 pub use conditions::{EtagCondition, ReadConditions, WriteConditions};
 pub use copy_object::{Copied, CopyObject, CopySource};
 pub use delete_object::DeleteOutcome;
-pub use get_object::{GetObject, ObjectBody, ObjectHead, ObjectRead, RangeRequest, Select, VersionSelector};
+pub use get_object::{
+    GetObject, ObjectBody, ObjectHead, ObjectRead, PartChecksum, RangeRequest, Select, VersionSelector,
+};
 pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
 pub use list_objects::{ListObjects, Listed, ObjectsPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionMarker, VersionsPage};

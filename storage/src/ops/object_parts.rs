@@ -4,6 +4,7 @@
 //! ([`Select::Part`](super::Select::Part)).
 
 use cairn_crypto::checksum::Checksum;
+use cairn_crypto::secret::DataKey;
 
 use crate::StorageError;
 use crate::id::ContentId;
@@ -11,6 +12,7 @@ use crate::index::family::layout::{self, LayoutPage, LayoutPart};
 use crate::index::{Family, IndexError, View};
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
+use crate::sealed_checksum::SealedChecksum;
 
 use super::get_object::{FoundOrNot, find_version};
 use super::list_objects::MAX_KEYS;
@@ -32,14 +34,16 @@ pub struct GetObjectParts {
 }
 
 /// One part of a finished object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectPart {
     /// Its place in the object.
     pub number: u16,
     /// Plaintext bytes.
     pub size_bytes: u64,
-    /// Its checksum.
+    /// Its checksum, if it is not sealed, or was revealed.
     pub checksum: Option<Checksum>,
+    /// Its checksum, sealed, with the number that the part was uploaded under.
+    pub sealed_checksum: Option<(u16, SealedChecksum)>,
 }
 
 /// A version with a page of its parts.
@@ -53,6 +57,23 @@ pub struct ObjectPartsPage {
     pub parts: Vec<ObjectPart>,
     /// There are more: pass this as `after`.
     pub next: Option<u16>,
+}
+
+impl ObjectPartsPage {
+    /// Opens the checksums, if they are sealed and the key is at hand.
+    ///
+    /// # Errors
+    /// `Corrupt` if one is not this object's, by this key.
+    pub fn reveal_checksums(&mut self, key: Option<&DataKey>) -> Result<(), StorageError> {
+        self.object.reveal_checksum(key)?;
+        let Some(key) = key else { return Ok(()) };
+        for part in &mut self.parts {
+            if let Some((number, sealed)) = &part.sealed_checksum {
+                part.checksum = Some(sealed.open_of_part(key, *number)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Store {
@@ -105,7 +126,12 @@ fn parts_after(view: &dyn View, id: ContentId, after: u16, max_parts: usize) -> 
         }
         for part in rest.iter().take(max_parts - parts.len()) {
             number = number.saturating_add(1);
-            parts.push(ObjectPart { number, size_bytes: part.size_bytes, checksum: part.checksum });
+            parts.push(ObjectPart {
+                number,
+                size_bytes: part.size_bytes,
+                checksum: part.checksum,
+                sealed_checksum: part.sealed_checksum.clone().map(|sealed| (part.number, sealed)),
+            });
         }
     }
     Ok(parts)

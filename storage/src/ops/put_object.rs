@@ -7,6 +7,7 @@ use crate::index::family::version::Version;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
 
 use crate::replication::{ReplicaOf, Replication};
+use crate::sealed_checksum::SealedChecksum;
 use crate::settings::ObjectSettings;
 
 use super::ingest::{Body, Destination, Ingested};
@@ -44,6 +45,8 @@ pub(super) struct NewObject {
     pub(super) size_bytes: u64,
     pub(super) etag: Etag,
     pub(super) checksum: Option<ObjectChecksum>,
+    /// Of a content that was there before.
+    pub(super) sealed_checksum: Option<SealedChecksum>,
     pub(super) storage_class: StorageClass,
     pub(super) attributes: ObjectAttributes,
     pub(super) content: crate::object::Content,
@@ -95,6 +98,7 @@ impl Store {
                 .and_then(|replica| replica.etag)
                 .unwrap_or(Etag { digest: ingested.etag, parts_count: 0 }),
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
+            sealed_checksum: None,
             storage_class: put.storage_class,
             attributes: put.attributes,
             content: ingested.content(),
@@ -124,7 +128,7 @@ impl Store {
             let mut object = self.new_version(&seen, new.clone());
             object.encryption =
                 sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
-            let version = Version::Object(object.clone());
+            let version = Version::Object(object.clone().with_sealed_checksum(sealing.map(Sealing::seal))?);
             let removal = self.removal(Governance::Heeded);
             let place = if new.replica.is_some() { placement::place } else { placement::add };
             let mut mutation = place(key, &seen, version, &removal, self.planner().as_ref())?;
@@ -155,6 +159,7 @@ impl Store {
             etag: new.etag,
             content: new.content,
             checksum: new.checksum,
+            sealed_checksum: new.sealed_checksum,
             storage_class: new.storage_class,
             attributes: new.attributes,
             settings: lock::with_default(new.settings, &seen.bucket.record, self.lock_clock().now()),

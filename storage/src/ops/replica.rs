@@ -106,7 +106,8 @@ impl Store {
             let part = self.upload_part(bucket, key, id, number, body, keys).await?;
             named.push(NamedPart { number, etag: part.etag.to_string(), checksum: None });
         }
-        self.complete_upload(bucket, key, id, CompleteUpload { parts: named, ..CompleteUpload::default() }).await
+        let complete = CompleteUpload { parts: named, ..CompleteUpload::default() };
+        self.complete_upload(bucket, key, id, complete, keys).await
     }
 
     /// Places a delete marker that came from elsewhere; one that is there already is left as it is. Durable when it returns; the marker.

@@ -75,7 +75,7 @@ impl Store {
                 return Err(StorageError::archived(&seen.source));
             }
             let new = copy.version_of(source, bucket, key, &seen.source)?;
-            let checksum = seen.source.checksum.map(|checksum| checksum.value.algorithm());
+            let checksum = seen.source.checksum_kind().map(|(algorithm, _)| algorithm);
             let Some(shared) = seen.shared.filter(|_| copy.checksum.is_none() || copy.checksum == checksum) else {
                 return Ok(None);
             };
@@ -89,13 +89,15 @@ impl Store {
             copy.conditions.check_seen(&seen.target)?;
             let mut object = self.new_version(&seen.target, new);
             object.encryption =
-                sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
+                sealing.as_ref().map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
             let version = Version::Object(object.clone());
             let removal = self.removal(Governance::Heeded);
             let mutation =
                 placement::add_sharing(key, &seen.target, version, shared, &removal, self.planner().as_ref())?;
             object.replication.clone_from(&mutation.replication);
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
+                // The data key is the source's, so what is sealed by it stays as it is.
+                object.reveal_checksum(sealing.as_ref().map(|sealing| &sealing.seal().key))?;
                 return Ok(Some(Copied { object, source: seen.source }));
             }
         }

@@ -29,6 +29,7 @@ mod rewrap;
 mod rig;
 mod runner;
 mod sealed;
+mod sealed_checksums;
 mod uploads_listing;
 mod versioning;
 mod walks;

@@ -91,7 +91,7 @@ async fn parts_uploaded_out_of_order_become_one_object() {
         let get = GetObject { select: Select::Part(number), ..GetObject::default() };
         let head = rig.store.head_object(&bucket, &object_key("key"), get.clone()).await.unwrap();
         assert_eq!(head.parts_count, Some(3));
-        assert_eq!(head.part_checksum, Some(Checksum::of(ChecksumAlgorithm::Crc64Nvme, &bytes)));
+        assert_eq!(head.part_checksum.open(None).unwrap(), Some(Checksum::of(ChecksumAlgorithm::Crc64Nvme, &bytes)));
         assert!(rig.get_with(&bucket, "key", get).await.unwrap() == bytes, "part {number}");
     }
     let get = GetObject { select: Select::Part(4), ..GetObject::default() };
@@ -190,15 +190,15 @@ async fn a_declared_size_or_checksum_of_the_object_is_verified() {
     let key = object_key("key");
     let named = complete_of(&[part]);
     let wrong_size = CompleteUpload { size_bytes: Some(1), ..named.clone() };
-    let refused = rig.store.complete_upload(&bucket, &key, upload, wrong_size).await;
+    let refused = rig.store.complete_upload(&bucket, &key, upload, wrong_size, &NoKeys).await;
     assert!(matches!(refused, Err(StorageError::SizeMismatchesUpload { declared_bytes: 1, .. })));
     let wrong = Checksum::of(ChecksumAlgorithm::Crc64Nvme, b"other");
     let wrong_checksum = CompleteUpload { checksum: Some(wrong), ..named.clone() };
-    let refused = rig.store.complete_upload(&bucket, &key, upload, wrong_checksum).await;
+    let refused = rig.store.complete_upload(&bucket, &key, upload, wrong_checksum, &NoKeys).await;
     assert!(matches!(refused, Err(StorageError::BadDigest { .. })));
     let right = Checksum::of(ChecksumAlgorithm::Crc64Nvme, &bytes(1, FILE_BYTES));
     let complete = CompleteUpload { checksum: Some(right), size_bytes: Some(FILE_BYTES as u64), ..named };
-    let object = rig.store.complete_upload(&bucket, &key, upload, complete).await.unwrap();
+    let object = rig.store.complete_upload(&bucket, &key, upload, complete, &NoKeys).await.unwrap();
     assert_eq!(object.checksum.unwrap().value, right);
 }
 
@@ -209,10 +209,10 @@ async fn complete_obeys_its_conditions() {
     let if_none_match = Some(EtagCondition::Any);
     let conditions = WriteConditions { if_none_match, ..WriteConditions::default() };
     let complete = CompleteUpload { conditions, ..complete_of(&[part]) };
-    let refused = rig.store.complete_upload(&bucket, &object_key("key"), upload, complete.clone()).await;
+    let refused = rig.store.complete_upload(&bucket, &object_key("key"), upload, complete.clone(), &NoKeys).await;
     assert!(matches!(refused, Err(StorageError::PreconditionFailed { .. })));
     rig.delete(&bucket, "key").await;
-    rig.store.complete_upload(&bucket, &object_key("key"), upload, complete).await.unwrap();
+    rig.store.complete_upload(&bucket, &object_key("key"), upload, complete, &NoKeys).await.unwrap();
 }
 
 #[tokio::test]
@@ -366,6 +366,7 @@ async fn ten_thousand_parts_become_an_object_and_are_freed() {
             content: Content::File(id),
             modified: crate::rig::START,
             checksum,
+            sealed_checksum: None,
         };
         let kind = ContentKind::File { size_bytes: PART_BYTES_MIN, stored_bytes: PART_BYTES_MIN, seal: None };
         let mut batch = Batch::new();
@@ -376,7 +377,7 @@ async fn ten_thousand_parts_become_an_object_and_are_freed() {
         named.push(NamedPart { number, etag: hex::encode([3; 16]), checksum: None });
     }
     let complete = CompleteUpload { parts: named, ..CompleteUpload::default() };
-    let object = rig.store.complete_upload(&bucket, &key, upload, complete).await.unwrap();
+    let object = rig.store.complete_upload(&bucket, &key, upload, complete, &NoKeys).await.unwrap();
     assert_eq!(object.size_bytes, u64::from(PARTS_MAX) * PART_BYTES_MIN);
     let get = GetObject { select: Select::Part(PARTS_MAX), ..GetObject::default() };
     let head = rig.store.head_object(&bucket, &key, get).await.unwrap();
@@ -393,6 +394,7 @@ async fn ten_thousand_parts_become_an_object_and_are_freed() {
         number,
         size_bytes: PART_BYTES_MIN,
         checksum: Some(Checksum::of(ChecksumAlgorithm::Crc64Nvme, &number.to_be_bytes())),
+        sealed_checksum: None,
     })));
     rig.collect_all().await;
     assert_eq!(rig.rows(bucket.id, Family::Part).await, 0);

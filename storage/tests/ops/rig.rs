@@ -361,7 +361,7 @@ impl Rig {
         upload: UploadId,
         parts: &[Part],
     ) -> Result<ObjectVersion, StorageError> {
-        self.store.complete_upload(bucket, &object_key(key), upload, complete_of(parts)).await
+        self.store.complete_upload(bucket, &object_key(key), upload, complete_of(parts), &TestKeys::new(None)).await
     }
 
     pub async fn abort(&self, bucket: &Bucket, key: &str, upload: UploadId) -> Result<(), StorageError> {

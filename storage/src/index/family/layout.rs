@@ -14,6 +14,7 @@ use crate::index::family::content::{ContentKind, ContentRecord};
 use crate::index::{Batch, Family};
 use crate::object::{Content, checksum_codec};
 use crate::record::Record;
+use crate::sealed_checksum::SealedChecksum;
 
 /// How many parts a page holds at most.
 pub const PAGE_PARTS_MAX: usize = 1_000;
@@ -41,6 +42,9 @@ pub struct LayoutPart {
     /// The seal id of its file, if it is sealed.
     #[n(5)]
     pub seal: Option<[u8; 16]>,
+    /// Its checksum, sealed.
+    #[n(6)]
+    pub sealed_checksum: Option<SealedChecksum>,
 }
 
 /// Up to 1,000 parts, in order.
@@ -54,7 +58,7 @@ pub struct LayoutPage {
 
 impl Record for LayoutPage {
     const NAME: &'static str = "layout";
-    const BYTES_MAX: usize = 160 << 10;
+    const BYTES_MAX: usize = 320 << 10;
 }
 
 /// The row's key.
@@ -86,6 +90,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::record::check_round_trip;
+    use crate::sealed_checksum::tests::largest_sealed_checksum;
     use cairn_crypto::checksum::ChecksumAlgorithm;
 
     fn part(number: u16) -> LayoutPart {
@@ -96,12 +101,15 @@ mod tests {
             content: Content::File(ContentId::from_bytes([0xFF; 16])),
             checksum: Checksum::from_bytes(ChecksumAlgorithm::Sha512, &[0xFF; 64]).ok(),
             seal: Some([0xFF; 16]),
+            sealed_checksum: Some(largest_sealed_checksum()),
         }
     }
 
     #[test]
     fn round_trips() {
-        check_round_trip(&LayoutPage { parts: vec![part(1), LayoutPart { checksum: None, seal: None, ..part(2) }] });
+        check_round_trip(&LayoutPage {
+            parts: vec![part(1), LayoutPart { checksum: None, seal: None, sealed_checksum: None, ..part(2) }],
+        });
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::id::ContentId;
 use crate::object::{Content, checksum_codec};
 use crate::record::Record;
+use crate::sealed_checksum::SealedChecksum;
 
 /// One part.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -34,11 +35,14 @@ pub struct PartRecord {
     #[n(4)]
     #[cbor(with = "checksum_codec::optional", has_nil)]
     pub checksum: Option<Checksum>,
+    /// Its checksum, sealed.
+    #[n(5)]
+    pub sealed_checksum: Option<SealedChecksum>,
 }
 
 impl Record for PartRecord {
     const NAME: &'static str = "part";
-    const BYTES_MAX: usize = 256;
+    const BYTES_MAX: usize = 512;
 }
 
 /// The row's key.
@@ -62,6 +66,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::record::check_round_trip;
+    use crate::sealed_checksum::tests::largest_sealed_checksum;
     use cairn_crypto::checksum::ChecksumAlgorithm;
 
     #[test]
@@ -72,9 +77,10 @@ mod tests {
             content: Content::File(ContentId::from_bytes([2; 16])),
             modified: Timestamp(3),
             checksum: Checksum::from_bytes(ChecksumAlgorithm::Sha1, &[4; 20]).ok(),
+            sealed_checksum: Some(largest_sealed_checksum()),
         };
         check_round_trip(&part);
-        check_round_trip(&PartRecord { checksum: None, content: Content::Empty, ..part });
+        check_round_trip(&PartRecord { checksum: None, sealed_checksum: None, content: Content::Empty, ..part });
         assert_eq!(parse_number(&key(ContentId::from_bytes([2; 16]), 10_000)), Some(10_000));
     }
 }

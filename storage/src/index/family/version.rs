@@ -162,6 +162,7 @@ pub(crate) mod tests {
     };
     use crate::record::check_round_trip;
     use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, TARGETS_MAX, TargetId, TargetStatus};
+    use crate::sealed_checksum::tests::largest_sealed_checksum;
     use crate::settings::{ObjectSettings, Retention, RetentionMode, Tag};
     use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 
@@ -191,6 +192,7 @@ pub(crate) mod tests {
                 acl: Some(vec![1, 2, 3].into()),
             },
             encryption: Some(sample_encryption()),
+            sealed_checksum: None,
             placed: Some(Timestamp(1_700_000_000_124)),
             restored: Some(Restored {
                 requested: Timestamp(1),
@@ -216,6 +218,8 @@ pub(crate) mod tests {
     fn round_trips() {
         check_round_trip(&Version::Object(sample_object()));
         check_round_trip(&Version::Object(ObjectVersion { encryption: Some(sample_under_kms()), ..sample_object() }));
+        let sealed_checksum = Some(largest_sealed_checksum());
+        check_round_trip(&Version::Object(ObjectVersion { sealed_checksum, checksum: None, ..sample_object() }));
         check_round_trip(&Version::Marker(DeleteMarker {
             version_id: VersionId::from_bytes([1; 16]),
             is_null: false,
@@ -251,6 +255,7 @@ pub(crate) mod tests {
         };
         object.replication =
             Some(Replication { targets: (0..TARGETS_MAX).map(status).collect(), ..Replication::default() });
+        object.sealed_checksum = Some(largest_sealed_checksum());
         assert!(Version::Object(object).to_value().is_ok());
     }
 

@@ -4,8 +4,10 @@
 use cairn_crypto::checksum::{Checksum, ChecksumType};
 use cairn_crypto::combine;
 use cairn_crypto::digest::Digests;
+use cairn_crypto::secret::DataKey;
 
 use crate::StorageError;
+use crate::encryption::{Encryption, Keys, Seal};
 use crate::id::{ContentId, UploadId};
 use crate::index::family::content::{self, ContentKind, ContentRecord};
 use crate::index::family::layout::{self, LayoutPart};
@@ -55,8 +57,15 @@ pub struct CompleteUpload {
     pub conditions: WriteConditions,
 }
 
-/// One uploaded part, with the seal id of its file.
-type UploadedPart = (u16, PartRecord, Option<[u8; 16]>);
+/// One uploaded part.
+struct UploadedPart {
+    number: u16,
+    record: PartRecord,
+    /// The seal id of its file.
+    seal: Option<[u8; 16]>,
+    /// Its checksum; None also if it is sealed and the key is not at hand.
+    checksum: Option<Checksum>,
+}
 
 /// The upload, all its parts and the key as one view saw them. One view: in two, a Complete of the same upload could
 /// fall between them, and its own object would fail the conditions of the second.
@@ -80,30 +89,40 @@ impl Store {
     ///
     /// # Errors
     /// `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `PartTooSmall`, `TooLarge`, `BadDigest`,
-    /// `ChecksumMismatchesUpload`, `SizeMismatchesUpload`, `PreconditionFailed`: nothing changed.
+    /// `ChecksumMismatchesUpload`, `SizeMismatchesUpload`, `PreconditionFailed`, what [`Keys::open`] refuses: nothing changed.
+    /// Without the key of parts whose checksums are sealed, the object gets none, unless one was chosen or is declared: then
+    /// it is `KeyMissing`.
     pub async fn complete_upload(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         id: UploadId,
         complete: CompleteUpload,
+        keys: &dyn Keys,
     ) -> Result<ObjectVersion, StorageError> {
         self.health().check_writable()?;
         let named_parts = digest_of_named(&complete.parts);
         for _ in 0..ATTEMPTS_MAX {
-            let seen = self.see_parts(bucket, key, id).await?;
-            if let UploadState::Completed { object, named_parts: answered } = seen.upload.record.state {
+            let mut seen = self.see_parts(bucket, key, id).await?;
+            let seal = seen.open(bucket, key, id, &complete, keys).await?;
+            let data_key = seal.as_ref().map(|seal| &seal.key);
+            if let UploadState::Completed { mut object, named_parts: answered } = seen.upload.record.state {
+                object.reveal_checksum(data_key)?;
                 return if answered == named_parts { Ok(object) } else { Err(StorageError::NoSuchUpload) };
             }
+            seen.reveal_checksums(data_key)?;
             let assembled = assemble(&seen, &complete)?;
-            if let Some(object) = self.try_complete(bucket, key, id, &complete, seen, assembled).await? {
-                return Ok(object);
+            let checksum = assembled.checksum;
+            let tried = self.try_complete(bucket, key, id, &complete, seen, assembled, seal.as_ref()).await?;
+            if let Some(object) = tried {
+                return Ok(ObjectVersion { checksum, ..object });
             }
         }
         Err(StorageError::Contention)
     }
 
     /// One attempt; None: a guard did not hold.
+    #[allow(clippy::too_many_arguments)] // what one attempt is made of
     async fn try_complete(
         &self,
         bucket: &Bucket,
@@ -112,6 +131,7 @@ impl Store {
         complete: &CompleteUpload,
         seen: SeenParts,
         assembled: Assembled,
+        seal: Option<&Seal>,
     ) -> Result<Option<ObjectVersion>, StorageError> {
         let SeenParts { upload, key: seen_key, .. } = seen;
         complete.conditions.check(seen_key.newest_object())?;
@@ -121,6 +141,7 @@ impl Store {
             size_bytes: assembled.size_bytes,
             etag: assembled.etag,
             checksum: assembled.checksum,
+            sealed_checksum: None,
             storage_class: upload.record.storage_class,
             attributes: upload.record.attributes.clone(),
             content: Content::Composite(composite),
@@ -133,7 +154,7 @@ impl Store {
             let mutation = Mutation::new(&upload.bucket);
             return self.commit_completed(bucket, key, id, complete, upload, mutation, object).await;
         }
-        let mut object = self.new_version(&seen_key, new);
+        let mut object = self.new_version(&seen_key, new).with_sealed_checksum(seal)?;
         let removal = self.removal(Governance::Heeded);
         let version = Version::Object(object.clone());
         let place = if upload.record.replica.is_some() { placement::place } else { placement::add };
@@ -175,6 +196,41 @@ impl Store {
     }
 }
 
+impl SeenParts {
+    /// The upload's seal, if checksums are sealed by it and the key is at hand. It must be where a checksum has to be told or
+    /// compared.
+    async fn open(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+        complete: &CompleteUpload,
+        keys: &dyn Keys,
+    ) -> Result<Option<Seal>, StorageError> {
+        let hides = |encryption: &Encryption| !encryption.mode.shows_md5();
+        if !self.upload.record.encryption.as_ref().is_some_and(hides) {
+            return Ok(None);
+        }
+        let is_wanted = self.upload.record.checksum.is_some()
+            || complete.checksum.is_some()
+            || complete.parts.iter().any(|part| part.checksum.is_some());
+        match self.upload.open(bucket, key, id, keys).await {
+            Err(StorageError::KeyMissing) if !is_wanted => Ok(None),
+            opened => opened,
+        }
+    }
+
+    fn reveal_checksums(&mut self, key: Option<&DataKey>) -> Result<(), StorageError> {
+        let Some(key) = key else { return Ok(()) };
+        for part in &mut self.parts {
+            if let Some(sealed) = &part.record.sealed_checksum {
+                part.checksum = Some(sealed.open_of_part(key, part.number)?);
+            }
+        }
+        Ok(())
+    }
+}
+
 fn read_parts(
     view: &dyn View,
     key: &ObjectKey,
@@ -195,7 +251,7 @@ fn read_parts(
             Content::File(content) => seal_of(view, content)?,
             _ => None,
         };
-        parts.push((number, record, seal));
+        parts.push(UploadedPart { number, checksum: record.checksum, record, seal });
         cursor.advance()?;
     }
     let replica = upload.record.replica.map(|replica| VersionSelector::Id(replica.version_id));
@@ -217,22 +273,25 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
         return Err(StorageError::InvalidPartOrder);
     }
     let mut layout = Vec::with_capacity(complete.parts.len());
-    let mut md5s = Vec::with_capacity(complete.parts.len());
+    let (mut md5s, mut checksums) =
+        (Vec::with_capacity(complete.parts.len()), Vec::with_capacity(complete.parts.len()));
     let mut size_bytes: u64 = 0;
     let last = complete.parts.last().unwrap_or(first).number;
     for named in &complete.parts {
-        let (record, seal) = find_part(&seen.parts, named)?;
+        let UploadedPart { record, seal, checksum, .. } = find_part(&seen.parts, named)?;
         if named.number != last && record.size_bytes < PART_BYTES_MIN {
             return Err(StorageError::PartTooSmall { part_number: named.number, size_bytes: record.size_bytes });
         }
         md5s.push(record.etag);
+        checksums.push(checksum.map(|checksum| (checksum, record.size_bytes)));
         layout.push(LayoutPart {
             number: named.number,
             offset_bytes: size_bytes,
             size_bytes: record.size_bytes,
             content: record.content,
             checksum: record.checksum,
-            seal,
+            seal: *seal,
+            sealed_checksum: record.sealed_checksum.clone(),
         });
         size_bytes += record.size_bytes;
     }
@@ -242,7 +301,7 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
     if let Some(declared_bytes) = complete.size_bytes.filter(|declared| *declared != size_bytes) {
         return Err(StorageError::SizeMismatchesUpload { declared_bytes, got_bytes: size_bytes });
     }
-    let checksum = object_checksum(&seen.upload, &layout, complete)?;
+    let checksum = object_checksum(&seen.upload, checksums, complete)?;
     let parts_count = u16::try_from(layout.len()).map_err(|_| StorageError::InvalidPart { part_number: last })?;
     let etag = match seen.upload.record.replica.and_then(|replica| replica.etag) {
         None => Etag { digest: combine::multipart_etag(md5s), parts_count },
@@ -253,25 +312,22 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
 }
 
 /// The uploaded part that `named` names.
-fn find_part<'p>(
-    parts: &'p [UploadedPart],
-    named: &NamedPart,
-) -> Result<(&'p PartRecord, Option<[u8; 16]>), StorageError> {
+fn find_part<'p>(parts: &'p [UploadedPart], named: &NamedPart) -> Result<&'p UploadedPart, StorageError> {
     let invalid = StorageError::InvalidPart { part_number: named.number };
-    let Ok(position) = parts.binary_search_by_key(&named.number, |(number, ..)| *number) else { return Err(invalid) };
-    let (_, record, seal) = &parts[position];
-    let etag = Etag { digest: record.etag, parts_count: 0 }.to_string();
-    let other_checksum = match (named.checksum, record.checksum) {
+    let Ok(position) = parts.binary_search_by_key(&named.number, |part| part.number) else { return Err(invalid) };
+    let part = &parts[position];
+    let etag = Etag { digest: part.record.etag, parts_count: 0 }.to_string();
+    let other_checksum = match (named.checksum, part.checksum) {
         (Some(named), Some(kept)) if named.algorithm() == kept.algorithm() => named != kept,
         _ => false,
     };
-    if etag != named.etag || other_checksum { Err(invalid) } else { Ok((record, *seal)) }
+    if etag != named.etag || other_checksum { Err(invalid) } else { Ok(part) }
 }
 
 /// The object's checksum of its parts' ones, compared with what Complete declares.
 fn object_checksum(
     upload: &SeenUpload,
-    layout: &[LayoutPart],
+    parts: Vec<Option<(Checksum, u64)>>,
     complete: &CompleteUpload,
 ) -> Result<Option<ObjectChecksum>, StorageError> {
     let algorithm = upload.part_algorithm();
@@ -281,12 +337,9 @@ fn object_checksum(
     if complete.checksum_type.is_some_and(|declared| declared != kind) {
         return Err(mismatch);
     }
-    // Every part's checksum was computed when it came; without them (an older part's algorithm) there is none to tell.
-    let Some(parts) = layout.iter().map(|part| part.checksum.map(|checksum| (checksum, part.size_bytes))).collect()
-    else {
-        return Ok(None);
-    };
-    let parts: Vec<(Checksum, u64)> = parts;
+    // Every part's checksum was computed when it came; without them (an older part's algorithm, a key that is not at hand)
+    // there is none to tell.
+    let Some(parts) = parts.into_iter().collect::<Option<Vec<(Checksum, u64)>>>() else { return Ok(None) };
     let combined = match kind {
         ChecksumType::FullObject => combine::full_object(algorithm, parts),
         ChecksumType::Composite => combine::composite(algorithm, parts.iter().map(|(checksum, _)| *checksum)),

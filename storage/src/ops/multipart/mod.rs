@@ -15,6 +15,7 @@ pub use list_uploads::{ListUploads, ListedUpload, UploadsPage};
 pub use upload_part::PartCopy;
 
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
+use cairn_crypto::secret::DataKey;
 use cairn_crypto::wrap::WrapContext;
 
 use crate::StorageError;
@@ -25,6 +26,7 @@ use crate::index::family::upload::{self, CreatedBy, UploadRecord, UploadState};
 use crate::index::{Batch, Family, IndexError, Revision, View};
 use crate::object::{Etag, ObjectKey, StorageClass};
 use crate::record::Record;
+use crate::sealed_checksum::SealedChecksum;
 
 use super::seen::SeenBucket;
 use super::{Bucket, Store};
@@ -95,10 +97,25 @@ pub struct Part {
     pub etag: Etag,
     /// When it was uploaded.
     pub modified: Timestamp,
-    /// Its checksum.
+    /// Its checksum, if it is not sealed, or was revealed.
     pub checksum: Option<Checksum>,
+    /// Its checksum, sealed.
+    pub sealed_checksum: Option<SealedChecksum>,
     /// How it is sealed; None: it is not.
     pub encryption: Option<Encryption>,
+}
+
+impl Part {
+    /// Opens the checksum, if it is sealed and the key is at hand.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not this part's, by this key.
+    pub fn reveal_checksum(&mut self, key: Option<&DataKey>) -> Result<(), StorageError> {
+        if let (Some(sealed), Some(key)) = (&self.sealed_checksum, key) {
+            self.checksum = Some(sealed.open_of_part(key, self.number)?);
+        }
+        Ok(())
+    }
 }
 
 /// An upload as one view saw it.

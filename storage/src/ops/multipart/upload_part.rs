@@ -5,7 +5,7 @@ use std::ops::Range;
 use cairn_crypto::checksum::ChecksumAlgorithm;
 
 use crate::StorageError;
-use crate::encryption::Keys;
+use crate::encryption::{Keys, Seal};
 use crate::id::UploadId;
 use crate::index::family::content::{self, ContentRecord};
 use crate::index::family::part::{self, PartRecord};
@@ -18,6 +18,7 @@ use crate::ops::lock;
 use crate::ops::placement::Mutation;
 use crate::ops::{ATTEMPTS_MAX, Bucket, CopySource, RangeRequest, Select, Store};
 use crate::record::Record;
+use crate::sealed_checksum::Kept;
 
 use super::{Part, SeenUpload};
 
@@ -70,7 +71,7 @@ impl Store {
         let destination = Destination::part(bucket.id, key, (id, number), seen.record.storage_class);
         let seal = seen.open(bucket, key, id, keys).await?;
         let ingested = self.ingest(body, destination, Some(keep), seal.as_ref()).await?;
-        self.place_part(bucket, key, id, number, ingested).await
+        self.place_part(bucket, key, (id, number), ingested, seal.as_ref()).await
     }
 
     /// Makes a part of (a range of) an object.
@@ -100,17 +101,18 @@ impl Store {
         let destination = Destination::part(bucket.id, key, (id, number), seen.record.storage_class);
         let body = copied_body(body, Some(seen.part_algorithm()));
         let ingested = self.ingest(body, destination, None, seal.as_ref()).await?;
-        Ok((self.place_part(bucket, key, id, number, ingested).await?, object))
+        Ok((self.place_part(bucket, key, (id, number), ingested, seal.as_ref()).await?, object))
     }
 
     async fn place_part(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
-        id: UploadId,
-        number: u16,
+        (id, number): (UploadId, u16),
         mut ingested: Ingested,
+        seal: Option<&Seal>,
     ) -> Result<Part, StorageError> {
+        let kept = Kept::of_part(ingested.checksum, seal, number)?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_part(bucket, key, id, number).await?;
             seen.upload.check_open()?;
@@ -119,12 +121,15 @@ impl Store {
                 etag: ingested.etag,
                 content: ingested.content(),
                 modified: self.clock().now(),
-                checksum: ingested.checksum,
+                checksum: kept.clear,
+                sealed_checksum: kept.sealed.clone(),
             };
             let mut mutation = self.part_mutation(key, id, number, &seen, &record)?;
             ingested.join(&mut mutation.batch)?;
             if ingested.commit(self, bucket.id, mutation).await? {
-                return Ok(Part::new(number, &record, &seen.upload.record));
+                let mut part = Part::new(number, &record, &seen.upload.record);
+                part.reveal_checksum(seal.map(|seal| &seal.key))?;
+                return Ok(part);
             }
         }
         Err(StorageError::Contention)
@@ -183,6 +188,7 @@ impl Part {
             etag: Etag { digest: record.etag, parts_count: 0 },
             modified: record.modified,
             checksum: record.checksum.filter(|_| upload.checksum.is_some()),
+            sealed_checksum: record.sealed_checksum.clone().filter(|_| upload.checksum.is_some()),
             encryption: upload.encryption.clone(),
         }
     }

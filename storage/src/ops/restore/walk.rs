@@ -277,6 +277,7 @@ fn looks_alike(
         attributes,
         settings,
         encryption,
+        sealed_checksum,
         placed: _,
         restored: _,
         access: _,
@@ -285,6 +286,7 @@ fn looks_alike(
     let same_description = newest.size_bytes == *size_bytes
         && newest.etag == *etag
         && newest.checksum == *checksum
+        && newest.sealed_checksum == *sealed_checksum
         && newest.owner == *owner
         && newest.storage_class == *storage_class
         && newest.attributes == *attributes

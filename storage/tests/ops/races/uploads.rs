@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cairn_storage::StorageError;
+use cairn_storage::encryption::NoKeys;
 use cairn_storage::id::UploadId;
 use cairn_storage::index::Family;
 use cairn_storage::object::ObjectVersion;
@@ -95,7 +96,7 @@ fn conditional_completes_at_once_give_the_same_answer() {
                 let if_none_match = Some(EtagCondition::Any);
                 let conditions = WriteConditions { if_none_match, ..WriteConditions::default() };
                 let complete = CompleteUpload { conditions, ..complete_of(&[part]) };
-                rig.store.complete_upload(&bucket, &object_key("key"), upload, complete).await
+                rig.store.complete_upload(&bucket, &object_key("key"), upload, complete, &NoKeys).await
             })
         };
         let answers = all(vec![complete(), complete()]).await;

@@ -1,163 +1,201 @@
-//! A hundred thousand ways to tamper with a sealed content and with its wrapped key: none goes unnoticed.
+//! What is sealed or wrapped does not open once anything about it was changed: bits, lengths, order, or parts of others.
+//!
+//! Each test tries as many changes as its constant says, chosen by a generator that always gives the same ones.
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
+
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_crypto::customer_key::CustomerKeyWrap;
 use cairn_crypto::issued_key::IssuedKeyWrap;
 use cairn_crypto::seal::{ChunkSealer, SealId};
+use cairn_crypto::sealed_checksum::{ChecksumScope, open_checksum, seal_checksum};
 use cairn_crypto::secret::{CustomerKey, DataKey, Layers, MasterKey, StoreKey};
 use cairn_crypto::store_key::Keyring;
 use cairn_crypto::wrap::{KeyWrap, MasterKeyWrap, WrapContext, Wrapped};
 
-const MUTATIONS_COUNT: usize = 100_000;
-const CONTENT_CHUNKS: usize = 6;
-const CHUNK_BYTES: usize = 48;
+/// Changes of contents, for each number of layers.
+const CONTENTS: u32 = 100_000;
 
-/// SplitMix64: the same mutations in every run.
-struct Random(u64);
+/// Changes of wrapped keys, of all kinds together.
+const WRAPPED: u32 = 100_000;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+/// Changes of sealed checksums.
+const CHECKSUMS: u32 = 20_000;
+
+/// Wraps of one key, no two of which may have the same salt and nonce.
+const WRAPS: u32 = 10_000;
+
+const CHUNK_BYTES: usize = 40;
+const CHUNKS: usize = 5;
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
     }
 
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// Two different numbers.
-    fn two_below(&mut self, bound: usize) -> (usize, usize) {
-        let one = self.below(bound);
-        (one, (one + 1 + self.below(bound - 1)) % bound)
+    /// Some change of some bytes; `others` are spliced in.
+    fn change(&mut self, bytes: &mut Vec<u8>, others: &[Vec<u8>]) {
+        let length = bytes.len();
+        match self.roll(5) {
+            0 => bytes[self.roll(length)] ^= 1 << self.roll(8),
+            1 => bytes.truncate(self.roll(length)),
+            2 => bytes.insert(self.roll(length + 1), self.roll(256) as u8),
+            3 => drop(bytes.remove(self.roll(length))),
+            _ => {
+                let (at, other) = (self.roll(length), &others[self.roll(others.len())]);
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[at.min(other.len())..]);
+            }
+        }
     }
 }
 
-fn sealer(layers: Layers, key: u8, id: u8) -> ChunkSealer {
-    ChunkSealer::new(&DataKey::from_bytes([key; 32]).in_layers(layers), SealId::from_bytes([id; 16]))
+/// A content as it lies on disk: its chunks, each of which says whether it is the last.
+type Content = Vec<(Vec<u8>, bool)>;
+
+fn seal(sealer: &ChunkSealer, fill: u8) -> Content {
+    let seal_one = |index: usize| {
+        // Chunks of one content are alike, so that only their place tells them apart.
+        let mut chunk = vec![fill; CHUNK_BYTES];
+        let last = index == CHUNKS - 1;
+        sealer.seal(index as u64, last, &mut chunk).unwrap();
+        (chunk, last)
+    };
+    (0..CHUNKS).map(seal_one).collect()
 }
 
-/// A sealed content; its last chunk is shorter.
-fn content(sealer: &ChunkSealer, filled_with: u8) -> Vec<Vec<u8>> {
-    (0..CONTENT_CHUNKS)
-        .map(|index| {
-            let last = index + 1 == CONTENT_CHUNKS;
-            let mut chunk = vec![filled_with; if last { CHUNK_BYTES / 2 } else { CHUNK_BYTES }];
-            sealer.seal(index as u64, last, &mut chunk).unwrap();
-            chunk
-        })
-        .collect()
+/// Reads it as a reader does: to the chunk that is the last, behind which nothing may come.
+fn read(sealer: &ChunkSealer, content: &Content) -> Option<Vec<u8>> {
+    let mut plaintext = Vec::new();
+    for (index, (chunk, last)) in content.iter().enumerate() {
+        let mut chunk = chunk.clone();
+        plaintext.extend_from_slice(sealer.open(index as u64, *last, &mut chunk).ok()?);
+        if *last {
+            return (index == content.len() - 1).then_some(plaintext);
+        }
+    }
+    None
 }
 
-/// Opens a content as a reader does: in order, to the chunk that is the last one.
-fn opens(sealer: &ChunkSealer, mut chunks: Vec<Vec<u8>>) -> bool {
-    let count = chunks.len();
-    let whole = chunks
-        .iter_mut()
-        .enumerate()
-        .all(|(index, chunk)| sealer.open(index as u64, index + 1 == count, chunk).is_ok());
-    whole && count > 0
+fn change(dice: &mut Dice, content: &mut Content, others: &[Content]) {
+    let (one, two) = (dice.roll(CHUNKS), dice.roll(CHUNKS));
+    match dice.roll(8) {
+        0 => content.swap(one, two),
+        1 => content.truncate(one),
+        2 => {
+            content.truncate(one + 1);
+            content[one].1 = true;
+        }
+        3 => drop(content.remove(one)),
+        4 => content.insert(one, content[two].clone()),
+        5 => content[one] = others[dice.roll(others.len())][two].clone(),
+        6 => content[one].1 = !content[one].1,
+        _ => {
+            let spare: Vec<Vec<u8>> = others.iter().map(|other| other[one].0.clone()).collect();
+            dice.change(&mut content[one].0, &spare);
+        }
+    }
 }
 
 #[test]
-fn no_tampering_with_a_content_that_is_sealed_once_goes_unnoticed() {
-    check_content(Layers::One);
+fn a_content_that_was_swapped_reordered_cut_or_changed_is_never_read() {
+    let mut dice = Dice(1);
+    for layers in [Layers::One, Layers::Two] {
+        let sealer = |key: u8, id: u8| {
+            ChunkSealer::new(&DataKey::from_bytes([key; 32]).in_layers(layers), SealId::from_bytes([id; 16]))
+        };
+        let reader = sealer(1, 1);
+        let good = seal(&reader, 9);
+        assert_eq!(read(&reader, &good), Some(vec![9; CHUNKS * CHUNK_BYTES]));
+        // Of the same data key, of another one, and of the same content in one layer.
+        let once = ChunkSealer::new(&DataKey::from_bytes([1; 32]), SealId::from_bytes([1; 16]));
+        let mut others = vec![seal(&sealer(1, 2), 9), seal(&sealer(2, 1), 9)];
+        if layers == Layers::Two {
+            others.push(seal(&once, 9));
+        }
+        for number in 0..CONTENTS {
+            let mut bad = good.clone();
+            change(&mut dice, &mut bad, &others);
+            if bad != good {
+                assert_eq!(read(&reader, &bad), None, "{layers:?}, change {number}");
+            }
+        }
+    }
+}
+
+fn context(version: u8) -> WrapContext<'static> {
+    WrapContext { partition: [1; 16], object_key: b"key", version: [version; 16] }
 }
 
 #[test]
-fn no_tampering_with_a_content_that_is_sealed_twice_goes_unnoticed() {
-    check_content(Layers::Two);
+fn a_wrapped_key_that_was_changed_never_opens() {
+    let keyring =
+        |bytes: &[u8]| Keyring::new(bytes.iter().map(|byte| StoreKey::from_bytes([*byte; 32])).collect()).unwrap();
+    let wraps: [(&str, Box<dyn KeyWrap>, Layers); 5] = [
+        ("master key", Box::new(MasterKeyWrap::new(&MasterKey::from_bytes([1; 32]))), Layers::One),
+        ("key store", Box::new(keyring(&[1, 2])), Layers::One),
+        ("customer", Box::new(CustomerKeyWrap::new(CustomerKey::from_bytes([1; 32]))), Layers::One),
+        ("issued", Box::new(IssuedKeyWrap::new(DataKey::from_bytes([1; 32]))), Layers::One),
+        ("issued, two layers", Box::new(IssuedKeyWrap::new(DataKey::from_bytes([1; 32]))), Layers::Two),
+    ];
+    let mut dice = Dice(2);
+    for (name, wrap, layers) in &wraps {
+        let key = |byte| DataKey::from_bytes([byte; 32]).in_layers(*layers);
+        let good = wrap.wrap(&key(1), &context(1)).unwrap().as_bytes().to_vec();
+        assert!(wrap.opens(&Wrapped::from_bytes(good.clone()).unwrap(), &context(1)));
+        // Of another key for the same object, of the same key for another one, and of the same by another kind of wrap.
+        let mut others: Vec<Vec<u8>> = wraps
+            .iter()
+            .map(|(_, other, layers)| {
+                other.wrap(&DataKey::from_bytes([1; 32]).in_layers(*layers), &context(2)).unwrap()
+            })
+            .map(|wrapped| wrapped.as_bytes().to_vec())
+            .collect();
+        others.push(wrap.wrap(&key(2), &context(1)).unwrap().as_bytes().to_vec());
+        let genuine = others.last().cloned();
+        for number in 0..WRAPPED / wraps.len() as u32 {
+            let mut bad = good.clone();
+            dice.change(&mut bad, &others);
+            if bad != good && Some(&bad) != genuine.as_ref() {
+                let bad = Wrapped::from_bytes(bad).unwrap();
+                assert!(!wrap.opens(&bad, &context(1)), "{name}, change {number}");
+            }
+        }
+    }
 }
 
-fn check_content(layers: Layers) {
-    let own = sealer(layers, 1, 1);
-    let good = content(&own, 7);
-    // The same plaintext: of another file under the same data key, of the same seal id under another key, and in another
-    // number of layers.
-    let other = if layers == Layers::One { Layers::Two } else { Layers::One };
-    let strangers = [sealer(layers, 1, 2), sealer(layers, 2, 1), sealer(other, 1, 1)].map(|sealer| content(&sealer, 7));
-    assert!(opens(&own, good.clone()));
-    let mut random = Random(6);
-    for number in 0..MUTATIONS_COUNT {
+#[test]
+fn a_sealed_checksum_that_was_changed_never_opens() {
+    let (key, mut dice) = (DataKey::from_bytes([1; 32]), Dice(3));
+    let checksum = Checksum::from_bytes(ChecksumAlgorithm::Sha256, &[5; 32]).unwrap();
+    let sealed = |scope| seal_checksum(&key, &checksum, scope).unwrap();
+    let good = sealed(ChecksumScope::Part(1));
+    let others = [sealed(ChecksumScope::Part(2)), sealed(ChecksumScope::Object), sealed(ChecksumScope::Composite)];
+    for number in 0..CHECKSUMS {
         let mut bad = good.clone();
-        let what = random.below(7);
-        match what {
-            0 => {
-                let chunk = &mut bad[random.below(CONTENT_CHUNKS)];
-                let bit = random.below(chunk.len() * 8);
-                chunk[bit / 8] ^= 1 << (bit % 8);
-            }
-            1 => {
-                let (one, two) = random.two_below(CONTENT_CHUNKS);
-                bad.swap(one, two);
-            }
-            2 => bad.truncate(random.below(CONTENT_CHUNKS)),
-            3 => {
-                let chunk = &mut bad[random.below(CONTENT_CHUNKS)];
-                let length = random.below(chunk.len());
-                chunk.truncate(length);
-            }
-            4 => {
-                let place = random.below(CONTENT_CHUNKS);
-                bad[place] = strangers[random.below(3)][place].clone();
-            }
-            5 => {
-                // A chunk comes twice: beside itself, or instead of another one.
-                let (from, to) = random.two_below(CONTENT_CHUNKS);
-                let chunk = bad[from].clone();
-                if random.below(2) == 0 { bad[to] = chunk } else { bad.insert(to, chunk) }
-            }
-            _ => {
-                bad.remove(random.below(CONTENT_CHUNKS));
-            }
-        }
-        assert!(!opens(&own, bad), "mutation {number} of kind {what}");
+        dice.change(&mut bad, &others);
+        let opened = open_checksum(&key, ChecksumAlgorithm::Sha256, &bad, ChecksumScope::Part(1));
+        assert_eq!(opened.is_ok(), bad == good, "change {number}");
     }
 }
 
+/// Salt and nonce follow the header, whose length this is.
 #[test]
-fn no_tampering_with_a_wrapped_key_goes_unnoticed() {
-    let ring = Keyring::new(vec![StoreKey::from_bytes([1; 32]), StoreKey::from_bytes([2; 32])]).unwrap();
-    let customer = CustomerKeyWrap::new(CustomerKey::from_bytes([3; 32]));
-    let master = MasterKeyWrap::new(&MasterKey::from_bytes([4; 32]));
-    let issued = IssuedKeyWrap::new(DataKey::from_bytes([5; 32]));
-    let wraps: [&dyn KeyWrap; 4] = [&ring, &customer, &master, &issued];
-    let key = DataKey::from_bytes([9; 32]);
-    let context = WrapContext { partition: [1; 16], object_key: b"key", version: [2; 16] };
-    let other = WrapContext { version: [3; 16], ..context };
-    let good = wraps.map(|wrap| wrap.wrap(&key, &context).unwrap());
-    let moved = wraps.map(|wrap| wrap.wrap(&key, &other).unwrap());
-    let mut random = Random(7);
-    for number in 0..MUTATIONS_COUNT {
-        let place = random.below(wraps.len());
-        let mut bad = good[place].as_bytes().to_vec();
-        let what = random.below(5);
-        match what {
-            0 => {
-                for _ in 0..=random.below(3) {
-                    let bit = random.below(bad.len() * 8);
-                    bad[bit / 8] ^= 1 << (bit % 8);
-                }
-            }
-            1 => bad.truncate(random.below(bad.len())),
-            2 => {
-                let (one, two) = random.two_below(bad.len());
-                bad.swap(one, two);
-            }
-            3 => bad = moved[place].as_bytes().to_vec(),
-            _ => {
-                // The beginning of one envelope on the end of another.
-                let cut = 1 + random.below(bad.len() - 1);
-                bad[cut..].copy_from_slice(&moved[place].as_bytes()[cut..]);
-            }
+fn no_two_wraps_under_one_key_have_the_same_salt_and_nonce() {
+    let store = Keyring::new(vec![StoreKey::from_bytes([1; 32])]).unwrap();
+    let customer = CustomerKeyWrap::new(CustomerKey::from_bytes([1; 32]));
+    let issued = IssuedKeyWrap::new(DataKey::from_bytes([1; 32]));
+    let wraps: [(&dyn KeyWrap, std::ops::Range<usize>); 3] = [(&store, 9..37), (&customer, 1..45), (&issued, 2..30)];
+    for (wrap, random) in wraps {
+        let mut seen = HashSet::new();
+        for _ in 0..WRAPS {
+            let wrapped = wrap.wrap(&DataKey::from_bytes([2; 32]), &context(1)).unwrap();
+            assert!(seen.insert(wrapped.as_bytes()[random.clone()].to_vec()), "{wrap:?}");
         }
-        if bad == good[place].as_bytes() {
-            continue;
-        }
-        let opened = wraps[place].unwrap(&Wrapped::from_bytes(bad).unwrap(), &context);
-        assert!(opened.is_err(), "mutation {number} of kind {what}");
     }
 }

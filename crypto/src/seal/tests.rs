@@ -212,6 +212,13 @@ fn debug_shows_the_id_and_no_key() {
 }
 
 proptest! {
+    /// Under one file key, no two chunks share a nonce.
+    #[test]
+    fn a_nonce_is_one_chunks_alone(one: u64, other: u64) {
+        prop_assert_eq!(nonce(one).as_ref() == nonce(other).as_ref(), one == other);
+        prop_assert!(nonce(one).as_ref() != nonce(one.wrapping_add(1)).as_ref());
+    }
+
     #[test]
     fn another_implementation_opens_what_is_sealed(
         key: [u8; 32], id: [u8; 16], index: u64, last: bool, plaintext: Vec<u8>,

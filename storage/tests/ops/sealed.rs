@@ -1,15 +1,20 @@
 //! Sealed objects: what they show, who opens them, and how copies and parts are sealed.
 
+use std::collections::HashSet;
+
 use cairn_crypto::digest::Digests;
 use cairn_storage::StorageError;
 use cairn_storage::encryption::{EncryptionMode, Sealing};
 use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::content::{ContentKind, ContentRecord};
+use cairn_storage::index::{Family, KeyRange};
 use cairn_storage::object::{Content, ObjectVersion};
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::{
     Bucket, Copied, CopyObject, CopySource, CreateUpload, GetObject, PartCopy, Permit, PutObject, RangeRequest,
     ReadConditions, Select, VersionSelector, WriteConditions,
 };
+use cairn_storage::record::Record as _;
 
 use crate::rig::{
     FILE_BYTES, INLINE_BYTES_MAX, Rig, TestKeys, body, bytes, customer_sealing, drain, kms_sealing, object_key, owner,
@@ -357,4 +362,45 @@ async fn a_key_is_not_exchanged_where_the_server_has_none_or_two() {
     rig.delete(&bucket, "key").await;
     let gone = update(&rig, &bucket, VersionSelector::Newest, Way::Kms(1)).await;
     assert!(matches!(gone, Err(StorageError::NoSuchKey { .. })));
+}
+
+/// The key of a file or an inline content follows from the data key and its seal id, and the nonces in it from the chunks'
+/// numbers: so no nonce repeats under a key if no seal id does, whatever wrote the content.
+#[tokio::test]
+async fn no_two_contents_have_the_same_seal_id() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let mut contents = 0;
+    for way in Way::ALL.into_iter().filter(|way| *way != Way::Plain) {
+        for (number, size) in [1, INLINE_BYTES_MAX, FILE_BYTES, FILE_BYTES].into_iter().enumerate() {
+            put(&rig, &bucket, &format!("{way:?}-{number}"), &bytes(1, size), way).await;
+            contents += 1;
+        }
+        let key = object_key(&format!("{way:?}-parts"));
+        let create = CreateUpload { sealing: way.sealing(), ..upload_of(None) };
+        let upload = rig.store.create_upload(&bucket, &key, create).await.unwrap().id;
+        for (part, size) in [(1, 10), (2, FILE_BYTES), (2, FILE_BYTES), (3, FILE_BYTES)] {
+            rig.store.upload_part(&bucket, &key, upload, part, body(&bytes(1, size)), &way.keys()).await.unwrap();
+        }
+        contents += 3;
+    }
+    let seals = rig.store.index().view(bucket.id.into(), |view| {
+        let mut seals = Vec::new();
+        let mut inline = view.cursor(Family::Inline, KeyRange::all())?;
+        while let Some((_, _, value)) = inline.row() {
+            seals.push(value[2..18].to_vec());
+            inline.advance()?;
+        }
+        let mut files = view.cursor(Family::Content, KeyRange::all())?;
+        while let Some((_, _, value)) = files.row() {
+            if let ContentKind::File { seal, .. } = ContentRecord::from_value(value)?.kind {
+                seals.push(seal.unwrap().to_vec());
+            }
+            files.advance()?;
+        }
+        Ok(seals)
+    });
+    let seals = seals.await.unwrap();
+    assert_eq!(seals.len(), contents);
+    assert_eq!(seals.into_iter().collect::<HashSet<_>>().len(), contents);
 }

@@ -1,4 +1,4 @@
-//! The accept loop: from a listening socket to one call of a service for each HTTP/1 request.
+//! The accept loop: from a listening socket to one call of a service for each request of HTTP/1, and of HTTP/2 ([`http2`]) if that is on.
 //!
 //! It bounds what a client can hold without asking for anything: the number of connections, TLS handshakes ([`tls`]), the size of a request's head,
 //! and the time to send a head ([`ConnectionLimits::header_read_timeout`], which also ends idle connections), to go on with a
@@ -9,6 +9,7 @@
 //! byte stream, below which there may be TLS.
 
 mod body;
+mod http2;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,7 @@ pub struct Listener {
     limits: ConnectionLimits,
     metrics: ConnectionMetrics,
     tls: Option<Arc<Tls>>,
+    http2: bool,
 }
 
 impl Listener {
@@ -120,13 +122,20 @@ impl Listener {
         // A restart must not wait for the connections of the previous run to be forgotten.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { tcp: socket.listen(BACKLOG)?, limits, metrics, tls: None })
+        Ok(Self { tcp: socket.listen(BACKLOG)?, limits, metrics, tls: None, http2: false })
     }
 
     /// With TLS on every connection.
     #[must_use]
     pub fn with_tls(mut self, tls: Arc<Tls>) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// With HTTP/2 for clients that ask for it. Below TLS that is negotiated, as [`Tls::load`] was told.
+    #[must_use]
+    pub fn with_http2(mut self, http2: bool) -> Self {
+        self.http2 = http2;
         self
     }
 
@@ -184,16 +193,25 @@ impl Listener {
             }
             let open = OpenConnection::new(&self.metrics.open);
             let (limits, service, stop) = (self.limits, service.clone(), stop.clone());
-            let (tls, refused) = (self.tls.clone(), self.metrics.refused.clone());
+            let (tls, refused, http2) = (self.tls.clone(), self.metrics.refused.clone(), self.http2);
             connections.spawn(async move {
                 let info =
                     |tls_version: Option<_>| ConnectionInfo { remote, secure: tls_version.is_some(), tls_version };
                 match tls {
+                    None if http2 => match http2::is_begun(&stream, limits.header_read_timeout, &stop).await {
+                        Some(true) => http2::serve_connection(stream, info(None), limits, service, stop).await,
+                        Some(false) => serve_connection(stream, info(None), limits, service, stop).await,
+                        None => {}
+                    },
                     None => serve_connection(stream, info(None), limits, service, stop).await,
                     Some(tls) => match tls.accept(stream).await {
                         Some(stream) => {
                             let info = info(Some(tls::version(&stream)));
-                            serve_connection(stream, info, limits, service, stop).await;
+                            if tls::is_for_http2(&stream) {
+                                http2::serve_connection(stream, info, limits, service, stop).await;
+                            } else {
+                                serve_connection(stream, info, limits, service, stop).await;
+                            }
                         }
                         None => drop(refused.inc()),
                     },

@@ -146,11 +146,11 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let stop = stop_on_signals(readiness.clone()).map_err(ServeError::Signals)?;
     let ops = listen(config.ops.listen, ops_port::CONNECTION_LIMITS, ConnectionMetrics::default())?;
     let limits = connection_limits(&config.limits);
-    let mut s3 = listen(config.s3.listen, limits, metrics.connections())?;
+    let mut s3 = listen(config.s3.listen, limits, metrics.connections())?.with_http2(config.s3.http2);
     let website = config.website.listen.map(|address| listen(address, limits, metrics.connections()));
-    let mut website = website.transpose()?;
+    let mut website = website.transpose()?.map(|website| website.with_http2(config.s3.http2));
     if let Some((certificate_file, key_file)) = config.s3.tls_files() {
-        let tls = Arc::new(Tls::load(certificate_file, key_file)?);
+        let tls = Arc::new(Tls::load(certificate_file, key_file, config.s3.http2)?);
         let hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
         let (fresh, until) = (Arc::clone(&tls), stop.clone());
         tokio::spawn(async move { fresh.keep_fresh(hangup, until).await });

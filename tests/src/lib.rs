@@ -7,6 +7,7 @@
 pub mod client;
 pub mod digest;
 pub mod harness;
+pub mod http2;
 pub mod ledger;
 pub mod lifecycle;
 pub mod mount;

@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use crate::wire::Connection;
@@ -106,17 +107,32 @@ impl Authority {
         address: SocketAddr,
         versions: &[&'static SupportedProtocolVersion],
     ) -> io::Result<TlsStream<TcpStream>> {
+        self.greet_for(address, versions, &[]).await
+    }
+
+    async fn greet_for(
+        &self,
+        address: SocketAddr,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&[u8]],
+    ) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(self.certificate()).map_err(io::Error::other)?;
         roots.add(certificate).map_err(io::Error::other)?;
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::from(address.ip());
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// Greets a server and chooses HTTP/2.
+    pub async fn greet_http2(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+        self.greet_for(address, &[&TLS13], &[b"h2"]).await
     }
 
     /// A connection for exchanges.

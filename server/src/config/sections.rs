@@ -30,6 +30,8 @@ pub struct S3 {
     pub signature_v2: SignatureV2,
     pub(super) tls_cert_file: Option<PathBuf>,
     pub(super) tls_key_file: Option<PathBuf>,
+    /// Whether HTTP/2 is spoken with clients that ask for it.
+    pub http2: bool,
     /// Whether customer keys are accepted on connections that are not encrypted.
     pub allow_ssec_over_http: bool,
 }

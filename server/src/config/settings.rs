@@ -53,6 +53,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         in_force: true,
         help: "The private key in PEM that belongs to s3.tls_cert_file",
     },
+    setting("s3.http2", "false", "Speak HTTP/2 with clients that ask for it, also for websites"),
     setting("s3.allow_ssec_over_http", "false", "Accept customer keys on connections that are not encrypted"),
     Setting {
         name: "website.listen",

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 below HTTP/1.1, with a certificate that can be exchanged while connections live.
+//! TLS 1.2 and 1.3 below HTTP, with a certificate that can be exchanged while connections live.
 //!
 //! A handshake is bounded in time, and handshakes in number, so that clients which begin one and stop cannot fill the
 //! server. Connections keep the certificate that they were made with; new ones get the newest. A certificate that cannot be
@@ -22,6 +22,8 @@ use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
+
+use super::http2::ALPN;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,6 +64,8 @@ pub enum TlsError {
 pub struct Tls {
     certificate_file: PathBuf,
     key_file: PathBuf,
+    /// Whether clients may choose HTTP/2.
+    http2: bool,
     config: RwLock<Arc<ServerConfig>>,
     handshakes: Semaphore,
 }
@@ -71,14 +75,14 @@ type Stamp = Option<(SystemTime, u64)>;
 
 impl Tls {
     /// Loads certificate chain and key from two PEM files.
-    pub fn load(certificate_file: PathBuf, key_file: PathBuf) -> Result<Self, TlsError> {
-        let config = RwLock::new(Arc::new(read(&certificate_file, &key_file)?));
-        Ok(Self { certificate_file, key_file, config, handshakes: Semaphore::new(HANDSHAKES_MAX) })
+    pub fn load(certificate_file: PathBuf, key_file: PathBuf, http2: bool) -> Result<Self, TlsError> {
+        let config = RwLock::new(Arc::new(read(&certificate_file, &key_file, http2)?));
+        Ok(Self { certificate_file, key_file, http2, config, handshakes: Semaphore::new(HANDSHAKES_MAX) })
     }
 
     /// Loads the files again, for connections that come from now on. An error changes nothing.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = Arc::new(read(&self.certificate_file, &self.key_file)?);
+        let config = Arc::new(read(&self.certificate_file, &self.key_file, self.http2)?);
         *self.config.write() = config;
         Ok(())
     }
@@ -139,7 +143,12 @@ pub(super) fn version(stream: &TlsStream<TcpStream>) -> &'static str {
     }
 }
 
-fn read(certificate_file: &Path, key_file: &Path) -> Result<ServerConfig, TlsError> {
+/// Whether the client has chosen HTTP/2.
+pub(super) fn is_for_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(ALPN)
+}
+
+fn read(certificate_file: &Path, key_file: &Path, http2: bool) -> Result<ServerConfig, TlsError> {
     let malformed = |_: pem::Error| TlsError::Certificates(certificate_file.to_owned());
     let chain = read_file(certificate_file)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().map_err(malformed)?;
@@ -152,7 +161,8 @@ fn read(certificate_file: &Path, key_file: &Path) -> Result<ServerConfig, TlsErr
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocols = http2.then_some(ALPN).into_iter().chain([b"http/1.1".as_slice()]);
+    config.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
     Ok(config)
 }
 

@@ -86,7 +86,8 @@ impl Http2 {
 pub async fn read(response: Response<Incoming>) -> io::Result<Reply> {
     let (head, body) = response.into_parts();
     let headers = head.headers.iter();
-    let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let (status, headers) = (head.status.as_u16(), headers.collect());
     let body = tokio::time::timeout(EXCHANGE_TIMEOUT, body.collect()).await;
     let body = body.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?.to_bytes();

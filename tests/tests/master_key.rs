@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 use std::time::Instant;
 
@@ -121,4 +122,42 @@ async fn a_key_of_the_environment_is_replaced_by_another_of_the_environment() {
     cairn.set_environment("CAIRN_MASTER_KEY", &new);
     cairn.start_again();
     check(&client, &filled).await;
+}
+
+#[tokio::test]
+async fn a_credential_of_systemd_is_the_master_key_and_no_file_is_made() {
+    let (old, new) = ("5a".repeat(32), "a5".repeat(32));
+    let mut cairn = Cairn::prepare(Config::default());
+    let folder = cairn.scratch_dir().join("credentials");
+    fs::create_dir(&folder).unwrap();
+    // As systemd passes it: for its owner to read, and without a line break.
+    let pass = |key: &str| {
+        let file = folder.join("master.key");
+        let _ = fs::remove_file(&file);
+        fs::write(&file, key).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+    };
+    pass(&old);
+    cairn.set_environment("CREDENTIALS_DIRECTORY", folder.to_str().unwrap());
+    cairn.start_again();
+    let client = cairn.client();
+    let filled = fill(&client).await;
+    cairn.restart();
+    check(&client, &filled).await;
+    cairn.stop();
+    assert!(!cairn.data_dir().join("master.key").exists());
+    let passed = [("CREDENTIALS_DIRECTORY", folder.to_str().unwrap()), ("CAIRN_NEW_MASTER_KEY", &new)];
+    let without = rotate(&cairn, &passed[..1]);
+    assert!(!without.status.success() && text(&without).contains("CAIRN_NEW_MASTER_KEY"), "{}", text(&without));
+    let rotated = rotate(&cairn, &passed);
+    assert!(rotated.status.success() && text(&rotated).contains("Give the new key"), "{}", text(&rotated));
+    assert!(cairn.launch().unwrap_err().log.contains("but the one given is"));
+    pass(&new);
+    cairn.start_again();
+    check(&client, &filled).await;
+    cairn.stop();
+    cairn.clear_environment();
+    let failed = cairn.launch().unwrap_err();
+    assert!(failed.log.contains("is missing"), "{failed:?}");
+    assert!(!cairn.data_dir().join("master.key").exists());
 }

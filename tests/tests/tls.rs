@@ -335,3 +335,32 @@ async fn websites_can_stay_plain_although_s3_is_not() {
     assert!(authority.greet(cairn.website(), &BOTH).await.is_err(), "there is no TLS to speak");
     assert!(exchange_raw(client.address, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.is_err(), "S3 is never plain");
 }
+
+#[tokio::test]
+async fn handshakes_under_way_are_bounded_in_number() {
+    const HANDSHAKES_MAX: usize = 256;
+    let https = start_or_skip!(vec![]);
+    let address = https.cairn.client().address;
+    let metric = |name: &str| {
+        let (_, metrics) = https.cairn.ops_get("/metrics").unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap()
+    };
+    let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(9);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut silent = Vec::new();
+    for _ in 0..HANDSHAKES_MAX {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    until("all are being greeted", &|| metric("cairn_connections ") == HANDSHAKES_MAX).await;
+    let refused = metric("cairn_connections_refused_total ");
+    assert!(https.authority.greet(address, &BOTH).await.is_err(), "one more is closed");
+    until("it is counted", &|| metric("cairn_connections_refused_total ") == refused + 1).await;
+    drop(silent);
+    until("they are gone", &|| metric("cairn_connections ") == 0).await;
+    https.authority.greet(address, &BOTH).await.unwrap();
+}

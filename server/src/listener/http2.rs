@@ -31,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 use super::stall::StallGuard;
 use super::{ConnectionInfo, ConnectionLimits, HEAD_BYTES_MAX, RequestBody};
 
-/// Requests that a client may have under way on one connection.
-const STREAMS_MAX: u32 = 64;
+/// Requests that a client may have under way on one connection. Fewer than 100 should not be (RFC 9113, section 6.5.2): clients
+/// begin so many before they know.
+const STREAMS_MAX: u32 = 128;
 
 /// What a client may send of one body, and of all bodies of a connection, before it is read.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;

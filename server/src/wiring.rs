@@ -169,8 +169,17 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
     let rules = replication::Rules::default();
     let open = OpenStore::open(&config, Arc::new(rules.clone()), metrics.clone()).await?;
-    let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
-    let partitions = open.identity_partitions()?;
+    let begun = open.identity_partitions().map_err(ServeError::from).and_then(|partitions| {
+        let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
+        Ok((partitions, audit))
+    });
+    let (partitions, audit) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            open.close(true).await;
+            return Err(error);
+        }
+    };
     let started = start(&mut config, (open.store(), &partitions, &remotes), rules, &metrics, &audit).await;
     let drained = match started {
         Ok(Started { gate, websites, edge, identities, kms, sweeps, accesses, walkers, external_kms, new_key }) => {

@@ -294,6 +294,28 @@ async fn another_account_uses_a_key_by_a_grant_and_not_without() {
 }
 
 #[tokio::test]
+async fn who_may_retire_a_grant_may_not_against_a_deny() {
+    let cairn = Cairn::shared();
+    let root = cairn.client();
+    let key = new_key(&root).await;
+    let denied = json!({ "Effect": "Deny", "Action": "kms:RetireGrant", "Resource": "*" });
+    let (stopped, stopped_arn) = user(&cairn, "kms-retires-not", json!([denied])).await;
+    let (retiring, retiring_arn) = user(&cairn, "kms-retires", Value::Null).await;
+    for (client, by, may) in [(&stopped, &stopped_arn, false), (&retiring, &retiring_arn, true)] {
+        let grant = json!({
+            "KeyId": key, "GranteePrincipal": stopped_arn, "RetiringPrincipal": by, "Operations": ["Encrypt"],
+        });
+        let made = done(&root, "CreateGrant", grant).await;
+        let retire = json!({ "KeyId": arn(&key), "GrantId": made["GrantId"] });
+        if may {
+            done(client, "RetireGrant", retire).await;
+        } else {
+            refused(client, "RetireGrant", retire, "AccessDeniedException").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_grant_to_make_grants_bounds_only_whom_no_policy_lets() {
     let cairn = Cairn::shared();
     let root = cairn.client();

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cairn_crypto::secret::random_bytes;
 use cairn_crypto::wrap::WrapError;
 use cairn_iam::acl::AccountNumber;
-use cairn_iam::evaluate::{Decision, Grant, Outcome};
+use cairn_iam::evaluate::{Grant, Outcome};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -355,13 +355,15 @@ fn allow_retiring(ask: &Ask, draft: &Draft<'_>, key: &Key, grant: Option<&GrantR
     let by_retiring =
         |grant: &GrantRecord| grant.retiring.as_ref().is_some_and(|arn| permission::names(arn, asker, key.account));
     let by_grantee = |grant: &GrantRecord| permission::grants(grant, asker, key.account, &Deed::of("RetireGrant"));
-    if grant.is_some_and(|grant| by_retiring(grant) || by_grantee(grant)) {
-        let decision = Decision { outcome: Outcome::Allowed(Grant::KmsGrant), deciders: Vec::new() };
-        asker.trail.decided("kms:RetireGrant", &key.arn, decision);
-        return Ok(());
-    }
-    // Another grant of the key says nothing about this one.
-    ask.allow_in(draft, &without_grants(key), &Deed::of("RetireGrant"))
+    // Another grant of the key says nothing about this one; and a deny counts against this one, too.
+    let retirable = grant.and_then(|grant| {
+        let by = grant.retiring.as_ref().filter(|_| by_retiring(grant));
+        let by = by.or_else(|| by_grantee(grant).then_some(&grant.grantee))?;
+        let operations = vec!["RetireGrant".to_owned()];
+        Some(GrantRecord { grantee: by.clone(), operations, constraint: None, ..grant.clone() })
+    });
+    let grants = retirable.map(|grant| (grant.id.clone(), grant)).into_iter().collect();
+    ask.allow_in(draft, &Key { grants, ..key.clone() }, &Deed::of("RetireGrant"))
 }
 
 /// The key as its policy alone, and those of the caller's account, let it be used.

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod plan;
+pub mod remote;
 pub mod rules;
 pub mod target;
 pub mod worker;

@@ -1,15 +1,18 @@
 //! Other S3 services that the settings declare (`[[remote]]`): one client for each, shared by all that go there, so that its
 //! connections, its credentials and its limit of bandwidth are theirs together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_replication::client::{
     BuildError, Client, CredentialsError, Endpoint, EndpointError, Environment, Found, Given, Options, RetryPolicy,
     find,
 };
+use cairn_replication::remote::Remote;
+use cairn_replication::target::{Failure, Target};
 use cairn_storage::clock::{Clock, Entropy};
+use parking_lot::Mutex;
 
 use crate::config;
 
@@ -22,6 +25,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Few and soon: somebody may be waiting, and who is not has tasks that are tried again for as long as it takes.
 const RETRY: RetryPolicy =
     RetryPolicy { attempts_max: 3, backoff_min: Duration::from_millis(100), backoff_max: Duration::from_secs(2) };
+
+/// How long it is believed what kind of server has a bucket.
+const BELIEVED: Duration = Duration::from_secs(600);
+
+/// The most buckets of which that is remembered.
+const TARGETS_MAX: usize = 1_000;
 
 /// Why a remote cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +53,20 @@ enum Fault {
 
 /// The clients, by their remotes' names. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Remotes(Arc<BTreeMap<String, Client>>);
+pub struct Remotes(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    clients: BTreeMap<String, Client>,
+    /// The buckets there that replication goes to.
+    targets: Mutex<HashMap<BucketThere, Discovered>>,
+}
+
+/// A remote's name, and a bucket's.
+type BucketThere = (String, String);
+
+/// A target, and since when it is known what it is.
+type Discovered = (Instant, Arc<dyn Target>);
 
 impl Remotes {
     /// Clients of what the settings declare. Nothing is sent yet; credentials that they do not give are looked for where the
@@ -66,13 +88,36 @@ impl Remotes {
                 Err(fault) => Err(RemoteError { name, fault }),
             }
         };
-        Ok(Self(Arc::new(declared.iter().map(client).collect::<Result<_, _>>()?)))
+        let clients = declared.iter().map(client).collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new(Inner { clients, targets: Mutex::default() })))
     }
 
     /// The client of the remote of this name.
     #[must_use]
     pub fn client(&self, name: &str) -> Option<&Client> {
-        self.0.get(name)
+        self.0.clients.get(name)
+    }
+
+    /// A bucket there, for replication. What kind of server has it is found out, and believed for a while.
+    ///
+    /// # Errors
+    /// `Down` if there is no such remote, or it does not answer, or has no such bucket.
+    pub async fn target(&self, name: &str, bucket: &str) -> Result<Arc<dyn Target>, Failure> {
+        let there = (name.to_owned(), bucket.to_owned());
+        let believed = |(since, _): &&Discovered| since.elapsed() < BELIEVED;
+        if let Some((_, target)) = self.0.targets.lock().get(&there).filter(believed) {
+            return Ok(Arc::clone(target));
+        }
+        let client = self.client(name).cloned();
+        let client =
+            client.ok_or_else(|| Failure::Down { reason: format!("the settings declare no remote {name}") })?;
+        let target: Arc<dyn Target> = Arc::new(Remote::discover(client, bucket).await?);
+        let mut targets = self.0.targets.lock();
+        if targets.len() >= TARGETS_MAX {
+            targets.clear();
+        }
+        targets.insert(there, (Instant::now(), Arc::clone(&target)));
+        Ok(target)
     }
 }
 

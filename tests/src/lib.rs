@@ -14,6 +14,7 @@ pub mod mount;
 pub mod multipart;
 pub mod mutation;
 pub mod post_form;
+pub mod proxy;
 pub mod random;
 pub mod sigv2;
 pub mod sigv4;

@@ -12,7 +12,7 @@ use super::{ClientError, retry, xml};
 /// The most that is read of a refusal.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
-/// A 2xx answer, whose body is not read yet.
+/// An answer, whose body is not read yet.
 #[derive(Debug)]
 pub struct Answer {
     response: Response,
@@ -20,10 +20,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub(super) fn of(response: Response, idle_timeout: Duration) -> Self {
+        Self { response, idle_timeout }
+    }
+
     /// The answer, if it is a 2xx one; else what the server refuses with.
-    pub(super) async fn new(response: Response, idle_timeout: Duration) -> Result<Self, ClientError> {
-        let answer = Self { response, idle_timeout };
-        if answer.response.status().is_success() { Ok(answer) } else { Err(answer.refusal().await) }
+    pub(super) async fn or_refusal(self) -> Result<Self, ClientError> {
+        if self.response.status().is_success() { Ok(self) } else { Err(self.refusal().await) }
     }
 
     /// The status.

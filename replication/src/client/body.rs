@@ -19,7 +19,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub type BodyStream = Pin<Box<dyn futures::Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
 /// What a request sends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Body {
     /// These bytes. Their SHA-256 is signed.
     Memory(Bytes),
@@ -49,7 +49,8 @@ pub enum Digest {
 
 impl Digest {
     /// The header that declares it.
-    pub(super) fn header(&self) -> (String, String) {
+    #[must_use]
+    pub fn header(&self) -> (String, String) {
         match self {
             Self::Md5(md5) => ("content-md5".to_owned(), BASE64.encode(md5)),
             Self::Checksum(checksum) => {
@@ -97,6 +98,16 @@ impl Body {
                 Box::pin(futures::stream::iter(pieces))
             }
             Self::Stream(stream) => (stream.open)(),
+        }
+    }
+}
+
+/// Not the bytes: they may be anybody's secret.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+            Self::Stream(stream) => stream.fmt(f),
         }
     }
 }

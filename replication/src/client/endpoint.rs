@@ -97,7 +97,8 @@ impl Endpoint {
             return Err(ClientError::Unsendable);
         }
         let key = utf8_percent_encode(key, ENCODED_IN_KEYS);
-        match (self.addressing, self.url.host_str()) {
+        match (self.addressing, self.url.domain()) {
+            // An address has no hosts below it.
             (Addressing::VirtualHost, Some(host)) => {
                 url.set_host(Some(&format!("{bucket}.{host}"))).map_err(|_| ClientError::Unsendable)?;
                 url.set_path(&format!("/{key}"));
@@ -145,6 +146,9 @@ mod tests {
         let virtual_host = endpoint.with_addressing(Addressing::VirtualHost);
         let url = virtual_host.url_of("bucket", Some("k"), &[]).unwrap();
         assert_eq!(url.as_str(), "https://bucket.s3.example.com:8443/k");
+        let address = Endpoint::new("http://127.0.0.1:9000", "us-east-1").unwrap();
+        let address = address.with_addressing(Addressing::VirtualHost);
+        assert_eq!(address.url_of("bucket", Some("k"), &[]).unwrap().as_str(), "http://127.0.0.1:9000/bucket/k");
     }
 
     #[test]

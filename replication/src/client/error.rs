@@ -17,6 +17,9 @@ pub enum ClientError {
     /// The key has a segment `.` or `..`, which no URL can name.
     #[error("a key with a segment \".\" or \"..\" cannot be named in a request")]
     Unsendable,
+    /// No upload has so many parts.
+    #[error("an upload has at most 10,000 parts, not {0}")]
+    TooManyParts(usize),
     /// No connection, or it broke.
     #[error("the endpoint does not answer")]
     Unanswered(#[source] reqwest::Error),
@@ -80,7 +83,12 @@ impl ClientError {
                 matches!(status, 408 | 429 | 500 | 502 | 503 | 504 | 509) || code == "RequestTimeout"
             }
             Self::Credentials(error) => error.may_pass(),
-            Self::Unsigned(_) | Self::Unsendable | Self::Source(_) | Self::Foreign(_) | Self::Corrupt(_) => false,
+            Self::Unsigned(_)
+            | Self::Unsendable
+            | Self::TooManyParts(_)
+            | Self::Source(_)
+            | Self::Foreign(_)
+            | Self::Corrupt(_) => false,
         }
     }
 

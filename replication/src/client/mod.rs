@@ -42,12 +42,13 @@ pub use credentials::{CredentialSource, CredentialsError, Environment, Found, Gi
 pub use download::{Download, Range};
 pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::ClientError;
-pub use multipart::PARTS_MAX;
+pub use multipart::{PARTS_MAX, UploadHeaders};
 pub use object::{Address, Stored};
 pub use request::Request;
 pub use reqwest::Method;
 pub use retry::RetryPolicy;
 pub use sign::Signer;
+pub use xml::tagging_document;
 
 use throttle::Throttle;
 

@@ -12,8 +12,19 @@ use super::{Answer, Client, ClientError};
 /// The most parts that an upload has (S3 user guide, "Amazon S3 multipart upload limits").
 pub const PARTS_MAX: usize = 10_000;
 
+const CHECKSUM_ALGORITHM: &str = "x-amz-checksum-algorithm";
+
 /// The most that is read of a document.
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Headers of an upload's requests.
+#[derive(Clone, Debug, Default)]
+pub struct UploadHeaders {
+    /// Of the one that creates it: what belongs to the object.
+    pub create: Vec<(String, String)>,
+    /// Of each one that comes after.
+    pub each: Vec<(String, String)>,
+}
 
 impl Client {
     /// Uploads an object in these parts, at most [`PARTS_MAX`], `concurrency` at once. An upload that fails is aborted, if the
@@ -21,17 +32,21 @@ impl Client {
     /// checksums all declare the same algorithm's.
     ///
     /// # Errors
-    /// Those of [`Client::send`], and `Foreign`. If it is not a refusal of a part, nobody knows whether the object was stored: also
+    /// Those of [`Client::send`], `TooManyParts`, and `Foreign`. If it is not a refusal of a part, nobody knows whether the object was stored: also
     /// `NoSuchUpload` may say that an attempt whose answer was lost has completed it.
     pub async fn upload(
         &self,
         to: &Address,
-        headers: Vec<(String, String)>,
+        headers: UploadHeaders,
         parts: Vec<Body>,
         concurrency: usize,
     ) -> Result<Stored, ClientError> {
-        let upload_id = self.create_upload(to, headers, parts.first()).await?;
-        match self.upload_parts(to, &upload_id, parts, concurrency).await {
+        if parts.len() > PARTS_MAX {
+            return Err(ClientError::TooManyParts(parts.len()));
+        }
+        let UploadHeaders { create, each } = headers;
+        let upload_id = self.create_upload(to, create, parts.first()).await?;
+        match self.upload_parts(to, &upload_id, &each, parts, concurrency).await {
             Ok(stored) => Ok(stored),
             Err(error) => {
                 let abort = to.request(Method::DELETE, None).query("uploadId", &upload_id);
@@ -50,8 +65,9 @@ impl Client {
         first: Option<&Body>,
     ) -> Result<String, ClientError> {
         let mut request = to.request(Method::POST, None).query("uploads", "").headers(headers);
-        if let Some(checksum) = first.and_then(checksum_of) {
-            request = request.header("x-amz-checksum-algorithm", checksum.algorithm().as_str());
+        let names_one = request.headers.iter().any(|(name, _)| name == CHECKSUM_ALGORITHM);
+        if let Some(checksum) = first.and_then(checksum_of).filter(|_| !names_one) {
+            request = request.header(CHECKSUM_ALGORITHM, checksum.algorithm().as_str());
         }
         let document = document(self.send(&request).await?).await?;
         let upload_id = document.text("UploadId").ok_or(ClientError::Foreign("it names no upload"))?;
@@ -62,17 +78,18 @@ impl Client {
         &self,
         to: &Address,
         upload_id: &str,
+        each: &[(String, String)],
         parts: Vec<Body>,
         concurrency: usize,
     ) -> Result<Stored, ClientError> {
         let numbered = parts.into_iter().enumerate();
         let uploaded: Vec<UploadedPart> = futures::stream::iter(numbered)
-            .map(|(index, body)| self.upload_part(to, upload_id, index + 1, body))
+            .map(|(index, body)| self.upload_part(to, upload_id, each, index + 1, body))
             .buffered(concurrency.max(1))
             .try_collect()
             .await?;
         let body = Body::Memory(xml::complete_upload(&uploaded).into());
-        let request = to.request(Method::POST, None).query("uploadId", upload_id).body(body);
+        let request = to.request(Method::POST, None).query("uploadId", upload_id).headers(each.to_vec()).body(body);
         let mut attempt = 1;
         loop {
             // A refusal by status has been tried again by then; one in the document has not.
@@ -88,12 +105,13 @@ impl Client {
         &self,
         to: &Address,
         upload_id: &str,
+        each: &[(String, String)],
         number: usize,
         body: Body,
     ) -> Result<UploadedPart, ClientError> {
         let checksum = checksum_of(&body);
         let request = to.request(Method::PUT, None).query("partNumber", &number.to_string());
-        let answer = self.send(&request.query("uploadId", upload_id).body(body)).await?;
+        let answer = self.send(&request.query("uploadId", upload_id).headers(each.to_vec()).body(body)).await?;
         let etag = answer.header("etag").ok_or(ClientError::Foreign("a part has no ETag"))?.to_owned();
         Ok(UploadedPart { etag, checksum })
     }

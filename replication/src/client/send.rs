@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
-use reqwest::{Response, Url};
+use reqwest::{Method, Response, Url};
 use tokio::time::Instant;
 
 use super::body::{Body, BodyError, BodyStream};
@@ -57,7 +57,26 @@ impl Client {
         Ok(())
     }
 
+    /// Sends a request to learn from the headers of the answer, also if it is a refusal; again only where nothing, or a 5xx, is answered.
+    ///
+    /// # Errors
+    /// The last attempt's, but for refusals below 500.
+    pub async fn probe(&self, request: &Request) -> Result<Answer, ClientError> {
+        let url = self.0.endpoint.url_of(&request.bucket, request.key.as_deref(), &request.query)?;
+        match self.send(request).await {
+            Ok(answer) => Ok(answer),
+            // By then what can be made good, as a wrong clock, has been.
+            Err(ClientError::Refused { status, .. }) if status < 500 => self.attempt_any(request, &url).await,
+            Err(error) => Err(error),
+        }
+    }
+
     async fn attempt(&self, request: &Request, url: &Url) -> Result<Answer, ClientError> {
+        self.attempt_any(request, url).await?.or_refusal().await
+    }
+
+    /// One attempt, whatever is answered.
+    async fn attempt_any(&self, request: &Request, url: &Url) -> Result<Answer, ClientError> {
         let inner = &self.0;
         let at_once = request.body.in_one_piece();
         // Before it is signed, because a signature is good for minutes only.
@@ -80,6 +99,8 @@ impl Client {
         }
         let sending = Sending::default();
         let builder = match at_once {
+            // Without a body no length would be sent, which S3 wants of every PUT.
+            Some(bytes) if bytes.is_empty() && request.method == Method::PUT => builder.header("content-length", 0),
             Some(bytes) => builder.body(bytes.clone()),
             None => {
                 let pieces = self.metered(&request.body, sending.clone());
@@ -88,7 +109,7 @@ impl Client {
             }
         };
         let response = sending.watch(inner.options.idle_timeout, builder.send()).await?;
-        Answer::new(response, inner.options.idle_timeout).await
+        Ok(Answer::of(response, inner.options.idle_timeout))
     }
 
     /// The body's bytes at the rate that is allowed, held to their declared number.
@@ -128,7 +149,8 @@ impl Client {
     /// Makes good what the refusal of an attempt that began at this time was due to; false if nothing is to be made good.
     async fn correct(&self, error: &ClientError, began_ms: i64) -> bool {
         let ClientError::Refused { status, code, server_time_ms, .. } = error else { return false };
-        if code == "ExpiredToken" {
+        // A HEAD that is refused for it has no document, and so no code.
+        if code == "ExpiredToken" || *status == 400 && code.is_empty() {
             return self.0.credentials.renew(began_ms).await;
         }
         let Some(server_time_ms) = server_time_ms else { return false };

@@ -106,6 +106,8 @@ async fn attempts_end_with_what_the_server_said() {
     let error = client(&fake).put(&address(), Vec::new(), Body::empty()).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(500), Some("InternalError")));
     assert_eq!(fake.seen().len(), 4);
+    // S3 wants the length of every PUT, also of one without a body.
+    assert!(fake.seen().iter().all(|seen| seen.header("content-length") == Some("0")));
 }
 
 #[tokio::test]
@@ -266,7 +268,8 @@ async fn what_fails_for_good_has_no_more_attempts_in_a_download_or_an_upload() {
         },
     )
     .await;
-    let error = client(&fake).upload(&address(), Vec::new(), vec![stream(5, &["first"]).0], 1).await.unwrap_err();
+    let error =
+        client(&fake).upload(&address(), UploadHeaders::default(), vec![stream(5, &["first"]).0], 1).await.unwrap_err();
     let asked = fake.seen().into_iter().filter(|seen| completes(seen)).count();
     assert_eq!((error.code(), asked), (Some("SlowDown"), 4));
 }
@@ -304,7 +307,7 @@ fn upload_script(_: usize, seen: &fake::Seen) -> Reply {
 async fn parts_keep_their_boundaries_and_their_checksums() {
     let fake = Fake::start(upload_script).await;
     let parts = vec![stream(5, &["first"]).0, stream(6, &["second"]).0];
-    let uploaded = client(&fake).upload(&address(), Vec::new(), parts, 2).await.unwrap();
+    let uploaded = client(&fake).upload(&address(), UploadHeaders::default(), parts, 2).await.unwrap();
     assert_eq!(uploaded, Stored { etag: "\"whole-2\"".to_owned(), version_id: Some("v".to_owned()) });
     let seen = fake.seen();
     assert_eq!(seen[0].header("x-amz-checksum-algorithm"), Some("CRC64NVME"));
@@ -328,7 +331,7 @@ async fn an_upload_that_fails_is_aborted() {
         )
         .await;
     let parts = vec![stream(5, &["first"]).0, stream(6, &["second"]).0];
-    let error = client(&fake).upload(&address(), Vec::new(), parts, 1).await.unwrap_err();
+    let error = client(&fake).upload(&address(), UploadHeaders::default(), parts, 1).await.unwrap_err();
     assert_eq!(error.code(), Some("AccessDenied"));
     assert_eq!(fake.seen().last().unwrap().method, "DELETE");
 }
@@ -345,7 +348,8 @@ async fn an_error_after_the_answer_began_is_one() {
             upload_script(n, seen)
         })
         .await;
-        let uploaded = client(&fake).upload(&address(), Vec::new(), vec![stream(5, &["first"]).0], 1).await;
+        let uploaded =
+            client(&fake).upload(&address(), UploadHeaders::default(), vec![stream(5, &["first"]).0], 1).await;
         assert_eq!(uploaded.is_ok(), is_passing, "{code}");
     }
 }

@@ -80,6 +80,15 @@ pub(super) fn complete_upload(parts: &[UploadedPart]) -> String {
     document
 }
 
+/// The document that sets an object's tags to these.
+#[must_use]
+pub fn tagging_document<'t>(tags: impl Iterator<Item = (&'t str, &'t str)>) -> String {
+    let tag = |(key, value): (&'t str, &'t str)| {
+        format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", escape(key), escape(value))
+    };
+    format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.map(tag).collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

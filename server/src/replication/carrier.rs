@@ -66,10 +66,13 @@ impl Carrier for Replicator {
         let trail = Trail::default();
         let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail: &trail };
         let local = Local { acting, name: &rule.destination.target.bucket };
-        // A bucket of this server is what there is, until a remote is declared.
-        let target: &dyn Target = match rule.destination.target.remote {
+        let there;
+        let target: &dyn Target = match &rule.destination.target.remote {
             None => &local,
-            Some(_) => return Err(Failure::Down { reason: "the settings declare no such remote".to_owned() }),
+            Some(remote) => {
+                there = self.edge.remotes.target(remote, &rule.destination.target.bucket).await?;
+                there.as_ref()
+            }
         };
         if !target.keeps_ids() && self.older_waits(&errand).await? {
             return Ok(Carried::Wait(OLDER_FIRST_MS));

@@ -96,8 +96,9 @@ fn check_role(edge: &Edge, authorized: &Authorized<OnBucket>, arn: &str) -> Resu
 async fn check_target(edge: &Edge, source: &Bucket, destination: &Destination) -> Result<(), Failure> {
     let target = &destination.target;
     let must_exist = || Failure::invalid_request("Destination bucket must exist.");
-    if target.remote.is_some() {
-        return Err(must_exist());
+    if let Some(remote) = &target.remote {
+        // Whether the bucket is there is not asked: a remote that is down must not be in the way of rules about it.
+        return edge.remotes.client(remote).map(|_| ()).ok_or_else(must_exist);
     }
     let name = BucketName::new(&target.bucket).ok_or_else(must_exist)?;
     let bucket = match edge.store.bucket(&name).await {

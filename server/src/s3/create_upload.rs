@@ -22,12 +22,16 @@ pub(super) async fn create_upload(
     request: Request,
 ) -> Result<Answer, Failure> {
     let arriving = replica::arriving(&request.headers)?;
-    let (OfNewObject { owner, acl, acl_is_public }, settings) = match &arriving {
-        None => (of_new_object(edge, &authorized, &request.headers)?, settings(&request.headers)?),
-        Some(arriving) => (arriving.of_new_object(edge, &authorized)?, arriving.settings.clone()),
+    let OfNewObject { owner, acl, acl_is_public } = match &arriving {
+        None => of_new_object(edge, &authorized, &request.headers)?,
+        Some(arriving) => arriving.of_new_object(edge, &authorized)?,
+    };
+    let (attributes, settings) = match &arriving {
+        None => (attributes::from_headers(&request.headers)?, settings(&request.headers)?),
+        Some(arriving) => (arriving.attributes.clone(), arriving.settings.clone()),
     };
     let create = CreateUpload {
-        attributes: attributes::from_headers(&request.headers)?,
+        attributes,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
         settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
         owner,

@@ -160,7 +160,8 @@ impl From<StorageError> for Failure {
             StorageError::NoSuchKey { delete_marker } => no_such_key(delete_marker.map(|id| id.to_string())),
             StorageError::NotPermitted | StorageError::PublicAccessBlocked => Self::new(S3ErrorCode::AccessDenied),
             StorageError::ReplicaFromFuture { .. } => {
-                Self::with_message(S3ErrorCode::RequestTimeTooSkewed, error.to_string())
+                // Not RequestTimeTooSkewed: that is about the request's own time, by which clients correct their clocks.
+                Self::custom("ReplicaFromTheFuture", StatusCode::FORBIDDEN, error.to_string())
             }
             StorageError::ReplicaCollides { .. } => Self::invalid_request(error.to_string()),
             StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),

@@ -72,6 +72,7 @@ names! {
     OBJECT_LOCK_RETAIN_UNTIL_DATE = "x-amz-object-lock-retain-until-date";
     OBJECT_OWNERSHIP = "x-amz-object-ownership";
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
+    REPLICA_ATTRIBUTES = "x-amz-cairn-replica-attributes";
     REPLICA_CHANGED = "x-amz-cairn-replica-changed";
     REPLICA_CREATED = "x-amz-cairn-replica-created";
     REPLICA_ETAG = "x-amz-cairn-replica-etag";

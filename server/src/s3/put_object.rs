@@ -38,15 +38,15 @@ pub(super) async fn put(
         None => of_new_object(edge, &authorized, &request.headers)?,
         Some(arriving) => arriving.of_new_object(edge, &authorized)?,
     };
-    let settings = match &arriving {
-        None => settings(&request.headers)?,
-        Some(arriving) => arriving.settings.clone(),
+    let (attributes, settings) = match &arriving {
+        None => (attributes::from_headers(&request.headers)?, settings(&request.headers)?),
+        Some(arriving) => (arriving.attributes.clone(), arriving.settings.clone()),
     };
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
     let sealing = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing;
     let answer_to = encryption::named_in(&request.headers);
     let put = PutObject {
-        attributes: attributes::from_headers(&request.headers)?,
+        attributes,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
         settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
         owner,

@@ -7,6 +7,7 @@
 //! x-amz-cairn-replica-created      when it was created, ms since the epoch. With a new version
 //! x-amz-cairn-replica-etag         its ETag, if that does not follow from the bytes
 //! x-amz-cairn-replica-changed      when its settings were last changed, ms since the epoch; absent: never
+//! x-amz-cairn-replica-attributes   its headers and metadata, as the record has them, in base64. With a new object
 //! x-amz-cairn-replica-settings     its lock and ACL, as the record has them, in base64; its tags are in `x-amz-tagging`, or in the document
 //! x-amz-cairn-replica-owner        `bucket-owner`: it is to belong to the owner of the bucket
 //! ```
@@ -21,7 +22,7 @@ use cairn_iam::acl::{Acl, Grantee};
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::{UploadId, VersionId};
 use cairn_storage::index::family::bucket::ObjectOwnership;
-use cairn_storage::object::Etag;
+use cairn_storage::object::{Etag, ObjectAttributes};
 use cairn_storage::ops::VersionSelector;
 use cairn_storage::ops::replica::SettingsBrought;
 use cairn_storage::replication::ReplicaOf;
@@ -36,8 +37,9 @@ use super::Edge;
 use super::acl::{Asked, OfNewObject, to_store};
 use super::error::Failure;
 use super::headers::{
-    self, ACL, DELETE_MARKER, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, REPLICA_CHANGED,
-    REPLICA_CREATED, REPLICA_ETAG, REPLICA_OWNER, REPLICA_SETTINGS, REPLICA_VERSION_ID, VERSION_ID,
+    self, ACL, DELETE_MARKER, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE,
+    REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ETAG, REPLICA_OWNER, REPLICA_SETTINGS,
+    REPLICA_VERSION_ID, VERSION_ID,
 };
 use super::request::{Answer, Request};
 use super::{checksum, tags, version_header};
@@ -48,8 +50,8 @@ pub const REPLICAS_FORM: &str = "1";
 /// The only value of [`REPLICA_OWNER`].
 const BUCKET_OWNER: &str = "bucket-owner";
 
-/// The longest base64 of settings: an ACL of a hundred grants, and a lock.
-const SETTINGS_TEXT_BYTES_MAX: usize = 8 << 10;
+/// The longest base64 of settings (an ACL of a hundred grants, and a lock) or of attributes (which came in headers, too).
+const RECORD_TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// What a replica's own headers say in S3's are not to say.
 const ELSEWHERE: [HeaderName; 4] = [ACL, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE, OBJECT_LOCK_LEGAL_HOLD];
@@ -60,6 +62,7 @@ pub(super) struct Arriving {
     pub(super) of: ReplicaOf,
     /// Its lock and ACL, and no tags.
     pub(super) settings: ObjectSettings,
+    pub(super) attributes: ObjectAttributes,
     to_bucket_owner: bool,
 }
 
@@ -86,7 +89,8 @@ pub(super) fn arriving(headers: &HeaderMap) -> Result<Option<Arriving>, Failure>
     };
     let changed = time(headers, &REPLICA_CHANGED)?;
     let of = ReplicaOf { version_id, created, etag: etag(headers)?, changed };
-    Ok(Some(Arriving { of, settings: settings(headers)?, to_bucket_owner }))
+    let attributes = attributes(headers)?;
+    Ok(Some(Arriving { of, settings: settings(headers)?, attributes, to_bucket_owner }))
 }
 
 /// The id of the version that a request is about; None: it is about no replica.
@@ -220,14 +224,23 @@ fn known_acl(edge: &Edge, settings: &ObjectSettings) -> Result<Option<Acl>, Fail
 
 fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
     let Some(text) = once(headers, &REPLICA_SETTINGS)? else { return Ok(ObjectSettings::default()) };
-    let malformed = || invalid(&REPLICA_SETTINGS, "");
-    if text.len() > SETTINGS_TEXT_BYTES_MAX {
-        return Err(malformed());
-    }
-    let bytes = BASE64_STANDARD.decode(&text).map_err(|_| malformed())?;
-    let settings: ObjectSettings = minicbor::decode(&bytes).map_err(|_| malformed())?;
+    let settings: ObjectSettings = decoded(&REPLICA_SETTINGS, &text)?;
     // Tags have a place of their own, with rules that are checked there.
-    if settings.tags.is_empty() { Ok(settings) } else { Err(malformed()) }
+    if settings.tags.is_empty() { Ok(settings) } else { Err(invalid(&REPLICA_SETTINGS, "")) }
+}
+
+fn attributes(headers: &HeaderMap) -> Result<ObjectAttributes, Failure> {
+    let Some(text) = once(headers, &REPLICA_ATTRIBUTES)? else { return Ok(ObjectAttributes::default()) };
+    decoded(&REPLICA_ATTRIBUTES, &text)
+}
+
+/// What a record of the source's has, in base64.
+fn decoded<T: for<'b> minicbor::Decode<'b, ()>>(name: &HeaderName, text: &str) -> Result<T, Failure> {
+    if text.len() > RECORD_TEXT_BYTES_MAX {
+        return Err(invalid(name, ""));
+    }
+    let bytes = BASE64_STANDARD.decode(text).map_err(|_| invalid(name, ""))?;
+    minicbor::decode(&bytes).map_err(|_| invalid(name, ""))
 }
 
 fn etag(headers: &HeaderMap) -> Result<Option<Etag>, Failure> {
@@ -312,7 +325,7 @@ mod tests {
             ..ObjectSettings::default()
         };
         let tagged = BASE64_STANDARD.encode(minicbor::to_vec(&tagged).unwrap());
-        let long = "A".repeat(SETTINGS_TEXT_BYTES_MAX + 4);
+        let long = "A".repeat(RECORD_TEXT_BYTES_MAX + 4);
         let (id, created) = ((&REPLICA_VERSION_ID, ID), (&REPLICA_CREATED, "1"));
         for (pairs, code) in [
             (&[created][..], "InvalidRequest"),

@@ -65,9 +65,9 @@ pub fn find(given: Given, environment: Environment<'_>) -> Result<Found, Credent
     let is_named = given.profile.is_some();
     let profile = given.profile.or_else(|| variable("AWS_PROFILE")).or_else(|| variable("AWS_DEFAULT_PROFILE"));
     let profile = profile.unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
-    let shared = Section::read(&file(environment, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), &profile)?;
+    let shared = self::section(file(environment, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), &profile)?;
     let section = if profile == DEFAULT_PROFILE { profile.clone() } else { format!("profile {profile}") };
-    let config = Section::read(&file(environment, "AWS_CONFIG_FILE", "config"), &section)?;
+    let config = self::section(file(environment, "AWS_CONFIG_FILE", "config"), &section)?;
 
     let region = given
         .region
@@ -136,11 +136,15 @@ fn key(
 }
 
 /// The file that a variable names, or the one of this name in `~/.aws`.
-fn file(environment: Environment<'_>, variable: &str, name: &str) -> PathBuf {
-    match environment(variable).filter(|path| !path.is_empty()) {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(environment("HOME").unwrap_or_default()).join(".aws").join(name),
-    }
+///
+/// Without a home there is none: a service's working directory is not to be looked into.
+fn file(environment: Environment<'_>, variable: &str, name: &str) -> Option<PathBuf> {
+    let path = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    path(variable).or_else(|| Some(path("HOME")?.join(".aws").join(name)))
+}
+
+fn section(file: Option<PathBuf>, name: &str) -> Result<Section, CredentialsError> {
+    file.map_or_else(|| Ok(Section::empty()), |file| Section::read(&file, name))
 }
 
 /// A variable that is set to something. What is not UTF-8 is no key, profile or region.

@@ -14,6 +14,11 @@ pub(super) struct Section {
 }
 
 impl Section {
+    /// Of no file.
+    pub(super) fn empty() -> Self {
+        Self { ini: Ini::new(), name: String::new() }
+    }
+
     /// An absent file has no sections.
     pub(super) fn read(path: &Path, name: &str) -> Result<Self, CredentialsError> {
         let mut defaults = IniDefault::default();

@@ -1,0 +1,93 @@
+//! What a client's error means for a task, and for its target.
+
+use crate::client::ClientError;
+use crate::target::Failure;
+
+/// Codes that say that nobody at this target is served with these credentials, or that the bucket takes no replicas as it is: everything
+/// else for it waits as well.
+const OF_THE_TARGET: [&str; 13] = [
+    "AccountProblem",
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "InsufficientCapacity",
+    "InvalidAccessKeyId",
+    "InvalidBucketState",
+    "InvalidToken",
+    "NoSuchBucket",
+    "NotSignedUp",
+    "PermanentRedirect",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+];
+
+/// Codes after which the next attempt may go well, though the server does not say so by its status.
+const TRANSIENT: [&str; 6] =
+    ["BadDigest", "InvalidPart", "NoSuchUpload", "OperationAborted", "RequestTimeout", "ReplicaFromTheFuture"];
+
+/// What became of the task.
+pub(super) fn of_client(error: ClientError) -> Failure {
+    let reason = reason(&error);
+    match error {
+        ClientError::Credentials(_) | ClientError::Unanswered(_) => Failure::Down { reason },
+        ClientError::Unsendable | ClientError::Unsigned(_) | ClientError::TooManyParts(_) => {
+            Failure::Refused { reason }
+        }
+        ClientError::Stalled(_)
+        | ClientError::Source(_)
+        | ClientError::Foreign(_)
+        | ClientError::Broken
+        | ClientError::Corrupt(_) => Failure::Later { reason, after: None },
+        ClientError::Refused { status, ref code, retry_after, .. } => match code.as_str() {
+            code if OF_THE_TARGET.contains(&code) => Failure::Down { reason },
+            code if TRANSIENT.contains(&code) => Failure::Later { reason, after: retry_after },
+            // A disk that is full, without a document.
+            "" if status == 507 => Failure::Down { reason },
+            _ if status >= 500 || status == 429 || status == 408 => Failure::Later { reason, after: retry_after },
+            _ => Failure::Refused { reason },
+        },
+    }
+}
+
+/// The error with what caused it.
+fn reason(error: &ClientError) -> String {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        reason.push_str(": ");
+        reason.push_str(&error.to_string());
+        cause = error.source();
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> Failure {
+        let after = Some(Duration::from_secs(2));
+        let (code, message) = (code.to_owned(), String::new());
+        of_client(ClientError::Refused { status, code, message, retry_after: after, server_time_ms: None })
+    }
+
+    #[test]
+    fn what_concerns_all_tasks_is_told_from_what_concerns_one() {
+        for (status, code) in
+            [(403, "InvalidAccessKeyId"), (404, "NoSuchBucket"), (507, "InsufficientCapacity"), (507, "")]
+        {
+            assert!(matches!(refused(status, code), Failure::Down { .. }), "{code}");
+        }
+        for (status, code) in [(503, "SlowDown"), (500, ""), (404, "NoSuchUpload"), (400, "BadDigest")] {
+            let failure = refused(status, code);
+            assert!(matches!(failure, Failure::Later { after: Some(_), .. }), "{code} {failure:?}");
+        }
+        for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest"), (501, "NotImplemented")] {
+            let failure = refused(status, code);
+            let given_up = status < 500;
+            assert_eq!(matches!(failure, Failure::Refused { .. }), given_up, "{code} {failure:?}");
+        }
+    }
+}

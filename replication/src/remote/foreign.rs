@@ -1,0 +1,171 @@
+//! Any other S3 server: it gives versions ids of its own. A version goes as a client would put it, with its source's id in the metadata,
+//! so that one whose answer was lost is found again instead of put twice. The worker keeps the order of each key's versions.
+//!
+//! ACLs stay behind, because accounts are not the same ones there.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use cairn_storage::index::family::version::Version;
+use cairn_storage::object::{ObjectVersion, StorageClass};
+use cairn_storage::settings::Retention;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::client::{Address, ClientError, Method, Request, UploadHeaders};
+use crate::target::{Brought, Content, Failure, Need, Outgoing};
+
+use super::cairn::{header, of_seal, tagging, tags_in_query};
+use super::failure::of_client;
+use super::{Remote, sending};
+
+/// The user metadata that names the source's version.
+const OF_VERSION: &str = "x-amz-meta-cairn-version-id";
+
+impl Remote {
+    pub(super) async fn bring_to_foreign(
+        &self,
+        outgoing: &Outgoing,
+        content: Option<Arc<dyn Content>>,
+    ) -> Result<Brought, Failure> {
+        match (&outgoing.version, content) {
+            (Version::Marker(_), _) => self.mark(outgoing).await,
+            (Version::Object(object), Some(content)) if outgoing.need == Need::Version => {
+                self.put(outgoing, object, &content).await
+            }
+            (Version::Object(object), _) => match &outgoing.foreign_version {
+                None => Ok(Brought::Absent),
+                Some(version) => self.set(outgoing, object, version).await,
+            },
+        }
+    }
+
+    /// A delete marker. One upon another would hide nothing more.
+    async fn mark(&self, outgoing: &Outgoing) -> Result<Brought, Failure> {
+        let to = self.address(outgoing);
+        let newest = self.client.probe(&to.request(Method::HEAD, None)).await.map_err(of_client)?;
+        if newest.status() == 404 && newest.header("x-amz-delete-marker") == Some("true") {
+            return Ok(Brought::There { foreign_version: newest.header("x-amz-version-id").map(str::to_owned) });
+        }
+        let foreign_version = self.client.delete(&to, None).await.map_err(of_client)?;
+        Ok(Brought::There { foreign_version })
+    }
+
+    async fn put(
+        &self,
+        outgoing: &Outgoing,
+        object: &ObjectVersion,
+        content: &Arc<dyn Content>,
+    ) -> Result<Brought, Failure> {
+        let to = self.address(outgoing);
+        if let Some(there) = self.found(&to, object).await? {
+            return Ok(there);
+        }
+        let headers = of_version(outgoing, object)?;
+        let stored = if content.parts().is_empty() {
+            let (body, checksum) = sending::whole(object, content).await?;
+            self.client.put(&to, headers.into_iter().chain(checksum).collect(), body).await
+        } else {
+            let headers = UploadHeaders { create: headers, each: Vec::new() };
+            let parts = sending::parts(content).await?;
+            self.client.upload(&to, headers, parts, sending::PARTS_AT_ONCE).await
+        };
+        match stored {
+            Ok(stored) => Ok(Brought::There { foreign_version: stored.version_id }),
+            // The answer that completed it may have been lost.
+            Err(error) => self.found(&to, object).await?.ok_or_else(|| of_client(error)),
+        }
+    }
+
+    /// The version, if the newest there is it.
+    async fn found(&self, to: &Address, object: &ObjectVersion) -> Result<Option<Brought>, Failure> {
+        let newest = self.client.probe(&to.request(Method::HEAD, None)).await.map_err(of_client)?;
+        let id = object.version_id.to_string();
+        let is_it = newest.status() == 200 && newest.header(OF_VERSION) == Some(id.as_str());
+        let foreign_version = newest.header("x-amz-version-id").map(str::to_owned);
+        Ok(is_it.then_some(Brought::There { foreign_version }))
+    }
+
+    /// Brings tags and lock of a version that is there.
+    async fn set(&self, outgoing: &Outgoing, object: &ObjectVersion, version: &str) -> Result<Brought, Failure> {
+        let to = self.address(outgoing);
+        let settings = &object.settings;
+        let put = |resource: &str, document: String| -> Request {
+            let (body, digest) = sending::document(document);
+            to.request(Method::PUT, Some(version)).query(resource, "").headers([digest]).body(body)
+        };
+        let mut requests = vec![put("tagging", tagging(&settings.tags))];
+        if let Some(retention) = settings.retention {
+            let document = format!(
+                "<Retention><Mode>{}</Mode><RetainUntilDate>{}</RetainUntilDate></Retention>",
+                retention.mode.name(),
+                until(retention)?
+            );
+            requests.push(put("retention", document));
+        }
+        if let Some(held) = settings.legal_hold {
+            requests.push(put("legal-hold", format!("<LegalHold><Status>{}</Status></LegalHold>", on_or_off(held))));
+        }
+        for request in requests {
+            match self.client.send(&request).await {
+                Ok(_) => {}
+                Err(error) if is_absent(&error) => return Ok(Brought::Absent),
+                Err(error) => return Err(of_client(error)),
+            }
+        }
+        Ok(Brought::There { foreign_version: Some(version.to_owned()) })
+    }
+}
+
+fn is_absent(error: &ClientError) -> bool {
+    matches!(error.code(), Some("NoSuchVersion" | "NoSuchKey"))
+}
+
+fn of_version(outgoing: &Outgoing, object: &ObjectVersion) -> Result<Vec<(String, String)>, Failure> {
+    let attributes = &object.attributes;
+    let system = [
+        ("content-type", &attributes.content_type),
+        ("cache-control", &attributes.cache_control),
+        ("content-disposition", &attributes.content_disposition),
+        ("content-encoding", &attributes.content_encoding),
+        ("content-language", &attributes.content_language),
+        ("expires", &attributes.expires),
+        ("x-amz-website-redirect-location", &attributes.website_redirect_location),
+    ];
+    let mut headers = vec![header(OF_VERSION, object.version_id)];
+    headers.extend(system.into_iter().filter_map(|(name, value)| Some(header(name, in_ascii(value.as_deref()?)))));
+    let metadata = attributes.user_metadata.iter();
+    headers.extend(metadata.map(|(name, value)| header(&format!("x-amz-meta-{name}"), in_ascii(value))));
+    if outgoing.class != StorageClass::Standard {
+        headers.push(header("x-amz-storage-class", outgoing.class.name()));
+    }
+    if !object.settings.tags.is_empty() {
+        headers.push(header("x-amz-tagging", tags_in_query(&object.settings.tags)));
+    }
+    if let Some(retention) = object.settings.retention {
+        headers.push(header("x-amz-object-lock-mode", retention.mode.name()));
+        headers.push(header("x-amz-object-lock-retain-until-date", until(retention)?));
+    }
+    if let Some(held) = object.settings.legal_hold {
+        headers.push(header("x-amz-object-lock-legal-hold", on_or_off(held)));
+    }
+    headers.extend(of_seal(&outgoing.seal));
+    Ok(headers)
+}
+
+/// A header's text: beyond ASCII, an RFC 2047 word, as S3 gives it back itself.
+fn in_ascii(text: &str) -> String {
+    if text.is_ascii() { text.to_owned() } else { format!("=?UTF-8?B?{}?=", BASE64.encode(text)) }
+}
+
+fn on_or_off(held: bool) -> &'static str {
+    if held { "ON" } else { "OFF" }
+}
+
+fn until(retention: Retention) -> Result<String, Failure> {
+    let nanoseconds = i128::from(retention.until.0) * 1_000_000;
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
+    let text = time.and_then(|time| time.format(&Rfc3339).ok());
+    text.ok_or_else(|| Failure::Refused { reason: "its retention ends at no time".to_owned() })
+}

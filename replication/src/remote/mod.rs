@@ -1,0 +1,73 @@
+//! Targets at other servers: one bucket behind a [`Client`].
+//!
+//! Another Cairn takes a version under its own id, with all that belongs to it, by headers of its own (`server/src/s3/replica.rs`); whether
+//! a server does, its answer to HeadBucket says. To any other S3 server the version goes as a client would put it: it gets an id of
+//! that server's, and its source's id in its metadata, by which an attempt whose answer was lost is recognized.
+
+mod cairn;
+mod failure;
+mod foreign;
+mod sending;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::client::{Client, Method, Request};
+use crate::target::{Brought, Content, Failure, Outgoing, Target};
+
+use failure::of_client;
+
+/// With which value of [`REPLICAS`] a server takes replicas in the form that is sent here.
+const FORM: &str = "1";
+
+/// The header of HeadBucket's answer in which a server says that it takes replicas.
+const REPLICAS: &str = "x-amz-cairn-replicas";
+
+/// A bucket at another server.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    client: Client,
+    bucket: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Cairn,
+    Foreign,
+}
+
+impl Remote {
+    /// Finds out what kind of server has the bucket.
+    ///
+    /// # Errors
+    /// `Down` if it does not answer, or has no such bucket.
+    pub async fn discover(client: Client, bucket: &str) -> Result<Self, Failure> {
+        let probed = client.probe(&Request::bucket(Method::HEAD, bucket)).await.map_err(of_client)?;
+        let kind = match probed.header(REPLICAS) {
+            Some(FORM) => Kind::Cairn,
+            _ => Kind::Foreign,
+        };
+        // Who may not list a bucket may be allowed to write into it.
+        match probed.status() {
+            200..=299 | 403 => Ok(Self { client, bucket: bucket.to_owned(), kind }),
+            404 => Err(Failure::Down { reason: format!("there is no bucket {bucket}") }),
+            status => Err(Failure::Down { reason: format!("HeadBucket of {bucket} answers {status}") }),
+        }
+    }
+}
+
+#[async_trait]
+impl Target for Remote {
+    fn keeps_ids(&self) -> bool {
+        self.kind == Kind::Cairn
+    }
+
+    async fn bring(&self, outgoing: &Outgoing, content: Option<Arc<dyn Content>>) -> Result<Brought, Failure> {
+        match self.kind {
+            Kind::Cairn => self.bring_to_cairn(outgoing, content).await,
+            Kind::Foreign => self.bring_to_foreign(outgoing, content).await,
+        }
+    }
+}

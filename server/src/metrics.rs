@@ -347,8 +347,11 @@ impl Metrics {
         self.tier_writable.get_or_create(&tier).set(status.read_only.is_none().into());
         let errors = self.tier_errors.get_or_create(&tier);
         errors.inc_by(status.errors.saturating_sub(errors.get()));
-        self.tier_total_bytes.get_or_create(&tier).set(gauge_value(status.space.total_bytes));
-        self.tier_available_bytes.get_or_create(&tier).set(gauge_value(status.space.available_bytes));
+        // Nobody knows how much space another service has.
+        if !status.is_remote {
+            self.tier_total_bytes.get_or_create(&tier).set(gauge_value(status.space.total_bytes));
+            self.tier_available_bytes.get_or_create(&tier).set(gauge_value(status.space.available_bytes));
+        }
     }
 
     /// Records what the index has in a storage tier.

@@ -1,6 +1,8 @@
 //! The storage tiers while the server runs: each is looked at again and again, by a task of its own, so that one whose disk hangs
 //! holds up nothing else.
 
+pub mod bucket;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,10 @@ use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
 
-/// Between two looks at a tier. What can be written in it must be well below the floor of free space.
+/// Between two looks at a tier in another service.
+const REMOTE_PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Between two looks at a tier on a disk. What can be written in it must be well below the floor of free space.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a start waits for the first look. A tier that answers later is down until then.
@@ -34,7 +39,7 @@ impl TierWatch {
         for tier in store.blobs().tiers() {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             first_looks.push(receiver);
-            tasks.push(tokio::spawn(watch(store.clone(), metrics.clone(), tier.place, sender)));
+            tasks.push(tokio::spawn(watch(store.clone(), metrics.clone(), (tier.place, tier.is_remote), sender)));
         }
         // A task that panicked has dropped its sender, which ends the waiting as well.
         let _ = tokio::time::timeout(FIRST_PROBE_TIMEOUT, futures::future::join_all(first_looks)).await;
@@ -50,14 +55,15 @@ impl TierWatch {
     }
 }
 
-async fn watch(store: Store, metrics: Arc<Metrics>, place: Place, first: tokio::sync::oneshot::Sender<()>) {
+async fn watch(
+    store: Store,
+    metrics: Arc<Metrics>,
+    (place, is_remote): (Place, bool),
+    first: tokio::sync::oneshot::Sender<()>,
+) {
     let mut first = Some(first);
     loop {
-        let blobs = store.blobs().clone();
-        let looked = tokio::task::spawn_blocking(move || blobs.probe_tier(place)).await;
-        if let Err(error) = looked {
-            tracing::error!(%error, "looking at a storage tier ended badly");
-        }
+        look(&store, place, is_remote).await;
         if let Some(status) = store.blobs().tiers().into_iter().find(|tier| tier.place == place) {
             metrics.sample_tier(&status);
         }
@@ -65,7 +71,17 @@ async fn watch(store: Store, metrics: Arc<Metrics>, place: Place, first: tokio::
             // Nobody waits any more if it took too long.
             let _ = first.send(());
         }
-        tokio::time::sleep(PROBE_INTERVAL).await;
+        tokio::time::sleep(if is_remote { REMOTE_PROBE_INTERVAL } else { PROBE_INTERVAL }).await;
+    }
+}
+
+/// Looks at a tier once.
+pub async fn look(store: &Store, place: Place, is_remote: bool) {
+    let blobs = store.blobs().clone();
+    if is_remote {
+        blobs.probe_remote(place).await;
+    } else if let Err(error) = tokio::task::spawn_blocking(move || blobs.probe_tier(place)).await {
+        tracing::error!(%error, "looking at a storage tier ended badly");
     }
 }
 

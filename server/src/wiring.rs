@@ -168,7 +168,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
     let rules = replication::Rules::default();
-    let open = OpenStore::open(&config, Arc::new(rules.clone()), metrics.clone()).await?;
+    let open = OpenStore::open(&config, &remotes, Arc::new(rules.clone()), metrics.clone()).await?;
     let begun = open.identity_partitions().map_err(ServeError::from).and_then(|partitions| {
         let audit = Audit::start(config.audit_log(), metrics.audit_lost()).map_err(ServeError::Audit)?;
         Ok((partitions, audit))
@@ -410,7 +410,11 @@ fn texts<T>(values: &[T], text: fn(&T) -> &str) -> Vec<String> {
 /// What kept the verification from being complete; what it found wrong is in the report.
 pub fn check(config: &Config, mut progress: impl FnMut(Progress) + Send) -> Result<Report, OpenError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(store::check(config, &mut progress))
+    runtime.block_on(async {
+        let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
+        store::check(config, &remotes, &mut progress).await
+    })
 }
 
 /// What the master key is for.

@@ -14,7 +14,9 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use crate::StorageError;
-use crate::blob::{FIRST_TIER_PLACE, MARKER_BYTES_MAX, Offload, TIER_MARKER, Tier, read_marker};
+use crate::blob::{
+    FIRST_TIER_PLACE, MARKER_BYTES_MAX, Offload, Remote, RemoteError, RemoteTier, TIER_MARKER, Tier, Tiers, read_marker,
+};
 use crate::clock::Entropy;
 use crate::disk::Mount;
 use crate::id::{BucketId, Place};
@@ -35,12 +37,24 @@ const DATA_DIR_FILE: &str = "format";
 pub struct ConfiguredTier {
     /// Its name: 1 to [`NAME_BYTES_MAX`] bytes.
     pub name: String,
-    /// Its directory.
-    pub path: PathBuf,
-    /// The classes whose new files lie in it.
+    /// Where it is.
+    pub home: ConfiguredHome,
+    /// The classes whose files lie in it.
     pub classes: Vec<StorageClass>,
-    /// Below so much free space, nothing is written to it.
-    pub floor_bytes: u64,
+}
+
+/// Where a tier is.
+#[derive(Clone, Debug)]
+pub enum ConfiguredHome {
+    /// A directory.
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// Below so much free space, nothing is written to it.
+        floor_bytes: u64,
+    },
+    /// In another service.
+    Remote(Arc<dyn Remote>),
 }
 
 /// Why the tiers cannot be used as they are configured.
@@ -72,6 +86,14 @@ pub enum TierError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// What is in another service cannot be made a tier.
+    #[error("the storage tier {name} cannot be made in the other service")]
+    Remote {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: RemoteError,
     },
 }
 
@@ -109,15 +131,19 @@ impl TierRecord {
         text
     }
 
-    fn open(&self, configured: &ConfiguredTier) -> Result<Tier, TierError> {
-        Ok(Tier {
-            name: self.name.clone(),
-            place: Place::new(self.place).ok_or(TierError::TooMany)?,
-            classes: configured.classes.clone(),
-            mount: Arc::new(configured.path.clone()),
-            marker: self.marker(),
-            floor_bytes: configured.floor_bytes,
-        })
+    fn open(&self, configured: &ConfiguredTier, tiers: &mut Tiers) -> Result<(), TierError> {
+        let (name, marker, classes) = (self.name.clone(), self.marker(), configured.classes.clone());
+        let place = Place::new(self.place).ok_or(TierError::TooMany)?;
+        match configured.home.clone() {
+            ConfiguredHome::Directory { path, floor_bytes } => {
+                let mount = Arc::new(path);
+                tiers.directories.push(Tier { name, place, classes, mount, marker, floor_bytes });
+            }
+            ConfiguredHome::Remote(remote) => {
+                tiers.remotes.push(RemoteTier { name, place, classes, remote, marker });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -130,7 +156,7 @@ pub async fn open(
     entropy: &dyn Entropy,
     offload: Offload,
     configured: &[ConfiguredTier],
-) -> Result<Vec<Tier>, TierError> {
+) -> Result<Tiers, TierError> {
     let mut noted = read(index).await?;
     let before = noted.clone();
     for tier in &before.tiers {
@@ -154,12 +180,21 @@ pub async fn open(
     }
     if noted.tiers.iter().any(|tier| !tier.is_made) {
         for tier in noted.tiers.iter_mut().filter(|tier| !tier.is_made) {
-            let Some(ConfiguredTier { name, path, .. }) = configured.iter().find(|one| one.name == tier.name) else {
+            let Some(ConfiguredTier { name, home, .. }) = configured.iter().find(|one| one.name == tier.name) else {
                 continue;
             };
-            let (directory, marker) = (path.clone(), tier.marker());
-            let made = offload.run(move || Ok(make_directory(&directory, &marker))).await?;
-            made.map_err(|source| TierError::Directory { name: name.clone(), path: path.clone(), source })?;
+            let (name, marker) = (name.clone(), tier.marker());
+            match home {
+                ConfiguredHome::Directory { path, .. } => {
+                    let directory = path.clone();
+                    let made = offload.run(move || Ok(make_directory(&directory, &marker))).await?;
+                    made.map_err(|source| TierError::Directory { name, path: path.clone(), source })?;
+                }
+                ConfiguredHome::Remote(remote) => {
+                    let made = make_remote(remote.as_ref(), marker).await;
+                    made.map_err(|source| TierError::Remote { name, source })?;
+                }
+            }
             tier.is_made = true;
         }
         write(index, &noted).await?;
@@ -171,16 +206,28 @@ pub async fn open(
 ///
 /// # Errors
 /// [`TierError::Storage`].
-pub async fn open_for_checking(index: &Arc<dyn Index>, configured: &[ConfiguredTier]) -> Result<Vec<Tier>, TierError> {
+pub async fn open_for_checking(index: &Arc<dyn Index>, configured: &[ConfiguredTier]) -> Result<Tiers, TierError> {
     pair(&read(index).await?, configured)
 }
 
-fn pair(noted: &TiersRecord, configured: &[ConfiguredTier]) -> Result<Vec<Tier>, TierError> {
-    let with_record = |one: &ConfiguredTier| {
-        let record = noted.tiers.iter().find(|tier| tier.name == one.name)?;
-        Some(record.open(one))
-    };
-    configured.iter().filter_map(with_record).collect()
+fn pair(noted: &TiersRecord, configured: &[ConfiguredTier]) -> Result<Tiers, TierError> {
+    let mut tiers = Tiers::default();
+    for one in configured {
+        if let Some(record) = noted.tiers.iter().find(|tier| tier.name == one.name) {
+            record.open(one, &mut tiers)?;
+        }
+    }
+    Ok(tiers)
+}
+
+/// Puts a new tier's marker where it is to be. It may be there already.
+async fn make_remote(remote: &dyn Remote, marker: String) -> Result<(), RemoteError> {
+    match remote.get_small(TIER_MARKER, MARKER_BYTES_MAX).await {
+        Ok(found) if found == marker.as_bytes() => Ok(()),
+        Ok(_) => Err(RemoteError::Wrong("what is there is another storage tier's".to_owned())),
+        Err(RemoteError::Missing) => remote.put_small(TIER_MARKER, marker.into_bytes()).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives a new tier's directory its marker, durably. It may have it already.
@@ -260,7 +307,8 @@ mod tests {
 
     fn tier(name: &str, path: &Path) -> ConfiguredTier {
         let classes = vec![StorageClass::Glacier];
-        ConfiguredTier { name: name.to_owned(), path: path.to_owned(), classes, floor_bytes: 0 }
+        let home = ConfiguredHome::Directory { path: path.to_owned(), floor_bytes: 0 };
+        ConfiguredTier { name: name.to_owned(), home, classes }
     }
 
     async fn try_open(
@@ -268,7 +316,8 @@ mod tests {
         seed: u64,
         configured: &[ConfiguredTier],
     ) -> Result<Vec<Tier>, TierError> {
-        open(index, &SeededEntropy::new(seed), Offload::Inline, configured).await
+        let tiers = open(index, &SeededEntropy::new(seed), Offload::Inline, configured).await?;
+        Ok(tiers.directories)
     }
 
     fn places(tiers: &[Tier]) -> Vec<u8> {

@@ -16,6 +16,7 @@ mod credentials;
 mod download;
 mod endpoint;
 mod error;
+mod list;
 mod multipart;
 mod object;
 mod request;

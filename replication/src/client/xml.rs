@@ -56,6 +56,50 @@ impl Flat {
     }
 }
 
+/// The texts of `fields` in each element `item` directly below the root element `root`; an absent one is empty. None if it is no
+/// such document.
+pub(super) fn items<const N: usize>(
+    text: &[u8],
+    root: &str,
+    item: &str,
+    fields: [&str; N],
+) -> Option<Vec<[String; N]>> {
+    let mut reader = Reader::from_str(std::str::from_utf8(text).ok()?);
+    let mut items: Vec<[String; N]> = Vec::new();
+    let mut open: Vec<String> = Vec::new();
+    let mut is_root = false;
+    loop {
+        let event = reader.read_event().ok()?;
+        let field = match &open[..] {
+            [_, parent, field] if parent == item => fields.iter().position(|name| name == field),
+            _ => None,
+        };
+        let piece = match event {
+            Event::Start(start) => {
+                open.push(start.local_name().as_ref().to_owned());
+                match &open[..] {
+                    [found] => is_root = found == root,
+                    [_, found] if found == item => items.push(std::array::from_fn(|_| String::new())),
+                    _ => {}
+                }
+                continue;
+            }
+            Event::End(_) => {
+                open.pop()?;
+                continue;
+            }
+            Event::Text(text) => text.to_string(),
+            Event::GeneralRef(reference) => unescape(&format!("&{};", &*reference)).ok()?.into_owned(),
+            Event::DocType(_) => return None,
+            Event::Eof => return (is_root && open.is_empty()).then_some(items),
+            _ => continue,
+        };
+        if let Some(field) = field {
+            items.last_mut()?[field].push_str(&piece);
+        }
+    }
+}
+
 /// A part as the server has it.
 #[derive(Debug)]
 pub(super) struct UploadedPart {
@@ -114,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn items_of_a_listing_are_read_by_their_fields() {
+        let text =
+            b"<R><Prefix>a</Prefix><I><K>a&amp;b</K><O><K>no</K></O><U>1</U></I><J><K>no</K></J><I><K>c</K></I></R>";
+        let read = items(text, "R", "I", ["K", "U"]).unwrap();
+        assert_eq!(read, [["a&b", "1"], ["c", ""]].map(|item| item.map(str::to_owned)));
+        assert_eq!(items(b"<R/>", "R", "I", ["K"]), None, "a root that is empty is none of S3's");
+        assert_eq!(items(b"<R></R>", "R", "I", ["K"]), Some(vec![]));
+        assert_eq!(items(b"<Error></Error>", "R", "I", ["K"]), None);
+        assert_eq!(items(b"<R><I>", "R", "I", ["K"]), None);
+    }
+
+    #[test]
     fn parts_are_numbered_from_one_and_etags_escaped() {
         let checksum = Checksum::from_bytes(ChecksumAlgorithm::Crc32, &[0; 4]).ok();
         let part = |etag: &str, checksum| UploadedPart { etag: etag.to_owned(), checksum };
@@ -127,6 +183,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "(<[ab/]{1,2}>|&[a#x0-9]{1,3};|x){0,12}") {
             let _ = Flat::parse(&bytes);
+            let _ = items(text.as_bytes(), "a", "b", ["a"]);
             let _ = Flat::parse(text.as_bytes());
         }
     }

@@ -89,6 +89,11 @@ impl Tier {
             (None, None) => "up".to_owned(),
         };
         let classes = if classes.is_empty() { "no classes".to_owned() } else { classes.join(",") };
-        format!("{name}  {classes}  files {files} bytes {bytes}  free {available_bytes} of {total_bytes}  {state}")
+        // Nobody knows how much space another service has.
+        let space = match total_bytes {
+            0 => String::new(),
+            total_bytes => format!("free {available_bytes} of {total_bytes}  "),
+        };
+        format!("{name}  {classes}  files {files} bytes {bytes}  {space}{state}")
     }
 }

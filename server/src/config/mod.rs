@@ -23,7 +23,7 @@ pub use layers::{Flags, Origin, Sources};
 pub use sections::*;
 pub use values::{
     AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsAddress, KmsKeyId, MountPath, Namespace, PageOrigin,
-    Region, RemoteName, SecretKey, TierName, TransitKeyName, UserName,
+    Region, RemoteBucket, RemoteName, RemotePrefix, SecretKey, TierName, TransitKeyName, UserName,
 };
 
 use crate::audit::FileSettings;
@@ -288,7 +288,12 @@ impl Config {
 
     fn check_tiers(&self) -> Result<(), ConfigError> {
         let (mut names, mut classes) = (HashSet::new(), HashSet::new());
-        for Tier { name, classes: of_tier, .. } in &self.tiers {
+        for Tier { name, classes: of_tier, home } in &self.tiers {
+            if let TierHome::Bucket { remote, .. } = home
+                && !self.remotes.iter().any(|one| one.name == *remote)
+            {
+                return Err(ConfigError(format!("tier {name}: {remote} is no [[remote]]")));
+            }
             if !names.insert(name) {
                 return Err(ConfigError(format!("tier: the name {name} is used twice")));
             }

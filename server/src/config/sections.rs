@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::values::{
     self, AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsAddress, KmsKeyId, MountPath, Namespace, PageOrigin,
-    Region, RemoteName, SecretKey, TierName, TransitKeyName, UserName,
+    Region, RemoteBucket, RemoteName, RemotePrefix, SecretKey, TierName, TransitKeyName, UserName,
 };
 
 /// `[s3]`
@@ -388,20 +388,69 @@ pub struct KmsKey {
     pub transit_key: Option<TransitKeyName>,
 }
 
-/// `[[tier]]`: a directory, perhaps on another disk, where the files of some storage classes lie.
+/// `[[tier]]`: where the files of some storage classes lie.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "GivenTier")]
 #[non_exhaustive]
 pub struct Tier {
     /// Its name, which it keeps for as long as anything lies in it.
     pub name: TierName,
-    /// The directory, which exists.
-    pub path: PathBuf,
-    /// The classes whose new files lie in it.
-    #[serde(default, deserialize_with = "values::storage_classes")]
+    /// Where it is.
+    pub home: TierHome,
+    /// The classes whose files lie in it.
     pub classes: Vec<StorageClass>,
-    /// Nothing is written to it while less space is left; by default `storage.free_space_floor_bytes`.
-    pub free_space_floor_bytes: Option<u64>,
+}
+
+/// Where a tier is.
+#[derive(Debug, Clone)]
+pub enum TierHome {
+    /// In a directory, perhaps on another disk.
+    Directory {
+        /// The directory, which exists.
+        path: PathBuf,
+        /// Nothing is written to it while less space is left; by default `storage.free_space_floor_bytes`.
+        free_space_floor_bytes: Option<u64>,
+    },
+    /// In a bucket of another S3 service.
+    Bucket {
+        /// The `[[remote]]`.
+        remote: RemoteName,
+        /// The bucket there.
+        bucket: RemoteBucket,
+        /// What the keys of its objects begin with.
+        prefix: RemotePrefix,
+    },
+}
+
+/// As it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenTier {
+    name: TierName,
+    path: Option<PathBuf>,
+    free_space_floor_bytes: Option<u64>,
+    remote: Option<RemoteName>,
+    bucket: Option<RemoteBucket>,
+    #[serde(default)]
+    prefix: Option<RemotePrefix>,
+    #[serde(default, deserialize_with = "values::storage_classes")]
+    classes: Vec<StorageClass>,
+}
+
+impl TryFrom<GivenTier> for Tier {
+    type Error = &'static str;
+
+    fn try_from(given: GivenTier) -> Result<Self, Self::Error> {
+        let GivenTier { name, path, free_space_floor_bytes, remote, bucket, prefix, classes } = given;
+        let home = match (path, remote, bucket) {
+            (Some(path), None, None) if prefix.is_none() => TierHome::Directory { path, free_space_floor_bytes },
+            (None, Some(remote), Some(bucket)) if free_space_floor_bytes.is_none() => {
+                TierHome::Bucket { remote, bucket, prefix: prefix.unwrap_or_default() }
+            }
+            _ => return Err("a tier has a path, or a remote and a bucket"),
+        };
+        Ok(Self { name, home, classes })
+    }
 }
 
 /// `[[remote]]`: another S3 service.

@@ -214,6 +214,7 @@ fn every_section_loads() {
     assert_eq!(config.remotes[0].addressing, RemoteAddressing::VirtualHost);
     assert_eq!(config.remotes[1].profile.as_deref(), Some("backup"));
     assert_eq!(config.tiers[0].name.as_str(), "cold");
+    assert!(matches!(&config.tiers[1].home, TierHome::Bucket { prefix, .. } if prefix.as_str() == "server-1/"));
     assert_eq!(config.tiers[0].classes, [StorageClass::Glacier, StorageClass::DeepArchive]);
     assert_eq!(config.kms_keys.len(), 2);
     assert_eq!(config.kms_keys[1].account, Some("200000000002".parse().unwrap()));
@@ -300,6 +301,8 @@ fn what_must_be_unique_is() {
             "[[remote]]\nname = \"a\"\nendpoint = \"http://h\"\naccess_key = \"abc\"".to_owned(),
             "remote a: access_key and secret_key must be set together",
         ),
+        ("[[tier]]\nname = \"a\"\nremote = \"r\"\nbucket = \"bbb\"".to_owned(), "tier a: r is no [[remote]]"),
+        ("[[tier]]\nname = \"a\"\npath = \"p\"\nbucket = \"bbb\"".to_owned(), "a tier has a path, or a remote"),
         (tier("a", "[]") + &tier("a", "[]"), "the name a is used twice"),
         (tier("a", "[\"GLACIER\"]") + &tier("b", "[\"GLACIER\"]"), "tier b: the class GLACIER is named twice"),
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),

@@ -67,6 +67,24 @@ text!(
 );
 
 text!(
+    /// A bucket of another S3 service.
+    RemoteBucket,
+    |text| (3..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)),
+    "a bucket's name is 3 to 63 lower-case letters, digits, - and ."
+);
+
+text!(
+    /// What keys in a bucket of another S3 service begin with.
+    #[derive(Default)]
+    RemotePrefix,
+    |text| text.len() <= 512
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        && !text.split('/').any(|segment| matches!(segment, "." | "..")),
+    "a prefix is at most 512 letters, digits and -_./, without a segment . or .."
+);
+
+text!(
     /// Where another S3 service answers.
     EndpointUrl,
     |text| Endpoint::new(text, "").is_ok(),

@@ -23,18 +23,21 @@ use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::forget_upload::ForgetUpload;
 use cairn_storage::jobs::restore::Restorer;
 use cairn_storage::jobs::scan::{self, ScanOptions};
+use cairn_storage::jobs::settle::{SettlePlanner, Settler};
 use cairn_storage::jobs::{self, Handler, JobHandle, RunnerOptions};
 use cairn_storage::observe::{Observer, Silent};
 use cairn_storage::ops::planner::{NoPlan, Planner};
 use cairn_storage::ops::{Limits, Store, StoreParts};
 use cairn_storage::space::SpaceKeeper;
-use cairn_storage::tiers::{self, ConfiguredTier, TierError};
+use cairn_storage::tiers::{self, ConfiguredHome, ConfiguredTier, TierError};
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, TierHome};
 use crate::identities;
 use crate::metrics::Metrics;
-use crate::tiers::TierWatch;
+use crate::remotes::{RemoteError, Remotes};
+use crate::tiers::bucket::BucketTier;
+use crate::tiers::{self as tier_watch, TierWatch};
 
 /// The pause between two measurements. What can be written in it must be well below the floor of free space.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
@@ -63,6 +66,9 @@ pub enum OpenError {
     /// The folders of blobs cannot be made.
     #[error("the folders of blobs cannot be made")]
     Folders(#[source] StorageError),
+    /// Another S3 service cannot be used.
+    #[error(transparent)]
+    Remotes(#[from] RemoteError),
     /// The storage tiers cannot be used as they are configured.
     #[error(transparent)]
     Tiers(#[from] TierError),
@@ -105,6 +111,7 @@ struct Opened {
 impl OpenStore {
     pub(super) async fn open(
         config: &Config,
+        remotes: &Remotes,
         planner: Arc<dyn Planner>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
@@ -115,16 +122,17 @@ impl OpenStore {
         let dyn_index: Arc<dyn Index> = index.clone();
         let tiers = match health.read_only() {
             // Nothing can be made, nor forgotten.
-            Some(_) => tiers::open_for_checking(&dyn_index, &configured_tiers(config)).await?,
-            None => tiers::open(&dyn_index, &SystemEntropy, Offload::Pool, &configured_tiers(config)).await?,
+            Some(_) => tiers::open_for_checking(&dyn_index, &configured_tiers(config, remotes)).await?,
+            None => tiers::open(&dyn_index, &SystemEntropy, Offload::Pool, &configured_tiers(config, remotes)).await?,
         };
+        let blobs = BlobStore::with_tiers(disk, tiers, health.clone(), observer.clone(), Offload::Pool);
         let store = Store::new(StoreParts {
             index: dyn_index,
-            blobs: BlobStore::with_tiers(disk, tiers, health.clone(), observer.clone(), Offload::Pool),
+            blobs: blobs.clone(),
             health: health.clone(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
-            planner,
+            planner: Arc::new(SettlePlanner::new(blobs, planner)),
             limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
         });
         let tier_watch = TierWatch::start(&store, &metrics).await;
@@ -183,12 +191,22 @@ impl OpenStore {
     }
 }
 
-fn configured_tiers(config: &Config) -> Vec<ConfiguredTier> {
+fn configured_tiers(config: &Config, remotes: &Remotes) -> Vec<ConfiguredTier> {
+    let home = |home: &TierHome| match home {
+        TierHome::Directory { path, free_space_floor_bytes } => ConfiguredHome::Directory {
+            path: path.clone(),
+            floor_bytes: free_space_floor_bytes.unwrap_or(config.storage.free_space_floor_bytes),
+        },
+        TierHome::Bucket { remote, bucket, prefix } => {
+            let client = remotes.client(remote.as_str()).expect("the settings were checked to declare it");
+            let tier = BucketTier::new(client.clone(), bucket.as_str(), prefix.as_str());
+            ConfiguredHome::Remote(Arc::new(tier))
+        }
+    };
     let tiers = config.tiers.iter().map(|tier| ConfiguredTier {
         name: tier.name.as_str().to_owned(),
-        path: tier.path.clone(),
+        home: home(&tier.home),
         classes: tier.classes.clone(),
-        floor_bytes: tier.free_space_floor_bytes.unwrap_or(config.storage.free_space_floor_bytes),
     });
     tiers.collect()
 }
@@ -211,7 +229,11 @@ fn open_blocking(path: PathBuf, settings: config::Storage, observer: Arc<dyn Obs
 }
 
 /// Verifies a data directory that no server is using. Nothing is changed in it.
-pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report, OpenError> {
+pub(super) async fn check(
+    config: &Config,
+    remotes: &Remotes,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report, OpenError> {
     if !config.data_dir.is_dir() {
         return Err(OpenError::Disk(io::ErrorKind::NotFound.into()));
     }
@@ -221,7 +243,7 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
     let options = RocksOptions::new(data_dir.index_path(), data_dir.watermark_path());
     let index = Arc::new(RocksIndex::open_for_checking(&options, health.clone())?);
     let dyn_index: Arc<dyn Index> = index.clone();
-    let tiers = tiers::open_for_checking(&dyn_index, &configured_tiers(config)).await?;
+    let tiers = tiers::open_for_checking(&dyn_index, &configured_tiers(config, remotes)).await?;
     let store = Store::new(StoreParts {
         index: dyn_index,
         blobs: BlobStore::with_tiers(disk, tiers, health.clone(), Arc::new(Silent), Offload::Pool),
@@ -232,8 +254,7 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
         limits: Limits { inline_threshold_bytes: config.storage.inline_threshold_bytes },
     });
     for tier in store.blobs().tiers() {
-        let blobs = store.blobs().clone();
-        tokio::task::spawn_blocking(move || blobs.probe_tier(tier.place)).await.map_err(io::Error::other)?;
+        tier_watch::look(&store, tier.place, tier.is_remote).await;
     }
     let was_clean = data_dir.was_clean();
     let checked = check::check(&store, was_clean, progress).await;
@@ -249,7 +270,8 @@ pub(super) async fn check(config: &Config, progress: &mut (dyn FnMut(Progress) +
 }
 
 fn run_jobs(store: &Store, observer: &Arc<dyn Observer>) -> Vec<JobHandle> {
-    let handlers: [Arc<dyn Handler>; 3] = [Arc::new(Collector), Arc::new(ForgetUpload), Arc::new(Restorer::default())];
+    let handlers: [Arc<dyn Handler>; 4] =
+        [Arc::new(Collector), Arc::new(ForgetUpload), Arc::new(Restorer::default()), Arc::new(Settler)];
     handlers
         .into_iter()
         .map(|handler| jobs::spawn(store.clone(), handler, observer.clone(), RunnerOptions::default()))

@@ -216,6 +216,11 @@ impl Geometry {
         self.plain_length.div_ceil(self.chunk_bytes)
     }
 
+    /// The chunk whose frame the byte `at` of the file is in.
+    pub(super) fn chunk_at(&self, at: u64) -> u64 {
+        at.saturating_sub(HEADER_BYTES as u64) / (FRAME_HEADER_BYTES as u64 + self.chunk_bytes + self.tag_bytes)
+    }
+
     pub(super) fn is_last(&self, index: u64) -> bool {
         index + 1 == self.chunks_count()
     }

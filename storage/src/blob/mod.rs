@@ -18,6 +18,7 @@ mod pins;
 mod place;
 mod reader;
 mod record;
+mod remote;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -37,9 +38,10 @@ use cairn_crypto::secret::DataKey;
 pub use format::CHUNK_BYTES;
 pub use offload::Offload;
 pub use pins::{Entered, Pin, Pins};
-pub use place::FIRST_TIER_PLACE;
+pub use place::{FIRST_TIER_PLACE, Tiers};
 pub use reader::{BlobReader, BlobStream};
 pub use record::{BlobDescription, BlobTrailer, PartOf};
+pub use remote::{LocalBytes, Remote, RemoteBytes, RemoteError, RemoteFile, RemoteTier};
 pub use scan::{Inspection, Listing};
 pub use tier::{MARKER_BYTES_MAX, TIER_MARKER, Tier, TierStatus, read_marker};
 pub use writer::{BlobWriter, StoredBlob};
@@ -83,14 +85,14 @@ impl BlobStore {
     /// The store on `disk`, whose folders exist, without tiers.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, health: Health, observer: Arc<dyn Observer>, offload: Offload) -> Self {
-        Self::with_tiers(disk, Vec::new(), health, observer, offload)
+        Self::with_tiers(disk, Tiers::default(), health, observer, offload)
     }
 
-    /// The store on `disk` and the tiers' disks. No two tiers have the same place or class. Each is down until it was looked at.
+    /// The store on `disk` and the tiers. Each is down until it was looked at.
     #[must_use]
     pub fn with_tiers(
         disk: Arc<dyn Disk>,
-        tiers: Vec<Tier>,
+        tiers: Tiers,
         health: Health,
         observer: Arc<dyn Observer>,
         offload: Offload,

@@ -21,6 +21,7 @@ use crate::disk::Disk;
 use crate::id::{ContentId, Place};
 use crate::object::StorageClass;
 
+use super::remote::{RemoteHome, RemoteTier};
 use super::tier::{Tier, TierHome};
 use super::{BLOBS_FOLDER, BlobStore, FOLDERS_COUNT, folder_of};
 
@@ -53,17 +54,31 @@ enum At {
     DataDir(Arc<dyn Disk>),
     /// A tier's directory.
     Tier(TierHome),
+    /// A tier in another service.
+    Remote(RemoteHome),
+}
+
+/// The tiers, of either kind. No two have the same place or class.
+#[derive(Clone, Debug, Default)]
+pub struct Tiers {
+    /// Those that are directories.
+    pub directories: Vec<Tier>,
+    /// Those in other services.
+    pub remotes: Vec<RemoteTier>,
 }
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Homes {
     homes: Vec<Home>,
+    /// Where files are written.
     of_class: [Place; StorageClass::ALL.len()],
+    /// Where they end up: what goes to another service is moved there once it is written.
+    settled: [Place; StorageClass::ALL.len()],
 }
 
 impl Homes {
-    pub(super) fn new(disk: &Arc<dyn Disk>, tiers: Vec<Tier>) -> Self {
+    pub(super) fn new(disk: &Arc<dyn Disk>, tiers: Tiers) -> Self {
         let mut of_class = StorageClass::ALL.map(|_| Place::default());
         let mut homes: Vec<Home> = (0..Place::COUNT).map(|_| Home::new(At::Nowhere, PathBuf::new())).collect();
         for class in StorageClass::ALL {
@@ -75,14 +90,22 @@ impl Homes {
             };
             homes[usize::from(place.number())] = Home::new(At::DataDir(disk.clone()), root);
         }
-        for tier in tiers {
+        for tier in tiers.directories {
             let place = tier.place;
             for class in &tier.classes {
                 of_class[usize::from(class.code())] = place;
             }
             homes[usize::from(place.number())] = Home::new(At::Tier(TierHome::new(tier)), BLOBS_FOLDER.into());
         }
-        Self { homes, of_class }
+        let mut settled = of_class;
+        for tier in tiers.remotes {
+            let place = tier.place;
+            for class in &tier.classes {
+                settled[usize::from(class.code())] = place;
+            }
+            homes[usize::from(place.number())] = Home::new(At::Remote(RemoteHome::new(tier)), PathBuf::new());
+        }
+        Self { homes, of_class, settled }
     }
 
     pub(super) fn home(&self, place: Place) -> &Home {
@@ -104,7 +127,14 @@ impl Home {
     pub(super) fn tier(&self) -> Option<&TierHome> {
         match &self.at {
             At::Tier(tier) => Some(tier),
-            At::Nowhere | At::DataDir(_) => None,
+            At::Nowhere | At::DataDir(_) | At::Remote(_) => None,
+        }
+    }
+
+    pub(super) fn remote(&self) -> Option<&RemoteHome> {
+        match &self.at {
+            At::Remote(remote) => Some(remote),
+            At::Nowhere | At::DataDir(_) | At::Tier(_) => None,
         }
     }
 
@@ -125,6 +155,7 @@ impl Home {
         match &self.at {
             At::DataDir(disk) => Ok(disk.clone()),
             At::Tier(tier) => tier.disk(),
+            At::Remote(remote) => Err(remote.down()),
             At::Nowhere => Err(StorageError::corrupt("a content is in a place that no storage tier has")),
         }
     }
@@ -147,7 +178,7 @@ impl Home {
         match &self.at {
             At::Nowhere => Ok(None),
             At::Tier(tier) if tier.is_down() => Err(tier.down()),
-            At::Tier(_) | At::DataDir(_) => self.disk().map(Some),
+            At::Tier(_) | At::DataDir(_) | At::Remote(_) => self.disk().map(Some),
         }
     }
 
@@ -209,16 +240,16 @@ impl Home {
 }
 
 impl BlobStore {
-    /// Where new files of a class lie.
+    /// Where new files of a class are written.
     #[must_use]
     pub fn place_of(&self, class: StorageClass) -> Place {
         self.0.homes.of_class[usize::from(class.code())]
     }
 
-    /// Where the files of a class lie in the end.
+    /// Where the files of a class end up: those that go to another service are moved there once they are written.
     #[must_use]
     pub fn settled_place_of(&self, class: StorageClass) -> Place {
-        self.place_of(class)
+        self.0.homes.settled[usize::from(class.code())]
     }
 
     /// Ok if `bytes` more may be stored in a place. That of a tier has a floor of its own; the disk of the index must be above its

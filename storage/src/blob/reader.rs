@@ -2,7 +2,7 @@
 //!
 //! A file that the system has at hand is opened on the calling async thread, and what the page cache holds of it is read
 //! there, one chunk at a time. A miss goes to the blocking pool, which then stays ahead by a bounded number of chunks while
-//! the earlier ones are sent. Each frame is verified, and opened if it is sealed, before any of its bytes leave; unsealed
+//! the earlier ones are sent; so does a task for a file in another service, which is asked for it once. Each frame is verified, and opened if it is sealed, before any of its bytes leave; unsealed
 //! bytes are not copied.
 
 use std::collections::VecDeque;
@@ -23,6 +23,7 @@ use super::BlobStore;
 use super::buffers::Buffer;
 use super::format::{FRAME_HEADER_BYTES, Format, Geometry, HEADER_BYTES, Header, Seal, verify_frame};
 use super::offload::Task;
+use super::remote::RemoteFrames;
 use crate::StorageError;
 use crate::disk::DiskFile;
 use crate::id::ContentId;
@@ -61,12 +62,20 @@ impl BlobStore {
             (None, None) => None,
             _ => return Err(differs("a key belongs to a sealed content and only to one")),
         };
-        let (file, header) = match self.open_cached(content)? {
-            Some(opened) => opened,
-            None => {
-                let store = self.clone();
-                self.0.offload.run(move || store.open_blocking(content)).await?
-            }
+        let (file, header) = if self.home_of(content).remote().is_some() {
+            let store = self.clone();
+            // A task of its own: what waits for the service cannot be shared between threads, as bodies are.
+            let asked = Task::Spawned(tokio::spawn(async move { store.header(content).await }));
+            (None, asked.await??)
+        } else {
+            let (file, header) = match self.open_cached(content)? {
+                Some(opened) => opened,
+                None => {
+                    let store = self.clone();
+                    self.0.offload.run(move || store.open_blocking(content)).await?
+                }
+            };
+            (Some(file), header)
         };
         let layers = key.map(DataKey::layers);
         if header.seal != seal.zip(layers).map(|(id, layers)| Seal { id, layers }) {
@@ -132,6 +141,7 @@ impl BlobReader {
             trip: None,
             failure: None,
             waits_for_disk: false,
+            frames: None,
         }
     }
 }
@@ -140,7 +150,8 @@ impl BlobReader {
 pub(super) struct Source {
     pub(super) store: BlobStore,
     pub(super) content: ContentId,
-    pub(super) file: Arc<dyn DiskFile>,
+    /// None: it is in another service.
+    pub(super) file: Option<Arc<dyn DiskFile>>,
     pub(super) format: Format,
     pub(super) geometry: Geometry,
     pub(super) sealer: Option<ChunkSealer>,
@@ -150,7 +161,7 @@ impl Source {
     /// A chunk's plaintext, waiting for the disk.
     pub(super) fn read(&self, index: u64) -> Result<Bytes, StorageError> {
         let mut frame = self.buffer(index);
-        let read = self.file.read_at(self.geometry.frame_offset(index), frame.as_mut());
+        let read = self.file()?.read_at(self.geometry.frame_offset(index), frame.as_mut());
         let count = read.map_err(|source| self.read_error(source))?;
         if count < frame.as_ref().len() {
             return Err(self.damaged(index, "the file is too short"));
@@ -161,11 +172,49 @@ impl Source {
     /// A chunk's plaintext if the page cache holds all of it.
     fn read_cached(&self, index: u64) -> Result<Option<Bytes>, StorageError> {
         let mut frame = self.buffer(index);
-        let read = self.file.read_cached(self.geometry.frame_offset(index), frame.as_mut());
+        let read = self.file()?.read_cached(self.geometry.frame_offset(index), frame.as_mut());
         match read.map_err(|source| self.read_error(source))? {
             Some(count) if count == frame.as_ref().len() => self.accept(index, frame).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn file(&self) -> Result<&dyn DiskFile, StorageError> {
+        self.file.as_deref().ok_or_else(|| self.damaged(0, "it is in another service, and was looked for on a disk"))
+    }
+
+    /// Reads several chunks from another service until one fails. `frames` are where they come from, if they are on their way
+    /// already; else all chunks up to `end` are asked for at once.
+    pub(super) async fn read_remote(
+        self: Arc<Self>,
+        frames: Option<Box<RemoteFrames>>,
+        chunks: Range<u64>,
+        end: u64,
+    ) -> Trip {
+        let mut trip = Trip { chunks: Vec::new(), failure: None, frames };
+        if let Err(error) = self.read_remote_into(&mut trip, chunks, end).await {
+            trip.failure = Some(error);
+        }
+        trip
+    }
+
+    async fn read_remote_into(&self, trip: &mut Trip, chunks: Range<u64>, end: u64) -> Result<(), StorageError> {
+        let home = self.store.home_of(self.content).remote();
+        let home = home.ok_or_else(|| self.damaged(chunks.start, "its place is in no other service"))?;
+        let mut frames = match trip.frames.take() {
+            Some(frames) => frames,
+            None => {
+                let last = end.saturating_sub(1);
+                let past = self.geometry.frame_offset(last) + self.geometry.frame_bytes(last) as u64;
+                Box::new(home.get(self.content, self.geometry.frame_offset(chunks.start)..past).await?)
+            }
+        };
+        for index in chunks {
+            let frame = frames.frame(home, self.buffer(index)).await?;
+            trip.chunks.push(self.accept(index, frame)?);
+        }
+        trip.frames = Some(frames);
+        Ok(())
     }
 
     fn buffer(&self, index: u64) -> Buffer {
@@ -195,7 +244,7 @@ impl Source {
 
     /// Reads several chunks until one fails.
     fn read_run(&self, chunks: Range<u64>) -> Trip {
-        let mut trip = Trip { chunks: Vec::new(), failure: None };
+        let mut trip = Trip { chunks: Vec::new(), failure: None, frames: None };
         for index in chunks {
             match self.read(index) {
                 Ok(chunk) => trip.chunks.push(chunk),
@@ -209,10 +258,19 @@ impl Source {
     }
 }
 
-/// What a trip to the blocking pool brings back.
-struct Trip {
+/// What a trip to the blocking pool, or to another service, brings back.
+pub(super) struct Trip {
     chunks: Vec<Bytes>,
     failure: Option<StorageError>,
+    /// Where the next ones come from, if they are on their way.
+    frames: Option<Box<RemoteFrames>>,
+}
+
+impl Trip {
+    /// The chunks, if none is missing.
+    pub(super) fn whole(self) -> Result<Vec<Bytes>, StorageError> {
+        self.failure.map_or(Ok(self.chunks), Err)
+    }
 }
 
 /// A range of a content, in pieces of at most a chunk. Ends after the first error.
@@ -228,6 +286,8 @@ pub struct BlobStream {
     failure: Option<StorageError>,
     /// The last chunk was not in the page cache, so the next ones are fetched before they are needed.
     waits_for_disk: bool,
+    /// What is on its way from another service.
+    frames: Option<Box<RemoteFrames>>,
 }
 
 impl fmt::Debug for BlobStream {
@@ -240,6 +300,14 @@ impl BlobStream {
     /// Fetches the next chunk from the page cache, or starts a trip for the next ones.
     fn fetch(&mut self) {
         let index = self.chunks.start;
+        if self.source.file.is_none() {
+            let run = index..self.chunks.end.min(index + READ_AHEAD_CHUNKS as u64);
+            self.chunks.start = run.end;
+            self.waits_for_disk = true;
+            let trip = self.source.clone().read_remote(self.frames.take(), run, self.chunks.end);
+            self.trip = Some((index, Task::Spawned(tokio::spawn(trip))));
+            return;
+        }
         match self.source.read_cached(index) {
             Ok(Some(chunk)) => {
                 self.chunks.start += 1;
@@ -278,6 +346,7 @@ impl BlobStream {
         self.trip = None;
         match result {
             Ok(trip) => {
+                self.frames = trip.frames;
                 trip.chunks.into_iter().zip(first..).for_each(|(chunk, index)| self.accept(index, chunk));
                 if let Some(error) = trip.failure {
                     self.fail(error);

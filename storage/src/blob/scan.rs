@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use cairn_crypto::seal::{ChunkSealer, SealId};
 use cairn_crypto::secret::DataKey;
@@ -45,13 +46,25 @@ pub struct Inspection {
 }
 
 impl BlobStore {
-    /// The files of one of the 256 folders.
+    /// The files of one of the 256 folders, those in other services too.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn list(&self, folder: u8) -> Result<Listing, StorageError> {
+        let store = self.clone();
+        let mut listing = self.offload().run(move || store.list_blocking(folder)).await?;
+        self.list_remotes(folder, &mut listing).await;
+        Ok(listing)
+    }
+
+    /// The files of one of the 256 folders, but for those in other services.
     ///
     /// # Errors
     /// `Io`.
     pub fn list_blocking(&self, folder: u8) -> Result<Listing, StorageError> {
         let mut listing = Listing::default();
-        for home in self.homes().filter(|home| home.is_down() || !home.is_absent()) {
+        let on_disks = self.homes().filter(|home| home.remote().is_none());
+        for home in on_disks.filter(|home| home.is_down() || !home.is_absent()) {
             let belongs = |content| folder_of(content) == folder && std::ptr::eq(self.home_of(content), home);
             self.list_folder(home, &home.folder_path(folder), belongs, &mut listing)?;
         }
@@ -128,8 +141,48 @@ impl BlobStore {
     pub(super) fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
         let (file, header) = self.open_blocking(content)?;
         let stored_length = file.length().map_err(StorageError::io("reading a blob"))?;
-        let (trailer_at, StoredTrailer { plain_length, trailer }) = read_trailer(content, &*file, stored_length)?;
-        let Header { format, seal, chunk_bytes, description, .. } = header;
+        let read = |offset, buffer: &mut [u8]| file.read_at(offset, buffer).map_err(StorageError::io("reading a blob"));
+        let trailer = read_trailer(content, &read, stored_length)?;
+        self.inspected(header, Some(file.clone()), stored_length, trailer)
+    }
+
+    /// What a file says about itself, wherever it is.
+    pub(super) async fn inspect(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
+        let store = self.clone();
+        let Some(remote) = self.home_of(content).remote() else {
+            return self.offload().run(move || store.inspect_open(content)).await;
+        };
+        let (header, stored_length) = (remote.header(content).await?, remote.length(content).await?);
+        let (begin, tail) = remote.tail(content, stored_length).await?;
+        let read = |offset: u64, buffer: &mut [u8]| {
+            let at = usize::try_from(offset.saturating_sub(begin)).unwrap_or(usize::MAX);
+            let found = tail.get(at..).unwrap_or_default();
+            let count = found.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&found[..count]);
+            Ok(count)
+        };
+        let trailer = read_trailer(content, &read, stored_length)?;
+        self.inspected(header, None, stored_length, trailer)
+    }
+
+    /// The header of a content's file, wherever it is.
+    pub(super) async fn header(&self, content: ContentId) -> Result<Header, StorageError> {
+        let store = self.clone();
+        match self.home_of(content).remote() {
+            Some(remote) => remote.header(content).await,
+            None => self.offload().run(move || store.open_blocking(content).map(|(_, header)| header)).await,
+        }
+    }
+
+    fn inspected(
+        &self,
+        header: Header,
+        file: Option<Arc<dyn DiskFile>>,
+        stored_length: u64,
+        (trailer_at, trailer): (u64, StoredTrailer),
+    ) -> Result<(Source, Inspection), StorageError> {
+        let StoredTrailer { plain_length, trailer } = trailer;
+        let Header { format, content, seal, chunk_bytes, description } = header;
         let geometry = Geometry::new(plain_length, chunk_bytes, seal.map(|seal| seal.layers))
             .filter(|geometry| geometry.frames_end() == trailer_at)
             .ok_or_else(|| StorageError::corrupt(format!("content {content}: its length is not that of its chunks")))?;
@@ -157,7 +210,19 @@ impl BlobStore {
         Ok(inspection)
     }
 
-    /// Removes a content's file; no error if there is none. The caller has made sure that nobody uses it.
+    /// Removes a content's file, wherever it is; no error if there is none. The caller has made sure that nobody uses it.
+    ///
+    /// # Errors
+    /// `Io`, `TierDown`.
+    pub async fn unlink(&self, content: ContentId) -> Result<(), StorageError> {
+        let store = self.clone();
+        match self.home_of(content).remote() {
+            Some(remote) => remote.remove(content).await,
+            None => self.offload().run(move || store.unlink_blocking(content)).await,
+        }
+    }
+
+    /// Removes a content's file from a disk.
     ///
     /// The folder is not synced: a file that a power cut brings back has no index row, so a scan finds it again.
     ///
@@ -171,6 +236,16 @@ impl BlobStore {
     /// Removes the file of a content that was never visible, without waiting. Should it fail, a scan finds the file.
     pub fn discard(&self, content: ContentId) {
         let store = self.clone();
+        if self.home_of(content).remote().is_some() {
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                drop(runtime.spawn(async move {
+                    if let Err(error) = store.unlink(content).await {
+                        tracing::warn!(%content, %error, "the file of an abandoned move could not be removed");
+                    }
+                }));
+            }
+            return;
+        }
         drop(self.offload().start(move || {
             if let Err(error) = store.unlink_blocking(content) {
                 tracing::warn!(%content, %error, "the file of an abandoned write could not be removed");
@@ -178,7 +253,31 @@ impl BlobStore {
         }));
     }
 
-    /// Removes a file from quarantine; no error if there is none.
+    /// Moves a content's file to quarantine, durably. In another service it stays where it is, and waits as long.
+    ///
+    /// # Errors
+    /// As `quarantine_blocking`.
+    pub async fn quarantine(&self, content: ContentId) -> Result<(), StorageError> {
+        let store = self.clone();
+        match self.home_of(content).remote() {
+            Some(remote) => remote.check_up(),
+            None => self.offload().run(move || store.quarantine_blocking(content)).await,
+        }
+    }
+
+    /// Removes a file from quarantine, wherever it is; no error if there is none.
+    ///
+    /// # Errors
+    /// `Io`, `TierDown`.
+    pub async fn unlink_quarantined(&self, content: ContentId) -> Result<(), StorageError> {
+        let store = self.clone();
+        match self.home_of(content).remote() {
+            Some(remote) => remote.remove(content).await,
+            None => self.offload().run(move || store.unlink_quarantined_blocking(content)).await,
+        }
+    }
+
+    /// Removes a file from a disk's quarantine; no error if there is none.
     ///
     /// # Errors
     /// `Io`, `TierDown`.
@@ -210,16 +309,19 @@ fn remove(home: &Home, disk: &dyn Disk, path: &Path) -> Result<(), StorageError>
     }
 }
 
+/// Reads what it can at an offset.
+type ReadAt<'r> = dyn Fn(u64, &mut [u8]) -> Result<usize, StorageError> + 'r;
+
 /// The trailer of a file of `stored_length` bytes, and where it begins.
 fn read_trailer(
     content: ContentId,
-    file: &dyn DiskFile,
+    read: &ReadAt<'_>,
     stored_length: u64,
 ) -> Result<(u64, StoredTrailer), StorageError> {
     let unfinished = || StorageError::corrupt(format!("content {content}: the file has no trailer"));
     let read_last = |buffer: &mut [u8]| {
         let offset = stored_length.checked_sub(buffer.len() as u64).ok_or_else(unfinished)?;
-        let count = file.read_at(offset, buffer).map_err(StorageError::io("reading a blob"))?;
+        let count = read(offset, buffer)?;
         if count == buffer.len() { Ok(offset) } else { Err(unfinished()) }
     };
     let mut length = [0; TRAILER_LENGTH_BYTES];

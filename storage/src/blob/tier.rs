@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::BlobStore;
+use super::place::Home;
+use super::remote::RemoteHome;
 use crate::StorageError;
 use crate::disk::{DirectoryId, Disk, Mount, Space};
 use crate::health::Health;
@@ -51,6 +53,8 @@ pub struct TierStatus {
     pub place: Place,
     /// The classes whose new files lie in it.
     pub classes: Vec<StorageClass>,
+    /// It is in another service.
+    pub is_remote: bool,
     /// Why it cannot be reached, if it cannot.
     pub down: Option<String>,
     /// Why nothing is written to it until a restart, if that is so.
@@ -175,6 +179,7 @@ impl TierHome {
             name: self.tier.name.clone(),
             place: self.tier.place,
             classes: self.tier.classes.clone(),
+            is_remote: false,
             down: self.mounted.read().as_ref().err().cloned(),
             read_only: self.health.read_only().map(str::to_owned),
             space: *self.space.read(),
@@ -214,15 +219,18 @@ impl BlobStore {
     /// # Errors
     /// `TierDown`.
     pub fn check_up(&self, place: Place) -> Result<bool, StorageError> {
-        match self.0.homes.home(place).tier() {
-            Some(tier) => tier.disk().map(|_| true),
-            None => Ok(false),
+        let home = self.0.homes.home(place);
+        match (home.tier(), home.remote()) {
+            (Some(tier), _) => tier.disk().map(|_| true),
+            (None, Some(remote)) => remote.check_up().map(|()| true),
+            (None, None) => Ok(false),
         }
     }
 
     /// What the tiers are doing, by their places.
     #[must_use]
     pub fn tiers(&self) -> Vec<TierStatus> {
-        self.homes().filter_map(|home| home.tier()).map(TierHome::status).collect()
+        let status = |home: &Home| home.tier().map(TierHome::status).or_else(|| home.remote().map(RemoteHome::status));
+        self.homes().filter_map(status).collect()
     }
 }

@@ -2,41 +2,170 @@
 //!
 //! Every frame's checksum is verified before its payload is written, and made anew, because it is bound to the content id.
 
-use super::format::{Format, Frame, Header};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use cairn_crypto::seal::SealId;
+
+use super::format::{Format, Frame, HEADER_BYTES, Header};
+use super::reader::Source;
 use super::record::StoredTrailer;
-use super::{BlobStore, StoredBlob};
+use super::remote::{LocalBytes, RemoteFile};
+use super::{BlobStore, BlobWriter, StoredBlob};
 use crate::StorageError;
 use crate::id::ContentId;
 
 /// How many chunks are read before they are written.
 const RUN_CHUNKS: u64 = 16;
 
+/// A file as another content's: what it will consist of.
+struct Copy {
+    source: Arc<Source>,
+    to: ContentId,
+    header: Vec<u8>,
+    trailer: Vec<u8>,
+    plain_length: u64,
+    seal: Option<SealId>,
+}
+
+/// Takes away what there is of a content that does not become one. (What its end cannot take away, the scan finds.)
+struct Unfinished {
+    store: BlobStore,
+    content: ContentId,
+    finished: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.store.discard(self.content);
+        }
+    }
+}
+
 impl BlobStore {
-    /// Copies the file of `from`, which the caller has pinned, as that of `to`, which it has pinned too. Durable when it
-    /// returns. Blocks.
+    /// Copies the file of `from`, which the caller has pinned, as that of `to`, which it has pinned too. Durable when it returns.
     ///
     /// # Errors
-    /// `Corrupt` if the source is damaged; `TierDown`, `DiskFull`, `ReadOnly`, `Io`: there is no file of `to`.
-    pub fn transfer_blocking(&self, from: ContentId, to: ContentId) -> Result<StoredBlob, StorageError> {
-        let (_, header) = self.open_blocking(from)?;
-        let (source, inspection) = self.inspect_open(from)?;
-        let header = Header { format: Format::NEWEST, content: to, ..header };
-        self.check_space_to_move(to.place(), inspection.stored_length)?;
-        let mut writer = self.begin(&header, Some(inspection.stored_length), None)?;
-        let chunks_count = source.geometry.chunks_count();
-        for first in (0..chunks_count).step_by(usize::try_from(RUN_CHUNKS).unwrap_or(1)) {
-            self.check_space_to_move(to.place(), 0)?;
-            let mut frames = Vec::new();
-            for index in first..chunks_count.min(first + RUN_CHUNKS) {
-                // It has no sealer, so this is the payload as it lies there.
-                let payload = source.read(index)?;
-                let frame = Frame::new(to, index, source.geometry.is_last(index), vec![payload]);
-                frames.push(frame.ok_or_else(|| StorageError::corrupt(format!("content {from} has too many chunks")))?);
+    /// `Corrupt` if the source is damaged; `TierDown`, `DiskFull`, `ReadOnly`, `Io`: there is no file of `to`, or one that the scan
+    /// for orphans finds.
+    pub async fn transfer(&self, from: ContentId, to: ContentId) -> Result<StoredBlob, StorageError> {
+        self.0.health.check_writable()?;
+        let copy = Arc::new(self.copy(from, to).await?);
+        let mut unfinished = Unfinished { store: self.clone(), content: to, finished: false };
+        let stored = match self.home_of(to).remote() {
+            Some(remote) => {
+                let (length, of_reader) = (copy.length(), copy.clone());
+                let read = Arc::new(move |range| Copy::read(of_reader.clone(), range));
+                remote.put(to, &RemoteFile { length, read }).await?;
+                copy.stored(length)
             }
-            writer.write(&frames, &[])?;
-            writer.start_writeback();
+            None => self.write_copy(copy).await?,
+        };
+        unfinished.finished = true;
+        Ok(stored)
+    }
+
+    async fn copy(&self, from: ContentId, to: ContentId) -> Result<Copy, StorageError> {
+        let header = self.header(from).await?;
+        let (source, inspection) = self.inspect(from).await?;
+        let header = Header { format: Format::NEWEST, content: to, ..header }.encode()?;
+        let (plain_length, seal) = (inspection.plain_length, inspection.seal);
+        let trailer = StoredTrailer { plain_length, trailer: inspection.trailer }.encode(to)?;
+        Ok(Copy { source: Arc::new(source), to, header, trailer, plain_length, seal })
+    }
+
+    /// Writes a copy where files are on a disk.
+    async fn write_copy(&self, copy: Arc<Copy>) -> Result<StoredBlob, StorageError> {
+        let (store, of_work, length) = (self.clone(), copy.clone(), copy.length());
+        let begin = move || {
+            store.check_space_to_move(of_work.to.place(), length)?;
+            store.begin_encoded(of_work.to, &of_work.header, Some(length))
+        };
+        let mut writer = self.offload().run(begin).await?;
+        let chunks_count = copy.source.geometry.chunks_count();
+        let mut first = 0;
+        while first < chunks_count {
+            let run = first..chunks_count.min(first + RUN_CHUNKS);
+            first = run.end;
+            let frames = copy.source.frames_as(copy.to, run).await?;
+            let (store, place) = (self.clone(), copy.to.place());
+            let write = move || {
+                store.check_space_to_move(place, 0)?;
+                writer.write(&frames, &[])?;
+                writer.start_writeback();
+                Ok(writer)
+            };
+            writer = self.offload().run(write).await?;
         }
-        let trailer = StoredTrailer { plain_length: inspection.plain_length, trailer: inspection.trailer };
-        writer.close(&trailer.encode(to)?, inspection.plain_length, inspection.seal)
+        let close = move || BlobWriter::close(writer, &copy.trailer, copy.plain_length, copy.seal);
+        self.offload().run(close).await
+    }
+}
+
+impl Copy {
+    /// How long the file is.
+    fn length(&self) -> u64 {
+        self.source.geometry.frames_end() + self.trailer.len() as u64
+    }
+
+    fn stored(&self, stored_length: u64) -> StoredBlob {
+        StoredBlob { content: self.to, plain_length: self.plain_length, stored_length, seal: self.seal }
+    }
+
+    /// The bytes of the file in `range`.
+    fn read(self: Arc<Self>, range: Range<u64>) -> LocalBytes {
+        let pieces = futures::stream::try_unfold((self, range), |(copy, range)| async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let (start, bytes) = copy.piece(range.start).await?;
+            let cut = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len());
+            let piece = bytes.slice(cut(range.start)..cut(range.end));
+            if piece.is_empty() {
+                return Err(StorageError::corrupt("a file is shorter than its chunks are together"));
+            }
+            let next = range.start + piece.len() as u64..range.end;
+            Ok(Some((piece, (copy, next))))
+        });
+        Box::pin(pieces)
+    }
+
+    /// The piece of the file that the byte `at` is in, and where it begins.
+    async fn piece(&self, at: u64) -> Result<(u64, Bytes), StorageError> {
+        let geometry = &self.source.geometry;
+        if at < HEADER_BYTES as u64 {
+            return Ok((0, Bytes::copy_from_slice(&self.header)));
+        }
+        if at >= geometry.frames_end() {
+            return Ok((geometry.frames_end(), Bytes::copy_from_slice(&self.trailer)));
+        }
+        let first = geometry.chunk_at(at);
+        let run = first..geometry.chunks_count().min(first + RUN_CHUNKS);
+        let frames = self.source.frames_as(self.to, run).await?;
+        let mut bytes = BytesMut::new();
+        for frame in &frames {
+            bytes.extend_from_slice(&frame.header);
+            frame.payload.iter().for_each(|payload| bytes.extend_from_slice(payload));
+        }
+        Ok((geometry.frame_offset(first), bytes.freeze()))
+    }
+}
+
+impl Source {
+    /// Some of its chunks, verified and as they lie there, framed as another content's.
+    async fn frames_as(self: &Arc<Self>, to: ContentId, run: Range<u64>) -> Result<Vec<Frame>, StorageError> {
+        let (source, last) = (self.clone(), self.geometry.chunks_count());
+        let payloads = match self.store.home_of(self.content).remote() {
+            Some(_) => source.read_remote(None, run.clone(), run.end).await.whole()?,
+            None => {
+                let run = run.clone();
+                self.store.offload().run(move || run.map(|index| source.read(index)).collect()).await?
+            }
+        };
+        let too_many = || StorageError::corrupt(format!("content {} has too many chunks", self.content));
+        let frames = run.zip(payloads).map(|(index, payload)| Frame::new(to, index, index + 1 == last, vec![payload]));
+        frames.map(|frame| frame.ok_or_else(too_many)).collect()
     }
 }

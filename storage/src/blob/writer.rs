@@ -110,8 +110,18 @@ impl BlobStore {
         file_bytes: Option<u64>,
         seal: Option<(SealId, ChunkSealer)>,
     ) -> Result<BlobWriter, StorageError> {
-        let content = header.content;
-        let header = header.encode()?;
+        let mut writer = self.begin_encoded(header.content, &header.encode()?, file_bytes)?;
+        writer.seal = seal;
+        Ok(writer)
+    }
+
+    /// As `begin`, with the header's bytes; nothing is sealed.
+    pub(super) fn begin_encoded(
+        &self,
+        content: ContentId,
+        header: &[u8],
+        file_bytes: Option<u64>,
+    ) -> Result<BlobWriter, StorageError> {
         let (home, disk) = self.prepared_home(content)?;
         let path = home.file_path(content);
         let file = disk.create(&path).map_err(|error| self.write_error(content, "creating a blob", error))?;
@@ -121,7 +131,7 @@ impl BlobStore {
             path,
             disk,
             file,
-            seal,
+            seal: None,
             pending: Pending::default(),
             chunks_count: 0,
             plain_length: 0,
@@ -134,7 +144,7 @@ impl BlobStore {
             let allocated = writer.file.allocate(bytes);
             allocated.map_err(|error| self.write_error(content, "reserving space for a blob", error))?;
         }
-        let written = writer.file.write_at(0, &[IoSlice::new(&header)]);
+        let written = writer.file.write_at(0, &[IoSlice::new(header)]);
         written.map_err(|error| self.write_error(content, "writing a blob", error))?;
         Ok(writer)
     }

@@ -110,8 +110,7 @@ async fn collect_file(store: &Store, partition: Partition, id: ContentId) -> Res
     }
     let row = store.index().view(partition, move |view| view.get(Family::Content, id.as_bytes())).await?;
     if row.is_none() {
-        let blobs = store.blobs().clone();
-        store.blobs().offload().run(move || blobs.unlink_blocking(id)).await?;
+        store.blobs().unlink(id).await?;
     }
     Ok(Verdict::Done)
 }

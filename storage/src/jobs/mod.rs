@@ -14,6 +14,7 @@ pub mod restore;
 mod runner;
 pub mod scan;
 mod schedule;
+pub mod settle;
 pub mod walks;
 
 use std::fmt;

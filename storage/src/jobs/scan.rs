@@ -58,8 +58,7 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
     let started = store.clock().now();
     let (mut candidates, mut is_partial) = (Vec::new(), false);
     for folder in 0..=u8::MAX {
-        let blobs = store.blobs().clone();
-        let listing = store.blobs().offload().run(move || blobs.list_blocking(folder)).await?;
+        let listing = store.blobs().list(folder).await?;
         is_partial |= listing.is_partial;
         for path in listing.strangers {
             tracing::warn!(path, "a file among the blobs is not Cairn's; it is left alone");
@@ -96,8 +95,7 @@ async fn quarantine(store: &Store, id: ContentId) -> Result<bool, StorageError> 
     }
     let purge = CollectTask::Quarantined(id).due_at(store.clock().now().plus_ms(QUARANTINE_MS));
     store.commit(Partition::SYSTEM, Batch::new(), vec![purge]).await?;
-    let blobs = store.blobs().clone();
-    match store.blobs().offload().run(move || blobs.quarantine_blocking(id)).await {
+    match store.blobs().quarantine(id).await {
         // The collector was faster: the file had a task that waited for its turn.
         Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
         moved => moved?,
@@ -111,8 +109,7 @@ pub(super) async fn purge(store: &Store, id: ContentId) -> Result<Verdict, Stora
     if is_indexed(store, id).await? {
         return Ok(Verdict::Failed(format!("content {id} is in quarantine, but the index names it")));
     }
-    let blobs = store.blobs().clone();
-    store.blobs().offload().run(move || blobs.unlink_quarantined_blocking(id)).await?;
+    store.blobs().unlink_quarantined(id).await?;
     Ok(Verdict::Done)
 }
 

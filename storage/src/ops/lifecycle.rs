@@ -291,7 +291,8 @@ impl Store {
         let files = self.files_of(bucket.id, object.content).await?;
         let pins: Vec<_> = files.iter().map(|file| self.pins().pin(*file)).collect();
         drop(entered);
-        let copied = self.copy_content(bucket.id, object.content, self.blobs().place_of(changed.place_class())).await;
+        let place = self.blobs().settled_place_of(changed.place_class());
+        let copied = self.copy_content(bucket.id, object.content, place).await;
         drop(pins);
         // The copy took its time. If the version went meanwhile, so did its layout and its inline parts: that is no damage.
         let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };

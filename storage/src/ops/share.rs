@@ -41,8 +41,8 @@ struct Reading {
     conditions: ReadConditions,
     target: ObjectKey,
     planner: Arc<dyn Planner>,
-    /// Where the copy's class has its files.
-    place: Place,
+    /// Where the copy's class has its files, and where they end up.
+    places: [Place; 2],
 }
 
 impl Store {
@@ -65,7 +65,10 @@ impl Store {
             conditions: source.conditions.clone(),
             target: key.clone(),
             planner: self.planner().clone(),
-            place: self.blobs().place_of(copy.storage_class.unwrap_or_default()),
+            places: {
+                let class = copy.storage_class.unwrap_or_default();
+                [self.blobs().place_of(class), self.blobs().settled_place_of(class)]
+            },
         };
         let now = self.clock().now();
         for _ in 0..ATTEMPTS_MAX {
@@ -116,7 +119,7 @@ fn read(view: &dyn View, reading: &Reading) -> Result<Result<SeenCopy, StorageEr
     let shared = match source.content {
         Content::Empty | Content::Inline(_) => None,
         // A copy into a class whose files lie elsewhere is copied by byte.
-        Content::File(id) | Content::Composite(id) if id.place() != reading.place => None,
+        Content::File(id) | Content::Composite(id) if !reading.places.contains(&id.place()) => None,
         Content::File(id) | Content::Composite(id) => {
             let (row, record) = content::read(view, id)?
                 .ok_or_else(|| IndexError::Corrupt(format!("version's content {id} has no row")))?;

@@ -124,10 +124,8 @@ impl Store {
     async fn copy_file(&self, from: ContentId, place: Place) -> Result<StagedFile, StorageError> {
         let to = self.new_content(place);
         let pin = self.pins().pin(to);
-        let blobs = self.blobs().clone();
-        // Made where the work is done: if nobody waits for it any more, its end drops the file, which removes it.
-        let copy = move || blobs.transfer_blocking(from, to).map(|blob| StagedFile::new(blob, blobs.clone(), pin));
-        self.blobs().offload().run(copy).await
+        let blob = self.blobs().transfer(from, to).await?;
+        Ok(StagedFile::new(blob, self.blobs().clone(), pin))
     }
 }
 

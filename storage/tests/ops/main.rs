@@ -23,6 +23,7 @@ mod multipart;
 mod objects;
 mod planner;
 mod races;
+mod remote;
 mod replicas;
 mod restore;
 mod rewrap;

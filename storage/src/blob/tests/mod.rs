@@ -115,5 +115,5 @@ fn body(length: usize) -> Vec<u8> {
 }
 
 fn path(id: ContentId) -> PathBuf {
-    Homes::new(&(Arc::new(SimDisk::new()) as Arc<dyn Disk>), Vec::new()).home(id.place()).file_path(id)
+    Homes::new(&(Arc::new(SimDisk::new()) as Arc<dyn Disk>), Tiers::default()).home(id.place()).file_path(id)
 }

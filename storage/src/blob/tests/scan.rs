@@ -108,7 +108,13 @@ fn with_tier(disk: Arc<SimDisk>, of_tier: Arc<SimDisk>, place: crate::id::Place)
         marker: "marker".to_owned(),
         floor_bytes: 1_000,
     };
-    BlobStore::with_tiers(disk, vec![tier], Health::default(), Arc::new(Silent), Offload::Inline)
+    BlobStore::with_tiers(
+        disk,
+        Tiers { directories: vec![tier], ..Tiers::default() },
+        Health::default(),
+        Arc::new(Silent),
+        Offload::Inline,
+    )
 }
 
 fn mark(disk: &SimDisk) {

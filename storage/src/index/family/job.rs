@@ -33,13 +33,15 @@ pub enum Queue {
     Replicate = 4,
     /// What was not brought, and why. It has lanes; nothing runs it, until it is asked for again.
     Unreplicated = 5,
+    /// Brings files to where their classes have them.
+    Settle = 8,
     /// Tasks that failed too often; nothing runs them.
     Dead = 255,
 }
 
 impl Queue {
     /// The queues that a runner serves.
-    pub const RUN: [Self; 3] = [Self::Collect, Self::ForgetUpload, Self::Restore];
+    pub const RUN: [Self; 4] = [Self::Collect, Self::ForgetUpload, Self::Restore, Self::Settle];
 
     /// The queue of this number that a runner serves.
     #[must_use]
@@ -56,6 +58,7 @@ impl Queue {
             Self::Restore => "restore",
             Self::Replicate => "replicate",
             Self::Unreplicated => "unreplicated",
+            Self::Settle => "settle",
             Self::Dead => "dead",
         }
     }

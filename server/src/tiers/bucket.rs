@@ -1,0 +1,169 @@
+//! A tier in a bucket of another S3 service: each file is an object, under a prefix of the tier's own.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use cairn_crypto::digest::Digests;
+use cairn_replication::client::{
+    self, Address, Body, BodyError, Client, ClientError, Digest, Method, PARTS_MAX, Stream, UploadHeaders,
+};
+use cairn_storage::StorageError;
+use cairn_storage::blob::{LocalBytes, Remote, RemoteBytes, RemoteError, RemoteFile};
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::wiring::chain;
+
+/// What is stored in one request; larger files are uploaded in parts of at least so many bytes.
+const PART_BYTES_MIN: u64 = 16 << 20;
+
+/// How many parts of a file are uploaded at once.
+const PARTS_AT_ONCE: usize = 2;
+
+/// Where a tier's files are objects.
+#[derive(Debug)]
+pub struct BucketTier {
+    client: Client,
+    bucket: String,
+    prefix: String,
+}
+
+impl BucketTier {
+    /// The tier under `prefix` in the bucket.
+    pub fn new(client: Client, bucket: &str, prefix: &str) -> Self {
+        Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned() }
+    }
+
+    fn address(&self, name: &str) -> Address {
+        Address { bucket: self.bucket.clone(), key: format!("{}{name}", self.prefix) }
+    }
+
+    /// The parts of a file, each with the digest that the service is to hold it to. Reads all of it.
+    async fn parts(file: &RemoteFile) -> Result<Vec<Body>, RemoteError> {
+        let part_bytes = PART_BYTES_MIN.max(file.length.div_ceil(PARTS_MAX as u64));
+        let mut parts = Vec::new();
+        let mut start = 0;
+        while start < file.length {
+            let range = start..file.length.min(start + part_bytes);
+            start = range.end;
+            let mut digests = Digests::new(true, []);
+            let mut pieces = (file.read)(range.clone());
+            while let Some(piece) = pieces.try_next().await.map_err(unreadable)? {
+                digests.update(&piece);
+            }
+            let digest = Digest::Md5(digests.finish().md5.unwrap_or_default());
+            let (read, length_bytes) = (file.read.clone(), range.end - range.start);
+            let open =
+                Arc::new(move || -> client::BodyStream { Box::pin(read(range.clone()).map_err(BodyError::from)) });
+            parts.push(Body::Stream(Stream { length_bytes, digest, open }));
+        }
+        Ok(parts)
+    }
+}
+
+#[async_trait]
+impl Remote for BucketTier {
+    async fn put(&self, name: &str, file: &RemoteFile) -> Result<(), RemoteError> {
+        let to = self.address(name);
+        if file.length <= PART_BYTES_MIN {
+            let bytes = whole((file.read)(0..file.length)).await?;
+            self.client.put(&to, Vec::new(), Body::Memory(bytes)).await.map_err(fault)?;
+        } else {
+            let parts = Self::parts(file).await?;
+            self.client.upload(&to, UploadHeaders::default(), parts, PARTS_AT_ONCE).await.map_err(fault)?;
+        }
+        // Each byte was held to a digest; this is that they are all there.
+        match self.length(name).await? {
+            length if length == file.length => Ok(()),
+            length => Err(RemoteError::Wrong(format!("it has {length} bytes there, and should have {}", file.length))),
+        }
+    }
+
+    async fn get(&self, name: &str, range: Range<u64>) -> Result<RemoteBytes, RemoteError> {
+        let Some(end) = range.end.checked_sub(1).filter(|end| *end >= range.start) else {
+            return Ok(Box::pin(futures::stream::empty()));
+        };
+        let range = client::Range { start: range.start, end };
+        let download = self.client.get(&self.address(name), None, Some(range)).await.map_err(fault)?;
+        Ok(Box::pin(download.into_stream().map_err(fault)))
+    }
+
+    async fn length(&self, name: &str) -> Result<u64, RemoteError> {
+        let answer = self.client.head(&self.address(name), None).await.map_err(fault)?;
+        answer.length_bytes().ok_or_else(|| RemoteError::Wrong("its length is not told".to_owned()))
+    }
+
+    async fn get_small(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, RemoteError> {
+        let mut download = self.client.get(&self.address(name), None, None).await.map_err(fault)?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = download.next().await.map_err(fault)? {
+            if bytes.len() + piece.len() > bytes_max {
+                return Err(RemoteError::Wrong("it is too long".to_owned()));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    async fn put_small(&self, name: &str, bytes: Vec<u8>) -> Result<(), RemoteError> {
+        let unless_there = vec![("if-none-match".to_owned(), "*".to_owned())];
+        let body = Body::Memory(bytes.into());
+        self.client.put(&self.address(name), unless_there, body).await.map(drop).map_err(fault)
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), RemoteError> {
+        self.client.delete(&self.address(name), None).await.map(drop).map_err(fault)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, RemoteError> {
+        let full = |name: &str| format!("{}{name}", self.prefix);
+        let listed = self.client.list(&self.bucket, &full(prefix), after.map(full).as_deref()).await.map_err(fault)?;
+        let name = |key: String| key.strip_prefix(&self.prefix).map(str::to_owned);
+        let name =
+            |key: String| name(key).ok_or_else(|| RemoteError::Wrong("it lists what was not asked for".to_owned()));
+        listed.into_iter().map(name).collect()
+    }
+
+    async fn end_uploads(&self) -> Result<(), RemoteError> {
+        for (key, upload_id) in self.client.list_uploads(&self.bucket, &self.prefix).await.map_err(fault)? {
+            let address = Address { bucket: self.bucket.clone(), key };
+            let abort = address.request(Method::DELETE, None).query("uploadId", &upload_id);
+            match self.client.send(&abort).await {
+                Ok(_) => tracing::info!(key = address.key, "an upload to a storage tier that was cut short is aborted"),
+                Err(error) if error.status() == Some(404) => {}
+                Err(error) => return Err(fault(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn whole(mut pieces: LocalBytes) -> Result<Bytes, RemoteError> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        bytes.extend_from_slice(&piece.map_err(unreadable)?);
+    }
+    Ok(bytes.freeze())
+}
+
+/// What was to be stored cannot be read.
+fn unreadable(error: StorageError) -> RemoteError {
+    RemoteError::Source(Arc::new(error))
+}
+
+fn fault(error: ClientError) -> RemoteError {
+    match error {
+        ClientError::Source(error) => match error.downcast::<StorageError>() {
+            Ok(ours) => RemoteError::Source(Arc::new(*ours)),
+            Err(error) => RemoteError::Down(error.to_string()),
+        },
+        ClientError::Refused { status: 404, code, .. } if code.is_empty() || code == "NoSuchKey" => {
+            RemoteError::Missing
+        }
+        ClientError::Refused { status: 412 | 416, .. } | ClientError::Foreign(_) | ClientError::Corrupt(_) => {
+            RemoteError::Wrong(error.to_string())
+        }
+        error => RemoteError::Down(chain(&error)),
+    }
+}

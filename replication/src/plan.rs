@@ -48,6 +48,31 @@ pub fn rules_of_object<'c>(configuration: &'c Configuration, key: &ObjectKey, ob
     configuration.select(&Subject { key: key.as_str(), tags: &object.settings.tags, kind: Kind::Object { kms } })
 }
 
+/// What a walk through a bucket is to bring: what the rules take that ask for existing objects, or what this one rule takes (S3 user
+/// guide, "Replicating existing objects"). Replicas are left out.
+#[must_use]
+pub fn existing(
+    configuration: &Configuration,
+    rule: Option<&str>,
+    key: &ObjectKey,
+    version: &Version,
+    now: Timestamp,
+) -> Vec<PlannedReplication> {
+    if version.replication().is_some_and(|replication| replication.replica) {
+        return Vec::new();
+    }
+    let mut rules = match version {
+        Version::Object(object) => rules_of_object(configuration, key, object),
+        Version::Marker(_) => configuration.select(&Subject { key: key.as_str(), tags: &[], kind: Kind::DeleteMarker }),
+    };
+    rules.retain(|taking| rule.map_or(taking.existing_objects == Some(true), |named| taking.id == named));
+    let size_bytes = match version {
+        Version::Object(object) => object.size_bytes,
+        Version::Marker(_) => 0,
+    };
+    planned(rules, key, version, size_bytes, now).replications
+}
+
 /// Changed settings go where the version went, or came from. A rule that took it by its tags is asked with those that it had, so that it
 /// is the rule's doing, too, that they are other ones now.
 fn updated(configuration: &Configuration, key: &ObjectKey, before: &ObjectVersion, version: &ObjectVersion) -> Plan {

@@ -1,7 +1,7 @@
 //! What the server counts, for Prometheus (OpenMetrics text).
 //!
-//! Built once and passed by `Arc`. No label comes from a client, so the number of series is bounded: operations and queues
-//! are fixed names, and tiers are configured. Storage reports through its own `Observer`, which
+//! Built once and passed by `Arc`. Labels are fixed names of operations and queues, and configured tiers; from clients come only the buckets and
+//! rules of replication configurations, which are as many as there are. Storage reports through its own `Observer`, which
 //! [`Metrics`] implements, and knows nothing of Prometheus; what is a state and not an event is sampled now and then.
 
 mod replication;

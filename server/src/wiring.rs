@@ -22,6 +22,7 @@ use cairn_storage::check::{Progress, Report};
 use cairn_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::index::family::walk::WalkKind;
 use cairn_storage::jobs::moving::Mover;
 use cairn_storage::jobs::walks::{self, WalkOptions, Walker};
 use cairn_storage::ops::Store;
@@ -54,6 +55,7 @@ use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
 use crate::remotes::{RemoteError, Remotes};
 use crate::replication::carrier::Replicator;
+use crate::replication::walks::Existing;
 use crate::replication::{self, Replication, status};
 use crate::rewrap::{self, Retirer, Rewrapper};
 use crate::s3::Edge;
@@ -352,7 +354,7 @@ async fn start(
         remotes: remotes.clone(),
         replication: Arc::new(Replication::new(rules)),
     };
-    let walkers = walkers(&edge.encryption, &kms);
+    let walkers = walkers(&edge.encryption, &kms, &edge.replication.rules);
     let settings = gate_settings(config, store);
     let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));
     let gate =
@@ -371,9 +373,16 @@ async fn start(
 }
 
 /// What does walk jobs, one for each kind.
-fn walkers(encryption: &EncryptionSettings, kms: &Arc<Kms>) -> Vec<Arc<dyn Walker>> {
+fn walkers(encryption: &EncryptionSettings, kms: &Arc<Kms>, rules: &replication::Rules) -> Vec<Arc<dyn Walker>> {
+    let existing = |kind| Arc::new(Existing { rules: rules.clone(), kind });
     let keys = rewrap::Keys { settings: encryption.clone(), kms: Arc::clone(kms) };
-    vec![Arc::new(Rewrapper::new(keys.clone())), Arc::new(Retirer::new(keys)), Arc::new(Mover)]
+    vec![
+        Arc::new(Rewrapper::new(keys.clone())),
+        Arc::new(Retirer::new(keys)),
+        Arc::new(Mover),
+        existing(WalkKind::Backfill),
+        existing(WalkKind::Resync),
+    ]
 }
 
 /// What the operations and the sweeps need to know of lifecycles.

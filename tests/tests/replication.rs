@@ -410,6 +410,41 @@ async fn objects_under_a_kms_key_are_sealed_anew_under_the_rules_key() {
 }
 
 #[tokio::test]
+async fn a_backfill_brings_what_was_there_before_and_a_resync_what_the_target_lost() {
+    let cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let (source, target) = (versioned(&client, "source").await, versioned(&client, "target").await);
+    let arn = role(&client, "replicator", TRUSTS_S3, MAY_ALL).await;
+    for n in 0..3 {
+        client.put(&source, "often", format!("often {n}")).await.expect(200);
+        client.put(&source, &format!("old/{n}"), body(n, 40_000)).await.expect(200);
+    }
+    client.delete(&source, "old/2").await.expect(204);
+    put_rules(&client, &source, &arn, &rule("all", 1, "", &target, "")).send().await.expect(200);
+    assert_eq!(client.head(&source, "often").await.header(STATUS), None);
+    let versions = |bucket: &str| client.bucket("GET", bucket).query("versions", "");
+    let all = |reply: &Reply| reply.text().matches("<VersionId>").count();
+    let (code, job) = run(&cairn, &["backfill", "--bucket", &source, "--rule", "all"]);
+    assert_eq!((code, job.trim().len()), (Some(0), 32), "{job}");
+    until("seven versions", || versions(&target), |reply| all(reply) == 7).await;
+    replicated(&client, &source, "often").await;
+    assert_eq!(client.keys(&target).await, ["often", "old/0", "old/1"]);
+    let newest = client.get(&target, "often").await.expect(200);
+    assert_eq!((newest.text().as_str(), newest.header(STATUS)), ("often 2", Some("REPLICA")));
+
+    // What was removed there comes back by a resync, and by nothing else.
+    let lost = version_of(&newest);
+    client.object("DELETE", &target, "often").query("versionId", &lost).send().await.expect(204);
+    run(&cairn, &["backfill", "--bucket", &source, "--rule", "all"]);
+    assert_eq!(client.get(&target, "often").await.text(), "often 1");
+    assert_eq!(run(&cairn, &["resync", "--bucket", &source, "--rule", "all"]).0, Some(0));
+    until("the lost version", || client.object("GET", &target, "often"), |reply| version_of(reply) == lost).await;
+    assert_eq!(run(&cairn, &["resync", "--bucket", &source, "--rule", "none"]).0, Some(2));
+    let jobs = cairn.calling_command(&["jobs", "list"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&jobs.stdout).contains("resync"), "{jobs:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_killed_in_the_middle_goes_on_to_the_end() {
     let mut cairn = Cairn::start(Config::default());
     let (source, target) = {

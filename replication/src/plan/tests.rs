@@ -152,3 +152,18 @@ fn changes_of_replicas_go_back_only_where_the_rule_syncs_them() {
     };
     assert_eq!(plan(&rules, by_replication), Plan::default());
 }
+
+#[test]
+fn a_walk_brings_what_rules_ask_for_or_what_the_named_one_takes() {
+    let asking = Rule { existing_objects: Some(true), ..rule("asking", 1, Filter::All, COPIES) };
+    let rules = of(vec![asking, rule("silent", 2, Filter::All, FAR)]);
+    let version = Version::Object(object(&[]));
+    let taken = |named, version: &Version| {
+        let replications = existing(&rules, named, &key(), version, Timestamp(9));
+        rules_of(&Plan { replications, ..Plan::default() })
+    };
+    assert_eq!(taken(None, &version), [("asking".to_owned(), 5)]);
+    assert_eq!(taken(Some("silent"), &version), [("silent".to_owned(), 5)]);
+    let replica = ObjectVersion { replication: Some(Replication::of_replica(None)), ..object(&[]) };
+    assert!(taken(None, &Version::Object(replica)).is_empty());
+}

@@ -1,3 +1,329 @@
-//! The worker against a store in memory and targets that do as they are told.
+//! The worker against a store in memory and a carrier that does as it is told.
 
 #![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use cairn_storage::blob::{BlobStore, Offload};
+use cairn_storage::clock::{SeededEntropy, SystemClock};
+use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::health::Health;
+use cairn_storage::id::VersionId;
+use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership, Versioning};
+use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::index::memory::MemoryIndex;
+use cairn_storage::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
+use cairn_storage::observe::Silent;
+use cairn_storage::ops::planner::{Change, Plan, Planner};
+use cairn_storage::ops::{
+    Body, Bucket, BucketName, DeclaredChecksum, GetObject, Limits, NewBucket, Permit, Powers, PutObject, StoreParts,
+    VersionSelector, WriteConditions,
+};
+use cairn_storage::replication::{ReplicationStatus, TargetId};
+use cairn_storage::settings::Tag;
+
+use super::*;
+use crate::rules::{Configuration, Destination, Filter, Rule, Scope};
+
+const NEAR: &str = "arn:aws:s3:::near";
+const FAR: &str = "arn:aws:s3:far::copies";
+
+/// How long something may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+struct Ruled(Configuration);
+
+impl Planner for Ruled {
+    fn kinds(&self, _: &BucketRecord) -> &[DocumentKind] {
+        &[]
+    }
+
+    fn plan(&self, change: Change<'_>, _: &BucketRecord, _: &[Option<Bytes>]) -> Plan {
+        crate::plan::plan(&self.0, change)
+    }
+}
+
+fn rule(id: &str, priority: i32, target: &str) -> Rule {
+    Rule {
+        id: id.to_owned(),
+        priority: Some(priority),
+        enabled: true,
+        scope: Scope::Filter(Filter::All),
+        delete_markers: Some(true),
+        existing_objects: None,
+        kms_objects: None,
+        replica_modifications: None,
+        destination: Destination {
+            target: target.parse().unwrap(),
+            account: None,
+            storage_class: None,
+            owner_override: false,
+            replica_kms_key: None,
+            replication_time: None,
+            metrics: None,
+        },
+    }
+}
+
+/// What a target answers, until it is told otherwise.
+#[derive(Clone, Debug)]
+enum Answer {
+    Brings,
+    Is(Failure),
+}
+
+/// Notes what was brought, and answers as told.
+#[derive(Debug)]
+struct Scripted {
+    store: Store,
+    bucket: Bucket,
+    answers: Mutex<HashMap<String, Answer>>,
+    /// What was asked, by target.
+    asked: Mutex<Vec<(String, String)>>,
+    /// How many tasks of a key are under way.
+    under_way: Mutex<HashSet<(String, String)>>,
+    takes: Duration,
+}
+
+#[async_trait]
+impl Carrier for Scripted {
+    async fn carry(&self, queued: &QueuedTask) -> Result<Carried, Failure> {
+        let task = &queued.task;
+        let of_key = (task.target.clone(), task.key.clone());
+        self.asked.lock().push(of_key.clone());
+        assert!(self.under_way.lock().insert(of_key.clone()), "two tasks of a key at once");
+        let key = ObjectKey::new(&task.key).unwrap();
+        let version = self.store.any_version(self.bucket.id, &key, task.version).await.unwrap();
+        tokio::time::sleep(self.takes).await;
+        self.under_way.lock().remove(&of_key);
+        if let Some(Answer::Is(failure)) = self.answers.lock().get(&task.target).cloned() {
+            return Err(failure);
+        }
+        let Some(cairn_storage::index::family::version::Version::Object(object)) = version else {
+            return Ok(Carried::Nothing);
+        };
+        Ok(Carried::Brought { settings: Some(object.settings), foreign_version: Some("there".to_owned()) })
+    }
+
+    fn told(&self, _: Told<'_>) {}
+}
+
+struct World {
+    store: Store,
+    bucket: Bucket,
+    carrier: Arc<Scripted>,
+}
+
+async fn world(takes: Duration) -> World {
+    let disk = SimDisk::new();
+    BlobStore::create_folders(&disk).unwrap();
+    let health = Health::default();
+    let role = "arn:aws:iam::123456789012:role/replicator".to_owned();
+    let rules = vec![rule("near", 1, NEAR), rule("far", 2, FAR)];
+    let store = Store::new(StoreParts {
+        index: Arc::new(MemoryIndex::new(health.clone())),
+        blobs: BlobStore::new(Arc::new(disk), health.clone(), Arc::new(Silent), Offload::Inline),
+        health,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        planner: Arc::new(Ruled(Configuration { role, rules })),
+        limits: Limits { inline_threshold_bytes: 1_000 },
+    });
+    let name = BucketName::new("source").unwrap();
+    let new = NewBucket {
+        name: name.clone(),
+        owner: "123456789012".parse().unwrap(),
+        region: "us-east-1".to_owned(),
+        object_lock: false,
+        ownership: ObjectOwnership::default(),
+        acl: None,
+        public_access_block: None,
+    };
+    store.create_bucket(new).await.unwrap();
+    let bucket = store.bucket(&name).await.unwrap();
+    store.set_versioning(&bucket, Versioning::Enabled, None, Powers::default()).await.unwrap();
+    let bucket = store.bucket(&name).await.unwrap();
+    let carrier = Arc::new(Scripted {
+        store: store.clone(),
+        bucket: bucket.clone(),
+        answers: Mutex::default(),
+        asked: Mutex::default(),
+        under_way: Mutex::default(),
+        takes,
+    });
+    World { store, bucket, carrier }
+}
+
+impl World {
+    fn work(&self) -> Worker {
+        let soon = Backoff { ms_min: 20, ms_max: 50 };
+        let options = Options { attempts_max: 3, task_backoff: soon, target_backoff: soon, ..Options::default() };
+        Worker::spawn(self.store.clone(), self.carrier.clone(), options)
+    }
+
+    fn answer(&self, target: &str, answer: Answer) {
+        self.carrier.answers.lock().insert(target.to_owned(), answer);
+    }
+
+    async fn put(&self, key: &str) -> VersionId {
+        let put = PutObject {
+            attributes: ObjectAttributes::default(),
+            storage_class: StorageClass::Standard,
+            settings: ObjectSettings::default(),
+            owner: self.bucket.owner,
+            body: Body {
+                stream: Box::pin(futures::stream::iter([Ok(Bytes::from_static(b"bytes"))])),
+                length: Some(5),
+                content_md5: None,
+                checksum: DeclaredChecksum::None,
+            },
+            sealing: None,
+            conditions: WriteConditions::default(),
+            replica: None,
+        };
+        self.store.put_object(&self.bucket, &ObjectKey::new(key).unwrap(), put).await.unwrap().version_id
+    }
+
+    async fn object(&self, key: &str, id: VersionId) -> ObjectVersion {
+        let get = GetObject { version: VersionSelector::Id(id), ..GetObject::default() };
+        self.store.head_object(&self.bucket, &ObjectKey::new(key).unwrap(), get).await.unwrap().object
+    }
+
+    async fn status(&self, key: &str, id: VersionId, wished: ReplicationStatus) -> ObjectVersion {
+        let began = std::time::Instant::now();
+        loop {
+            let object = self.object(key, id).await;
+            if object.replication.as_ref().and_then(|replication| replication.status()) == Some(wished) {
+                return object;
+            }
+            assert!(began.elapsed() < PATIENCE, "{key} is not {wished:?}: {:?}", object.replication);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn waiting(&self) -> i64 {
+        self.store.waiting(self.bucket.id).await.unwrap().iter().map(|waiting| waiting.versions).sum()
+    }
+}
+
+#[tokio::test]
+async fn what_is_brought_is_noted_and_nothing_is_left_waiting() {
+    let world = world(Duration::ZERO).await;
+    let worker = world.work();
+    let id = world.put("key").await;
+    let object = world.status("key", id, ReplicationStatus::Completed).await;
+    let at_far = object.replication.unwrap().at(TargetId::of(FAR)).cloned().unwrap();
+    assert!(at_far.arrived);
+    assert_eq!(at_far.foreign_version.as_deref(), Some("there"));
+    assert_eq!(world.waiting().await, 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_holds_up_no_other_and_gets_all_when_it_is_back() {
+    let world = world(Duration::ZERO).await;
+    world.answer(FAR, Answer::Is(Failure::Down { reason: "gone".to_owned() }));
+    let worker = world.work();
+    let mut ids = Vec::new();
+    for n in 0..40 {
+        ids.push((format!("{n:02}"), world.put(&format!("{n:02}")).await));
+    }
+    let near = TargetId::of(NEAR);
+    for (key, id) in &ids {
+        let began = std::time::Instant::now();
+        while world.object(key, *id).await.replication.unwrap().at(near).unwrap().progress
+            != cairn_storage::replication::Progress::Completed
+        {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!(world.waiting().await, 40);
+    let lane = Lane { partition: world.bucket.id.into(), target: TargetId::of(FAR) };
+    assert_eq!(worker.states().of(lane).last_error.as_deref(), Some("gone"));
+    world.answer(FAR, Answer::Brings);
+    for (key, id) in &ids {
+        world.status(key, *id, ReplicationStatus::Completed).await;
+    }
+    assert_eq!(world.waiting().await, 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_kept_with_its_reason_until_it_is_retried() {
+    let world = world(Duration::ZERO).await;
+    world.answer(NEAR, Answer::Is(Failure::Refused { reason: "not allowed".to_owned() }));
+    world.answer(FAR, Answer::Is(Failure::Later { reason: "busy".to_owned(), after: None }));
+    let worker = world.work();
+    let id = world.put("key").await;
+    let began = std::time::Instant::now();
+    let failed = loop {
+        let failed = world.store.unreplicated(world.bucket.id, None, 10).await.unwrap();
+        if failed.len() == 2 {
+            break failed;
+        }
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    world.status("key", id, ReplicationStatus::Failed).await;
+    let reason = |target: &str| {
+        let found = failed.iter().find(|given_up| given_up.task.target == target).unwrap();
+        (found.last_error.clone().unwrap(), found.attempts)
+    };
+    assert_eq!(reason(NEAR), ("not allowed".to_owned(), 1));
+    assert_eq!(reason(FAR), ("busy".to_owned(), 3));
+    assert_eq!(world.waiting().await, 0);
+    world.answer(NEAR, Answer::Brings);
+    world.answer(FAR, Answer::Brings);
+    for given_up in &failed {
+        assert!(world.store.retry_unreplicated(given_up).await.unwrap());
+        assert!(!world.store.retry_unreplicated(given_up).await.unwrap());
+    }
+    world.status("key", id, ReplicationStatus::Completed).await;
+    assert!(world.store.unreplicated(world.bucket.id, None, 10).await.unwrap().is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_while_a_version_is_on_its_way_is_brought_as_well() {
+    let world = world(Duration::from_millis(100)).await;
+    let worker = world.work();
+    let id = world.put("key").await;
+    while world.carrier.asked.lock().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let key = ObjectKey::new("key").unwrap();
+    let tag = Tag { key: "late".to_owned(), value: String::new() };
+    let change = |_: &BucketRecord, object: &ObjectVersion| {
+        Ok(ObjectSettings { tags: vec![tag.clone()], ..object.settings.clone() })
+    };
+    let selector = VersionSelector::Id(id);
+    world.store.update_version(&world.bucket, &key, selector, &Permit::any(), change).await.unwrap();
+    world.status("key", id, ReplicationStatus::Completed).await;
+    let asked = world.carrier.asked.lock().iter().filter(|(target, _)| target == NEAR).count();
+    assert!(asked >= 2, "the change was not brought");
+    assert_eq!(world.waiting().await, 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_stopped_worker_has_not_brought_the_next_one_finds() {
+    let world = world(Duration::from_millis(20)).await;
+    let worker = world.work();
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        ids.push((n, world.put("same").await));
+        ids.push((n, world.put(&format!("other {n}")).await));
+    }
+    worker.stop().await;
+    assert!(world.waiting().await > 0);
+    let under_way = std::mem::take(&mut *world.carrier.under_way.lock());
+    drop(under_way);
+    let worker = world.work();
+    for (n, id) in ids.chunks(2).flat_map(|pair| [(None, pair[0].1), (Some(pair[1].0), pair[1].1)]) {
+        let key = n.map_or("same".to_owned(), |n| format!("other {n}"));
+        world.status(&key, id, ReplicationStatus::Completed).await;
+    }
+    assert_eq!(world.waiting().await, 0);
+    worker.stop().await;
+}

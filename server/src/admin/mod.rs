@@ -150,6 +150,13 @@ pub enum Call {
         /// The bucket's name, not yet checked.
         bucket: String,
     },
+    /// `POST /-/admin/v1/replication/BUCKET/backfill`, and `.../resync`
+    WalkReplication {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+        /// Also what the targets have already.
+        again: bool,
+    },
     /// `POST /-/admin/v1/replication/BUCKET/retry`
     RetryReplication {
         /// The bucket's name, not yet checked.
@@ -185,6 +192,8 @@ impl Call {
             Self::MoveFiles { .. } => "MoveFiles",
             Self::GetReplication { .. } => "GetReplication",
             Self::ListFailedReplication { .. } => "ListFailedReplication",
+            Self::WalkReplication { again: false, .. } => "BackfillReplication",
+            Self::WalkReplication { again: true, .. } => "ResyncReplication",
             Self::RetryReplication { .. } => "RetryReplication",
         }
     }
@@ -247,6 +256,9 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "replication", bucket] => vec![("GET", Call::GetReplication { bucket: bucket.to_owned() })],
         [VERSION, "replication", bucket, "failed"] => {
             vec![("GET", Call::ListFailedReplication { bucket: bucket.to_owned() })]
+        }
+        [VERSION, "replication", bucket, walk @ ("backfill" | "resync")] => {
+            vec![("POST", Call::WalkReplication { bucket: bucket.to_owned(), again: walk == "resync" })]
         }
         [VERSION, "replication", bucket, "retry"] => {
             vec![("POST", Call::RetryReplication { bucket: bucket.to_owned() })]
@@ -387,6 +399,11 @@ impl Admin {
             Call::ListFailedReplication { bucket } => {
                 let authorized = authorizer.bucket_for(Action::GetReplication, &bucket).await?;
                 replication::list_failed(self, authorized).await
+            }
+            Call::WalkReplication { bucket, again } => {
+                let authorized = authorizer.bucket_for(Action::RunReplication, &bucket).await?;
+                let document: replication::WalkDocument = read(request.input, BODY_BYTES_MAX).await?;
+                replication::start_walk(self, authorized, document, again).await
             }
             Call::RetryReplication { bucket } => {
                 let authorized = authorizer.bucket_for(Action::RunReplication, &bucket).await?;

@@ -1,14 +1,17 @@
 //! Replication: how far behind a bucket's rules are, and what was given up.
 
+use cairn_storage::index::family::walk::WalkKind;
 use cairn_storage::ops::replication::QueuedTask;
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::authorize::{Authorized, OnBucket};
 use crate::replication::status::{self, RuleStatus};
+use crate::replication::walks::{self, Walked};
 use crate::s3::error::Failure;
 use crate::s3::request::Answer;
 
+use super::jobs::{self, JobDocument};
 use super::restores::time_text;
 use super::{Admin, json};
 
@@ -95,15 +98,44 @@ struct RetriedDocument {
     more: bool,
 }
 
+/// What to walk for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WalkDocument {
+    /// This rule alone.
+    rule: Option<String>,
+}
+
+fn no_rules() -> Failure {
+    let message = "The bucket has no replication configuration.";
+    Failure::custom("ReplicationConfigurationNotFoundError", StatusCode::NOT_FOUND, message)
+}
+
 pub(super) async fn get_replication(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
     if bucket.replication.is_none() {
-        let message = "The bucket has no replication configuration.";
-        return Err(Failure::custom("ReplicationConfigurationNotFoundError", StatusCode::NOT_FOUND, message));
+        return Err(no_rules());
     }
     let rules = status::of_bucket(&admin.store, &admin.replication, bucket).await?;
     let rules = rules.into_iter().map(RuleDocument::from).collect();
     json(&StatusDocument { bucket: bucket.name.as_str().to_owned(), rules })
+}
+
+pub(super) async fn start_walk(
+    admin: &Admin,
+    authorized: Authorized<OnBucket>,
+    document: WalkDocument,
+    again: bool,
+) -> Result<Answer, Failure> {
+    let bucket = authorized.bucket();
+    let rules = admin.replication.rules.of(&admin.store, bucket).await?.ok_or_else(no_rules)?;
+    if let Some(rule) = document.rule.as_deref().filter(|named| !rules.rules.iter().any(|rule| rule.id == **named)) {
+        return Err(Failure::invalid_argument("rule", rule, "The configuration has no rule of this name."));
+    }
+    let kind = if again { WalkKind::Resync } else { WalkKind::Backfill };
+    let walk =
+        walks::start(&admin.store, kind, bucket, &Walked { rule: document.rule }).await.map_err(jobs::failure)?;
+    json(&JobDocument::from(walk))
 }
 
 pub(super) async fn list_failed(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {

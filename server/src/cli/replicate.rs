@@ -7,6 +7,7 @@ use cairn_replication::client::Environment;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::wiring;
 
@@ -24,6 +25,10 @@ pub(super) enum ReplicateCommand {
     Status(BucketArgs),
     /// List what was given up, with the reasons: exit status 1 if there is anything, 2 when the server cannot be asked
     Failed(BucketArgs),
+    /// Bring what was there before the rules to their targets: starts a job and prints its id; `cairn jobs` shows it
+    Backfill(WalkArgs),
+    /// Bring everything to the targets once more, also what they should have: starts a job and prints its id
+    Resync(WalkArgs),
     /// Try again what was given up: exit status 2 when the server cannot be asked
     Retry(BucketArgs),
 }
@@ -35,6 +40,20 @@ pub(super) struct BucketArgs {
     /// The source bucket
     #[arg(long)]
     bucket: String,
+}
+
+#[derive(Args)]
+pub(super) struct WalkArgs {
+    #[command(flatten)]
+    of: BucketArgs,
+    /// This rule alone; by default those with ExistingObjectReplication
+    #[arg(long)]
+    rule: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Job {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +118,8 @@ pub(super) fn run_replicate(command: ReplicateCommand, environment: Environment<
     let outcome = match command {
         ReplicateCommand::Status(args) => status(args, environment),
         ReplicateCommand::Failed(args) => failed(args, environment),
+        ReplicateCommand::Backfill(args) => walk(args, "backfill", environment),
+        ReplicateCommand::Resync(args) => walk(args, "resync", environment),
         ReplicateCommand::Retry(args) => retry(args, environment),
     };
     outcome.unwrap_or_else(|error| {
@@ -135,6 +156,15 @@ fn failed(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
         println!("and more");
     }
     Ok(exit(!failed.is_empty()))
+}
+
+fn walk(args: WalkArgs, name: &str, environment: Environment<'_>) -> Result<ExitCode, CallError> {
+    let WalkArgs { of, rule } = args;
+    let client = AdminClient::new(of.server, environment)?;
+    let path = format!("replication/{}/{name}", of.bucket);
+    let job: Job = runtime()?.block_on(client.post(&path, &json!({ "rule": rule })))?;
+    println!("{}", job.id);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn retry(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {

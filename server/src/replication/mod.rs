@@ -8,6 +8,7 @@ mod local;
 pub mod role;
 mod source;
 pub mod status;
+pub mod walks;
 
 use std::sync::{Arc, OnceLock};
 

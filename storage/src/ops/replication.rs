@@ -18,6 +18,7 @@ use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, Targe
 use crate::settings::ObjectSettings;
 
 use super::placement::Mutation;
+use super::planner::PlannedReplication;
 use super::seen::{SeenBucket, SeenKey, read_version};
 use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
 
@@ -281,6 +282,49 @@ impl Store {
                 mutation.batch.put(Family::Job, given_up.key(Queue::Unreplicated), record.to_value()?);
             }
             if self.commit(queued.lane.partition, mutation.batch, mutation.tasks).await? {
+                return Ok(true);
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Makes a version that is there PENDING for the targets that `plan` names and that it has not been brought to: those that it has no
+    /// status for, and those where it has failed. `again`: also those that it has been brought to, and as if it had not. True: there is such a
+    /// target. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`: nothing changed.
+    pub async fn replicate_existing(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: VersionId,
+        again: bool,
+        plan: impl Fn(&Version) -> Vec<PlannedReplication>,
+    ) -> Result<bool, StorageError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let seen = self.see_key(bucket, key, VersionSelector::Id(id)).await?;
+            let version = seen.head.head.as_ref().and_then(|head| seen.find(head, VersionSelector::Id(id)));
+            let Some(version) = version else { return Ok(false) };
+            let mut changed = version.clone();
+            let mut mutation = Mutation::new(&seen.bucket);
+            for planned in plan(version) {
+                let replication = changed.replication_mut().get_or_insert_default();
+                let there = replication.at(planned.target).map(|status| status.progress);
+                if there == Some(Progress::Completed) && !again {
+                    continue;
+                }
+                if replication.set_pending(planned.target) {
+                    mutation.tasks.push(planned.task);
+                    let status = replication.targets.iter_mut().find(|status| status.target == planned.target);
+                    status.into_iter().for_each(|status| status.arrived = false);
+                }
+            }
+            if mutation.tasks.is_empty() {
+                return Ok(false);
+            }
+            mutation.replace_version(key, &seen, changed)?;
+            if self.commit(bucket.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(true);
             }
         }

@@ -1,0 +1,165 @@
+//! Walk jobs of replication: a backfill brings to the targets what was there before the rules; a resync brings everything once more.
+//!
+//! A walk only makes versions PENDING, each with its task in one commit; the worker does the rest. So a page that comes again finds
+//! nothing to do.
+
+use async_trait::async_trait;
+use cairn_replication::plan;
+use cairn_replication::rules::Configuration;
+use cairn_storage::StorageError;
+use cairn_storage::id::VersionId;
+use cairn_storage::index::family::walk::{WalkBucket, WalkCounts, WalkKind, WalkRecord};
+use cairn_storage::jobs::walks::{NewWalk, Step, StepFailure, WalkError, Walker};
+use cairn_storage::object::ObjectKey;
+use cairn_storage::ops::{Bucket, ListVersions, ListedVersion, Store, VersionSelector};
+use futures::{StreamExt as _, TryStreamExt as _};
+use minicbor::{Decode, Encode};
+
+use super::Rules;
+
+/// How many versions one page looks at.
+const PAGE_VERSIONS_MAX: usize = 500;
+
+/// How many keys are looked at at once.
+const CONCURRENCY: usize = 16;
+
+/// What a walk is about. It is its argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Walked {
+    /// This rule alone, also if it says nothing of existing objects; None: the rules that ask for existing objects.
+    #[n(0)]
+    pub rule: Option<String>,
+}
+
+/// Where a walk is: behind this version.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Cursor {
+    #[n(0)]
+    key: String,
+    #[n(1)]
+    version: VersionId,
+}
+
+/// Begins a backfill or a resync of a bucket.
+///
+/// # Errors
+/// As of [`Store::start_walk`].
+pub async fn start(store: &Store, kind: WalkKind, bucket: &Bucket, walked: &Walked) -> Result<WalkRecord, WalkError> {
+    let argument = minicbor::to_vec(walked).unwrap_or_default(); // writing to a Vec cannot fail
+    let bucket = Some(WalkBucket { id: bucket.id, name: bucket.name.as_str().to_owned() });
+    store.start_walk(NewWalk { kind, bucket, argument }).await
+}
+
+/// Walks through buckets.
+#[derive(Clone, Debug)]
+pub struct Existing {
+    /// The buckets' rules.
+    pub rules: Rules,
+    /// `Backfill`, or `Resync`.
+    pub kind: WalkKind,
+}
+
+/// The versions of one key on a page, the oldest first: for a target that gives its own ids, the older ones have to be PENDING first.
+struct OfKey {
+    key: ObjectKey,
+    versions: Vec<VersionId>,
+}
+
+#[async_trait]
+impl Walker for Existing {
+    fn kind(&self) -> WalkKind {
+        self.kind
+    }
+
+    async fn step(&self, store: &Store, walk: &WalkRecord) -> Result<Step, StepFailure> {
+        let over = Step { cursor: None, counts: WalkCounts::default(), note: None };
+        let Some(place) = store.walk_place(walk).await? else { return Ok(over) };
+        let Some(bucket) = store.bucket_of(place.bucket.id).await? else { return Ok(over) };
+        let malformed = |error: minicbor::decode::Error| StepFailure::Refused(format!("the walk's record: {error}"));
+        let walked: Walked = minicbor::decode(&walk.argument).map_err(malformed)?;
+        let rules = self.rules.of(store, &bucket).await?;
+        let rules = rules.ok_or_else(|| StepFailure::Refused("the bucket has no replication rules".to_owned()))?;
+        let behind: Option<Cursor> = match place.within.as_slice() {
+            [] => None,
+            cursor => Some(minicbor::decode(cursor).map_err(malformed)?),
+        };
+        let list = ListVersions {
+            after: behind.as_ref().map(|cursor| cursor.key.clone()),
+            after_version: behind.map(|cursor| VersionSelector::Id(cursor.version)),
+            max_keys: PAGE_VERSIONS_MAX,
+            ..ListVersions::default()
+        };
+        let page = store.list_versions(&bucket, list).await?;
+        let last = page.entries.iter().rev().find_map(|entry| match entry {
+            ListedVersion::Version { key, version, .. } => Some((key.clone(), version.id())),
+            ListedVersion::Prefix(_) => None,
+        });
+        let next = page.next.is_some().then_some(last).flatten().map(|(key, version)| {
+            let cursor = Cursor { key: key.as_str().to_owned(), version };
+            minicbor::to_vec(cursor).unwrap_or_default() // writing to a Vec cannot fail
+        });
+        let counts = self.bring(store, &bucket, &rules, &walked, of_keys(page.entries)).await?;
+        Ok(Step { cursor: place.then(next), counts, note: None })
+    }
+}
+
+impl Existing {
+    async fn bring(
+        &self,
+        store: &Store,
+        bucket: &Bucket,
+        rules: &Configuration,
+        walked: &Walked,
+        keys: Vec<OfKey>,
+    ) -> Result<WalkCounts, StorageError> {
+        let counts: Vec<WalkCounts> = futures::stream::iter(keys)
+            .map(|of_key| self.bring_key(store, bucket, rules, walked, of_key))
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        let mut sum = WalkCounts::default();
+        for of_key in counts {
+            sum.examined += of_key.examined;
+            sum.changed += of_key.changed;
+            sum.skipped += of_key.skipped;
+        }
+        Ok(sum)
+    }
+
+    async fn bring_key(
+        &self,
+        store: &Store,
+        bucket: &Bucket,
+        rules: &Configuration,
+        walked: &Walked,
+        OfKey { key, versions }: OfKey,
+    ) -> Result<WalkCounts, StorageError> {
+        let mut counts = WalkCounts::default();
+        let again = self.kind == WalkKind::Resync;
+        for id in versions {
+            let now = store.clock().now();
+            let plan = |version: &_| plan::existing(rules, walked.rule.as_deref(), &key, version, now);
+            let pending = store.replicate_existing(bucket.id, &key, id, again, plan).await?;
+            counts.examined += 1;
+            counts.changed += u64::from(pending);
+            counts.skipped += u64::from(!pending);
+        }
+        Ok(counts)
+    }
+}
+
+/// A page by its keys.
+fn of_keys(entries: Vec<ListedVersion>) -> Vec<OfKey> {
+    let mut keys: Vec<OfKey> = Vec::new();
+    for entry in entries {
+        let ListedVersion::Version { key, version, .. } = entry else { continue };
+        match keys.last_mut().filter(|last| last.key == key) {
+            // Listings have the newest first.
+            Some(last) => last.versions.insert(0, version.id()),
+            None => keys.push(OfKey { key, versions: vec![version.id()] }),
+        }
+    }
+    keys
+}

@@ -122,6 +122,16 @@ async fn it_is_off_by_default() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_refused_before_its_end_is_told_why() {
+    let (_cairn, client) = start(vec![]);
+    let http2 = Http2::open(client.address).await.unwrap();
+    for _ in 0..3 {
+        let refused = http2.send(client.object("PUT", "no-such-bucket", "k").body(body(1, 3_000_000))).await.unwrap();
+        refused.expect_error(404, "NoSuchBucket");
+    }
+}
+
+#[tokio::test]
 async fn many_requests_share_one_connection() {
     let (_cairn, client) = start(vec![]);
     let bucket = client.fresh_bucket("many").await;

@@ -1,4 +1,4 @@
-//! The accept loop: from a listening socket to one call of a service for each request of HTTP/1, and of HTTP/2 ([`http2`]) if that is on.
+//! The accept loop: from a listening socket to one call of a service for each request of HTTP/1, and of HTTP/2 (`http2`) if that is on.
 //!
 //! It bounds what a client can hold without asking for anything: the number of connections, TLS handshakes ([`tls`]), the size of a request's head,
 //! and the time to send a head ([`ConnectionLimits::header_read_timeout`], which also ends idle connections), to go on with a

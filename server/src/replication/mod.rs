@@ -1,7 +1,7 @@
 //! Replication as this server does it: which rules a bucket has, what a change entails by them, and who brings what where.
 //!
 //! The rules are `cairn_replication::rules`' and the order of work is `cairn_replication::worker`'s. Here is what takes identities and keys: the
-//! role that acts ([`role`]), what it reads at the source ([`carrier`]), and a target that is a bucket of this server ([`local`]).
+//! role that acts ([`role`]), what it reads at the source ([`carrier`]), and a target that is a bucket of this server (`local`).
 
 pub mod carrier;
 mod local;

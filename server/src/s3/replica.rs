@@ -14,7 +14,7 @@
 //!
 //! Invariants: a request with such a header needs `s3:ReplicateObject`, `s3:ReplicateDelete` or `s3:ReplicateTags` in place of what it would
 //! need without (`authorize/table.rs`); an operation that does not know them refuses them (`gate/refused_headers.rs`); as all of `x-amz-`,
-//! they must be signed. Who knows them says so in the answer to HeadBucket, with [`REPLICAS`].
+//! they must be signed. Who knows them says so in the answer to HeadBucket, with [`headers::REPLICAS`].
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

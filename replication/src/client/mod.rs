@@ -98,7 +98,14 @@ pub enum BuildError {
 
 /// A client of one endpoint. Cheap to clone; clones share connections, credentials and bandwidth.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Attempts);
+
+/// How often a request is made that may have been carried out though it was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempts {
+    AsOptionsSay,
+    One,
+}
 
 struct Inner {
     http: reqwest::Client,
@@ -138,7 +145,14 @@ impl Client {
         let http = trusting(builder, &endpoint)?.build().map_err(BuildError::Http)?;
         let throttle = Throttle::new(options.bandwidth_limit_bytes);
         let clock_skew_ms = AtomicI64::new(0);
-        Ok(Self(Arc::new(Inner { http, endpoint, credentials, options, throttle, clock, entropy, clock_skew_ms })))
+        let inner = Inner { http, endpoint, credentials, options, throttle, clock, entropy, clock_skew_ms };
+        Ok(Self(Arc::new(inner), Attempts::AsOptionsSay))
+    }
+
+    /// The same, making each request once: for those that would do something twice if only their answer was lost.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        Self(Arc::clone(&self.0), Attempts::One)
     }
 
     /// The endpoint.

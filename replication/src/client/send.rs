@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::body::{Body, BodyError, BodyStream};
 use super::sign::Signer;
-use super::{Answer, Client, ClientError, Request};
+use super::{Answer, Attempts, Client, ClientError, Request};
 
 /// A refusal without a code is put down to the clock if it differs from the server's by so much: S3 allows 15 minutes.
 const SKEW_MS_MIN: i64 = 240_000;
@@ -46,7 +46,7 @@ impl Client {
     /// # Errors
     /// The given error, if none may be made.
     pub(super) async fn rest(&self, attempt: u32, error: ClientError) -> Result<(), ClientError> {
-        if !error.may_pass() {
+        if !error.may_pass() || self.1 == Attempts::One {
             return Err(error);
         }
         let [a, b, c, d, ..] = self.0.entropy.random_16();

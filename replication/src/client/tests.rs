@@ -106,6 +106,8 @@ async fn attempts_end_with_what_the_server_said() {
     let error = client(&fake).put(&address(), Vec::new(), Body::empty()).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(500), Some("InternalError")));
     assert_eq!(fake.seen().len(), 4);
+    client(&fake).once().put(&address(), Vec::new(), Body::empty()).await.unwrap_err();
+    assert_eq!(fake.seen().len(), 5, "once is once");
     // S3 wants the length of every PUT, also of one without a body.
     assert!(fake.seen().iter().all(|seen| seen.header("content-length") == Some("0")));
 }

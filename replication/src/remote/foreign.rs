@@ -48,7 +48,7 @@ impl Remote {
         if newest.status() == 404 && newest.header("x-amz-delete-marker") == Some("true") {
             return Ok(Brought::There { foreign_version: newest.header("x-amz-version-id").map(str::to_owned) });
         }
-        let foreign_version = self.client.delete(&to, None).await.map_err(of_client)?;
+        let foreign_version = self.client.once().delete(&to, None).await.map_err(of_client)?;
         Ok(Brought::There { foreign_version })
     }
 
@@ -65,7 +65,8 @@ impl Remote {
         let headers = of_version(outgoing, object)?;
         let stored = if content.parts().is_empty() {
             let (body, checksum) = sending::whole(object, content).await?;
-            self.client.put(&to, headers.into_iter().chain(checksum).collect(), body).await
+            // Not again before it is known that the first attempt has left nothing.
+            self.client.once().put(&to, headers.into_iter().chain(checksum).collect(), body).await
         } else {
             let headers = UploadHeaders { create: headers, each: Vec::new() };
             let parts = sending::parts(content).await?;

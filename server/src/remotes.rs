@@ -141,7 +141,7 @@ fn client_of(
         connect_timeout: CONNECT_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,
         retry: RETRY,
-        bandwidth_limit_bytes: remote.bandwidth_limit_bytes,
+        bandwidth_limit_bytes: remote.bandwidth_limit,
     };
     Ok(Client::new(endpoint, credentials, options, clock.clone(), entropy.clone())?)
 }

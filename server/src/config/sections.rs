@@ -477,7 +477,7 @@ pub struct Remote {
     pub ca_file: Option<PathBuf>,
     /// Bytes a second at most, both ways together.
     #[serde(default, deserialize_with = "values::some_bandwidth")]
-    pub bandwidth_limit_bytes: Option<u64>,
+    pub bandwidth_limit: Option<u64>,
 }
 
 /// Where a remote's buckets are named.

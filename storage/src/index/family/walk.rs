@@ -35,12 +35,9 @@ pub enum WalkKind {
     /// Replicates what was there before the rule.
     #[n(3)]
     Backfill,
-    /// Replicates again what failed.
+    /// Replicates everything once more.
     #[n(4)]
     Resync,
-    /// Compares a bucket with its replica.
-    #[n(5)]
-    Verify,
     /// Removes the older versions of a key, if nothing is wrapped under them.
     #[n(6)]
     Retire,
@@ -55,7 +52,6 @@ impl WalkKind {
             Self::Move => "move",
             Self::Backfill => "backfill",
             Self::Resync => "resync",
-            Self::Verify => "verify",
             Self::Retire => "retire",
         }
     }

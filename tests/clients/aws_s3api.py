@@ -214,7 +214,7 @@ def payment_and_acceleration():
     api(*accelerate, "Status=Suspended")
     status, _, said = run(*accelerate, "Status=Enabled")
     expect_equal(status != 0 and "(" in said, True, f"acceleration: {said}")
-    for kind in ["metrics", "analytics", "inventory", "intelligent-tiering"]:
+    for kind in ["metrics", "analytics", "inventory"]:
         refused("NotImplemented", f"list-bucket-{kind}-configurations", *where)
 
 

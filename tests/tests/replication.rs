@@ -270,6 +270,39 @@ async fn later_changes_of_tags_and_locks_follow() {
 }
 
 #[tokio::test]
+async fn a_governance_lock_gives_way_only_to_a_role_that_may_bypass_it() {
+    let cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let (source, target) = (with_lock(&client, "source").await, with_lock(&client, "target").await);
+    let heeds = r#"{"Effect":"Deny","Action":"s3:BypassGovernanceRetention","Resource":"*"}"#;
+    let arn = role(&client, "replicator", TRUSTS_S3, &format!("{MAY_ALL},{heeds}")).await;
+    put_rules(&client, &source, &arn, &rule("all", 1, "", &target, "")).send().await.expect(200);
+    let put = client.object("PUT", &source, "key").header("x-amz-object-lock-mode", "GOVERNANCE");
+    let put = put.header("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z");
+    put.header("x-amz-checksum-crc32", &checksum("CRC32", b"x")).body("x").send().await.expect(200);
+    replicated(&client, &source, "key").await;
+
+    let shorten = |date: &str| {
+        let document =
+            format!("<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>{date}</RetainUntilDate></Retention>");
+        let call = client.object("PUT", &source, "key").query("retention", "");
+        let call = call.header("x-amz-bypass-governance-retention", "true");
+        call.header("x-amz-checksum-crc32", &checksum("CRC32", document.as_bytes())).body(document).send()
+    };
+    let kept = async || {
+        let replica = client.head(&target, "key").await.expect(200);
+        replica.header("x-amz-object-lock-retain-until-date").unwrap()[..4].to_owned()
+    };
+    shorten("2080-01-01T00:00:00Z").await.expect(200);
+    replicated(&client, &source, "key").await;
+    assert_eq!(kept().await, "2099");
+    may(&client, "replicator", MAY_ALL).await;
+    shorten("2070-01-01T00:00:00Z").await.expect(200);
+    replicated(&client, &source, "key").await;
+    assert_eq!(kept().await, "2070");
+}
+
+#[tokio::test]
 async fn what_the_role_may_not_do_fails_with_the_reason_and_goes_on_when_it_may() {
     let cairn = Cairn::start(Config::default());
     let client = cairn.client();

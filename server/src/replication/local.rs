@@ -169,8 +169,10 @@ impl Local<'_> {
         let settings = self.settings(bucket, outgoing, object).await?;
         let changed = object.replication.as_ref().and_then(|replication| replication.changed);
         let (store, id) = (&self.acting.edge.store, object.version_id);
-        // Whoever shortened a GOVERNANCE retention at the source was allowed to.
-        let governance = Governance::Bypassed;
+        // Who may shorten a retention at the source says nothing of the target's: where the role may not, the longer one stays.
+        let bypass = [Action::BypassGovernanceRetention];
+        let may = self.acting.may(bucket, &outgoing.key, &bypass, None).await.map_err(of_failure)?;
+        let governance = if may.is_ok() { Governance::Bypassed } else { Governance::Heeded };
         let brought = store
             .update_replica_settings(bucket, &outgoing.key, id, &Permit::any(), &settings, changed, governance)
             .await;

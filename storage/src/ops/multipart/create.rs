@@ -77,7 +77,8 @@ impl Store {
             initiator: Some(create.initiator),
             created_by: create.created_by,
             replica: create.replica,
-            encryption: create.sealing.map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
+            // The sealing lives until the commit: who retires a key's older versions waits for those that hold it.
+            encryption: create.sealing.as_ref().map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;

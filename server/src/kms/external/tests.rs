@@ -104,6 +104,7 @@ async fn each_answer_means_what_the_api_says() {
         (one(decrypted(b"other data", b"plain")), "not authentic"),
         (one(errors(400, "cipher: message authentication failed")), "not authentic"),
         (one(errors(400, "invalid ciphertext: no prefix")), "not authentic"),
+        (one(errors(500, "cipher: message authentication failed")), "not authentic"),
         (one(errors(400, "encryption key not found")), "refused"),
         (one(errors(400, "ciphertext or signature version is disallowed by policy (too old)")), "refused"),
         (one(errors(403, "permission denied")), "refused"),

@@ -318,6 +318,9 @@ impl Said {
         let fault = format!("{status} {said}").trim_end().to_owned();
         match status.as_u16() {
             400 => Self::Wrong(said),
+            // Older engines say of a ciphertext that was changed that they have failed: anybody who may decrypt could close
+            // the circuit for all.
+            500 if is_about_ciphertext(&said) => Self::Wrong(said),
             403 => Self::Forbidden(fault),
             408 | 412 | 425 | 429 | 472..=473 | 500.. => Self::Nothing(fault),
             _ => Self::Other(fault),

@@ -26,7 +26,8 @@ pub(super) struct Opened {
 
 #[derive(Default)]
 struct Held {
-    keys: HashMap<Vec<u8>, Zeroizing<[u8; KEY_BYTES]>>,
+    /// Each key on the heap, so that neither its removal nor the table's growth leaves a copy behind.
+    keys: HashMap<Vec<u8>, Zeroizing<Vec<u8>>>,
     /// In the order in which they came, which is that of their ends.
     ends: VecDeque<(Instant, Vec<u8>)>,
 }
@@ -41,16 +42,15 @@ impl Opened {
     pub(super) fn get(&self, sealed: Sealed<'_>, now: Instant) -> Option<Zeroizing<Vec<u8>>> {
         let mut held = self.held.lock();
         held.forget(|_, end| end <= now);
-        held.keys.get(&digest(sealed)).map(|key| Zeroizing::new(key.to_vec()))
+        held.keys.get(&digest(sealed)).cloned()
     }
 
     /// Holds what is in it, if it is a data key.
     pub(super) fn hold(&self, sealed: Sealed<'_>, plaintext: &[u8], now: Instant) {
-        let Ok(key) = <&[u8; KEY_BYTES]>::try_from(plaintext) else { return };
-        if self.held_for.is_zero() {
+        if plaintext.len() != KEY_BYTES || self.held_for.is_zero() {
             return;
         }
-        let (digest, key) = (digest(sealed), Zeroizing::new(*key));
+        let (digest, key) = (digest(sealed), Zeroizing::new(plaintext.to_vec()));
         let mut held = self.held.lock();
         held.forget(|_, end| end <= now);
         // One that is held ends when it would have: the KMS may refuse it meanwhile.

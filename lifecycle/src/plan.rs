@@ -1,4 +1,5 @@
-//! What rules would do to a bucket, now and over some days: the sweep's decisions, and nothing done.
+//! What rules would do to a bucket, and where its objects in INTELLIGENT_TIERING would move, now and over some days: the
+//! sweep's decisions, and nothing done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,15 +8,16 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::KeyRange;
 use cairn_storage::object::StorageClass;
+use cairn_storage::ops::lifecycle::Act;
 use cairn_storage::ops::sweep::{Standing, SweepPosition, SweepScope, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
-use crate::decide::Action;
 use crate::predict::aborts;
 use crate::rules_by_key::RulesByKey;
-use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, has_noncurrent, prefixes};
+use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, tier_verdict, tiering, walked};
+use crate::tiering::Configurations;
 
 /// How many keys each line names.
 const EXAMPLES_MAX: usize = 3;
@@ -32,8 +34,8 @@ pub struct Plan {
 /// What a sum is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// The rule's place in the configuration.
-    pub rule: usize,
+    /// The rule's place in the configuration; None: the access tiers of INTELLIGENT_TIERING, which need no rule.
+    pub rule: Option<usize>,
     /// What is done.
     pub done: Done,
     /// The class of the versions; None: delete markers, and uploads.
@@ -79,17 +81,17 @@ pub async fn plan(
 ) -> Result<Plan, StorageError> {
     let mut plan = Plan::default();
     let later = calendar.after(at, days);
-    let prefixes = prefixes(&rules);
+    let (tiering, _) = tiering(store, bucket).await?;
+    let (prefixes, older) = walked(&rules, tiering.is_some());
     let rules = Arc::new(rules);
-    let by_key = RulesByKey::new(rules.clone());
+    let forecast = Forecast { rules: RulesByKey::new(rules.clone()), tiering, calendar, at, later };
     for prefix in prefixes {
         let range = KeyRange::prefix(prefix.as_bytes());
-        let scope = SweepScope { end: range.end, older: has_noncurrent(&rules) };
+        let scope = SweepScope { end: range.end, older };
         let mut next = Some(SweepPosition::From(range.start));
         while let Some(position) = next {
-            let mut by_key = by_key.clone();
-            let found =
-                move |key: &str, version: &SweptVersion| found(&mut by_key, calendar, key, version, (at, later));
+            let mut forecast = forecast.clone();
+            let found = move |key: &str, version: &SweptVersion| forecast.found(key, version);
             let page = store.sweep_page(bucket.id, position, scope.clone(), PAGE, found).await?;
             plan.versions += page.versions;
             next = page.next;
@@ -104,26 +106,50 @@ pub async fn plan(
     Ok(plan)
 }
 
-fn found(
-    rules: &mut RulesByKey,
+/// What decides, and for when.
+#[derive(Clone)]
+struct Forecast {
+    rules: RulesByKey,
+    tiering: Option<Arc<Configurations>>,
     calendar: Calendar,
-    key: &str,
-    version: &SweptVersion,
-    (at, later): (Timestamp, Timestamp),
-) -> Option<Found> {
-    let first = rules.verdict(calendar, key, version, at);
-    let now = first.due.is_some();
-    let then = if now { at } else { first.next? };
-    let (action, rule) = match first.due {
-        Some(due) => due,
-        None => rules.verdict(calendar, key, version, first.next.filter(|next| *next <= later)?).due?,
-    };
-    let object = version.object.as_ref();
-    let line = Line { rule, done: Done::Act(act_of(action)), class: object.map(|object| object.class) };
-    // An expiry that leaves the version below a delete marker ends nothing.
-    let ends = action != Action::Expire || matches!(version.standing, Standing::Head { for_good: true, .. });
-    let early = ends && object.is_some_and(|object| object.class.early_days(object.since, then) > 0);
-    Some(Found { line, bytes: object.map_or(0, |object| object.size_bytes), now, early })
+    at: Timestamp,
+    later: Timestamp,
+}
+
+impl Forecast {
+    /// The first thing that happens to a version.
+    fn found(&mut self, key: &str, version: &SweptVersion) -> Option<Found> {
+        let (due, nexts) = self.due(key, version, self.at);
+        let mut nexts: Vec<_> = nexts.into_iter().flatten().filter(|next| *next <= self.later).collect();
+        nexts.sort_unstable();
+        let at_once = due.map(|due| (due, self.at));
+        let ((act, rule), then) = at_once
+            .or_else(|| nexts.into_iter().find_map(|next| self.due(key, version, next).0.map(|due| (due, next))))?;
+        let object = version.object.as_ref();
+        let line = Line { rule, done: Done::Act(act), class: object.map(|object| object.class) };
+        // An expiry that leaves the version below a delete marker ends nothing, and what changes its tier stays in its class.
+        let ends = match act {
+            Act::Expire => matches!(version.standing, Standing::Head { for_good: true, .. }),
+            Act::Tier(_) => false,
+            Act::Remove | Act::RemoveMarker | Act::Transition(_) => true,
+        };
+        let early = ends && object.is_some_and(|object| object.class.early_days(object.since, then) > 0);
+        let bytes = object.map_or(0, |object| object.size_bytes);
+        Some(Found { line, bytes, now: then == self.at, early })
+    }
+
+    /// What is due about a version at a time, and by which rule, or else when something may be.
+    fn due(
+        &mut self,
+        key: &str,
+        version: &SweptVersion,
+        now: Timestamp,
+    ) -> (Option<(Act, Option<usize>)>, [Option<Timestamp>; 2]) {
+        let by_rule = self.rules.verdict(self.calendar, key, version, now);
+        let by_tier = tier_verdict(self.tiering.as_deref(), self.calendar, key, version, now);
+        let due = by_rule.due.map(|(action, rule)| (act_of(action), Some(rule)));
+        (due.or_else(|| by_tier.due.map(|tier| (Act::Tier(tier), None))), [by_rule.next, by_tier.next])
+    }
 }
 
 impl Plan {
@@ -143,7 +169,7 @@ impl Plan {
                 let ListedUpload::Upload(upload) = entry else { continue };
                 let due = aborts(rules, upload.key.as_str(), calendar, upload.initiated);
                 if let Some((due, rule)) = due.filter(|(due, _)| *due <= later) {
-                    let line = Line { rule, done: Done::Abort, class: None };
+                    let line = Line { rule: Some(rule), done: Done::Abort, class: None };
                     self.add(upload.key.as_str(), Found { line, bytes: 0, now: due <= at, early: false });
                 }
             }

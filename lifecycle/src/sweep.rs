@@ -160,7 +160,7 @@ pub async fn rules(store: &Store, bucket: &Bucket) -> Result<Option<(Configurati
 }
 
 /// The bucket's configurations of INTELLIGENT_TIERING, if it has objects of the class, and their revision, if it has any.
-async fn tiering(
+pub(crate) async fn tiering(
     store: &Store,
     bucket: &Bucket,
 ) -> Result<(Option<Arc<Configurations>>, Option<Revision>), StorageError> {
@@ -192,9 +192,7 @@ pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar, watch: &W
     let (configuration, rules_revision) = rules(store, bucket).await?.unzip();
     let (tiering, tiering_revision) = tiering(store, bucket).await?;
     let rules = RulesByKey::new(Arc::new(configuration.unwrap_or_default()));
-    // Objects of every key can be in INTELLIGENT_TIERING, whose tiers need no rule.
-    let prefixes = if tiering.is_some() { vec![String::new()] } else { prefixes(rules.configuration()) };
-    let older = tiering.is_some() || has_noncurrent(rules.configuration());
+    let (prefixes, older) = walked(rules.configuration(), tiering.is_some());
     let (revisions, earliest) = ((rules_revision, tiering_revision), Earliest::default());
     let sweep = Sweep { store, bucket, rules, tiering, older, revisions, calendar, watch, earliest };
     for prefix in prefixes {
@@ -211,8 +209,14 @@ pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar, watch: &W
     Ok(Ended::Whole(Rest { changed, until }))
 }
 
+/// The prefixes that a walk goes through, and whether it looks at older versions. Objects of every key can be in
+/// INTELLIGENT_TIERING, whose tiers need no rule.
+pub(crate) fn walked(rules: &Configuration, holds_tiered: bool) -> (Vec<String>, bool) {
+    if holds_tiered { (vec![String::new()], true) } else { (prefixes(rules), has_noncurrent(rules)) }
+}
+
 /// Whether any rule is about older versions.
-pub(crate) fn has_noncurrent(rules: &Configuration) -> bool {
+fn has_noncurrent(rules: &Configuration) -> bool {
     let asks = |rule: &Rule| !rule.noncurrent_transitions.is_empty() || rule.noncurrent_expiration.is_some();
     rules.rules.iter().any(|rule| rule.enabled && asks(rule))
 }
@@ -312,8 +316,7 @@ impl Sweep<'_> {
             if let Some((action, _)) = verdict.due {
                 return Some(act_of(action));
             }
-            let object = version.object.as_ref().filter(|object| object.class == StorageClass::IntelligentTiering)?;
-            let verdict = tiering::decide(tiering.as_deref()?, calendar, &tier_facts(key, object), now);
+            let verdict = tier_verdict(tiering.as_deref(), calendar, key, version, now);
             earliest.note(verdict.next);
             verdict.due.map(Act::Tier)
         };
@@ -408,9 +411,20 @@ impl Sweep<'_> {
     }
 }
 
-fn tier_facts<'a>(key: &'a str, object: &'a SweptObject) -> tiering::Facts<'a> {
+/// Where a version belongs among the access tiers; of one that is not in INTELLIGENT_TIERING nothing is due.
+pub(crate) fn tier_verdict(
+    configurations: Option<&Configurations>,
+    calendar: Calendar,
+    key: &str,
+    version: &SweptVersion,
+    now: Timestamp,
+) -> tiering::Verdict {
+    let object = version.object.as_ref().filter(|object| object.class == StorageClass::IntelligentTiering);
+    let (Some(configurations), Some(object)) = (configurations, object) else { return tiering::Verdict::default() };
     let SweptObject { size_bytes, tags, since, access, restored, .. } = object;
-    tiering::Facts { key, tags, size_bytes: *size_bytes, since: *since, access: *access, restored: *restored }
+    let facts =
+        tiering::Facts { key, tags, size_bytes: *size_bytes, since: *since, access: *access, restored: *restored };
+    tiering::decide(configurations, calendar, &facts, now)
 }
 
 #[cfg(test)]

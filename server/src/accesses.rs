@@ -25,6 +25,9 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 /// How many are written at once.
 const WRITES_AT_ONCE: usize = 32;
 
+/// How long a stop waits until they are.
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The accesses that are not written down yet.
 #[derive(Debug)]
 pub struct Accesses {
@@ -69,12 +72,16 @@ impl Accesses {
         }
     }
 
-    /// Writes down what was noted.
+    /// Writes down what was noted. Each access stays noted until it was tried, so that another call writes what one that was
+    /// cut short did not.
     pub async fn flush(&self) {
-        let noted = std::mem::take(&mut *self.noted.lock());
+        let noted: Vec<_> = self.noted.lock().iter().map(|(accessed, at)| (accessed.clone(), *at)).collect();
         let failed = stream::iter(noted)
-            .map(|(Accessed { bucket, key, id }, at)| async move {
-                match self.store.note_access(bucket, &key, id, at, self.resolution_ms).await {
+            .map(|(accessed, at)| async move {
+                let Accessed { bucket, key, id } = &accessed;
+                let written = self.store.note_access(*bucket, key, *id, at, self.resolution_ms).await;
+                self.forget(&accessed, at);
+                match written {
                     // The bucket has gone.
                     Ok(()) | Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => None,
                     Err(error) => Some(error),
@@ -86,6 +93,22 @@ impl Accesses {
             .await;
         if let Some(error) = failed.first() {
             tracing::warn!(%error, count = failed.len(), "accesses of objects in INTELLIGENT_TIERING were not noted");
+        }
+    }
+
+    /// Forgets an access, unless there was another one since.
+    fn forget(&self, accessed: &Accessed, at: Timestamp) {
+        let mut noted = self.noted.lock();
+        if noted.get(accessed) == Some(&at) {
+            noted.remove(accessed);
+        }
+    }
+
+    /// Writes down what is noted when the server stops, when no request notes any more; but the stop does not wait for long.
+    pub async fn flush_last(&self) {
+        if tokio::time::timeout(LAST_FLUSH_TIMEOUT, self.flush()).await.is_err() {
+            let count = self.noted.lock().len();
+            tracing::warn!(count, "the server stops before all accesses of objects in INTELLIGENT_TIERING are noted");
         }
     }
 

@@ -32,6 +32,9 @@ use crate::metrics::Metrics;
 /// Buckets that are swept at once, so that one in which much is to be moved holds up no other.
 const SWEEPS_AT_ONCE: usize = 3;
 
+/// Between two samples of how late sweeps are.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
+
 /// What sweeping needs, and what is known of each bucket.
 #[derive(Debug)]
 pub struct Sweeps {
@@ -123,9 +126,11 @@ impl Sweeps {
             {
                 sweeping.push(self.turn(id, running));
             }
-            self.metrics.lifecycle_lag(self.longest_lag());
+            let (lag, paused) = self.lag_and_paused();
+            self.metrics.lifecycle_lag(lag, paused);
             let has_room = sweeping.len() < SWEEPS_AT_ONCE;
             let wake = self.next_turn().filter(|next| has_room && *next < look).unwrap_or(look);
+            let wake = wake.min(Instant::now() + SAMPLE_INTERVAL);
             tokio::select! {
                 Some(()) = sweeping.next() => {}
                 () = self.woken.notified() => {}
@@ -162,7 +167,10 @@ impl Sweeps {
     }
 
     /// Whether anything of the bucket ever falls due.
-    async fn has_work(&self, bucket: &Bucket) -> Result<bool, StorageError> {
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn has_work(&self, bucket: &Bucket) -> Result<bool, StorageError> {
         Ok(bucket.lifecycle.is_some() || sweep::holds_tiered(&self.store, bucket).await?)
     }
 
@@ -213,9 +221,12 @@ impl Sweeps {
         waiting.filter(|swept| !swept.paused && !known.all_paused).map(|swept| swept.next).min()
     }
 
-    fn longest_lag(&self) -> Duration {
+    /// For how long something due may have waited in a bucket that is not paused, and how many are.
+    fn lag_and_paused(&self) -> (Duration, usize) {
         let known = self.known.lock();
-        known.buckets.values().map(|swept| swept.covered.elapsed()).max().unwrap_or_default()
+        let (paused, going): (Vec<_>, Vec<_>) =
+            known.buckets.values().partition(|swept| known.all_paused || swept.paused);
+        (going.into_iter().map(|swept| swept.covered.elapsed()).max().unwrap_or_default(), paused.len())
     }
 
     async fn turn(&self, id: BucketId, running: Arc<Running>) {
@@ -334,20 +345,33 @@ impl Sweeps {
             let SweepState { paused, requested, last } = kept;
             return Ok(Status { paused, all_paused, requested, running: None, last, lag: None });
         };
-        Ok(Status {
-            paused: swept.paused,
-            all_paused,
-            requested: swept.requested,
-            running: swept.running.as_ref().map(|running| (running.started, running.watch.report())),
-            last: swept.last.clone(),
-            lag: Some(swept.covered.elapsed()),
-        })
+        Ok(swept.status(all_paused))
+    }
+
+    /// How the sweeps of all buckets are that have any, by the buckets' names.
+    pub fn statuses(&self) -> Vec<(BucketName, Status)> {
+        let known = self.known.lock();
+        let status = |swept: &Swept| (swept.name.clone(), swept.status(known.all_paused));
+        let mut statuses: Vec<_> = known.buckets.values().map(status).collect();
+        statuses.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        statuses
     }
 }
 
 impl Swept {
     fn is_due(&self, all_paused: bool, now: Instant) -> bool {
         self.requested.is_some() || (self.next <= now && !self.paused && !all_paused)
+    }
+
+    fn status(&self, all_paused: bool) -> Status {
+        Status {
+            paused: self.paused,
+            all_paused,
+            requested: self.requested,
+            running: self.running.as_ref().map(|running| (running.started, running.watch.report())),
+            last: self.last.clone(),
+            lag: Some(self.covered.elapsed()),
+        }
     }
 
     fn stop_if(&self, paused: bool) {

@@ -140,6 +140,7 @@ pub struct Metrics {
     lifecycle_overtaken: Counter,
     lifecycle_failed: Family<Reason, Counter>,
     lifecycle_lag_seconds: Gauge,
+    lifecycle_paused_buckets: Gauge,
     class_versions: Family<Class, Gauge>,
     class_bytes: Family<Class, Gauge>,
     tier_up: Family<Tier, Gauge>,
@@ -206,6 +207,7 @@ impl Metrics {
             lifecycle_overtaken: Counter::default(),
             lifecycle_failed: Family::default(),
             lifecycle_lag_seconds: Gauge::default(),
+            lifecycle_paused_buckets: Gauge::default(),
             class_versions: Family::default(),
             class_bytes: Family::default(),
             tier_up: Family::default(),
@@ -307,8 +309,13 @@ impl Metrics {
         );
         r.register(
             "lifecycle_lag_seconds",
-            "How long something due may have waited by now: since the last whole sweep began of the bucket that waits longest",
+            "How long something due may have waited by now: since the last whole sweep began of the bucket that waits longest, of those whose sweeps are not paused",
             self.lifecycle_lag_seconds.clone(),
+        );
+        r.register(
+            "lifecycle_paused_buckets",
+            "Buckets with lifecycle rules, or objects in INTELLIGENT_TIERING, whose sweeps are paused",
+            self.lifecycle_paused_buckets.clone(),
         );
         r.register(
             "class_versions",
@@ -382,9 +389,10 @@ impl Metrics {
         self.restores.get_or_create(&Class { class }).inc();
     }
 
-    /// Records for how long something due may have waited, in the bucket that waits longest.
-    pub fn lifecycle_lag(&self, lag: Duration) {
+    /// Records for how long something due may have waited, in the bucket that waits longest, and how many are paused.
+    pub fn lifecycle_lag(&self, lag: Duration, paused_buckets: usize) {
         self.lifecycle_lag_seconds.set(gauge_value(lag.as_secs()));
+        self.lifecycle_paused_buckets.set(gauge_value(paused_buckets as u64));
     }
 
     /// Records what all buckets hold of a storage class, and what left it early.

@@ -213,7 +213,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
                 tracing::warn!(connections, "the grace period ended before the requests did");
             }
             noting.abort();
-            accesses.flush().await;
+            accesses.flush_last().await;
             writing_usage.abort();
             keeping_keys.abort();
             keeping_external_kms.inspect(|keeping| keeping.abort());

@@ -148,6 +148,11 @@ impl Cairn {
     /// Sets the wall clock of the starts that follow: as many days ahead of the machine's, or behind. What it does not
     /// change is how fast time passes. The error says why it cannot be done here.
     pub fn set_wall_clock(&mut self, days_ahead: i64) -> Result<(), String> {
+        self.set_wall_clock_ahead(time::Duration::days(days_ahead))
+    }
+
+    /// The same for any time.
+    pub fn set_wall_clock_ahead(&mut self, ahead: time::Duration) -> Result<(), String> {
         let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"]
             .map(|folder| Path::new(folder).join("faketime/libfaketimeMT.so.1"))
             .into_iter()
@@ -155,7 +160,7 @@ impl Cairn {
             .ok_or("faketime is not installed")?;
         self.environment = vec![
             ("LD_PRELOAD", library.display().to_string()),
-            ("FAKETIME", format!("{days_ahead:+}d")),
+            ("FAKETIME", format!("{:+}", ahead.whole_seconds())),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
         Ok(())

@@ -1,13 +1,8 @@
-//! Lifecycle rules as tests write them, and waiting for what they do.
-
-use std::time::{Duration, Instant};
+//! Lifecycle rules as tests write them, and servers whose days are short or pass when a test says so.
 
 use time::OffsetDateTime;
 
 use crate::{Cairn, Call, Client, Config, Reply};
-
-/// How long what is due in short days may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Settings with days, and sweeps, of a second.
 pub fn short_days() -> Config {
@@ -45,19 +40,6 @@ pub async fn versioned(client: &Client, bucket: &str) -> String {
     bucket
 }
 
-/// Asks until the answer is as wished.
-pub async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {}", reply.text());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
 /// The storage class of what was answered.
 pub fn class_of(reply: &Reply) -> &str {
     reply.header("x-amz-storage-class").unwrap_or("STANDARD")
@@ -67,24 +49,34 @@ pub fn class_of(reply: &Reply) -> &str {
 pub struct Calendar {
     /// The server.
     pub cairn: Cairn,
-    days: i64,
+    ahead: time::Duration,
 }
 
 impl Calendar {
     /// One that lives today.
     pub fn start() -> Self {
-        Self { cairn: Cairn::start(Config::default()), days: 0 }
+        Self::with(Config::default())
+    }
+
+    /// The same with other settings.
+    pub fn with(config: Config) -> Self {
+        Self { cairn: Cairn::start(config), ahead: time::Duration::ZERO }
     }
 
     /// The server's time.
     pub fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + time::Duration::days(self.days)
+        OffsetDateTime::now_utc() + self.ahead
     }
 
     /// Lets days pass, and carries the rules out: what was printed.
     pub fn pass(&mut self, days: i64, buckets: &[&str]) -> Result<String, String> {
-        self.days += days;
-        self.cairn.set_wall_clock(self.days)?;
+        self.pass_time(time::Duration::days(days), buckets)
+    }
+
+    /// The same for any time.
+    pub fn pass_time(&mut self, time: time::Duration, buckets: &[&str]) -> Result<String, String> {
+        self.ahead += time;
+        self.cairn.set_wall_clock_ahead(self.ahead)?;
         self.cairn.restart();
         let mut printed = String::new();
         for bucket in buckets {

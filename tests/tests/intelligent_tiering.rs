@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use cairn_tests::harness::files_below;
-use cairn_tests::lifecycle::{Calendar, restore};
+use cairn_tests::lifecycle::{Calendar, configuration, restore, rule};
+use cairn_tests::patience::until_so;
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Call, Client, skip};
+use cairn_tests::{Cairn, Call, Client, Config, skip};
 
 const LARGE: usize = 200_000;
 
@@ -110,6 +111,90 @@ async fn objects_move_by_how_they_are_used_and_come_back_from_archives_by_a_rest
     assert_eq!(calendar.send(call("GET")).await.expect(200).body, body(1, LARGE));
     let head = calendar.send(call("HEAD")).await.expect(200);
     assert!(head.header("x-amz-restore").is_none() && head.header("x-amz-archive-status").is_none());
+    calendar.cairn.stop();
+    let (status, printed) = calendar.cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_of_moves_between_access_tiers_also_without_rules() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("foreseen").await;
+    for (key, size) in [("key", LARGE), ("small", 1_000)] {
+        let put = client.object("PUT", &bucket, key).header("x-amz-storage-class", "INTELLIGENT_TIERING");
+        put.body(body(1, size)).send().await.expect(200);
+    }
+    let plan = |more: &[&str]| {
+        let arguments = [&["lifecycle", "plan", "--bucket", &bucket], more].concat();
+        let output = cairn.calling_command(&arguments).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let printed = plan(&["--days", "29"]);
+    assert!(printed.contains("of 2 versions") && printed.contains("nothing is due"), "{printed}");
+    let printed = plan(&["--days", "40"]);
+    let line = "  by access: moved to INFREQUENT_ACCESS of INTELLIGENT_TIERING\n           0  now, 0 bytes\n\
+                \u{20}          1  within 40 days after, 200000 bytes\n              such as key\n";
+    assert!(printed.contains(line), "{printed}");
+    let in_a_year = time::OffsetDateTime::now_utc() + time::Duration::days(365);
+    let in_a_year = in_a_year.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let printed = plan(&["--at", &in_a_year]);
+    assert!(printed.contains("by access: moved to ARCHIVE_INSTANT_ACCESS"), "{printed}");
+    put_configuration(
+        &client,
+        &bucket,
+        "all",
+        &format!("<Id>all</Id><Status>Enabled</Status>{}", tiering("DEEP_ARCHIVE_ACCESS", 200)),
+    )
+    .send()
+    .await
+    .expect(200);
+    assert!(plan(&["--at", &in_a_year]).contains("by access: moved to DEEP_ARCHIVE_ACCESS"));
+    // A rule that comes first is what is told.
+    let file = cairn.scratch_dir().join("foreseen.xml");
+    let moves = "<Transition><Days>10</Days><StorageClass>GLACIER</StorageClass></Transition>";
+    std::fs::write(&file, configuration(&rule("cold", "", moves))).unwrap();
+    let printed = plan(&["--days", "40", "--config", file.to_str().unwrap()]);
+    assert!(printed.contains("rule cold: moved to GLACIER from INTELLIGENT_TIERING"), "{printed}");
+    assert!(!printed.contains("by access"), "{printed}");
+}
+
+#[tokio::test]
+async fn what_is_in_an_access_tier_goes_where_the_class_that_is_as_warm_has_its_files() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let tier =
+        |classes: &str| format!("\n[[tier]]\nname = \"warm\"\npath = {:?}\nclasses = [{classes}]\n", elsewhere.path());
+    let mut calendar = Calendar::with(Config { more: tier("\"STANDARD_IA\""), ..Config::default() });
+    let client = calendar.cairn.client();
+    let bucket = client.fresh_bucket("warm").await;
+    let put = client.object("PUT", &bucket, "key").header("x-amz-storage-class", "INTELLIGENT_TIERING");
+    put.body(body(1, LARGE)).send().await.expect(200);
+    let printed = match calendar.pass(32, &[&bucket]) {
+        Ok(printed) => printed,
+        Err(reason) => skip!("{reason}"),
+    };
+    assert!(printed.contains("1  moved to INFREQUENT_ACCESS"), "{printed}");
+    assert_eq!(files_below(&elsewhere.path().join("blobs")).len(), 1);
+    let config = std::fs::read_to_string(calendar.cairn.config_file()).unwrap();
+    let of_data_dir = calendar.cairn.data_dir().join("classes/STANDARD_IA");
+    // The tier gets no class any more, and then its class again.
+    for (classes, in_tier, here) in [("", 0, 1), ("\"STANDARD_IA\"", 1, 0)] {
+        calendar.cairn.stop();
+        std::fs::write(calendar.cairn.config_file(), config.replace(&tier("\"STANDARD_IA\""), &tier(classes))).unwrap();
+        calendar.cairn.start_again();
+        let moving = calendar.cairn.calling_command(&["tier", "move"]).output().unwrap();
+        assert!(moving.status.success(), "{moving:?}");
+        let are_where_they_belong =
+            || files_below(&elsewhere.path().join("blobs")).len() == in_tier && files_below(&of_data_dir).len() == here;
+        until_so("the move", are_where_they_belong).await;
+        let head = calendar.send(client.object("HEAD", &bucket, "key")).await.expect(200);
+        assert_eq!(head.header("x-amz-storage-class"), Some("INTELLIGENT_TIERING"));
+    }
+    // Who reads it finds it, and it comes back into the place of what is used.
+    assert_eq!(calendar.send(client.object("GET", &bucket, "key")).await.expect(200).body, body(1, LARGE));
+    let printed = calendar.pass(1, &[&bucket]).unwrap();
+    assert!(printed.contains("1  moved to FREQUENT_ACCESS"), "{printed}");
+    until_so("freeing", || files_below(&elsewhere.path().join("blobs")).is_empty()).await;
     calendar.cairn.stop();
     let (status, printed) = calendar.cairn.check();
     assert_eq!(status, Some(0), "{printed}");

@@ -1,16 +1,15 @@
-//! Lifecycle rules through the real binary: configurations, the sweep in short days and in real ones, archives, plans.
+//! Lifecycle rules through the real binary: configurations, the sweep in short days, archives, plans.
 
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
 
+use cairn_tests::Cairn;
 use cairn_tests::harness::files_below;
-use cairn_tests::lifecycle::{
-    Calendar, PATIENCE, class_of, configuration, put_rules, restore, rule, short_days, until, versioned,
-};
+use cairn_tests::lifecycle::{class_of, configuration, put_rules, restore, rule, short_days, versioned};
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::patience::{PATIENCE, until};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, skip};
 
 /// Files, so that places and freed space can be seen.
 const LARGE: usize = 200_000;
@@ -242,81 +241,4 @@ async fn a_kill_at_any_time_loses_no_object_that_moves() {
     cairn.stop();
     let (status, printed) = cairn.check();
     assert_eq!(status, Some(0), "{printed}");
-}
-
-#[tokio::test]
-async fn source_images_are_archived_and_thumbnails_end_after_45_days() {
-    let mut calendar = Calendar::start();
-    let client = calendar.cairn.client();
-    let bucket = client.fresh_bucket("images").await;
-    client.put(&bucket, "source/1.jpg", body(1, LARGE)).await.expect(200);
-    let thumbnail = client.object("PUT", &bucket, "thumbnails/1.jpg").header("x-amz-storage-class", "ONEZONE_IA");
-    thumbnail.body(body(2, 5_000)).send().await.expect(200);
-    let rules = rule(
-        "archive",
-        "<Prefix>source/</Prefix>",
-        "<Transition><Days>45</Days><StorageClass>GLACIER</StorageClass></Transition>",
-    ) + &rule("thumbnails", "<Prefix>thumbnails/</Prefix>", "<Expiration><Days>45</Days></Expiration>");
-    put_rules(&client, &bucket, &rules).send().await.expect(200);
-
-    let plan = calendar.cairn.calling_command(&["lifecycle", "plan", "--bucket", &bucket, "--days", "50"]).output();
-    let printed = String::from_utf8(plan.unwrap().stdout).unwrap();
-    for line in ["rule archive: moved to GLACIER from STANDARD", "rule thumbnails: expired from ONEZONE_IA"] {
-        assert!(printed.contains(line), "{printed}");
-    }
-    assert!(printed.contains("1  within 50 days after, 200000 bytes") && printed.contains("such as source/1.jpg"));
-
-    if let Err(reason) = calendar.pass(44, &[&bucket]) {
-        skip!("{reason}");
-    }
-    for (key, class) in [("source/1.jpg", "STANDARD"), ("thumbnails/1.jpg", "ONEZONE_IA")] {
-        let head = calendar.send(client.object("HEAD", &bucket, key)).await.expect(200);
-        assert_eq!(class_of(&head), class, "{key} after 44 days");
-    }
-    calendar.pass(2, &[&bucket]).unwrap();
-    let head = calendar.send(client.object("HEAD", &bucket, "source/1.jpg")).await.expect(200);
-    assert_eq!(class_of(&head), "GLACIER");
-    calendar.send(client.object("GET", &bucket, "source/1.jpg")).await.expect_error(403, "InvalidObjectState");
-    calendar.send(client.object("GET", &bucket, "thumbnails/1.jpg")).await.expect_error(404, "NoSuchKey");
-}
-
-#[tokio::test]
-async fn deleted_objects_can_be_recovered_at_once_then_within_48_hours_for_a_year() {
-    let mut calendar = Calendar::start();
-    let client = calendar.cairn.client();
-    let bucket = versioned(&client, "deleted").await;
-    let put = client.put(&bucket, "report", body(1, LARGE)).await.expect(200);
-    let version = put.header("x-amz-version-id").unwrap().to_owned();
-    client.delete(&bucket, "report").await.expect(204);
-    let moves = |days, class| {
-        format!(
-            "<NoncurrentVersionTransition><NoncurrentDays>{days}</NoncurrentDays><StorageClass>{class}</StorageClass>\
-                 </NoncurrentVersionTransition>"
-        )
-    };
-    let ends = "<NoncurrentVersionExpiration><NoncurrentDays>365</NoncurrentDays></NoncurrentVersionExpiration>\
-                <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>";
-    let actions = moves(0, "STANDARD_IA") + &moves(15, "DEEP_ARCHIVE") + ends;
-    put_rules(&client, &bucket, &rule("deleted", "", &actions)).send().await.expect(200);
-    let of_version = |method: &str| client.object(method, &bucket, "report").query("versionId", &version);
-
-    if let Err(reason) = calendar.pass(1, &[&bucket]) {
-        skip!("{reason}");
-    }
-    assert_eq!(class_of(&calendar.send(of_version("HEAD")).await.expect(200)), "STANDARD_IA");
-    assert_eq!(calendar.send(of_version("GET")).await.expect(200).body, body(1, LARGE));
-    calendar.pass(15, &[&bucket]).unwrap();
-    assert_eq!(class_of(&calendar.send(of_version("HEAD")).await.expect(200)), "DEEP_ARCHIVE");
-    calendar.send(of_version("GET")).await.expect_error(403, "InvalidObjectState");
-    calendar.pass(340, &[&bucket]).unwrap();
-    let bulk = "<RestoreRequest><Days>3</Days><Tier>Bulk</Tier></RestoreRequest>";
-    calendar.send(of_version("POST").query("restore", "").body(bulk)).await.expect(202);
-    calendar.pass(2, &[&bucket]).unwrap();
-    assert_eq!(calendar.send(of_version("GET")).await.expect(200).body, body(1, LARGE));
-    calendar.pass(10, &[&bucket]).unwrap();
-    calendar.send(of_version("HEAD")).await.expect(404);
-    // The delete marker hides nothing any more, and goes with the next sweep.
-    calendar.pass(1, &[&bucket]).unwrap();
-    let left = calendar.send(client.bucket("GET", &bucket).query("versions", "")).await.expect(200);
-    assert_eq!(left.xml_all("VersionId"), Vec::<String>::new());
 }

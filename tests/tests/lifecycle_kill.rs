@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use cairn_tests::lifecycle::{PATIENCE, put_rules, restore, rule, short_days, until, versioned};
+use cairn_tests::lifecycle::{put_rules, restore, rule, short_days, versioned};
+use cairn_tests::patience::{PATIENCE, until};
 use cairn_tests::random::body;
 use cairn_tests::{Cairn, Client};
 

@@ -4,20 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use cairn_tests::harness::files_below;
 use cairn_tests::mount::Mount;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::patience::{until, until_so};
 use cairn_tests::random::body;
 use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
 use tempfile::TempDir;
 
 /// Files, which small objects are not.
 const LARGE: usize = 200_000;
-
-/// How long what a server does by itself may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A server with a tier `cold` of GLACIER_IR, in days of a second.
 struct Rig {
@@ -84,27 +81,6 @@ fn with_tier(disk: &Path, more: &str) -> String {
         "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\
          \n[[tier]]\nname = \"cold\"\npath = {disk:?}\nclasses = [\"GLACIER_IR\"]\n{more}"
     )
-}
-
-/// Asks until the answer is as wished.
-async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {}", reply.status, reply.text());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn until_so(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 fn is_in_cold(reply: &Reply) -> bool {
@@ -279,6 +255,50 @@ async fn a_full_tier_refuses_what_comes_and_keeps_what_is_there() {
     }
     until("the move", || rig.client.object("HEAD", &rig.bucket, "moves"), is_in_cold).await;
     assert!(rig.get("moves").send().await.expect(200).body == body(1, OBJECT_BYTES));
+    drop(rig);
+    drop(mount);
+}
+
+#[tokio::test]
+async fn a_tier_whose_disk_gives_errors_takes_only_its_own_objects_along_and_loses_none() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mount = match Mount::ext4(&elsewhere.path().join("disk"), &elsewhere.path().join("image"), 128) {
+        Ok(mount) => mount,
+        Err(reason) => skip!("no loop-mounted ext4: {reason}"),
+    };
+    let mut rig = Rig::with("errors", elsewhere, "free_space_floor_bytes = 4194304\n").await;
+    for (key, class, seed) in [("cold", "GLACIER_IR", 1), ("warm", "STANDARD", 3)] {
+        rig.put(key, class, seed, LARGE).send().await.expect(200);
+    }
+    rig.put("small", "GLACIER_IR", 4, 100).send().await.expect(200);
+    // From here on each call to the disk is EIO, also for what the page cache has.
+    mount.prepare_cut().unwrap().cut().unwrap();
+    rig.get("cold").send().await.expect_error(503, "ServiceUnavailable");
+    rig.put("new", "GLACIER_IR", 5, LARGE).send().await.expect_error(503, "ServiceUnavailable");
+    rig.client.object("HEAD", &rig.bucket, "cold").send().await.expect(200);
+    rig.is_there("warm", 3).await;
+    assert_eq!(rig.get("small").send().await.expect(200).body, body(4, 100));
+    rig.put("moves", "STANDARD", 6, LARGE).send().await.expect(200);
+    rig.move_what_begins_with("moves").await;
+    let failed = |text: &str| text.contains("cairn_lifecycle_failed_total{reason=\"tier-down\"}");
+    until_so("the failure of the move", || failed(&rig.cairn.ops_get("/metrics").unwrap().1)).await;
+    rig.is_there("moves", 6).await;
+    let (status, text) = rig.cairn.ops_get("/health/ready").unwrap();
+    assert!(status == 200 && text.contains("the storage tier cold is down"), "{text}");
+    assert_eq!(rig.metric("cairn_tier_up{tier=\"cold\"}"), "0");
+    assert!(rig.cairn.log().contains("Input/output error"), "{}", rig.cairn.log());
+
+    rig.cairn.stop();
+    mount.remount().unwrap();
+    rig.cairn.start_again();
+    rig.is_there("cold", 1).await;
+    until("the move", || rig.client.object("HEAD", &rig.bucket, "moves"), is_in_cold).await;
+    rig.is_there("moves", 6).await;
+    rig.put("new", "GLACIER_IR", 7, LARGE).send().await.expect(200);
+    assert_eq!(files_below(&rig.disk().join("blobs")).len(), 3);
+    rig.cairn.stop();
+    let (status, printed) = rig.cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
     drop(rig);
     drop(mount);
 }

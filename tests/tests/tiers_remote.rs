@@ -8,49 +8,59 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::harness::files_below;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::patience::{PATIENCE, until, until_so};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Call, Client, Config, Reply};
+use cairn_tests::{Cairn, Call, Client, Config};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 const LARGE: usize = 200_000;
 
-/// How long what a server does by itself may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What a wire does with what is sent on it.
+#[derive(Clone, Copy, PartialEq)]
+enum Does {
+    Carry,
+    /// It closes connections.
+    Cut,
+    /// It takes connections, and nothing comes out at the other end.
+    Swallow,
+}
 
-/// A wire to a server. While it is cut, connections are closed.
+/// A wire to a server.
 struct Wire {
     address: SocketAddr,
-    cut: Arc<watch::Sender<bool>>,
+    does: Arc<watch::Sender<Does>>,
 }
 
 impl Wire {
     async fn to(target: SocketAddr) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let cut = Arc::new(watch::Sender::new(false));
-        let of_task = cut.clone();
+        let does = Arc::new(watch::Sender::new(Does::Carry));
+        let of_task = does.clone();
         tokio::spawn(async move {
-            while let Ok((mut from, _)) = listener.accept().await {
-                let mut is_cut = of_task.subscribe();
-                tokio::spawn(async move {
-                    if *is_cut.borrow() {
-                        return;
-                    }
-                    let Ok(mut to) = TcpStream::connect(target).await else { return };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
-                        _ = is_cut.wait_for(|is_cut| *is_cut) => {}
-                    }
-                });
+            while let Ok((from, _)) = listener.accept().await {
+                tokio::spawn(carry(from, target, of_task.subscribe()));
             }
         });
-        Wire { address, cut }
+        Wire { address, does }
     }
 
-    fn set_cut(&self, is_cut: bool) {
-        self.cut.send_replace(is_cut);
+    fn set(&self, does: Does) {
+        self.does.send_replace(does);
     }
+}
+
+async fn carry(mut from: TcpStream, target: SocketAddr, mut does: watch::Receiver<Does>) {
+    if *does.borrow() == Does::Carry {
+        let Ok(mut to) = TcpStream::connect(target).await else { return };
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
+            _ = does.wait_for(|does| *does != Does::Carry) => {}
+        }
+    }
+    // What was swallowed is lost, and with it the connection.
+    let _ = does.wait_for(|does| *does != Does::Swallow).await;
 }
 
 /// A server whose GLACIER_IR is in a bucket of another.
@@ -118,26 +128,6 @@ impl Rig {
     }
 }
 
-async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {}", reply.status, reply.text());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn until_so(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_a_class_end_up_in_the_other_server_and_are_read_from_there() {
     const HUGE: usize = 40 << 20;
@@ -201,7 +191,7 @@ async fn while_the_network_is_cut_only_what_is_there_cannot_be_read() {
     rig.put("there", "GLACIER_IR", 1, LARGE).send().await.expect(200);
     rig.put("goes", "GLACIER_IR", 2, LARGE).send().await.expect(200);
     rig.until_there(2).await;
-    rig.wire.set_cut(true);
+    rig.wire.set(Does::Cut);
     rig.get("there").send().await.expect_error(503, "ServiceUnavailable");
     rig.put("new", "GLACIER_IR", 3, LARGE).send().await.expect(200);
     rig.put("near", "STANDARD", 4, LARGE).send().await.expect(200);
@@ -216,10 +206,32 @@ async fn while_the_network_is_cut_only_what_is_there_cannot_be_read() {
     rig.get("there").send().await.expect_error(503, "ServiceUnavailable");
     rig.is_there("new", 3, LARGE).await;
 
-    rig.wire.set_cut(false);
+    rig.wire.set(Does::Carry);
     until("the tier's return", || rig.get("there"), |reply| reply.status == 200).await;
     rig.is_there("there", 1, LARGE).await;
     rig.until_there(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_swallows_what_is_sent_holds_the_first_reads_for_seconds_and_others_not() {
+    let rig = Rig::new("swallowed").await;
+    rig.put("there", "GLACIER_IR", 1, LARGE).send().await.expect(200);
+    rig.put("near", "STANDARD", 2, LARGE).send().await.expect(200);
+    rig.until_there(1).await;
+    rig.is_there("there", 1, LARGE).await;
+    rig.wire.set(Does::Swallow);
+    let began = Instant::now();
+    rig.get("there").send().await.expect_error(503, "ServiceUnavailable");
+    assert!(began.elapsed() < Duration::from_secs(10), "the first read took {:?}", began.elapsed());
+    let began = Instant::now();
+    for _ in 0..10 {
+        rig.get("there").send().await.expect_error(503, "ServiceUnavailable");
+        rig.is_there("near", 2, LARGE).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "ten more took {:?}", began.elapsed());
+    rig.wire.set(Does::Carry);
+    until("the tier's return", || rig.get("there"), |reply| reply.status == 200).await;
+    rig.is_there("there", 1, LARGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_crypto::digest::Digests;
 use reqwest::Method;
+use tokio::time::Instant;
 
 use super::object::Address;
 use super::{Answer, Client, ClientError, Request};
@@ -107,6 +108,7 @@ impl Download {
     /// # Errors
     /// `Corrupt`, or what kept it from going on after it broke. The download is then over.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let began = Instant::now();
         loop {
             // What this ends with has been tried again by then.
             if self.answer.is_none() && self.left_bytes() > 0 {
@@ -118,7 +120,7 @@ impl Download {
             };
             self.answer = None;
             self.failures += 1;
-            self.client.rest(self.failures, error).await?;
+            self.client.rest(began, self.failures, error).await?;
         }
     }
 

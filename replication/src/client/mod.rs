@@ -100,11 +100,14 @@ pub enum BuildError {
 #[derive(Clone)]
 pub struct Client(Arc<Inner>, Attempts);
 
-/// How often a request is made that may have been carried out though it was not answered.
+/// How often a request is made, and how long that may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attempts {
     AsOptionsSay,
+    /// Once, because it may have been carried out though it was not answered.
     One,
+    /// As the options say, but only for so long.
+    Within(Duration),
 }
 
 struct Inner {
@@ -153,6 +156,21 @@ impl Client {
     #[must_use]
     pub fn once(&self) -> Self {
         Self(Arc::clone(&self.0), Attempts::One)
+    }
+
+    /// The same for somebody who waits: what does not move for so long has failed, and after so long nothing is tried again.
+    #[must_use]
+    pub fn within(&self, patience: Duration) -> Self {
+        Self(Arc::clone(&self.0), Attempts::Within(patience))
+    }
+
+    /// How long nothing may move.
+    fn idle_timeout(&self) -> Duration {
+        let configured = self.0.options.idle_timeout;
+        match self.1 {
+            Attempts::Within(patience) => patience.min(configured),
+            Attempts::AsOptionsSay | Attempts::One => configured,
+        }
     }
 
     /// The endpoint.

@@ -3,6 +3,7 @@
 use cairn_crypto::checksum::Checksum;
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
+use tokio::time::Instant;
 
 use super::body::{Body, Digest};
 use super::object::{Address, Stored};
@@ -41,12 +42,37 @@ impl Client {
         parts: Vec<Body>,
         concurrency: usize,
     ) -> Result<Stored, ClientError> {
-        if parts.len() > PARTS_MAX {
-            return Err(ClientError::TooManyParts(parts.len()));
+        let UploadHeaders { mut create, each } = headers;
+        let names_one = create.iter().any(|(name, _)| name == CHECKSUM_ALGORITHM);
+        if let Some(checksum) = parts.first().and_then(checksum_of).filter(|_| !names_one) {
+            create.push((CHECKSUM_ALGORITHM.to_owned(), checksum.algorithm().as_str().to_owned()));
+        }
+        let part = |index: usize| std::future::ready(Ok(parts[index].clone()));
+        self.upload_made(to, UploadHeaders { create, each }, parts.len(), part, concurrency).await
+    }
+
+    /// The same with so many parts, each of which is made when its turn comes, by its place from 0: of parts in memory there are
+    /// no more at once than are sent.
+    ///
+    /// # Errors
+    /// As [`Client::upload`], and those of `part`.
+    pub async fn upload_made<F>(
+        &self,
+        to: &Address,
+        headers: UploadHeaders,
+        parts_count: usize,
+        part: impl Fn(usize) -> F + Sync,
+        concurrency: usize,
+    ) -> Result<Stored, ClientError>
+    where
+        F: Future<Output = Result<Body, ClientError>> + Send,
+    {
+        if parts_count > PARTS_MAX {
+            return Err(ClientError::TooManyParts(parts_count));
         }
         let UploadHeaders { create, each } = headers;
-        let upload_id = self.create_upload(to, create, parts.first()).await?;
-        match self.upload_parts(to, &upload_id, &each, parts, concurrency).await {
+        let upload_id = self.create_upload(to, create).await?;
+        match self.upload_parts(to, &upload_id, &each, parts_count, part, concurrency).await {
             Ok(stored) => Ok(stored),
             Err(error) => {
                 let abort = to.request(Method::DELETE, None).query("uploadId", &upload_id);
@@ -58,44 +84,43 @@ impl Client {
         }
     }
 
-    async fn create_upload(
-        &self,
-        to: &Address,
-        headers: Vec<(String, String)>,
-        first: Option<&Body>,
-    ) -> Result<String, ClientError> {
-        let mut request = to.request(Method::POST, None).query("uploads", "").headers(headers);
-        let names_one = request.headers.iter().any(|(name, _)| name == CHECKSUM_ALGORITHM);
-        if let Some(checksum) = first.and_then(checksum_of).filter(|_| !names_one) {
-            request = request.header(CHECKSUM_ALGORITHM, checksum.algorithm().as_str());
-        }
+    async fn create_upload(&self, to: &Address, headers: Vec<(String, String)>) -> Result<String, ClientError> {
+        let request = to.request(Method::POST, None).query("uploads", "").headers(headers);
         let document = document(self.send(&request).await?).await?;
         let upload_id = document.text("UploadId").ok_or(ClientError::Foreign("it names no upload"))?;
         Ok(upload_id.to_owned())
     }
 
-    async fn upload_parts(
+    async fn upload_parts<F>(
         &self,
         to: &Address,
         upload_id: &str,
         each: &[(String, String)],
-        parts: Vec<Body>,
+        parts_count: usize,
+        part: impl Fn(usize) -> F + Sync,
         concurrency: usize,
-    ) -> Result<Stored, ClientError> {
-        let numbered = parts.into_iter().enumerate();
-        let uploaded: Vec<UploadedPart> = futures::stream::iter(numbered)
-            .map(|(index, body)| self.upload_part(to, upload_id, each, index + 1, body))
+    ) -> Result<Stored, ClientError>
+    where
+        F: Future<Output = Result<Body, ClientError>> + Send,
+    {
+        let part = &part;
+        let uploaded: Vec<UploadedPart> = futures::stream::iter(0..parts_count)
+            .map(|index| async move {
+                let body = part(index).await?;
+                self.upload_part(to, upload_id, each, index + 1, body).await
+            })
             .buffered(concurrency.max(1))
             .try_collect()
             .await?;
         let body = Body::Memory(xml::complete_upload(&uploaded).into());
         let request = to.request(Method::POST, None).query("uploadId", upload_id).headers(each.to_vec()).body(body);
+        let began = Instant::now();
         let mut attempt = 1;
         loop {
             // A refusal by status has been tried again by then; one in the document has not.
             match completed(self.send(&request).await?).await {
                 Ok(stored) => return Ok(stored),
-                Err(error) => self.rest(attempt, error).await?,
+                Err(error) => self.rest(began, attempt, error).await?,
             }
             attempt += 1;
         }

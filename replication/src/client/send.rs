@@ -24,6 +24,7 @@ impl Client {
     /// The last attempt's.
     pub async fn send(&self, request: &Request) -> Result<Answer, ClientError> {
         let url = self.0.endpoint.url_of(&request.bucket, request.key.as_deref(), &request.query)?;
+        let began = Instant::now();
         let mut attempt = 1;
         let mut corrected = false;
         loop {
@@ -36,22 +37,25 @@ impl Client {
                 corrected = true;
                 continue;
             }
-            self.rest(attempt, error).await?;
+            self.rest(began, attempt, error).await?;
             attempt += 1;
         }
     }
 
-    /// Waits until an attempt may be made after the failed one.
+    /// Waits until an attempt may be made after the failed one, of which the first began then.
     ///
     /// # Errors
     /// The given error, if none may be made.
-    pub(super) async fn rest(&self, attempt: u32, error: ClientError) -> Result<(), ClientError> {
+    pub(super) async fn rest(&self, began: Instant, attempt: u32, error: ClientError) -> Result<(), ClientError> {
         if !error.may_pass() || self.1 == Attempts::One {
             return Err(error);
         }
         let [a, b, c, d, ..] = self.0.entropy.random_16();
         let random = u32::from_be_bytes([a, b, c, d]);
         let Some(delay) = self.0.options.retry.delay(attempt, random, error.retry_after()) else { return Err(error) };
+        if matches!(self.1, Attempts::Within(patience) if began.elapsed() + delay >= patience) {
+            return Err(error);
+        }
         tracing::debug!(endpoint = ?self.0.endpoint, attempt, ?delay, %error, "a request is made again");
         tokio::time::sleep(delay).await;
         Ok(())
@@ -108,8 +112,8 @@ impl Client {
                 builder.body(reqwest::Body::wrap_stream(pieces))
             }
         };
-        let response = sending.watch(inner.options.idle_timeout, builder.send()).await?;
-        Ok(Answer::of(response, inner.options.idle_timeout))
+        let response = sending.watch(self.idle_timeout(), builder.send()).await?;
+        Ok(Answer::of(response, self.idle_timeout()))
     }
 
     /// The body's bytes at the rate that is allowed, held to their declared number.

@@ -174,6 +174,33 @@ async fn an_endpoint_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_waits_is_told_soon_that_nothing_comes_and_not_kept_by_a_server_that_wants_to_be_left_alone() {
+    let fake = Fake::start(|_, _| Reply::silence()).await;
+    let error = client(&fake).within(Duration::from_millis(300)).head(&address(), None).await.unwrap_err();
+    assert!(matches!(error, ClientError::Stalled(_)), "{error:?}");
+    assert_eq!(fake.seen().len(), 1);
+    let fake = Fake::start(|_, _| Reply::error(503, "SlowDown").header("retry-after", "30")).await;
+    let error = client(&fake).within(Duration::from_secs(5)).head(&address(), None).await.unwrap_err();
+    assert_eq!((error.status(), fake.seen().len()), (Some(503), 1));
+    // What passes soon is tried again.
+    let fake = Fake::start(|n, _| if n == 0 { Reply::error(503, "SlowDown") } else { stored() }).await;
+    client(&fake).within(Duration::from_secs(5)).head(&address(), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn parts_are_made_when_their_turn_comes() {
+    let fake = Fake::start(upload_script).await;
+    let part = async |index: usize| {
+        // Of the requests so far the first one created the upload.
+        assert_eq!(fake.seen().len(), index + 1);
+        Ok(Body::Memory(Bytes::from(format!("part {index}"))))
+    };
+    client(&fake).upload_made(&address(), UploadHeaders::default(), 3, part, 1).await.unwrap();
+    let sent: Vec<_> = fake.seen().into_iter().filter(|seen| seen.method == "PUT").map(|seen| seen.body).collect();
+    assert_eq!(sent, [b"part 0", b"part 1", b"part 2"]);
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_error_that_names_no_secret() {
     let endpoint = Endpoint::new("http://127.0.0.1:1", "us-east-1").unwrap();
     let credentials = CredentialSource::fixed("AK".to_owned(), "hush".to_owned(), None);

@@ -10,7 +10,7 @@ use cairn_storage::index::View;
 use cairn_storage::index::family::usage;
 use cairn_storage::object::StorageClass;
 use cairn_storage::ops::lifecycle::Act;
-use cairn_storage::ops::{Bucket, BucketName, ListBuckets, Store};
+use cairn_storage::ops::{Bucket, Store};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -22,6 +22,7 @@ use crate::s3::error::Failure;
 use crate::s3::lifecycle_configuration;
 use crate::s3::request::Answer;
 
+use super::restores::time_text;
 use super::{Admin, json};
 
 /// How far a plan looks ahead at most: ten years.
@@ -200,7 +201,8 @@ struct PlanDocument {
 
 #[derive(Serialize)]
 struct LineDocument {
-    rule: String,
+    /// None: objects in INTELLIGENT_TIERING, which move by themselves.
+    rule: Option<String>,
     action: &'static str,
     /// The class of the versions; none for delete markers and uploads.
     class: Option<&'static str>,
@@ -219,7 +221,7 @@ struct LineDocument {
 
 pub(super) async fn run_lifecycle(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
-    if bucket.lifecycle.is_none() && !sweep::holds_tiered(&admin.store, bucket).await? {
+    if !admin.sweeps.has_work(bucket).await? {
         return Err(no_rules());
     }
     json(&StatusDocument::new(bucket, Early::of(&admin.store, bucket).await?, admin.sweeps.ask(bucket).await?))
@@ -251,25 +253,18 @@ pub(super) async fn get_lifecycle(admin: &Admin, authorized: Authorized<OnBucket
     json(&StatusDocument::new(bucket, Early::of(&admin.store, bucket).await?, admin.sweeps.status(bucket).await?))
 }
 
-/// The sweeps of the account's buckets that have rules, in the order of the buckets' names.
+/// The sweeps of the account's buckets that have any, in the order of the buckets' names.
 pub(super) async fn list_lifecycles(
     admin: &Admin,
     authorized: Authorized<OnService>,
     after: Option<String>,
 ) -> Result<Answer, Failure> {
-    let list = ListBuckets { prefix: String::new(), after, max_buckets: PAGE_BUCKETS_MAX };
-    let page = admin.store.list_buckets(authorized.account().id, list).await?;
-    let mut document = StatusesDocument { buckets: Vec::new(), next: page.next };
-    for summary in page.buckets {
-        let Some(name) = BucketName::new(&summary.name) else { continue };
-        match admin.store.bucket(&name).await {
-            Ok(bucket) if bucket.lifecycle.is_some() => {
-                let early = Early::of(&admin.store, &bucket).await?;
-                document.buckets.push(StatusDocument::new(&bucket, early, admin.sweeps.status(&bucket).await?));
-            }
-            // It has no rules, or has gone since it was listed.
-            Ok(_) | Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => {}
-            Err(error) => return Err(error.into()),
+    let (buckets, next) = admin.buckets_after(authorized.account().id, after, PAGE_BUCKETS_MAX).await?;
+    let mut document = StatusesDocument { buckets: Vec::new(), next };
+    for bucket in buckets {
+        if admin.sweeps.has_work(&bucket).await? {
+            let early = Early::of(&admin.store, &bucket).await?;
+            document.buckets.push(StatusDocument::new(&bucket, early, admin.sweeps.status(&bucket).await?));
         }
     }
     json(&document)
@@ -307,18 +302,20 @@ pub(super) async fn plan_lifecycle(
     }
     let rules = match &question.configuration {
         Some(document) => lifecycle_configuration::parse(document.as_bytes(), admin.lifecycle.calendar)?,
-        None => sweep::rules(&admin.store, bucket).await?.map(|(rules, _)| rules).ok_or_else(no_rules)?,
+        None if !admin.sweeps.has_work(bucket).await? => return Err(no_rules()),
+        // Without rules, objects in INTELLIGENT_TIERING move all the same.
+        None => sweep::rules(&admin.store, bucket).await?.map(|(rules, _)| rules).unwrap_or_default(),
     };
     let calendar: Calendar = admin.lifecycle.calendar;
     let plan = plan::plan(&admin.store, bucket, rules.clone(), calendar, at, question.days).await?;
     let lines = plan.lines.into_iter().map(|(line, sum)| {
-        let rule = rules.rules.get(line.rule).map(|rule| rule.id.clone()).unwrap_or_default();
+        let rule = line.rule.and_then(|rule| rules.rules.get(rule)).map(|rule| rule.id.clone());
         line_document(rule, &line, sum)
     });
     json(&PlanDocument { at: time_text(at), days: question.days, versions: plan.versions, lines: lines.collect() })
 }
 
-fn line_document(rule: String, line: &Line, sum: Sum) -> LineDocument {
+fn line_document(rule: Option<String>, line: &Line, sum: Sum) -> LineDocument {
     let (action, to) = names(line.done);
     let minimum_days = line.class.map_or(0, StorageClass::minimum_days);
     let class = line.class.map(StorageClass::name);
@@ -331,9 +328,4 @@ fn parse_time(text: &str) -> Result<Timestamp, Failure> {
         Failure::invalid_argument("at", text, "The time must be of RFC 3339, as in 2026-01-31T18:00:00Z.")
     })?;
     Ok(Timestamp(i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(i64::MAX)))
-}
-
-fn time_text(time: Timestamp) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000);
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

@@ -16,8 +16,10 @@ mod tiers;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_storage::StorageError;
+use cairn_storage::id::AccountId;
 use cairn_storage::jobs::walks::WalkChange;
-use cairn_storage::ops::Store;
+use cairn_storage::ops::{Bucket, BucketName, ListBuckets, Store};
 use futures::StreamExt as _;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -343,6 +345,26 @@ impl Admin {
             sweeps: Arc::clone(&edge.sweeps),
             replication: Arc::clone(&edge.replication),
         }
+    }
+
+    /// A page of the account's buckets, in the order of their names, and the name after which there may be more.
+    async fn buckets_after(
+        &self,
+        account: AccountId,
+        after: Option<String>,
+        max_buckets: usize,
+    ) -> Result<(Vec<Bucket>, Option<String>), StorageError> {
+        let page = self.store.list_buckets(account, ListBuckets { prefix: String::new(), after, max_buckets }).await?;
+        let mut buckets = Vec::new();
+        for name in page.buckets.iter().filter_map(|summary| BucketName::new(&summary.name)) {
+            match self.store.bucket(&name).await {
+                Ok(bucket) => buckets.push(bucket),
+                // It has gone since it was listed.
+                Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((buckets, page.next))
     }
 
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {

@@ -1,11 +1,10 @@
 //! Restores of buckets to a point in time: beginning, watching, listing and ending them. At most one runs in a bucket; of
 //! those that have ended, each bucket's last one is kept.
 
-use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::restore::{RestoreRecord, RestoreState};
 use cairn_storage::object::KEY_BYTES_MAX;
-use cairn_storage::ops::{BucketName, ListBuckets, NewRestore};
+use cairn_storage::ops::NewRestore;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -147,22 +146,14 @@ pub(super) async fn list_restores(
     authorized: Authorized<OnService>,
     after: Option<String>,
 ) -> Result<Answer, Failure> {
-    let list = ListBuckets { prefix: String::new(), after, max_buckets: PAGE_BUCKETS_MAX };
-    let page = admin.store.list_buckets(authorized.account().id, list).await?;
-    let mut document = RestoresDocument { restores: Vec::new(), next: page.next };
-    for summary in page.buckets {
-        let Some(name) = BucketName::new(&summary.name) else { continue };
-        let bucket = match admin.store.bucket(&name).await {
-            Ok(bucket) => bucket,
-            // It has gone since it was listed.
-            Err(StorageError::NoSuchBucket) => continue,
-            Err(error) => return Err(error.into()),
-        };
+    let (buckets, next) = admin.buckets_after(authorized.account().id, after, PAGE_BUCKETS_MAX).await?;
+    let mut document = RestoresDocument { restores: Vec::new(), next };
+    for bucket in buckets {
         if let Some(record) = admin.store.restore(&bucket).await? {
-            document.restores.push(RestoreDocument::new(name.as_str(), record));
+            document.restores.push(RestoreDocument::new(bucket.name.as_str(), record));
         }
         if document.restores.len() == PAGE_RESTORES_MAX {
-            document.next = Some(summary.name);
+            document.next = Some(bucket.name.as_str().to_owned());
             break;
         }
     }

@@ -16,17 +16,17 @@ const EXIT_UNANSWERED: u8 = 2;
 
 #[derive(Subcommand)]
 pub(super) enum JobsCommand {
-    /// Show the jobs, what waits in the task queues, and the tasks that were given up
+    /// Show the jobs, the lifecycle sweeps, what waits in the task queues, and the tasks that were given up
     List(ServerArgs),
     /// Show one job
     Show(JobArgs),
-    /// Hold a job; it finishes the page at hand
+    /// Hold a job, or a bucket's sweeps; it finishes the page at hand
     Pause(JobArgs),
     /// Let a job go on that is held
     Resume(JobArgs),
     /// End a job; what it has done stays
     Cancel(JobArgs),
-    /// Let a failed job go on from where it failed, or give a task that was given up back to its queue
+    /// Let a failed job go on from where it failed, have a bucket swept now, or give a task that was given up back to its queue
     Retry(JobArgs),
 }
 
@@ -50,8 +50,8 @@ pub(super) struct Job {
     failed: u64,
     bytes: u64,
     last_error: Option<String>,
-    started: String,
-    updated: String,
+    started: Option<String>,
+    updated: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +74,8 @@ struct DeadTask {
 #[derive(Deserialize)]
 struct Jobs {
     jobs: Vec<Job>,
+    sweeps: Vec<Job>,
+    sweeps_count: usize,
     queues: Vec<Queue>,
     dead: Vec<DeadTask>,
     dead_count: u64,
@@ -92,6 +94,7 @@ impl Job {
     /// One line of the list.
     pub(super) fn line(&self) -> String {
         let place = self.bucket.as_deref().unwrap_or("(all buckets)");
+        let never = "not yet";
         let mut line = format!(
             "{}  {} {place}  {}  examined {} changed {} skipped {} failed {} bytes {}  started {} updated {}",
             self.id,
@@ -102,8 +105,8 @@ impl Job {
             self.skipped,
             self.failed,
             self.bytes,
-            self.started,
-            self.updated,
+            self.started.as_deref().unwrap_or(never),
+            self.updated.as_deref().unwrap_or(never),
         );
         if let Some(error) = &self.last_error {
             line.push_str("  last error: ");
@@ -151,8 +154,11 @@ fn ask(command: JobsCommand, environment: Environment<'_>) -> Result<(), CallErr
 }
 
 fn print_all(all: &Jobs) {
-    for job in &all.jobs {
+    for job in all.jobs.iter().chain(&all.sweeps) {
         println!("{}", job.line());
+    }
+    if all.sweeps_count > all.sweeps.len() {
+        println!("buckets with sweeps in all: {}", all.sweeps_count);
     }
     let bound = if all.is_partial { "at least " } else { "" };
     for Queue { queue, waiting, first_due } in &all.queues {

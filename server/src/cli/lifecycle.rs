@@ -35,7 +35,7 @@ pub(super) enum LifecycleCommand {
     /// Have a bucket's rules carried out now, also if its sweeps are paused: exit status 1 if something of them could not be
     /// done, 2 when the server cannot be asked. The server goes on if this command ends, and after a restart
     Run(RunArgs),
-    /// Tell how the sweeps of a bucket, or of all that have rules, are: exit status 1 if the last one of one could not do all
+    /// Tell how the sweeps of a bucket, or of all that have any, are: exit status 1 if the last one of one could not do all
     Status(StatusArgs),
     /// Let no sweep of a bucket, or of any, begin by itself, and end those under way
     Pause(WhichArgs),
@@ -61,7 +61,7 @@ pub(super) struct RunArgs {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// The bucket; by default every bucket of the account that has rules
+    /// The bucket; by default every bucket of the account that has rules, or objects in INTELLIGENT_TIERING
     #[arg(long)]
     bucket: Option<String>,
 }
@@ -174,7 +174,8 @@ struct Plan {
 
 #[derive(Deserialize)]
 struct Line {
-    rule: String,
+    /// None: objects in INTELLIGENT_TIERING move without one.
+    rule: Option<String>,
     action: String,
     class: Option<String>,
     to: Option<String>,
@@ -319,8 +320,12 @@ fn plan(args: PlanArgs, environment: Environment<'_>) -> Result<ExitCode, Failed
     }
     for line in plan.lines {
         let from_class = line.class.as_deref().unwrap_or_default();
-        let from = line.class.as_deref().map_or_else(String::new, |class| format!(" from {class}"));
-        println!("  rule {}: {}{from}", line.rule, described(&line.action, line.to.as_deref()));
+        let described = described(&line.action, line.to.as_deref());
+        match (&line.rule, &line.class) {
+            (Some(rule), Some(class)) => println!("  rule {rule}: {described} from {class}"),
+            (Some(rule), None) => println!("  rule {rule}: {described}"),
+            (None, _) => println!("  by access: {described}"),
+        }
         println!("{:>12}  now, {} bytes", line.now, line.now_bytes);
         println!("{:>12}  within {} days after, {} bytes", line.later, plan.days, line.later_bytes);
         if line.early > 0 {

@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use cairn_crypto::digest::Digests;
-use cairn_replication::client::{
-    self, Address, Body, BodyError, Client, ClientError, Digest, Method, PARTS_MAX, Stream, UploadHeaders,
-};
+use cairn_replication::client::{self, Address, Body, Client, ClientError, Method, PARTS_MAX, UploadHeaders};
 use cairn_storage::StorageError;
 use cairn_storage::blob::{LocalBytes, Remote, RemoteBytes, RemoteError, RemoteFile};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -16,15 +14,20 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use crate::wiring::chain;
 
 /// What is stored in one request; larger files are uploaded in parts of at least so many bytes.
-const PART_BYTES_MIN: u64 = 16 << 20;
+const PART_BYTES_MIN: u64 = 8 << 20;
 
-/// How many parts of a file are uploaded at once.
+/// How many parts of a file are uploaded at once. They are in memory meanwhile, so that a file is read once.
 const PARTS_AT_ONCE: usize = 2;
+
+/// How long somebody who reads waits for a service of which nothing comes.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a tier's files are objects.
 #[derive(Debug)]
 pub struct BucketTier {
     client: Client,
+    /// For what somebody waits for.
+    reader: Client,
     bucket: String,
     prefix: String,
 }
@@ -32,33 +35,12 @@ pub struct BucketTier {
 impl BucketTier {
     /// The tier under `prefix` in the bucket.
     pub fn new(client: Client, bucket: &str, prefix: &str) -> Self {
-        Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned() }
+        let reader = client.within(READ_PATIENCE);
+        Self { client, reader, bucket: bucket.to_owned(), prefix: prefix.to_owned() }
     }
 
     fn address(&self, name: &str) -> Address {
         Address { bucket: self.bucket.clone(), key: format!("{}{name}", self.prefix) }
-    }
-
-    /// The parts of a file, each with the digest that the service is to hold it to. Reads all of it.
-    async fn parts(file: &RemoteFile) -> Result<Vec<Body>, RemoteError> {
-        let part_bytes = PART_BYTES_MIN.max(file.length.div_ceil(PARTS_MAX as u64));
-        let mut parts = Vec::new();
-        let mut start = 0;
-        while start < file.length {
-            let range = start..file.length.min(start + part_bytes);
-            start = range.end;
-            let mut digests = Digests::new(true, []);
-            let mut pieces = (file.read)(range.clone());
-            while let Some(piece) = pieces.try_next().await.map_err(unreadable)? {
-                digests.update(&piece);
-            }
-            let digest = Digest::Md5(digests.finish().md5.unwrap_or_default());
-            let (read, length_bytes) = (file.read.clone(), range.end - range.start);
-            let open =
-                Arc::new(move || -> client::BodyStream { Box::pin(read(range.clone()).map_err(BodyError::from)) });
-            parts.push(Body::Stream(Stream { length_bytes, digest, open }));
-        }
-        Ok(parts)
     }
 }
 
@@ -66,15 +48,26 @@ impl BucketTier {
 impl Remote for BucketTier {
     async fn put(&self, name: &str, file: &RemoteFile) -> Result<(), RemoteError> {
         let to = self.address(name);
+        // What is in memory is signed by its digest, to which the service holds it.
         if file.length <= PART_BYTES_MIN {
-            let bytes = whole((file.read)(0..file.length)).await?;
+            let bytes = whole((file.read)(0..file.length)).await.map_err(unreadable)?;
             self.client.put(&to, Vec::new(), Body::Memory(bytes)).await.map_err(fault)?;
         } else {
-            let parts = Self::parts(file).await?;
-            self.client.upload(&to, UploadHeaders::default(), parts, PARTS_AT_ONCE).await.map_err(fault)?;
+            let part_bytes = PART_BYTES_MIN.max(file.length.div_ceil(PARTS_MAX as u64));
+            let parts_count = usize::try_from(file.length.div_ceil(part_bytes)).unwrap_or(usize::MAX);
+            let part = |index: usize| {
+                let start = index as u64 * part_bytes;
+                let pieces = (file.read)(start..file.length.min(start + part_bytes));
+                async move {
+                    let read = whole(pieces).await;
+                    read.map(Body::Memory).map_err(|error| ClientError::Source(Box::new(error)))
+                }
+            };
+            let headers = UploadHeaders::default();
+            self.client.upload_made(&to, headers, parts_count, part, PARTS_AT_ONCE).await.map_err(fault)?;
         }
         // Each byte was held to a digest; this is that they are all there.
-        match self.length(name).await? {
+        match length_of(&self.client, &to).await? {
             length if length == file.length => Ok(()),
             length => Err(RemoteError::Wrong(format!("it has {length} bytes there, and should have {}", file.length))),
         }
@@ -85,17 +78,16 @@ impl Remote for BucketTier {
             return Ok(Box::pin(futures::stream::empty()));
         };
         let range = client::Range { start: range.start, end };
-        let download = self.client.get(&self.address(name), None, Some(range)).await.map_err(fault)?;
+        let download = self.reader.get(&self.address(name), None, Some(range)).await.map_err(fault)?;
         Ok(Box::pin(download.into_stream().map_err(fault)))
     }
 
     async fn length(&self, name: &str) -> Result<u64, RemoteError> {
-        let answer = self.client.head(&self.address(name), None).await.map_err(fault)?;
-        answer.length_bytes().ok_or_else(|| RemoteError::Wrong("its length is not told".to_owned()))
+        length_of(&self.reader, &self.address(name)).await
     }
 
     async fn get_small(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, RemoteError> {
-        let mut download = self.client.get(&self.address(name), None, None).await.map_err(fault)?;
+        let mut download = self.reader.get(&self.address(name), None, None).await.map_err(fault)?;
         let mut bytes = Vec::new();
         while let Some(piece) = download.next().await.map_err(fault)? {
             if bytes.len() + piece.len() > bytes_max {
@@ -113,7 +105,7 @@ impl Remote for BucketTier {
     }
 
     async fn remove(&self, name: &str) -> Result<(), RemoteError> {
-        self.client.delete(&self.address(name), None).await.map(drop).map_err(fault)
+        self.reader.delete(&self.address(name), None).await.map(drop).map_err(fault)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, RemoteError> {
@@ -139,10 +131,15 @@ impl Remote for BucketTier {
     }
 }
 
-async fn whole(mut pieces: LocalBytes) -> Result<Bytes, RemoteError> {
+async fn length_of(client: &Client, address: &Address) -> Result<u64, RemoteError> {
+    let answer = client.head(address, None).await.map_err(fault)?;
+    answer.length_bytes().ok_or_else(|| RemoteError::Wrong("its length is not told".to_owned()))
+}
+
+async fn whole(mut pieces: LocalBytes) -> Result<Bytes, StorageError> {
     let mut bytes = BytesMut::new();
     while let Some(piece) = pieces.next().await {
-        bytes.extend_from_slice(&piece.map_err(unreadable)?);
+        bytes.extend_from_slice(&piece?);
     }
     Ok(bytes.freeze())
 }
@@ -164,6 +161,7 @@ fn fault(error: ClientError) -> RemoteError {
         ClientError::Refused { status: 412 | 416, .. } | ClientError::Foreign(_) | ClientError::Corrupt(_) => {
             RemoteError::Wrong(error.to_string())
         }
+        error @ (ClientError::Stalled(_) | ClientError::Unanswered(_)) => RemoteError::Silent(chain(&error)),
         error => RemoteError::Down(chain(&error)),
     }
 }

@@ -36,9 +36,12 @@ pub enum RemoteError {
     /// What is there is not what should be.
     #[error("{0}")]
     Wrong(String),
-    /// It cannot be reached, or refuses.
+    /// It refuses, or what it needs to be asked is not there.
     #[error("{0}")]
     Down(String),
+    /// It does not answer: whoever asks next need not wait for as long.
+    #[error("{0}")]
+    Silent(String),
     /// What was to be stored cannot be read.
     #[error("what was to be stored cannot be read")]
     Source(#[source] Arc<StorageError>),
@@ -143,6 +146,10 @@ impl RemoteHome {
                 tracing::warn!(tier = self.tier.name, %content, reason, "a storage tier failed while {doing}");
                 self.down()
             }
+            RemoteError::Silent(reason) => {
+                self.found(Err(reason));
+                self.down()
+            }
         }
     }
 
@@ -154,6 +161,11 @@ impl RemoteHome {
             Err(RemoteError::Missing) => Err(format!("there is no {TIER_MARKER}")),
             Err(error) => Err(error.to_string()),
         };
+        self.found(found);
+    }
+
+    /// It is up, or why it is not. It stays so until it is asked again.
+    fn found(&self, found: Result<(), String>) {
         let mut up = self.up.write();
         match (&*up, &found) {
             (Err(_), Ok(())) => tracing::info!(tier = self.tier.name, "the storage tier is up"),

@@ -43,13 +43,20 @@ struct Fake(Arc<Mutex<State>>);
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     down: bool,
+    /// It does not answer, which takes long to find out.
+    silent: bool,
+    asked: u32,
     /// What is put is stored, but the answer is lost.
     loses_answers: bool,
 }
 
 impl Fake {
     fn up(&self) -> Result<parking_lot::MutexGuard<'_, State>, RemoteError> {
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        state.asked += 1;
+        if state.silent {
+            return Err(RemoteError::Silent("nothing moves".to_owned()));
+        }
         if state.down { Err(RemoteError::Down("the network is cut".to_owned())) } else { Ok(state) }
     }
 
@@ -277,6 +284,26 @@ async fn a_service_that_is_down_takes_only_its_own_objects_along() {
         assert_eq!(rig.get(&bucket, key).await.unwrap(), bytes(seed, LARGE));
     }
     is_whole(&rig).await;
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_is_not_asked_by_the_next_reader() {
+    let (rig, fake, _) = new_rig().await;
+    let bucket = rig.create_bucket("bucket").await;
+    put(&rig, &bucket, "there", &bytes(1, LARGE)).await;
+    settle(&rig).await;
+    rig.collect_all().await;
+    fake.0.lock().silent = true;
+    let read = async || {
+        let before = fake.0.lock().asked;
+        let body = rig.open(&bucket, "there", GetObject::default(), &TestKeys::new(None)).await.unwrap();
+        assert!(matches!(body.begun().await, Err(StorageError::TierDown { .. })));
+        fake.0.lock().asked - before
+    };
+    assert_eq!((read().await, read().await), (1, 0));
+    fake.0.lock().silent = false;
+    look(&rig).await;
+    assert_eq!(rig.get(&bucket, "there").await.unwrap(), bytes(1, LARGE));
 }
 
 #[tokio::test]

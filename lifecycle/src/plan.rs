@@ -106,6 +106,9 @@ pub async fn plan(
     Ok(plan)
 }
 
+/// What is done, and by which rule; None: by none.
+type Due = (Act, Option<usize>);
+
 /// What decides, and for when.
 #[derive(Clone)]
 struct Forecast {
@@ -139,12 +142,7 @@ impl Forecast {
     }
 
     /// What is due about a version at a time, and by which rule, or else when something may be.
-    fn due(
-        &mut self,
-        key: &str,
-        version: &SweptVersion,
-        now: Timestamp,
-    ) -> (Option<(Act, Option<usize>)>, [Option<Timestamp>; 2]) {
+    fn due(&mut self, key: &str, version: &SweptVersion, now: Timestamp) -> (Option<Due>, [Option<Timestamp>; 2]) {
         let by_rule = self.rules.verdict(self.calendar, key, version, now);
         let by_tier = tier_verdict(self.tiering.as_deref(), self.calendar, key, version, now);
         let due = by_rule.due.map(|(action, rule)| (act_of(action), Some(rule)));

@@ -4,12 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use cairn_tests::lifecycle::{put_rules, restore, rule, short_days, versioned};
-use cairn_tests::patience::{PATIENCE, until};
+use cairn_tests::lifecycle::{class_of, put_rules, restore, rule, short_days, versioned};
+use cairn_tests::patience::{PATIENCE, until, until_so};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Client};
+use cairn_tests::strace::Tracer;
+use cairn_tests::{Cairn, Client, skip};
 
-const LARGE: usize = 120_000;
+/// Files, of a size that rules move.
+const LARGE: usize = 200_000;
 const KEYS: u64 = 40;
 
 /// How many versions and delete markers there are with a prefix.
@@ -63,6 +65,123 @@ async fn a_kill_at_any_time_ends_what_is_due_and_nothing_else() {
         assert!(began.elapsed() < PATIENCE, "{} files, not {files}", cairn.blob_files().len());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+/// System calls at which the process dies, and how often a thread has made them by then: syncing a copy, its folder, and the
+/// commits of moves and expiries; removing what moved or ended; and what comes between.
+const STEPS: [(&str, u32); 8] = [
+    ("pwritev,pwritev2,pwrite64", 1),
+    ("fdatasync", 1),
+    ("fsync", 1),
+    ("fdatasync", 2),
+    ("fdatasync", 3),
+    ("fdatasync", 4),
+    ("unlink,unlinkat", 1),
+    ("unlink,unlinkat", 2),
+];
+
+#[tokio::test]
+async fn a_kill_at_each_step_of_a_move_and_an_expiry_loses_nothing() {
+    let mut cairn = Cairn::start(short_days());
+    let (moves, ends) = (cairn.client().fresh_bucket("moves").await, versioned(&cairn.client(), "ends").await);
+    let cold = "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>";
+    let rules = rule("cold", "<Prefix>moves/</Prefix>", cold)
+        + &rule("gone", "<Prefix>gone/</Prefix>", "<Expiration><Days>1</Days></Expiration>");
+    put_rules(&cairn.client(), &moves, &rules).send().await.expect(200);
+    let old = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>";
+    put_rules(&cairn.client(), &ends, &rule("old", "", old)).send().await.expect(200);
+    let sweeps = |cairn: &Cairn, does: &str| cairn.calling_command(&["lifecycle", does, "--all"]).output().unwrap();
+    let mut died = 0;
+    for (step, (call, when)) in STEPS.into_iter().enumerate() {
+        let (client, seed) = (cairn.client(), step as u64);
+        assert!(sweeps(&cairn, "pause").status.success());
+        for key in ["moves", "gone"] {
+            client.put(&moves, &format!("{key}/{step}"), body(seed, LARGE)).await.expect(200);
+        }
+        for round in 0..2 {
+            client.put(&ends, &step.to_string(), body(seed + 100 * round, LARGE)).await.expect(200);
+        }
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let inject = format!("inject={call}:signal=KILL:when={when}");
+        let tracer = match Tracer::attach(&cairn, &["-e", &format!("trace={call}"), "-e", &inject]) {
+            Ok(tracer) => tracer,
+            Err(reason) => skip!("{reason}"),
+        };
+        // It may die before it answers.
+        sweeps(&cairn, "resume");
+        let began = Instant::now();
+        while cairn.exited().is_none() && began.elapsed() < Duration::from_secs(4) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        died += usize::from(cairn.exited().is_some());
+        drop(tracer);
+        cairn.kill9();
+        cairn.start_again();
+        let client = cairn.client();
+        for before in 0..=step {
+            let seed = before as u64;
+            let got = client.get(&moves, &format!("moves/{before}")).await.expect(200);
+            assert!(got.body == body(seed, LARGE), "{before} after a kill at {call} {when}");
+            let got = client.get(&ends, &before.to_string()).await.expect(200);
+            assert!(got.body == body(seed + 100, LARGE), "{before} after a kill at {call} {when}");
+        }
+    }
+    assert!(died >= STEPS.len() - 2, "only {died} of the steps were come to");
+    let client = cairn.client();
+    sweeps(&cairn, "resume");
+    for step in 0..STEPS.len() {
+        let head = |key: &str| client.object("HEAD", &moves, &format!("{key}/{step}"));
+        until("the move", || head("moves"), |reply| class_of(reply) == "GLACIER_IR").await;
+        until("the expiry", || head("gone"), |reply| reply.status == 404).await;
+    }
+    let versions = || client.bucket("GET", &ends).query("versions", "");
+    until("the end of older versions", versions, |reply| reply.xml_all("VersionId").len() == STEPS.len()).await;
+    // What a copy that was cut short left is for the scan for orphans, which takes its time.
+    until_so("freeing", || cairn.blob_files().len() <= 2 * STEPS.len() + died).await;
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn a_kill_at_the_commit_of_a_restore_leaves_an_archive_that_is_restored_or_not() {
+    let mut cairn = Cairn::start(short_days());
+    let bucket = cairn.client().fresh_bucket("restored").await;
+    let put = cairn.client().object("PUT", &bucket, "key").header("x-amz-storage-class", "GLACIER");
+    put.body(body(1, LARGE)).send().await.expect(200);
+    let expedited = "<Days>600</Days><GlacierJobParameters><Tier>Expedited</Tier></GlacierJobParameters>";
+    // Before the commit's log is written, and before it is synced.
+    for call in ["write", "fdatasync"] {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let tracer =
+            Tracer::attach(&cairn, &["-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL")]);
+        let tracer = match tracer {
+            Ok(tracer) => tracer,
+            Err(reason) => skip!("{reason}"),
+        };
+        let asked = restore(&cairn.client(), &bucket, "key", expedited);
+        let asked = tokio::spawn(async move { asked.send().await });
+        let began = Instant::now();
+        while cairn.exited().is_none() {
+            assert!(began.elapsed() < PATIENCE, "it did not come to {call}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Nobody answers.
+        asked.abort();
+        drop(tracer);
+        cairn.kill9();
+        cairn.start_again();
+        let got = cairn.client().get(&bucket, "key").await;
+        assert!(got.status == 403 || got.body == body(1, LARGE), "{}", got.status);
+    }
+    let asked = restore(&cairn.client(), &bucket, "key", expedited).send().await;
+    assert!([200, 202].contains(&asked.status), "{}", asked.text());
+    let client = cairn.client();
+    let got = until("the restore", || client.object("GET", &bucket, "key"), |reply| reply.status == 200).await;
+    assert!(got.body == body(1, LARGE));
     cairn.stop();
     let (status, printed) = cairn.check();
     assert_eq!(status, Some(0), "{printed}");

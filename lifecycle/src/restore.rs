@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use crate::calendar::Calendar;
 
-/// How long each tier takes, in milliseconds.
+/// How long each tier takes, in milliseconds. Those of DEEP_ARCHIVE take longer than those of GLACIER (S3 user guide, "Archive
+/// retrieval options").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delays {
     /// `Expedited`.
@@ -16,13 +17,19 @@ pub struct Delays {
     pub standard_ms: i64,
     /// `Bulk`.
     pub bulk_ms: i64,
+    /// `Standard` from DEEP_ARCHIVE.
+    pub deep_standard_ms: i64,
+    /// `Bulk` from DEEP_ARCHIVE.
+    pub deep_bulk_ms: i64,
 }
 
 impl Delays {
-    fn of(self, tier: RetrievalTier) -> i64 {
+    fn of(self, tier: RetrievalTier, is_deep: bool) -> i64 {
         match tier {
             RetrievalTier::Expedited => self.expedited_ms,
+            RetrievalTier::Standard if is_deep => self.deep_standard_ms,
             RetrievalTier::Standard => self.standard_ms,
+            RetrievalTier::Bulk if is_deep => self.deep_bulk_ms,
             RetrievalTier::Bulk => self.bulk_ms,
         }
     }
@@ -63,7 +70,8 @@ pub fn decide(
     calendar: Calendar,
     now: Timestamp,
 ) -> Result<Restored, Refused> {
-    if object.place_class() == StorageClass::DeepArchive && asked.tier == Some(RetrievalTier::Expedited) {
+    let is_deep = object.place_class() == StorageClass::DeepArchive;
+    if is_deep && asked.tier == Some(RetrievalTier::Expedited) {
         return Err(Refused::TierOfClass);
     }
     if asked.days.is_some() == object.access_tier().is_some() {
@@ -74,12 +82,12 @@ pub fn decide(
         (Some(RestoreStage::Ready), Some(old)) => Ok(Restored { ends: after(now), ..old }),
         (Some(RestoreStage::Ongoing), Some(old)) => {
             let tier = asked.tier.filter(|tier| *tier > old.tier).ok_or(Refused::Ongoing)?;
-            let ready = now.plus_ms(delays.of(tier)).min(old.ready);
+            let ready = now.plus_ms(delays.of(tier, is_deep)).min(old.ready);
             Ok(Restored { tier, ready, ..old })
         }
         _ => {
             let tier = asked.tier.unwrap_or_default();
-            let ready = now.plus_ms(delays.of(tier));
+            let ready = now.plus_ms(delays.of(tier, is_deep));
             Ok(Restored { requested: now, ready, ends: after(ready), tier })
         }
     }

@@ -77,7 +77,7 @@ pub enum End {
     /// Everything was looked at.
     #[n(0)]
     Whole,
-    /// It was paused, or the rules changed.
+    /// It was paused, the rules changed, or moves were left.
     #[n(1)]
     Early,
     /// Going on made no sense.

@@ -1,5 +1,8 @@
 //! One sweep of a bucket: every version is decided about, what is due is done, uploads that are too old are aborted.
 //!
+//! What moves copies bytes, and may take long. So a first walk does everything else, and if it met moves, a second one does
+//! these, for a limited time: nothing expires late because much moves.
+//!
 //! Memory is bounded: a page of the walk holds what is due and nothing else. Nothing of a sweep is kept: one that was cut
 //! short begins anew, and finds what is still due. What was overtaken by a change is decided again at once, a few times.
 
@@ -130,6 +133,8 @@ pub enum Ended {
     Whole(Rest),
     /// It was stopped, or the rules or configurations changed.
     Early,
+    /// Everything was looked at, but not all moves were made in their time.
+    MovesLeft,
 }
 
 /// That a bucket was swept to its end, and when it has to be again.
@@ -182,11 +187,17 @@ pub async fn holds_tiered(store: &Store, bucket: &Bucket) -> Result<bool, Storag
     Ok(store.index().view(bucket.id.into(), count).await? > 0)
 }
 
-/// Sweeps a bucket.
+/// Sweeps a bucket. No move begins that long after the first one.
 ///
 /// # Errors
 /// Those after which going on makes no sense.
-pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar, watch: &Watch) -> Result<Ended, StorageError> {
+pub async fn sweep(
+    store: &Store,
+    bucket: &Bucket,
+    calendar: Calendar,
+    moves_ms: i64,
+    watch: &Watch,
+) -> Result<Ended, StorageError> {
     // Asked for first: what changes from here on, the sweep may miss.
     let changed = store.last_change(bucket.id);
     let (configuration, rules_revision) = rules(store, bucket).await?.unzip();
@@ -195,13 +206,24 @@ pub async fn sweep(store: &Store, bucket: &Bucket, calendar: Calendar, watch: &W
     let (prefixes, older) = walked(rules.configuration(), tiering.is_some());
     let (revisions, earliest) = ((rules_revision, tiering_revision), Earliest::default());
     let sweep = Sweep { store, bucket, rules, tiering, older, revisions, calendar, watch, earliest };
-    for prefix in prefixes {
-        if !sweep.versions_under(&prefix).await? {
-            return Ok(Ended::Early);
+    let mut moves_left = false;
+    for prefix in &prefixes {
+        match sweep.versions_under(prefix, Moves::Left).await? {
+            Walked::Early => return Ok(Ended::Early),
+            Walked::MovesLeft => moves_left = true,
+            Walked::Whole => {}
         }
     }
     if !sweep.uploads().await? {
         return Ok(Ended::Early);
+    }
+    let until = store.clock().now().plus_ms(moves_ms);
+    for prefix in prefixes.iter().filter(|_| moves_left) {
+        match sweep.versions_under(prefix, Moves::Until(until)).await? {
+            Walked::Early => return Ok(Ended::Early),
+            Walked::MovesLeft => return Ok(Ended::MovesLeft),
+            Walked::Whole => {}
+        }
     }
     let report = sweep.watch.report.lock();
     // What failed or was overtaken is due still. What was done are changes, which the next sweep looks at.
@@ -251,6 +273,28 @@ pub(crate) fn act_of(action: Action) -> Act {
     }
 }
 
+fn is_move(act: Act) -> bool {
+    matches!(act, Act::Transition(_) | Act::Tier(_))
+}
+
+/// What a walk does with versions that are to move.
+#[derive(Clone, Copy)]
+enum Moves {
+    /// It leaves them.
+    Left,
+    /// It moves them, but begins none after this time.
+    Until(Timestamp),
+}
+
+/// How a walk ended.
+enum Walked {
+    Whole,
+    /// Somebody stopped it, or the rules changed.
+    Early,
+    /// There are versions to move that were left.
+    MovesLeft,
+}
+
 struct Sweep<'s> {
     store: &'s Store,
     bucket: &'s Bucket,
@@ -267,41 +311,66 @@ struct Sweep<'s> {
 }
 
 impl Sweep<'_> {
-    /// False: it ended early.
-    async fn versions_under(&self, prefix: &str) -> Result<bool, StorageError> {
+    async fn versions_under(&self, prefix: &str, moves: Moves) -> Result<Walked, StorageError> {
         let range = KeyRange::prefix(prefix.as_bytes());
         let scope = SweepScope { end: range.end, older: self.older };
         let mut next = Some(SweepPosition::From(range.start));
+        let mut walked = Walked::Whole;
         while let Some(position) = next {
             if !self.goes_on().await? {
-                return Ok(false);
+                return Ok(Walked::Early);
             }
             let page = self.page(position, scope.clone()).await?;
-            self.watch.report.lock().versions += page.versions;
             next = page.next;
-            let moves = |swept: &SweptKey<Act>| {
-                swept.due.iter().any(|(_, act)| matches!(act, Act::Transition(_) | Act::Tier(_)))
-            };
-            let (moving, others): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(moves);
-            let work = |swept: SweptKey<Act>| async move { (swept.key.clone(), self.key(swept).await) };
-            let mut working = stream::select(
-                stream::iter(moving).map(work).buffer_unordered(COPIES_AT_ONCE),
-                stream::iter(others).map(work).buffer_unordered(KEYS_AT_ONCE),
-            );
-            while let Some((key, outcome)) = working.next().await {
-                let outcome = outcome?;
-                let mut report = self.watch.report.lock();
-                for (_, act, bytes) in outcome.done {
-                    report.count(Done::Act(act), bytes);
-                }
-                report.overtaken += u64::from(outcome.overtaken);
-                for failed in outcome.failed {
-                    report
-                        .fail(failed.kind, || format!("{:?} of {key:?} {}: {}", failed.act, failed.id, failed.reason));
+            let has_moves = |swept: &SweptKey<Act>| swept.due.iter().any(|(_, act)| is_move(*act));
+            let (mut moving, mut others): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(has_moves);
+            if let Moves::Left = moves {
+                self.watch.report.lock().versions += page.versions;
+                for mut swept in std::mem::take(&mut moving) {
+                    walked = Walked::MovesLeft;
+                    swept.due.retain(|(_, act)| !is_move(*act));
+                    others.extend(Some(swept).filter(|swept| !swept.due.is_empty()));
                 }
             }
+            if self.work(moving, others, moves).await? {
+                return Ok(Walked::MovesLeft);
+            }
         }
-        Ok(true)
+        Ok(walked)
+    }
+
+    /// Does what a page found. True: it was too late to begin a move.
+    async fn work(
+        &self,
+        moving: Vec<SweptKey<Act>>,
+        others: Vec<SweptKey<Act>>,
+        moves: Moves,
+    ) -> Result<bool, StorageError> {
+        let work = |swept: SweptKey<Act>, is_late: bool| async move {
+            let key = swept.key.clone();
+            if is_late { Ok((key, None)) } else { self.key(swept).await.map(|done| (key, Some(done))) }
+        };
+        let is_late = || matches!(moves, Moves::Until(until) if self.store.clock().now() >= until);
+        let mut working = stream::select(
+            stream::iter(moving).map(|swept| work(swept, is_late())).buffer_unordered(COPIES_AT_ONCE),
+            stream::iter(others).map(|swept| work(swept, false)).buffer_unordered(KEYS_AT_ONCE),
+        );
+        let mut was_late = false;
+        while let Some(outcome) = working.next().await {
+            let (key, Some(outcome)) = outcome? else {
+                was_late = true;
+                continue;
+            };
+            let mut report = self.watch.report.lock();
+            for (_, act, bytes) in outcome.done {
+                report.count(Done::Act(act), bytes);
+            }
+            report.overtaken += u64::from(outcome.overtaken);
+            for failed in outcome.failed {
+                report.fail(failed.kind, || format!("{:?} of {key:?} {}: {}", failed.act, failed.id, failed.reason));
+            }
+        }
+        Ok(was_late)
     }
 
     /// One page of the walk.

@@ -32,6 +32,9 @@ use crate::metrics::Metrics;
 /// Buckets that are swept at once, so that one in which much is to be moved holds up no other.
 const SWEEPS_AT_ONCE: usize = 3;
 
+/// After a sweep that was cut short by a failure, the next one need not wait for an interval.
+const FAILED_RETRY_DELAY: Duration = Duration::from_secs(60);
+
 /// Between two samples of how late sweeps are.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -243,25 +246,36 @@ impl Sweeps {
             if requested.is_none() && rest.is_some_and(|rest| rest.lasts(&self.store, &bucket)) {
                 return Ok((bucket, Turn::Rested));
             }
-            match sweep::sweep(&self.store, &bucket, self.calendar, &running.watch).await {
+            let moves_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
+            match sweep::sweep(&self.store, &bucket, self.calendar, moves_ms, &running.watch).await {
                 Ok(ended) => Ok((bucket, Turn::Swept(ended))),
                 Err(error) => Err((Some(bucket), error)),
             }
         };
+        // Whether all but moves was done.
+        let mut is_covered = false;
         let (bucket, end, rest) = match outcome.await {
             Ok((_, Turn::Gone)) | Err((_, StorageError::NoSuchBucket | StorageError::BucketBusy)) => {
                 self.known.lock().buckets.remove(&id);
                 return;
             }
             Ok((_, Turn::Rested)) => return self.end_turn(id, Some(began), rest, None),
-            Ok((bucket, Turn::Swept(Ended::Whole(rest)))) => (Some(bucket), End::Whole, Some(rest)),
-            Ok((bucket, Turn::Swept(Ended::Early))) => (Some(bucket), End::Early, None),
+            Ok((bucket, Turn::Swept(ended))) => {
+                is_covered = ended != Ended::Early;
+                match ended {
+                    Ended::Whole(rest) => (Some(bucket), End::Whole, Some(rest)),
+                    Ended::Early | Ended::MovesLeft => (Some(bucket), End::Early, None),
+                }
+            }
             Err((bucket, error)) => (bucket, End::Failed(crate::wiring::chain(&error)), None),
         };
         let report = running.watch.report();
         self.metrics.lifecycle_sweep(&report, matches!(end, End::Failed(_)));
-        let again = end == End::Early;
-        let covered = (end == End::Whole).then_some(began);
+        let again = match end {
+            End::Whole => None,
+            End::Early => Some(Duration::ZERO),
+            End::Failed(_) => Some(FAILED_RETRY_DELAY.min(self.interval)),
+        };
         let summary = Summary::new(report, running.started, self.store.clock().now(), end);
         log(name.as_str(), &summary);
         if let Some(bucket) = bucket
@@ -270,9 +284,11 @@ impl Sweeps {
         {
             tracing::warn!(bucket = name.as_str(), %error, "what a lifecycle sweep came to cannot be kept");
         }
-        self.end_turn(id, covered, rest, Some(summary));
-        if again && let Some(swept) = self.known.lock().buckets.get_mut(&id) {
-            swept.next = Instant::now();
+        self.end_turn(id, is_covered.then_some(began), rest, Some(summary));
+        if let Some(delay) = again
+            && let Some(swept) = self.known.lock().buckets.get_mut(&id)
+        {
+            swept.next = Instant::now() + delay;
         }
     }
 

@@ -392,6 +392,8 @@ fn lifecycle(config: &Config, metrics: &Arc<Metrics>) -> Lifecycle {
         expedited_ms: ms(config.restore.expedited),
         standard_ms: ms(config.restore.standard),
         bulk_ms: ms(config.restore.bulk),
+        deep_standard_ms: ms(config.restore.deep_archive_standard),
+        deep_bulk_ms: ms(config.restore.deep_archive_bulk),
     };
     Lifecycle::new(Calendar::with_day_seconds(config.lifecycle.day.as_secs()), delays, metrics.clone())
 }

@@ -7,7 +7,7 @@ use crate::{Cairn, Call, Client, Config, Reply};
 /// Settings with days, and sweeps, of a second.
 pub fn short_days() -> Config {
     let more = "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\
-                \n[restore]\nexpedited_seconds = 0\nstandard_seconds = 3\nbulk_seconds = 600\n";
+                \n[restore]\nexpedited_seconds = 0\nstandard_seconds = 3\nbulk_seconds = 600\ndeep_archive_standard_seconds = 4\n";
     Config { more: more.to_owned(), ..Config::default() }
 }
 

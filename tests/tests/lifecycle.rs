@@ -187,6 +187,11 @@ async fn an_archived_object_is_restored_for_a_time() {
     restore(&client, &bucket, "none", "<Days>1</Days>").send().await.expect_error(404, "NoSuchKey");
     let tier = |tier: &str| format!("<Days>5</Days><GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>");
     restore(&client, &bucket, "deep", &tier("Expedited")).send().await.expect_error(400, "InvalidArgument");
+    // From DEEP_ARCHIVE each tier has a delay of its own.
+    let asked = Instant::now();
+    restore(&client, &bucket, "deep", &tier("Standard")).send().await.expect(202);
+    let deep = until("the restore", || client.object("GET", &bucket, "deep"), |reply| reply.status == 200).await;
+    assert_eq!((deep.text().as_str(), asked.elapsed() >= Duration::from_secs(4)), ("deep", true));
 
     restore(&client, &bucket, "key", &tier("Bulk")).send().await.expect(202);
     let head = client.head(&bucket, "key").await.expect(200);

@@ -37,7 +37,8 @@ fn rules_of_deleted_objects() -> String {
 
 /// Days of a second, and 48 hours of two.
 fn days_of_a_second() -> Calendar {
-    let more = "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\n[restore]\nbulk_seconds = 2\n";
+    let more =
+        "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\n[restore]\ndeep_archive_bulk_seconds = 2\n";
     Calendar::with(Config { more: more.to_owned(), ..Config::default() })
 }
 

@@ -10,6 +10,7 @@ use cairn_tests::mount::Mount;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::patience::{until, until_so};
 use cairn_tests::random::body;
+use cairn_tests::strace::Tracer;
 use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
 use tempfile::TempDir;
 
@@ -301,6 +302,28 @@ async fn a_tier_whose_disk_gives_errors_takes_only_its_own_objects_along_and_los
     assert_eq!(status, Some(0), "{printed}");
     drop(rig);
     drop(mount);
+}
+
+#[tokio::test]
+async fn a_file_of_a_tier_that_cannot_be_read_is_503_and_counted() {
+    let rig = Rig::new("unreadable").await;
+    rig.put("bad", "GLACIER_IR", 1, LARGE).send().await.expect(200);
+    let disk = rig.disk();
+    let file = files_below(&disk.join("blobs")).pop().unwrap();
+    rig.put("good", "GLACIER_IR", 2, LARGE).send().await.expect(200);
+    let errors = || rig.metric("cairn_tier_errors{tier=\"cold\"}").parse::<u64>().unwrap();
+    let before = errors();
+    let calls = "pread64,preadv,preadv2,read";
+    let arguments = ["-P", file.to_str().unwrap(), "-e", &format!("inject={calls}:error=EIO")].map(str::to_owned);
+    let tracer = match Tracer::attach(&rig.cairn, &arguments.each_ref().map(String::as_str)) {
+        Ok(tracer) => tracer,
+        Err(reason) => skip!("{reason}"),
+    };
+    rig.get("bad").send().await.expect_error(503, "ServiceUnavailable");
+    rig.is_there("good", 2).await;
+    until_so("the count", || errors() > before).await;
+    drop(tracer);
+    rig.is_there("bad", 1).await;
 }
 
 /// Runs `cairn tier` or `cairn jobs`: its exit status and what it printed.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_tests::harness::files_below;
+use cairn_tests::lifecycle::{put_rules, rule};
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::patience::{PATIENCE, until, until_so};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Call, Client, Config};
+use cairn_tests::{Cairn, Call, Client, Config, Reply};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -232,6 +233,33 @@ async fn a_network_that_swallows_what_is_sent_holds_the_first_reads_for_seconds_
     rig.wire.set(Does::Carry);
     until("the tier's return", || rig.get("there"), |reply| reply.status == 200).await;
     rig.is_there("there", 1, LARGE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_expires_late_because_a_move_before_it_takes_long() {
+    // More than one page of a sweep finds.
+    const ENDS: usize = 2_100;
+    let rig = Rig::new("late").await;
+    rig.put("a-moves", "STANDARD", 1, LARGE).send().await.expect(200);
+    for first in (0..ENDS).step_by(50) {
+        let puts = (first..first + 50).map(|number| rig.put(&format!("ends/{number:05}"), "STANDARD", 2, 1).send());
+        for put in futures::future::join_all(puts).await {
+            put.expect(200);
+        }
+    }
+    let cold = "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>";
+    let rules = rule("cold", "<Prefix>a-</Prefix>", cold)
+        + &rule("ends", "<Prefix>ends/</Prefix>", "<Expiration><Days>1</Days></Expiration>");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.wire.set(Does::Swallow);
+    put_rules(&rig.client, &rig.bucket, &rules).send().await.expect(200);
+    let began = Instant::now();
+    let last = format!("ends/{:05}", ENDS - 1);
+    until("the expiry", || rig.client.object("HEAD", &rig.bucket, &last), |reply| reply.status == 404).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
+    rig.wire.set(Does::Carry);
+    let moved = |reply: &Reply| reply.header("x-amz-storage-class") == Some("GLACIER_IR");
+    until("the move", || rig.client.object("HEAD", &rig.bucket, "a-moves"), moved).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

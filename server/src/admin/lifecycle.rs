@@ -65,7 +65,7 @@ struct SweepDocument {
     started: String,
     /// None: it is under way.
     ended: Option<String>,
-    /// `whole`, `early` (it was paused, or the rules changed) or `failed`.
+    /// `whole`, `early` (it was paused, the rules changed, or moves were left for the next one) or `failed`.
     end: Option<&'static str>,
     /// Why it failed.
     reason: Option<String>,

@@ -256,7 +256,9 @@ fn tell(sweep: &Sweep) {
         println!("{count:>12}  not done: {reason}");
     }
     match sweep.end.as_deref() {
-        Some("early") => println!("It ended early: sweeps were paused, or the rules changed."),
+        Some("early") => println!(
+            "It ended early: sweeps were paused, the rules changed, or moves took long and go on with the next one."
+        ),
         Some("failed") => println!("It was cut short: {}", sweep.reason.as_deref().unwrap_or_default()),
         _ => {}
     }

@@ -310,6 +310,12 @@ pub struct Restore {
     /// The delay of a bulk retrieval.
     #[serde(rename = "bulk_seconds", deserialize_with = "values::seconds::<_, 0, 604_800>")]
     pub bulk: Duration,
+    /// The delay of a standard retrieval from DEEP_ARCHIVE.
+    #[serde(rename = "deep_archive_standard_seconds", deserialize_with = "values::seconds::<_, 0, 604_800>")]
+    pub deep_archive_standard: Duration,
+    /// The delay of a bulk retrieval from DEEP_ARCHIVE.
+    #[serde(rename = "deep_archive_bulk_seconds", deserialize_with = "values::seconds::<_, 0, 604_800>")]
+    pub deep_archive_bulk: Duration,
 }
 
 /// `[access_log]`

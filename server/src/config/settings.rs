@@ -167,6 +167,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("restore.expedited_seconds", "180", "The delay of an expedited retrieval"),
     setting("restore.standard_seconds", "14400", "The delay of a standard retrieval"),
     setting("restore.bulk_seconds", "36000", "The delay of a bulk retrieval"),
+    setting("restore.deep_archive_standard_seconds", "43200", "The delay of a standard retrieval from DEEP_ARCHIVE"),
+    setting("restore.deep_archive_bulk_seconds", "172800", "The delay of a bulk retrieval from DEEP_ARCHIVE"),
     planned("access_log.delivery_seconds", "300", "The pause between two deliveries of access logs"),
 ];
 

@@ -93,7 +93,7 @@ impl BlobStore {
         let opened = home.disk()?.open(&home.file_path(content));
         let file = opened.map_err(|source| self.open_error(content, source))?;
         let mut bytes = [0; HEADER_BYTES];
-        let count = file.read_at(0, &mut bytes).map_err(StorageError::io("reading a blob"))?;
+        let count = file.read_at(0, &mut bytes).map_err(|source| home.error("reading a blob", source))?;
         let header = Header::decode(content, &bytes[..count])?;
         Ok((file, header))
     }
@@ -104,7 +104,7 @@ impl BlobStore {
         let opened = home.disk()?.open_cached(&home.file_path(content));
         let Some(file) = opened.map_err(|source| self.open_error(content, source))? else { return Ok(None) };
         let mut bytes = [0; HEADER_BYTES];
-        match file.read_cached(0, &mut bytes).map_err(StorageError::io("reading a blob"))? {
+        match file.read_cached(0, &mut bytes).map_err(|source| home.error("reading a blob", source))? {
             Some(HEADER_BYTES) => Ok(Some((file, Header::decode(content, &bytes)?))),
             _ => Ok(None),
         }

@@ -140,8 +140,9 @@ impl BlobStore {
     /// What a file says about itself, and how to read its chunks as they are, sealed or not.
     pub(super) fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
         let (file, header) = self.open_blocking(content)?;
-        let stored_length = file.length().map_err(StorageError::io("reading a blob"))?;
-        let read = |offset, buffer: &mut [u8]| file.read_at(offset, buffer).map_err(StorageError::io("reading a blob"));
+        let failed = |source| self.home_of(content).error("reading a blob", source);
+        let stored_length = file.length().map_err(failed)?;
+        let read = |offset, buffer: &mut [u8]| file.read_at(offset, buffer).map_err(failed);
         let trailer = read_trailer(content, &read, stored_length)?;
         self.inspected(header, Some(file.clone()), stored_length, trailer)
     }
@@ -294,9 +295,13 @@ impl BlobStore {
         let home = self.home_of(content);
         let disk = home.disk()?;
         // A tier has a quarantine of its own: files are not moved between disks.
-        disk.create_dir(Path::new(QUARANTINE_FOLDER)).map_err(StorageError::io("making the quarantine"))?;
+        let made = disk.create_dir(Path::new(QUARANTINE_FOLDER));
+        made.map_err(|source| home.error("making the quarantine", source))?;
         let moved = disk.rename(&home.file_path(content), &quarantine_path(content));
-        moved.map_err(StorageError::io("moving a blob to quarantine"))?;
+        moved.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => StorageError::io("moving a blob to quarantine")(source),
+            _ => home.error("moving a blob to quarantine", source),
+        })?;
         self.synced(home, "folder", "syncing the quarantine", || disk.sync_dir(Path::new(QUARANTINE_FOLDER)))?;
         self.sync_folder(content, &disk)
     }

@@ -279,6 +279,21 @@ impl Shared {
         let references = record.references.checked_add(1)?;
         Some(Self { id, revision, record: ContentRecord { references, ..record } })
     }
+
+    /// Which content it is.
+    pub(super) fn id(&self) -> ContentId {
+        self.id
+    }
+
+    /// Counts the reference.
+    pub(super) fn join(&self, batch: &mut Batch) -> Result<(), StorageError> {
+        let key = self.id.as_bytes().as_slice();
+        // Stops: copy x delete of the source, and copy x copy, which would each count on the references that they saw. Likewise
+        // what moves to where another one went.
+        batch.guard(Family::Content, key, Some(self.revision));
+        batch.put(Family::Content, key, self.record.to_value()?);
+        Ok(())
+    }
 }
 
 /// As [`add`], for a version whose content is another version's as well.
@@ -290,11 +305,9 @@ pub(super) fn add_sharing(
     removal: &Removal,
     planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
-    let Shared { id, revision, record } = shared;
     let mut mutation = Mutation::new(&seen.bucket);
-    // Stops: copy x delete of the source, and copy x copy, which would each count on the references that they saw.
-    mutation.batch.guard(Family::Content, id.as_bytes().as_slice(), Some(revision));
-    mutation.batch.put(Family::Content, id.as_bytes().as_slice(), record.to_value()?);
+    shared.join(&mut mutation.batch)?;
+    let Shared { id, revision, record } = shared;
     // A `null` version that is replaced may use the same content. It then drops one of the references counted now, and
     // its write of the row, which comes later in the batch, is the one that holds.
     let mut seen = seen.clone();
@@ -390,7 +403,11 @@ pub(super) fn replace_content(
             seen.contents.get(&id).ok_or_else(|| StorageError::corrupt(format!("content {id} has no row")))?;
         // Stops: transition x copy of a shared content, which would lose a reference or free bytes in use.
         mutation.batch.guard(Family::Content, id.as_bytes().as_slice(), Some(*revision));
-        mutation.release(old.content, *record, now)?;
+        let moved_to = match changed.content {
+            Content::File(id) | Content::Composite(id) => Some(id),
+            Content::Empty | Content::Inline(_) => None,
+        };
+        mutation.release(old.content, ContentRecord { moved_to, ..*record }, now)?;
     }
     let head = if head.version.id() == changed.version_id {
         Head { version, ..head }

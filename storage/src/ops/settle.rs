@@ -1,6 +1,6 @@
 //! Bringing a version's files to where its class has them now: after the class was given to another tier, or taken from one.
 //!
-//! As a transition, but the class stays. Copies that share a content part here: each gets files of its own.
+//! As a transition, but the class stays.
 
 use crate::StorageError;
 use crate::id::{BucketId, ContentId, VersionId};

@@ -1,9 +1,10 @@
 //! The bytes of a version that moves: its files are copied into another place as they are, and become visible by the
-//! commit that swaps them.
+//! commit that swaps them. Of versions that share a content the first one's move makes the copy, which the others share then.
 
 use crate::StorageError;
 use crate::blob::inline;
 use crate::id::{BucketId, ContentId, Place};
+use crate::index::family::content;
 use crate::index::family::layout::{self, LayoutPage, LayoutPart};
 use crate::index::{Batch, Family, IndexError, KeyRange, View};
 use crate::object::Content;
@@ -11,6 +12,7 @@ use crate::record::Record;
 
 use super::Store;
 use super::ingest::StagedFile;
+use super::placement::Shared;
 
 /// A content that was copied, but that no commit has made visible. Dropped without one, its files go.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Moved {
     inline: Vec<(ContentId, bytes::Bytes)>,
     /// The parts of a composite.
     layout: Option<(ContentId, Vec<LayoutPart>)>,
+    /// The copy that is there already.
+    shared: Option<Shared>,
 }
 
 impl Moved {
@@ -31,6 +35,9 @@ impl Moved {
 
     /// Adds the rows that make the content visible.
     pub(super) fn join(&self, batch: &mut Batch) -> Result<(), StorageError> {
+        if let Some(shared) = &self.shared {
+            shared.join(batch)?;
+        }
         for file in &self.files {
             file.join(batch)?;
         }
@@ -71,7 +78,16 @@ impl Store {
         content: Content,
         place: Place,
     ) -> Result<Moved, StorageError> {
-        let unmoved = Moved { content, files: Vec::new(), inline: Vec::new(), layout: None };
+        let unmoved = Moved { content, files: Vec::new(), inline: Vec::new(), layout: None, shared: None };
+        if let Content::File(id) | Content::Composite(id) = content
+            && let Some(shared) = self.view(bucket, move |view| moved_before(view, id, place)).await?
+        {
+            let content = match content {
+                Content::Composite(_) => Content::Composite(shared.id()),
+                _ => Content::File(shared.id()),
+            };
+            return Ok(Moved { content, shared: Some(shared), ..unmoved });
+        }
         match content {
             Content::Empty | Content::Inline(_) => Ok(unmoved),
             Content::File(id) if id.place() == place => Ok(unmoved),
@@ -118,7 +134,8 @@ impl Store {
                 }
             }
         }
-        Ok(Moved { content: Content::Composite(composite), files, inline: inlines, layout: Some((composite, parts)) })
+        let (content, layout) = (Content::Composite(composite), Some((composite, parts)));
+        Ok(Moved { content, files, inline: inlines, layout, shared: None })
     }
 
     async fn copy_file(&self, from: ContentId, place: Place) -> Result<StagedFile, StorageError> {
@@ -134,6 +151,13 @@ fn file_of(content: Content) -> Option<ContentId> {
         Content::File(id) => Some(id),
         Content::Empty | Content::Inline(_) | Content::Composite(_) => None,
     }
+}
+
+/// The copy in `place` of a content that others share, or shared, if one was made and is there still.
+fn moved_before(view: &dyn View, id: ContentId, place: Place) -> Result<Option<Shared>, IndexError> {
+    let copy = content::read(view, id)?.and_then(|(_, record)| record.moved_to);
+    let Some(copy) = copy.filter(|copy| copy.place() == place) else { return Ok(None) };
+    Ok(content::read(view, copy)?.and_then(|(row, record)| Shared::once_more(copy, row.revision, record)))
 }
 
 /// All parts of a composite.

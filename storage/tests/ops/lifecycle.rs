@@ -365,6 +365,56 @@ async fn a_copy_that_shares_the_content_keeps_it_when_the_other_moves() {
 }
 
 #[tokio::test]
+async fn copies_that_share_a_content_share_it_where_they_move() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let content = bytes(1, FILE_BYTES);
+    rig.put(&bucket, "one", &content).await;
+    for copy in ["two", "three", "four"] {
+        crate::restore::history::copy(&rig, &bucket, &object_key("one"), &object_key(copy)).await;
+    }
+    let transition = async |key: &str, class| {
+        let done = act(&rig, &bucket, key, 0, Act::Transition(class)).await.unwrap();
+        assert_eq!(done.done.len(), 1, "{done:?}");
+        collect(&rig).await;
+        rig.files().len()
+    };
+    assert_eq!(transition("one", StorageClass::OnezoneIa).await, 2);
+    assert_eq!(transition("two", StorageClass::OnezoneIa).await, 2);
+    // Another place has a copy of its own.
+    assert_eq!(transition("three", StorageClass::GlacierIr).await, 3);
+    assert_eq!(transition("four", StorageClass::GlacierIr).await, 2, "the one and the other place's");
+    rig.delete(&bucket, "one").await;
+    rig.delete(&bucket, "three").await;
+    collect(&rig).await;
+    for key in ["two", "four"] {
+        assert_eq!(rig.get(&bucket, key).await.unwrap(), content, "{key}");
+        rig.delete(&bucket, key).await;
+        collect(&rig).await;
+    }
+    assert_eq!(rig.files(), []);
+    crate::restore::check_store(&rig).await;
+}
+
+#[tokio::test]
+async fn a_copy_that_went_is_made_again_for_the_next_that_moves() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_rules(&rig, &bucket).await.unwrap();
+    let content = bytes(1, FILE_BYTES);
+    rig.put(&bucket, "one", &content).await;
+    crate::restore::history::copy(&rig, &bucket, &object_key("one"), &object_key("two")).await;
+    act(&rig, &bucket, "one", 0, Act::Transition(StorageClass::OnezoneIa)).await.unwrap();
+    rig.delete(&bucket, "one").await;
+    collect(&rig).await;
+    act(&rig, &bucket, "two", 0, Act::Transition(StorageClass::OnezoneIa)).await.unwrap();
+    collect(&rig).await;
+    assert_eq!((rig.files().len(), rig.get(&bucket, "two").await.unwrap()), (1, content));
+    crate::restore::check_store(&rig).await;
+}
+
+#[tokio::test]
 async fn an_archived_version_is_read_only_while_it_is_restored() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;

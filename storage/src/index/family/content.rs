@@ -46,6 +46,9 @@ pub struct ContentRecord {
     /// How many versions or parts use it.
     #[n(1)]
     pub references: u32,
+    /// The copy that was made of it when a version moved that shared it, for the others that move to the same place. It may have gone.
+    #[n(2)]
+    pub moved_to: Option<ContentId>,
 }
 
 impl Record for ContentRecord {
@@ -72,7 +75,12 @@ mod tests {
     fn round_trips() {
         let seal = Some([8; 16]);
         let kind = ContentKind::File { size_bytes: u64::MAX, stored_bytes: u64::MAX, seal };
-        check_round_trip(&ContentRecord { kind, references: u32::MAX });
-        check_round_trip(&ContentRecord { kind: ContentKind::Composite { parts_count: 10_000 }, references: 1 });
+        check_round_trip(&ContentRecord {
+            kind,
+            references: u32::MAX,
+            moved_to: Some(ContentId::from_bytes([255; 16])),
+        });
+        let kind = ContentKind::Composite { parts_count: 10_000 };
+        check_round_trip(&ContentRecord { kind, references: 1, moved_to: None });
     }
 }

@@ -9,12 +9,16 @@ use cairn_storage::id::ContentId;
 use cairn_storage::index::family::content::{self, ContentRecord};
 use cairn_storage::index::{Batch, Family, Outcome};
 use cairn_storage::jobs::scan::{self, ScanOptions};
-use cairn_storage::object::Content;
+use cairn_storage::object::{Content, StorageClass};
+use cairn_storage::ops::lifecycle::Act;
 use cairn_storage::ops::{
     Bucket, CopyObject, CopySource, GetObject, Permit, ReadConditions, VersionSelector, WriteConditions,
 };
 use cairn_storage::record::Record as _;
 use cairn_storage::settings::ObjectSettings;
+
+use crate::lifecycle::{act, set_rules};
+use crate::restore::history::copy;
 
 use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
 use crate::rig::{FILE_BYTES, Rig, bytes, drain, keys, object_key, owner};
@@ -231,5 +235,55 @@ fn a_shared_content_lives_as_long_as_one_copy_of_it() {
             assert_eq!(got.is_ok_and(|got| got == bytes(1, FILE_BYTES)), copied, "{to}");
         }
         assert_eq!(rig.files().len(), usize::from(done[0] || done[1]));
+    });
+}
+
+/// Two keys that share a content, the first of which has moved if it is told to.
+async fn sharing(first_moves: bool) -> (Arc<Rig>, Bucket) {
+    let (rig, bucket) = new_rig().await;
+    set_rules(&rig, &bucket).await.unwrap();
+    rig.put(&bucket, "one", &bytes(1, FILE_BYTES)).await;
+    copy(&rig, &bucket, &object_key("one"), &object_key("two")).await;
+    if first_moves {
+        act(&rig, &bucket, "one", 0, Act::Transition(StorageClass::OnezoneIa)).await.unwrap();
+    }
+    (rig, bucket)
+}
+
+fn moving(rig: &Arc<Rig>, bucket: &Bucket, key: &'static str) -> Racer<bool> {
+    racer(rig, bucket, move |rig, bucket| async move {
+        let done = act(&rig, &bucket, key, 0, Act::Transition(StorageClass::OnezoneIa)).await.unwrap();
+        assert_eq!(done.failed, []);
+        !done.overtaken
+    })
+}
+
+#[test]
+fn a_copy_that_a_mover_shares_outlives_who_made_it() {
+    explore(|| async {
+        let (rig, bucket) = sharing(true).await;
+        let delete = racer(&rig, &bucket, |rig, bucket| async move {
+            rig.delete(&bucket, "one").await;
+            false
+        });
+        all(vec![moving(&rig, &bucket, "two"), delete, racer(&rig, &bucket, collecting)]).await;
+        rig.collect_all().await;
+        assert_eq!((rig.files().len(), rig.get(&bucket, "two").await.unwrap()), (1, bytes(1, FILE_BYTES)));
+    });
+}
+
+#[test]
+fn sharers_that_move_at_once_keep_a_file_each_or_share_one() {
+    explore(|| async {
+        let (rig, bucket) = sharing(false).await;
+        let one_and_two = vec![moving(&rig, &bucket, "one"), moving(&rig, &bucket, "two")];
+        let moved = all(one_and_two.into_iter().chain([racer(&rig, &bucket, collecting)]).collect()).await;
+        rig.collect_all().await;
+        let moved = moved.into_iter().filter(|moved| *moved).count();
+        assert!(moved >= 1, "somebody's commit comes first");
+        assert_eq!(rig.files().len(), if moved == 2 { 1 } else { 2 });
+        for key in ["one", "two"] {
+            assert_eq!(rig.get(&bucket, key).await.unwrap(), bytes(1, FILE_BYTES));
+        }
     });
 }

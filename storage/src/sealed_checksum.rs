@@ -1,5 +1,5 @@
-//! Checksums that records keep sealed: those of what is sealed by keys that hide also an ETag. Who reads the index learns
-//! the algorithm and nothing of the bytes.
+//! Checksums that records keep sealed: those of all that is sealed. Who reads the index learns the algorithm from them and nothing
+//! of the bytes.
 
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
 use cairn_crypto::sealed_checksum::{ChecksumScope, open_checksum, seal_checksum};
@@ -44,7 +44,8 @@ impl SealedChecksumKind {
     }
 }
 
-/// A checksum as a record has it: in the clear, or sealed.
+/// A checksum as a record has it: in the clear, or sealed, as that of what is sealed is. Records that an older version wrote of what
+/// is under the server's own key have it in the clear.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) clear: Option<Checksum>,
@@ -52,15 +53,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// How a part's checksum is kept.
-    pub(crate) fn of_part(checksum: Option<Checksum>, seal: Option<&Seal>, number: u16) -> Result<Self, StorageError> {
-        match (checksum, seal.filter(|seal| !seal.mode.shows_md5())) {
-            (Some(checksum), Some(seal)) => {
-                let sealed = SealedChecksum::seal(&seal.key, &checksum, ChecksumScope::Part(number))?;
-                Ok(Self { clear: None, sealed: Some(sealed) })
-            }
-            (clear, _) => Ok(Self { clear, sealed: None }),
-        }
+    /// How the checksum of the part of this number is to be kept: sealed, if its bytes are. One that is sealed already stays so.
+    pub(crate) fn sealed_by(self, seal: Option<&Seal>, number: u16) -> Result<Self, StorageError> {
+        let Some((checksum, seal)) = self.clear.zip(seal) else { return Ok(self) };
+        let sealed = SealedChecksum::seal(&seal.key, &checksum, ChecksumScope::Part(number))?;
+        Ok(Self { clear: None, sealed: Some(sealed) })
     }
 }
 
@@ -95,16 +92,12 @@ impl SealedChecksum {
 }
 
 impl ObjectVersion {
-    /// The version as its record is to have it: with its checksum sealed, if the bytes are sealed by a key that hides the ETag.
+    /// The version as its record is to have it: with its checksum sealed, if the bytes are. One that is sealed already stays so.
     pub(crate) fn with_sealed_checksum(self, seal: Option<&Seal>) -> Result<Self, StorageError> {
-        match (self.checksum, seal.filter(|seal| !seal.mode.shows_md5())) {
-            (Some(checksum), Some(seal)) => {
-                let scope = if checksum.composite { ChecksumScope::Composite } else { ChecksumScope::Object };
-                let sealed = SealedChecksum::seal(&seal.key, &checksum.value, scope)?;
-                Ok(Self { checksum: None, sealed_checksum: Some(sealed), ..self })
-            }
-            _ => Ok(self),
-        }
+        let Some((checksum, seal)) = self.checksum.zip(seal) else { return Ok(self) };
+        let scope = if checksum.composite { ChecksumScope::Composite } else { ChecksumScope::Object };
+        let sealed = SealedChecksum::seal(&seal.key, &checksum.value, scope)?;
+        Ok(Self { checksum: None, sealed_checksum: Some(sealed), ..self })
     }
 
     /// Opens the checksum, if it is sealed and the key is at hand. What is open is for answers, and is not kept so.
@@ -147,10 +140,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_checksum_is_sealed_where_the_etag_is_hidden_and_revealed_with_the_key() {
+    fn a_checksum_of_what_is_sealed_is_sealed_and_revealed_with_the_key() {
         let object = ObjectVersion { sealed_checksum: None, ..sample_object() };
         let clear = object.checksum.unwrap();
-        for mode in [EncryptionMode::Customer, EncryptionMode::Kms, EncryptionMode::KmsDsse] {
+        for mode in [EncryptionMode::S3, EncryptionMode::Customer, EncryptionMode::Kms, EncryptionMode::KmsDsse] {
             let mut kept = object.clone().with_sealed_checksum(Some(&seal(mode))).unwrap();
             assert_eq!((kept.checksum, kept.checksum_kind()), (None, object.checksum_kind()));
             kept.reveal_checksum(None).unwrap();
@@ -159,20 +152,19 @@ pub(crate) mod tests {
             kept.reveal_checksum(Some(&seal(mode).key)).unwrap();
             assert_eq!(kept.checksum, Some(clear));
         }
-        for seal in [None, Some(seal(EncryptionMode::S3))] {
-            assert_eq!(object.clone().with_sealed_checksum(seal.as_ref()).unwrap(), object);
-        }
+        assert_eq!(object.clone().with_sealed_checksum(None).unwrap(), object);
     }
 
     #[test]
     fn a_parts_checksum_opens_as_that_parts_alone() {
         let checksum = Checksum::of(ChecksumAlgorithm::Crc64Nvme, b"123456789");
-        let kept = Kept::of_part(Some(checksum), Some(&seal(EncryptionMode::Kms)), 7).unwrap();
+        let clear = || Kept { clear: Some(checksum), sealed: None };
+        let kept = clear().sealed_by(Some(&seal(EncryptionMode::Kms)), 7).unwrap();
         assert_eq!(kept.clear, None);
+        assert_eq!(kept.clone().sealed_by(Some(&seal(EncryptionMode::Kms)), 7).unwrap(), kept);
         let (sealed, key) = (kept.sealed.unwrap(), DataKey::from_bytes([1; 32]));
         assert_eq!(sealed.open_of_part(&key, 7).unwrap(), checksum);
         assert!(sealed.open_of_part(&key, 8).is_err());
-        let kept = Kept::of_part(Some(checksum), None, 7).unwrap();
-        assert_eq!(kept, Kept { clear: Some(checksum), sealed: None });
+        assert_eq!(clear().sealed_by(None, 7).unwrap(), clear());
     }
 }

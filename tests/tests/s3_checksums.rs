@@ -351,7 +351,7 @@ async fn an_upload_of_one_checksum_refuses_parts_of_another() {
     part.send().await.expect_error(400, "InvalidRequest");
 }
 
-/// The call with what seals, or opens, by a way that hides the ETag.
+/// The call with what seals, or opens, by this way.
 fn sealed(call: Call, way: &str, writes: bool) -> Call {
     match way {
         "customer" => {
@@ -367,13 +367,13 @@ fn sealed(call: Call, way: &str, writes: bool) -> Call {
 
 /// S3 API reference, HeadObject: a checksum is told to who may decrypt.
 #[tokio::test]
-async fn checksums_of_what_hides_its_etag_are_told_to_who_has_the_key() {
+async fn checksums_of_what_is_sealed_are_told_to_who_has_the_key() {
     let cairn = Cairn::start(Config { allow_ssec_over_http: true, ..Config::default() });
     let client = cairn.client();
     let bucket = client.fresh_bucket("sealed-checksums").await;
     let content = body(3, 100_000);
     let value = checksum("SHA256", &content);
-    for way in ["customer", "aws:kms", "aws:kms:dsse"] {
+    for way in ["AES256", "customer", "aws:kms", "aws:kms:dsse"] {
         let put = sealed(client.object("PUT", &bucket, "key"), way, true).header("x-amz-checksum-sha256", &value);
         let put = put.body(content.clone()).send().await.expect(200);
         assert_eq!(shown(&put, "SHA256"), Some(value.clone()));
@@ -396,13 +396,13 @@ async fn checksums_of_what_hides_its_etag_are_told_to_who_has_the_key() {
 }
 
 #[tokio::test]
-async fn checksums_of_parts_that_hide_their_etags_are_told_and_combined_with_the_key() {
+async fn checksums_of_parts_that_are_sealed_are_told_and_combined_with_the_key() {
     let cairn = Cairn::start(Config { allow_ssec_over_http: true, ..Config::default() });
     let client = cairn.client();
     let bucket = client.fresh_bucket("sealed-parts").await;
     let parts = [body(1, PART_BYTES_MIN), body(2, 1_000)];
     let values = [checksum("SHA256", &parts[0]), checksum("SHA256", &parts[1])];
-    for way in ["customer", "aws:kms"] {
+    for way in ["AES256", "customer", "aws:kms"] {
         let upload = Upload::create_with(&client, &bucket, "key", |call| {
             sealed(call, way, true).header("x-amz-checksum-algorithm", "SHA256")
         });

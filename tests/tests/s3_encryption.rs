@@ -5,10 +5,12 @@
 use std::fs;
 use std::io::ErrorKind::NotFound;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cairn_tests::harness::files_below;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::random::body;
-use cairn_tests::{Cairn, Config, digest};
+use cairn_tests::{Cairn, Call, Config, digest};
 
 const SSE: &str = "x-amz-server-side-encryption";
 
@@ -220,6 +222,46 @@ async fn no_content_is_on_disk_in_plain() {
             let canary = format!("canary of {key} that sings: ");
             // With encryption off it shows that the search finds what is there.
             assert_eq!(contains(&kept, canary.as_bytes()), seen, "{key}, {default}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_checksum_is_on_disk_in_plain() {
+    for (default, seen) in [("off", true), ("AES256", false)] {
+        let mut cairn = Cairn::start(config(default));
+        let client = cairn.client();
+        let bucket = client.fresh_bucket("sse-checksums").await;
+        let mut checksums = Vec::new();
+        let mut sum = |content: &[u8]| {
+            checksums.push(digest::checksum_bytes("SHA256", content));
+            digest::checksum("SHA256", content)
+        };
+        for size in [20_000, 200_000] {
+            let content = body(size as u64, size);
+            let call = client.object("PUT", &bucket, &size.to_string());
+            let put = call.header("x-amz-checksum-sha256", &sum(&content)).body(content);
+            put.send().await.expect(200);
+            let copy = client.object("PUT", &bucket, &format!("copy of {size}"));
+            copy.header("x-amz-copy-source", &format!("{bucket}/{size}")).send().await.expect(200);
+        }
+        let with_checksum = |call: Call| call.header("x-amz-checksum-algorithm", "SHA256");
+        let upload = Upload::create_with(&client, &bucket, "parts", with_checksum).await;
+        let mut parts = Vec::new();
+        for (number, size) in [(1, PART_BYTES_MIN), (2, 20_000)] {
+            let content = body(u64::from(number), size);
+            let part = upload.part(number, content.clone()).header("x-amz-checksum-sha256", &sum(&content));
+            parts.push((number, part.send().await.expect(200).etag()));
+        }
+        let completed = upload.complete(&parts).send().await.expect(200);
+        let composite = completed.xml("ChecksumSHA256");
+        let (composite, _) = composite.split_once('-').unwrap();
+        checksums.push(STANDARD.decode(composite).unwrap());
+        // Killed, so that the log of the index is still there, which nothing compresses.
+        cairn.kill9();
+        let kept = everything_kept(&cairn);
+        for checksum in checksums {
+            assert_eq!(contains(&kept, &checksum), seen, "{default}");
         }
     }
 }

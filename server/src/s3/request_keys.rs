@@ -103,7 +103,8 @@ impl RequestKeys {
         secrets: bool,
     ) -> Result<Option<DataKey>, StorageError> {
         let needs_key = match object.encryption.as_ref().map(|encryption| encryption.mode) {
-            None | Some(EncryptionMode::S3) => false,
+            None => false,
+            Some(EncryptionMode::S3) => secrets,
             Some(EncryptionMode::Customer) => true,
             Some(EncryptionMode::Kms | EncryptionMode::KmsDsse) => {
                 self.kms.check_signature().map_err(refused)?;

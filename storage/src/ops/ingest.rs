@@ -414,7 +414,7 @@ impl Store {
         let offload = blobs.offload();
         let created = self.clock().now();
         let description = destination.description(created);
-        let length = expected.length;
+        let (length, is_sealed) = (expected.length, key.is_some());
         let mut work = offload.start(move || {
             let writer = blobs.create_blocking(id, description, length, key.as_ref())?;
             write_batch(writer, digests, &first)
@@ -429,9 +429,8 @@ impl Store {
         }
         let (writer, digests) = work.await??;
         let size_bytes = batches.got_bytes;
-        let shows_digests = expected.etag.is_none();
         let (etag, checksum) = expected.verify(size_bytes, digests)?;
-        let trailer = destination.trailer(created, etag, checksum.filter(|_| shows_digests));
+        let trailer = destination.trailer(created, etag, checksum.filter(|_| !is_sealed));
         let blobs = self.blobs().clone();
         // Made where the work is done: if nobody waits for it any more, its end drops the file, which removes it.
         let finish = move || writer.finish(trailer).map(|blob| StagedFile::new(blob, blobs, pin));

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::StorageError;
-use crate::encryption;
+use crate::encryption::{self, Sealing};
 use crate::id::Place;
 use crate::index::family::content;
 use crate::index::family::version::Version;
@@ -93,13 +93,14 @@ impl Store {
             let mut object = self.new_version(&seen.target, new);
             object.encryption =
                 sealing.as_ref().map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
-            let version = Version::Object(object.clone());
+            // The data key is the source's: what is sealed by it stays as it is, and what an older record has in the clear is sealed.
+            let version =
+                Version::Object(object.clone().with_sealed_checksum(sealing.as_ref().map(Sealing::seal))?);
             let removal = self.removal(Governance::Heeded);
             let mutation =
                 placement::add_sharing(key, &seen.target, version, shared, &removal, self.planner().as_ref())?;
             object.replication.clone_from(&mutation.replication);
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
-                // The data key is the source's, so what is sealed by it stays as it is.
                 object.reveal_checksum(sealing.as_ref().map(|sealing| &sealing.seal().key))?;
                 return Ok(Some(Copied { object, source: seen.source }));
             }

@@ -1,4 +1,4 @@
-//! Checksums of what is sealed by keys that hide the ETag: nowhere in the index, and told to who has the key.
+//! Checksums of what is sealed: nowhere in the index, and told to who has the key.
 
 use std::sync::Arc;
 
@@ -7,8 +7,11 @@ use cairn_crypto::combine;
 use cairn_crypto::secret::DataKey;
 use cairn_storage::StorageError;
 use cairn_storage::encryption::{EncryptionMode, Keys as _, Sealing};
-use cairn_storage::index::Family;
 use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::head::SeenHead;
+use cairn_storage::index::family::layout::LayoutPage;
+use cairn_storage::index::family::version::Version;
+use cairn_storage::index::{Batch, Family, KeyRange};
 use cairn_storage::object::{ObjectAttributes, ObjectVersion};
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::restore::RestoreLimits;
@@ -16,6 +19,7 @@ use cairn_storage::ops::{
     Body, Bucket, CompleteUpload, CopyObject, CopySource, CreateUpload, DeclaredChecksum, GetObject, GetObjectParts,
     ListObjects, Listed, Permit, PutObject, ReadConditions, Select, VersionSelector, WriteConditions,
 };
+use cairn_storage::record::Record as _;
 use cairn_storage::settings::ObjectSettings;
 
 use crate::rig::{
@@ -28,16 +32,18 @@ const ALGORITHM: ChecksumAlgorithm = ChecksumAlgorithm::Sha256;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
+    Server,
     Customer,
     Kms,
     KmsDsse,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Customer, Self::Kms, Self::KmsDsse];
+    const ALL: [Self; 4] = [Self::Server, Self::Customer, Self::Kms, Self::KmsDsse];
 
     fn sealing(self) -> Sealing {
         match self {
+            Self::Server => server_sealing(),
             Self::Customer => customer_sealing(1),
             Self::Kms => kms_sealing(EncryptionMode::Kms, 1),
             Self::KmsDsse => kms_sealing(EncryptionMode::KmsDsse, 1),
@@ -65,7 +71,7 @@ async fn check_hidden(rig: &Rig, bucket: &Bucket, checksum: &Checksum) {
     for family in [Family::Current, Family::Hidden, Family::Version, Family::Upload, Family::Part, Family::Layout] {
         let needle = needle.clone();
         let found = rig.store.index().view(bucket.id.into(), move |view| {
-            let mut cursor = view.cursor(family, cairn_storage::index::KeyRange::all())?;
+            let mut cursor = view.cursor(family, KeyRange::all())?;
             while let Some((_, _, value)) = cursor.row() {
                 if value.windows(needle.len()).any(|window| window == needle) {
                     return Ok(true);
@@ -149,7 +155,11 @@ fn copy(sealing: Sealing) -> CopyObject {
 #[tokio::test]
 async fn parts_checksums_are_sealed_and_the_objects_is_combined_from_them_with_the_key() {
     let (first, last) = (bytes(1, PART_BYTES_MIN as usize), bytes(2, 100));
-    for (way, kind) in [(Way::Customer, ChecksumType::Composite), (Way::Kms, ChecksumType::FullObject)] {
+    for (way, kind) in [
+        (Way::Server, ChecksumType::Composite),
+        (Way::Customer, ChecksumType::Composite),
+        (Way::Kms, ChecksumType::FullObject),
+    ] {
         let algorithm = if kind == ChecksumType::Composite { ALGORITHM } else { ChecksumAlgorithm::Crc64Nvme };
         let rig = Rig::new();
         let bucket = rig.create_bucket("bucket").await;
@@ -221,20 +231,113 @@ async fn an_upload_without_a_chosen_checksum_is_completed_without_the_customers_
 }
 
 #[tokio::test]
-async fn a_restored_version_has_its_checksum_and_one_under_the_servers_key_is_not_sealed() {
+async fn a_restored_version_has_its_checksum() {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;
     let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
     let expected = Checksum::of(ALGORITHM, b"then");
-    for (key, sealing) in [("kms", Way::Kms.sealing()), ("server", server_sealing())] {
-        let put = PutObject { sealing: Some(sealing), ..put_of(declared(b"then")) };
+    for (key, way) in [("kms", Way::Kms), ("server", Way::Server)] {
+        let put = PutObject { sealing: Some(way.sealing()), ..put_of(declared(b"then")) };
         rig.store.put_object(&bucket, &object_key(key), put).await.unwrap();
     }
     let time = cairn_storage::clock::Clock::now(rig.clock.as_ref());
     rig.clock.advance_ms(1_000);
     rig.delete(&bucket, "kms").await;
+    rig.delete(&bucket, "server").await;
     crate::restore::restore(&rig, &bucket, crate::restore::to(time), RestoreLimits::default()).await;
-    check_revealed(&rig, &bucket, "kms", Way::Kms, expected).await;
-    let server = rig.store.head_object(&bucket, &object_key("server"), GetObject::default()).await.unwrap().object;
-    assert_eq!((server.checksum.unwrap().value, server.sealed_checksum), (expected, None));
+    for (key, way) in [("kms", Way::Kms), ("server", Way::Server)] {
+        check_revealed(&rig, &bucket, key, way, expected).await;
+    }
+}
+
+/// Opens all checksums of the newest version and its parts in their records: so versions before this one left what is under the
+/// server's key.
+async fn write_in_the_clear(rig: &Rig, bucket: &Bucket, key: &str) {
+    let object = rig.store.head_object(bucket, &object_key(key), GetObject::default()).await.unwrap().object;
+    let opened = data_key(bucket, key, &object, Way::Server).await;
+    let key = object_key(key);
+    let (read, layouts) = rig
+        .store
+        .index()
+        .view(bucket.id.into(), move |view| {
+            let mut layouts = Vec::new();
+            let mut cursor = view.cursor(Family::Layout, KeyRange::all())?;
+            while let Some((row_key, _, value)) = cursor.row() {
+                layouts.push((row_key.to_vec(), LayoutPage::from_value(value)?));
+                cursor.advance()?;
+            }
+            let head = SeenHead::read(view, &key)?.head;
+            Ok(((key.clone(), head), layouts))
+        })
+        .await
+        .unwrap();
+    let (key, Some(mut head)) = read else { panic!("the key has a head") };
+    let Version::Object(object) = &mut head.version else { panic!("an object") };
+    object.reveal_checksum(Some(&opened)).unwrap();
+    object.sealed_checksum = None;
+    let mut batch = Batch::new();
+    batch.put(Family::Current, key.as_bytes(), head.to_value().unwrap());
+    for (row_key, mut page) in layouts {
+        for part in &mut page.parts {
+            let sealed = part.sealed_checksum.take().unwrap();
+            part.checksum = Some(sealed.open_of_part(&opened, part.number).unwrap());
+        }
+        batch.put(Family::Layout, row_key, page.to_value().unwrap());
+    }
+    rig.commit(bucket.id.into(), batch).await;
+}
+
+#[tokio::test]
+async fn a_checksum_that_an_older_record_has_in_the_clear_is_told_and_sealed_with_the_next_envelope() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    let content = bytes(1, FILE_BYTES);
+    let expected = Checksum::of(ALGORITHM, &content);
+    let put = PutObject { sealing: Some(Way::Server.sealing()), ..put_of(declared(&content)) };
+    rig.store.put_object(&bucket, &object_key("whole"), put).await.unwrap();
+    let create = CreateUpload {
+        sealing: Some(Way::Server.sealing()),
+        ..upload_of(Some((ALGORITHM, ChecksumType::Composite)))
+    };
+    let upload = rig.store.create_upload(&bucket, &object_key("parts"), create).await.unwrap().id;
+    let keys = Way::Server.keys();
+    let part = rig.store.upload_part(&bucket, &object_key("parts"), upload, 7, body(&content), &keys).await.unwrap();
+    rig.store.complete_upload(&bucket, &object_key("parts"), upload, complete_of(&[part]), &keys).await.unwrap();
+    let of_parts = combine::composite(ALGORITHM, [expected]).unwrap();
+    for key in ["whole", "parts"] {
+        write_in_the_clear(&rig, &bucket, key).await;
+    }
+    let shown = async |key| rig.store.head_object(&bucket, &object_key(key), GetObject::default()).await.unwrap();
+    assert_eq!(shown("whole").await.object.checksum.unwrap().value, expected);
+    assert_eq!(shown("parts").await.object.checksum.unwrap().value, of_parts);
+
+    let (whole, copied) = (object_key("whole"), object_key("copy"));
+    let source = CopySource {
+        bucket: &bucket,
+        key: &whole,
+        version: VersionSelector::Newest,
+        permit: Permit::any(),
+        conditions: ReadConditions::default(),
+        keys: Arc::new(Way::Server.keys()),
+    };
+    let copied = rig.store.copy_object(source, &bucket, &copied, copy(Way::Server.sealing())).await.unwrap();
+    assert_eq!(copied.object.content, copied.source.content, "it is shared");
+    check_revealed(&rig, &bucket, "copy", Way::Server, expected).await;
+
+    for (key, expected) in [("whole", expected), ("parts", of_parts)] {
+        let (any, sealing, newest) = (Permit::any(), Way::Kms.sealing(), VersionSelector::Newest);
+        rig.store.update_encryption(&bucket, &object_key(key), newest, &any, &keys, &sealing).await.unwrap();
+        check_revealed(&rig, &bucket, key, Way::Kms, expected).await;
+    }
+    let object = shown("parts").await.object;
+    let opened = data_key(&bucket, "parts", &object, Way::Kms).await;
+    let get = GetObjectParts { max_parts: 10, ..GetObjectParts::default() };
+    let mut page = rig.store.object_parts(&bucket, &object_key("parts"), get).await.unwrap();
+    assert_eq!(page.parts[0].checksum, None);
+    page.reveal_checksums(Some(&opened)).unwrap();
+    assert_eq!(page.parts[0].checksum, Some(expected));
+    for checksum in [expected, of_parts] {
+        check_hidden(&rig, &bucket, &checksum).await;
+    }
+    crate::restore::check_store(&rig).await;
 }

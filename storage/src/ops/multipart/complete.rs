@@ -7,7 +7,7 @@ use cairn_crypto::digest::Digests;
 use cairn_crypto::secret::DataKey;
 
 use crate::StorageError;
-use crate::encryption::{Encryption, Keys, Seal};
+use crate::encryption::{Keys, Seal};
 use crate::id::{ContentId, UploadId};
 use crate::index::family::content::{self, ContentKind, ContentRecord};
 use crate::index::family::layout::{self, LayoutPart};
@@ -25,6 +25,7 @@ use crate::ops::replica;
 use crate::ops::seen::SeenKey;
 use crate::ops::{ATTEMPTS_MAX, Bucket, Governance, OBJECT_BYTES_MAX, Store, VersionSelector, WriteConditions};
 use crate::record::Record;
+use crate::sealed_checksum::Kept;
 
 use super::{PART_BYTES_MIN, SeenUpload};
 
@@ -111,7 +112,7 @@ impl Store {
                 return if answered == named_parts { Ok(object) } else { Err(StorageError::NoSuchUpload) };
             }
             seen.reveal_checksums(data_key)?;
-            let assembled = assemble(&seen, &complete)?;
+            let assembled = assemble(&seen, &complete, seal.as_ref())?;
             let checksum = assembled.checksum;
             let tried = self.try_complete(bucket, key, id, &complete, seen, assembled, seal.as_ref()).await?;
             if let Some(object) = tried {
@@ -197,7 +198,7 @@ impl Store {
 }
 
 impl SeenParts {
-    /// The upload's seal, if checksums are sealed by it and the key is at hand. It must be where a checksum has to be told or
+    /// The upload's seal, by which checksums are sealed, if the key is at hand. It must be where a checksum has to be told or
     /// compared.
     async fn open(
         &self,
@@ -207,8 +208,7 @@ impl SeenParts {
         complete: &CompleteUpload,
         keys: &dyn Keys,
     ) -> Result<Option<Seal>, StorageError> {
-        let hides = |encryption: &Encryption| !encryption.mode.shows_md5();
-        if !self.upload.record.encryption.as_ref().is_some_and(hides) {
+        if self.upload.record.encryption.is_none() {
             return Ok(None);
         }
         let is_wanted = self.upload.record.checksum.is_some()
@@ -267,7 +267,7 @@ fn seal_of(view: &dyn View, id: ContentId) -> Result<Option<[u8; 16]>, IndexErro
 }
 
 /// The named parts as an object, if they are what was uploaded.
-fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, StorageError> {
+fn assemble(seen: &SeenParts, complete: &CompleteUpload, seal: Option<&Seal>) -> Result<Assembled, StorageError> {
     let first = complete.parts.first().ok_or(StorageError::InvalidPart { part_number: 0 })?;
     if complete.parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
         return Err(StorageError::InvalidPartOrder);
@@ -278,20 +278,22 @@ fn assemble(seen: &SeenParts, complete: &CompleteUpload) -> Result<Assembled, St
     let mut size_bytes: u64 = 0;
     let last = complete.parts.last().unwrap_or(first).number;
     for named in &complete.parts {
-        let UploadedPart { record, seal, checksum, .. } = find_part(&seen.parts, named)?;
+        let UploadedPart { record, seal: file_seal, checksum, .. } = find_part(&seen.parts, named)?;
         if named.number != last && record.size_bytes < PART_BYTES_MIN {
             return Err(StorageError::PartTooSmall { part_number: named.number, size_bytes: record.size_bytes });
         }
         md5s.push(record.etag);
         checksums.push(checksum.map(|checksum| (checksum, record.size_bytes)));
+        let kept = Kept { clear: record.checksum, sealed: record.sealed_checksum.clone() };
+        let kept = kept.sealed_by(seal, named.number)?;
         layout.push(LayoutPart {
             number: named.number,
             offset_bytes: size_bytes,
             size_bytes: record.size_bytes,
             content: record.content,
-            checksum: record.checksum,
-            seal: *seal,
-            sealed_checksum: record.sealed_checksum.clone(),
+            checksum: kept.clear,
+            seal: *file_seal,
+            sealed_checksum: kept.sealed,
         });
         size_bytes += record.size_bytes;
     }

@@ -112,7 +112,7 @@ impl Store {
         mut ingested: Ingested,
         seal: Option<&Seal>,
     ) -> Result<Part, StorageError> {
-        let kept = Kept::of_part(ingested.checksum, seal, number)?;
+        let kept = Kept { clear: ingested.checksum, sealed: None }.sealed_by(seal, number)?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_part(bucket, key, id, number).await?;
             seen.upload.check_open()?;

@@ -1,12 +1,10 @@
-//! The master key: 64 hexadecimal digits, and where they come from.
+//! Where the master key comes from: the environment, a credential that systemd passes to the service (both are the operator's to
+//! keep), a file of ours with its 64 hexadecimal digits, or one in which it is sealed by an external KMS ([`sealed`]), which is
+//! then needed at every start.
 //!
-//! From the environment, or from a credential that systemd passes to the service (both are the operator's to keep), or from a
-//! file with a line break that its owner only can read. Whoever loses the key loses every secret that is sealed under it, and whoever reads it can open them all. So a file is
-//! made only while nothing is sealed yet, never beside sealed data that it could not open, and a file that others
-//! may read is refused.
-//!
-//! Or from a file in which it is sealed by an external KMS ([`sealed`]), which is then needed at every start, and which whoever
-//! takes the file needs as well.
+//! Whoever loses the key loses every secret that is sealed under it, and whoever reads it can open them all. So a file of ours is
+//! made only while nothing is sealed yet, or in the course of a change ([`rotation`]), and one with the digits in it is refused
+//! if others than its owner may read it.
 
 pub mod rotation;
 pub mod sealed;
@@ -76,6 +74,14 @@ pub enum MasterKeyError {
     NoEnvelope {
         /// The file.
         path: PathBuf,
+    },
+    /// What the external KMS made opens to something else.
+    #[error("the external key {under} does not open again what it made of the master key: {path} was not written")]
+    NotOpenedAgain {
+        /// The file that would have had it.
+        path: PathBuf,
+        /// The external key.
+        under: String,
     },
     /// There is no external KMS in the settings.
     #[error("the master key is sealed, and no external KMS is set")]
@@ -198,10 +204,12 @@ fn next_to(path: &Path) -> PathBuf {
     path.with_added_extension("next")
 }
 
-/// Of a crash between the two, [`take_next`] finds that the file is not there, and the next key is.
+/// Of a crash between the two, [`take_next`] finds that the file is not there, and the next key is. The first is durable before the
+/// second begins, or that could be all that is left of them, and the key before be gone.
 fn replace(path: &Path, next: &Path, kept: Option<&Path>) -> io::Result<()> {
     if let Some(kept) = kept {
         fs::rename(path, kept)?;
+        sync_folder_of(path)?;
     }
     fs::rename(next, path)?;
     sync_folder_of(path)

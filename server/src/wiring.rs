@@ -41,7 +41,7 @@ use crate::identities::own_record::IndexRecord;
 use crate::identities::sealing::{Sealing, SealingError};
 use crate::identities::{Identities, IdentityParts, StartError};
 use crate::key_store::{KeyStore, KeyStoreError};
-use crate::kms::external::{self, ExternalKeys, ExternalKms};
+use crate::kms::external::{self, ExternalKeys, ExternalKms, Unheld};
 use crate::kms::name::key_arn;
 use crate::kms::{Kms, KmsError, KmsParts};
 use crate::kms_api::KmsApi;
@@ -452,7 +452,8 @@ async fn keyed(
     if let (Some(file), Some(noted)) = (source.key_file(), sealing.noted().await?) {
         master_key::take_next(&file, &noted)?;
     }
-    let external_keys = external.as_deref().map(|external| external as &dyn ExternalKeys);
+    let unheld = external.as_deref().map(Unheld);
+    let external_keys = unheld.as_ref().map(|unheld| unheld as &dyn ExternalKeys);
     let master_key = master_key::obtain(source, sealing.nothing_sealed().await?, external_keys).await?;
     sealing.note(MasterKeyWrap::new(&master_key).key_id()).await?;
     let mut former = rotation::former(store.index(), &MasterKeyWrap::new(&master_key)).await?;

@@ -32,6 +32,10 @@ pub enum Behaviour {
     Says(String),
     /// Like an engine from before there was associated data.
     WithoutAssociatedData,
+    /// Like an older engine, which answers 500 of a ciphertext that does not open.
+    Old,
+    /// It does not open what it encrypts.
+    Forgetful,
 }
 
 struct State {
@@ -41,6 +45,8 @@ struct State {
     calls: HashMap<String, usize>,
     /// How long its tokens are still good, and were when they were made.
     ttl: (u64, u64),
+    /// That no renewal makes it longer.
+    ends_for_good: bool,
 }
 
 /// A running engine, for as long as the process lives.
@@ -79,6 +85,7 @@ impl Transit {
             behaviour: Behaviour::Well,
             calls: HashMap::new(),
             ttl: (0, 0),
+            ends_for_good: false,
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listener.local_addr().expect("it has an address");
@@ -117,6 +124,12 @@ impl Transit {
     /// Says of its tokens that they end so soon, of the time that they once had.
     pub fn tokens_end(&self, ttl: u64, creation_ttl: u64) {
         self.state().ttl = (ttl, creation_ttl);
+    }
+
+    /// The same of tokens whose end no renewal moves.
+    pub fn tokens_end_for_good(&self, ttl: u64, creation_ttl: u64) {
+        self.tokens_end(ttl, creation_ttl);
+        self.state().ends_for_good = true;
     }
 
     /// Takes a key away.
@@ -158,10 +171,11 @@ impl Transit {
             Behaviour::Says(text) => (200, text),
             Behaviour::Slow(delay) => {
                 thread::sleep(delay);
-                self.answer(&path, &token, &body, true)
+                self.answer(&path, &token, &body)
             }
-            Behaviour::Well => self.answer(&path, &token, &body, true),
-            Behaviour::WithoutAssociatedData => self.answer(&path, &token, &body, false),
+            Behaviour::Well | Behaviour::WithoutAssociatedData | Behaviour::Old | Behaviour::Forgetful => {
+                self.answer(&path, &token, &body)
+            }
         };
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
         let stream = stream.get_mut();
@@ -169,7 +183,7 @@ impl Transit {
         let _ = stream.flush();
     }
 
-    fn answer(&self, path: &str, token: &str, body: &[u8], has_data: bool) -> (u16, String) {
+    fn answer(&self, path: &str, token: &str, body: &[u8]) -> (u16, String) {
         let fault = |status, text: &str| (status, json!({"errors": [text]}).to_string());
         let mut state = self.state();
         let what = path.trim_start_matches("/v1/").split('/').nth(if path.contains("/auth/") { 2 } else { 1 });
@@ -179,6 +193,7 @@ impl Transit {
         }
         let input: Value = serde_json::from_slice(body).unwrap_or_default();
         let field = |name: &str| STANDARD.decode(input[name].as_str().unwrap_or_default()).unwrap_or_default();
+        let has_data = state.behaviour != Behaviour::WithoutAssociatedData;
         let data = if has_data { field("associated_data") } else { Vec::new() };
         match path.trim_start_matches("/v1/").split('/').collect::<Vec<_>>()[..] {
             ["auth", "token", "lookup-self"] => {
@@ -187,16 +202,23 @@ impl Transit {
                 (200, json!({ "data": data }).to_string())
             }
             ["auth", "token", "renew-self"] => {
-                state.ttl.0 = state.ttl.1;
-                (200, json!({"auth": {"lease_duration": state.ttl.1}}).to_string())
+                if !state.ends_for_good {
+                    state.ttl.0 = state.ttl.1;
+                }
+                (200, json!({"auth": {"lease_duration": state.ttl.0}}).to_string())
             }
             ["transit", action, name] => match (action, state.keys.get(name)) {
                 (_, None) => fault(400, "encryption key not found"),
+                ("encrypt", Some(_)) if state.behaviour == Behaviour::Forgetful => {
+                    let other = key(u8::MAX);
+                    (200, json!({"data": {"ciphertext": encrypt(&other, field("plaintext"), &data)}}).to_string())
+                }
                 ("encrypt", Some(key)) => {
                     (200, json!({"data": {"ciphertext": encrypt(key, field("plaintext"), &data)}}).to_string())
                 }
                 ("decrypt", Some(key)) => match decrypt(key, input["ciphertext"].as_str().unwrap_or_default(), &data) {
                     Some(plaintext) => (200, json!({"data": {"plaintext": STANDARD.encode(plaintext)}}).to_string()),
+                    None if state.behaviour == Behaviour::Old => fault(500, "cipher: message authentication failed"),
                     None => fault(400, "cipher: message authentication failed"),
                 },
                 _ => fault(404, "no handler for route"),

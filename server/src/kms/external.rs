@@ -47,9 +47,20 @@ const CALLS_MAX: usize = 64;
 /// The pause between two looks at the KMS and the token, which notice an outage, and its end, before a request does.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What it refuses is said no more often.
+const REFUSAL_SAID_INTERVAL: Duration = Duration::from_secs(60);
+
 /// An attempt that failed is repeated at most twice, soon: a request is waiting.
 const RETRY: RetryPolicy =
     RetryPolicy { attempts_max: 3, backoff_min: Duration::from_millis(50), backoff_max: Duration::from_millis(400) };
+
+/// A renewal that moves the token's end by no more has not moved it: seconds are whole.
+const RENEWAL_SLACK: Duration = Duration::from_secs(1);
+
+/// What can be wrong with the token.
+const TOKEN_REFUSED: &str = "its token is refused: it has ended, was revoked, or may not look itself up";
+const TOKEN_NOT_RENEWED: &str = "its token may not be renewed, and ends";
+const TOKEN_ENDS: &str = "its token ends soon, and no renewal moves that: a new one is needed";
 
 /// Why an external KMS did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +78,7 @@ pub enum ExternalError {
 
 /// Another KMS.
 #[async_trait]
-pub trait ExternalKeys: fmt::Debug + Send + Sync + 'static {
+pub trait ExternalKeys: fmt::Debug + Send + Sync {
     /// What the key of this name makes of a plaintext, to be opened with the same associated data only.
     async fn encrypt(&self, name: &str, plaintext: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, ExternalError>;
 
@@ -106,6 +117,9 @@ pub struct ExternalKms {
     circuit: Mutex<Circuit>,
     /// What was wrong at the last attempt; None: nothing.
     fault: Mutex<Option<String>>,
+    /// What was wrong with the token at the last look that was answered; None: nothing.
+    token_fault: Mutex<Option<&'static str>>,
+    refusal_said: Mutex<Option<Instant>>,
     calls: Semaphore,
     timeout: Duration,
     entropy: Arc<dyn Entropy>,
@@ -134,6 +148,8 @@ impl ExternalKms {
             opened: Opened::new(held_for),
             circuit: Mutex::new(Circuit::new(timeout)),
             fault: Mutex::new(None),
+            token_fault: Mutex::new(None),
+            refusal_said: Mutex::new(None),
             calls: Semaphore::new(CALLS_MAX),
             timeout,
             entropy,
@@ -141,43 +157,58 @@ impl ExternalKms {
         })
     }
 
-    /// What an operator should know: that it does not answer.
+    /// What an operator should know: that it does not answer, or soon will not for want of a token.
     pub fn alarm(&self) -> Option<String> {
         let fault = self.fault.lock();
-        fault.as_ref().map(|fault| format!("the external KMS cannot be reached: {fault}"))
+        let unreachable = fault.as_ref().map(|fault| format!("the external KMS cannot be reached: {fault}"));
+        unreachable.or_else(|| self.token_fault.lock().map(|fault| format!("the external KMS: {fault}")))
     }
 
     /// Looks at the KMS and keeps the token alive, as long as it is polled.
     pub async fn keep(self: Arc<Self>) {
-        let mut said = None;
         loop {
-            let next = self.keep_once(&mut said).await;
+            let next = self.keep_once().await;
             tokio::time::sleep(next).await;
         }
     }
 
-    /// `said`: what was last warned of, so that it is said once. Tells when to look again.
-    async fn keep_once(&self, said: &mut Option<String>) -> Duration {
-        let warning = match self.attempts("look", || self.transit.look_up_token()).await {
-            Ok(TokenState { remaining: Some(remaining), renewable: true, period }) if remaining < period / 2 => {
-                match self.attempts("renew", || self.transit.renew_token()).await {
-                    Ok(()) => None,
-                    Err(error) => Some(format!("the token cannot be renewed: {error}")),
+    /// Tells when to look again.
+    async fn keep_once(&self) -> Duration {
+        // Of an outage is told where the circuit opens, and what was wrong with the token still is.
+        if let Some((fault, remaining)) = self.look_after_token().await {
+            let before = std::mem::replace(&mut *self.token_fault.lock(), fault);
+            let remaining_seconds = remaining.map(|remaining| remaining.as_secs());
+            match fault {
+                Some(fault) if before != Some(fault) => {
+                    tracing::warn!(fault, remaining_seconds, "the token of the external KMS");
                 }
+                None if before.is_some() => tracing::info!(remaining_seconds, "the token of the external KMS is good again"),
+                _ => {}
             }
-            Ok(TokenState { remaining: Some(remaining), renewable: false, period }) if remaining < period / 3 => {
-                Some("the token cannot be renewed and ends soon".to_owned())
-            }
-            Ok(_) => None,
-            // That is said where the circuit opens.
-            Err(ExternalError::Unavailable(_)) => None,
-            Err(error) => Some(format!("the token cannot be looked at: {error}")),
-        };
-        if let Some(warning) = warning.as_ref().filter(|warning| said.as_ref() != Some(warning)) {
-            tracing::warn!(warning, "the token of the external KMS");
         }
-        *said = warning;
         KEEP_INTERVAL.mul_f64(0.5 + f64::from(self.random()) / f64::from(u32::MAX))
+    }
+
+    /// Renews the token when half of its time is over. What is wrong with it, and how long it is good; None: there was no answer.
+    async fn look_after_token(&self) -> Option<(Option<&'static str>, Option<Duration>)> {
+        let state = match self.attempts("look", || self.transit.look_up_token()).await {
+            Ok(state) => state,
+            Err(ExternalError::Unavailable(_)) => return None,
+            Err(_) => return Some((Some(TOKEN_REFUSED), None)),
+        };
+        let TokenState { remaining: Some(remaining), renewable, period } = state else { return Some((None, None)) };
+        if remaining >= period / 2 {
+            return Some((None, Some(remaining)));
+        }
+        if !renewable {
+            return Some(((remaining < period / 3).then_some(TOKEN_ENDS), Some(remaining)));
+        }
+        match self.attempts("renew", || self.transit.renew_token()).await {
+            // One that has an end for good is renewed up to that.
+            Ok(renewed) => Some(((renewed <= remaining + RENEWAL_SLACK).then_some(TOKEN_ENDS), Some(renewed))),
+            Err(ExternalError::Unavailable(_)) => None,
+            Err(_) => Some((Some(TOKEN_NOT_RENEWED), Some(remaining))),
+        }
     }
 
     /// Calls the KMS, within bounds. `operation` is for the metrics.
@@ -194,6 +225,9 @@ impl ExternalKms {
             Err(ExternalError::NotAuthentic) => "not_authentic",
         };
         self.metrics.called(operation, outcome, began.elapsed());
+        if let Err(ExternalError::Refused(fault)) = &result {
+            self.refused(operation, fault);
+        }
         result
     }
 
@@ -201,13 +235,19 @@ impl ExternalKms {
     where
         F: Future<Output = Result<T, ExternalError>>,
     {
+        // Who would wait for those that wait for it in vain is told at once.
+        if self.circuit.lock().is_open(Instant::now()) {
+            return Err(self.not_asked());
+        }
         let waited = tokio::time::timeout(self.timeout, self.calls.acquire()).await;
         let busy = |_| ExternalError::Unavailable("too many calls are waiting for it".to_owned());
         let _permit = waited.map_err(busy)?;
+        let late = |_| Err(ExternalError::Unavailable("it did not answer in time".to_owned()));
         let mut number = 1;
         loop {
-            let pass = self.admit()?;
-            match attempt().await {
+            let pass = self.circuit.lock().admit(Instant::now()).ok_or_else(|| self.not_asked())?;
+            // All of it: an attempt may ask twice, and read the token's file.
+            match tokio::time::timeout(self.timeout, attempt()).await.unwrap_or_else(late) {
                 Err(ExternalError::Unavailable(fault)) => {
                     self.failed(pass, &fault);
                     let Some(delay) = RETRY.delay(number, self.random(), None) else {
@@ -224,12 +264,10 @@ impl ExternalKms {
         }
     }
 
-    fn admit(&self) -> Result<Pass, ExternalError> {
-        let admitted = self.circuit.lock().admit(Instant::now());
-        admitted.ok_or_else(|| {
-            let fault = self.fault.lock();
-            ExternalError::Unavailable(fault.clone().unwrap_or_else(|| "it did not answer lately".to_owned()))
-        })
+    /// What is said while the circuit is open.
+    fn not_asked(&self) -> ExternalError {
+        let fault = self.fault.lock();
+        ExternalError::Unavailable(fault.clone().unwrap_or_else(|| "it did not answer lately".to_owned()))
     }
 
     fn failed(&self, pass: Pass, fault: &str) {
@@ -249,6 +287,15 @@ impl ExternalKms {
         self.metrics.up(true);
     }
 
+    /// Requests of clients bring this about, so it is said now and then.
+    fn refused(&self, operation: &str, fault: &str) {
+        let mut said = self.refusal_said.lock();
+        if said.is_none_or(|said| said.elapsed() >= REFUSAL_SAID_INTERVAL) {
+            *said = Some(Instant::now());
+            tracing::warn!(operation, fault, "the external KMS refuses");
+        }
+    }
+
     fn random(&self) -> u32 {
         let [a, b, c, d, ..] = self.entropy.random_16();
         u32::from_le_bytes([a, b, c, d])
@@ -258,8 +305,7 @@ impl ExternalKms {
 #[async_trait]
 impl ExternalKeys for ExternalKms {
     async fn encrypt(&self, name: &str, plaintext: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, ExternalError> {
-        let attempt = || self.transit.encrypt(name, plaintext, associated_data);
-        let made = self.attempts("encrypt", attempt).await?;
+        let made = Unheld(self).encrypt(name, plaintext, associated_data).await?;
         self.opened.hold((name, &made, associated_data), plaintext, Instant::now());
         Ok(made)
     }
@@ -275,10 +321,29 @@ impl ExternalKeys for ExternalKms {
             self.metrics.held();
             return Ok(plaintext);
         }
-        let attempt = || self.transit.decrypt(name, ciphertext, associated_data);
-        let plaintext = self.attempts("decrypt", attempt).await?;
+        let plaintext = Unheld(self).decrypt(name, ciphertext, associated_data).await?;
         self.opened.hold(sealed, &plaintext, Instant::now());
         Ok(plaintext)
+    }
+}
+
+/// The same without what is held: nothing of it stays in memory, and to open is to ask.
+#[derive(Debug)]
+pub struct Unheld<'e>(pub &'e ExternalKms);
+
+#[async_trait]
+impl ExternalKeys for Unheld<'_> {
+    async fn encrypt(&self, name: &str, plaintext: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, ExternalError> {
+        self.0.attempts("encrypt", || self.0.transit.encrypt(name, plaintext, associated_data)).await
+    }
+
+    async fn decrypt(
+        &self,
+        name: &str,
+        ciphertext: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ExternalError> {
+        self.0.attempts("decrypt", || self.0.transit.decrypt(name, ciphertext, associated_data)).await
     }
 }
 

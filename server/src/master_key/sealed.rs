@@ -16,6 +16,8 @@ use cairn_crypto::wrap::MasterKeyWrap;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::kms::external::ExternalKeys;
+
 use super::{External, MasterKeyError};
 
 /// The largest file.
@@ -42,17 +44,25 @@ pub(super) fn key_id(path: &Path) -> Result<String, MasterKeyError> {
 /// The key in a file; None: the file is not there. It is opened with the external key that it was sealed under.
 pub(super) async fn load(path: &Path, external: External<'_>) -> Result<Option<MasterKey>, MasterKeyError> {
     let Some(envelope) = read(path)? else { return Ok(None) };
-    let external = external.ok_or(MasterKeyError::NoExternalKms)?;
-    let opened = external.decrypt(&envelope.under, envelope.sealed.as_bytes(), ASSOCIATED_DATA).await;
-    let opened = opened.map_err(|source| MasterKeyError::External { path: path.to_owned(), source })?;
-    let malformed = || MasterKeyError::NoEnvelope { path: path.to_owned() };
-    let bytes: Zeroizing<[u8; KEY_BYTES]> =
-        opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| malformed())?;
-    let key = MasterKey::from_bytes(*bytes);
-    if MasterKeyWrap::new(&key).key_id().to_string() == envelope.key_id { Ok(Some(key)) } else { Err(malformed()) }
+    let key = open(path, &envelope, external.ok_or(MasterKeyError::NoExternalKms)?).await?;
+    key.map(Some).ok_or_else(|| MasterKeyError::NoEnvelope { path: path.to_owned() })
 }
 
-/// The text of a file with this key in it.
+/// The key that is in an envelope; None: what is in it is another one, or none.
+async fn open(
+    path: &Path,
+    envelope: &Envelope,
+    external: &dyn ExternalKeys,
+) -> Result<Option<MasterKey>, MasterKeyError> {
+    let opened = external.decrypt(&envelope.under, envelope.sealed.as_bytes(), ASSOCIATED_DATA).await;
+    let opened = opened.map_err(|source| MasterKeyError::External { path: path.to_owned(), source })?;
+    let bytes = <[u8; KEY_BYTES]>::try_from(opened.as_slice()).map(Zeroizing::new).ok();
+    let key = bytes.map(|bytes| MasterKey::from_bytes(*bytes));
+    Ok(key.filter(|key| MasterKeyWrap::new(key).key_id().to_string() == envelope.key_id))
+}
+
+/// The text of a file with this key in it. That it opens again was tried: nothing else may be sealed under the key before, or
+/// nothing may ever open it again.
 pub(super) async fn seal(
     path: &Path,
     under: &str,
@@ -68,6 +78,9 @@ pub(super) async fn seal(
         under: under.to_owned(),
         sealed: String::from_utf8_lossy(&made).into_owned(),
     };
+    if open(path, &envelope, external).await?.is_none_or(|opened| opened.expose() != key.expose()) {
+        return Err(MasterKeyError::NotOpenedAgain { path: path.to_owned(), under: under.to_owned() });
+    }
     let text = serde_json::to_string(&envelope).map_err(|error| io_error(path, error.into()))?;
     Ok(Zeroizing::new(text + "\n"))
 }

@@ -16,7 +16,7 @@ use cairn_storage::observe::Silent;
 use super::store::OpenError;
 use crate::config::Config;
 use crate::identities::sealing::{Sealing, SealingError};
-use crate::kms::external::{BuildError, ExternalKeys, ExternalKms};
+use crate::kms::external::{BuildError, ExternalKeys, ExternalKms, Unheld};
 use crate::master_key::rotation::{self, RotationError};
 use crate::master_key::{self, MasterKeyError, MasterKeySource};
 use crate::metrics::ExternalKmsMetrics;
@@ -103,7 +103,8 @@ async fn rotate(index: &Arc<RocksIndex>, mut config: Config, new: Option<MasterK
     let external = external
         .map(|settings| ExternalKms::new(settings, Arc::new(SystemEntropy), ExternalKmsMetrics::default()))
         .transpose()?;
-    let external = external.as_ref().map(|external| external as &dyn ExternalKeys);
+    let unheld = external.as_ref().map(Unheld);
+    let external = unheld.as_ref().map(|unheld| unheld as &dyn ExternalKeys);
     let source = config.take_master_key();
     let file = source.key_file();
     let mut kept = match &file {

@@ -44,12 +44,17 @@ impl Circuit {
         Self { timeout, failures: 0, open: None }
     }
 
+    /// Whether no attempt may be made now.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.open.as_ref().is_some_and(|open| now < open.next_probe)
+    }
+
     /// Whether an attempt may be made now.
     pub(super) fn admit(&mut self, now: Instant) -> Option<Pass> {
-        let Some(open) = &mut self.open else { return Some(Pass::Closed) };
-        if now < open.next_probe {
+        if self.is_open(now) {
             return None;
         }
+        let Some(open) = &mut self.open else { return Some(Pass::Closed) };
         // Nobody else meanwhile; and if nobody waits for this one's end, the next comes when it must have ended.
         open.next_probe = now + self.timeout;
         Some(Pass::Probe)

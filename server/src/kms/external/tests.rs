@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -21,50 +21,68 @@ struct Scripted {
 
 impl Scripted {
     fn saying(answers: Vec<(u16, String)>) -> Self {
+        Self::saying_after(Duration::ZERO, answers)
+    }
+
+    /// One that takes so long for each answer.
+    fn saying_after(delay: Duration, answers: Vec<(u16, String)>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("it has an address");
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
-        let mut answers = VecDeque::from(answers);
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.expect("a connection");
-                let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
-                let (mut line, mut length) = (String::new(), 0);
-                while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
-                    if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                        length = value.trim().parse().expect("a length");
-                    }
-                    line.clear();
-                }
-                let mut body = vec![0; length];
-                let _ = reader.read_exact(&mut body);
-                counted.fetch_add(1, Ordering::Relaxed);
-                let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-                let (status, body) = next.expect("an answer");
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
-                let _ = stream.write_all(format!("{head}location: http://127.0.0.1:1/\r\n\r\n{body}").as_bytes());
+                let (stream, counted, answers) = (stream.expect("a connection"), counted.clone(), answers.clone());
+                thread::spawn(move || answer(stream, &counted, &answers, delay));
             }
         });
         Self { address, asked }
     }
 
-    fn client(&self) -> ExternalKms {
-        let settings = ExternalKmsSettings {
+    fn settings(&self, timeout: Duration, token: TokenSource) -> ExternalKmsSettings {
+        ExternalKmsSettings {
             address: format!("http://{}", self.address),
             mount: "transit".to_owned(),
             namespace: None,
-            token: Some(TokenSource::Given("s.token".to_owned().into())),
+            token: Some(token),
             ca_file: None,
-            timeout: Duration::from_secs(5),
+            timeout,
             held_for: Duration::from_secs(60),
-        };
-        ExternalKms::new(settings, Arc::new(SeededEntropy::new(1)), ExternalKmsMetrics::default()).expect("a client")
+        }
+    }
+
+    fn client(&self) -> ExternalKms {
+        client(self.settings(Duration::from_secs(5), TokenSource::Given("s.token".to_owned().into())))
     }
 
     fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+fn answer(mut stream: TcpStream, asked: &AtomicUsize, answers: &Mutex<VecDeque<(u16, String)>>, delay: Duration) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    let _ = reader.read_exact(&mut body);
+    asked.fetch_add(1, Ordering::Relaxed);
+    thread::sleep(delay);
+    let mut answers = answers.lock();
+    let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+    let (status, body) = next.expect("an answer");
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    let _ = stream.write_all(format!("{head}location: http://127.0.0.1:1/\r\n\r\n{body}").as_bytes());
+}
+
+fn client(settings: ExternalKmsSettings) -> ExternalKms {
+    ExternalKms::new(settings, Arc::new(SeededEntropy::new(1)), ExternalKmsMetrics::default()).expect("a client")
 }
 
 fn encrypted(ciphertext: &str) -> (u16, String) {
@@ -181,21 +199,68 @@ async fn a_token_is_renewed_when_half_of_its_time_is_over() {
     let token = |ttl: u64, renewable: bool| {
         (200, format!(r#"{{"data":{{"ttl":{ttl},"creation_ttl":100,"renewable":{renewable}}}}}"#))
     };
-    let renewed = || (200, r#"{"auth":{"lease_duration":100}}"#.to_owned());
+    let renewed = |ttl: u64| (200, format!(r#"{{"auth":{{"lease_duration":{ttl}}}}}"#));
     let without_end = || (200, r#"{"data":{"ttl":0,"creation_ttl":0}}"#.to_owned());
-    for (answer, asked, warns) in [
-        (token(60, true), 1, false),
-        (token(40, true), 2, false),
-        (token(60, false), 1, false),
-        (token(20, false), 1, true),
-        (without_end(), 1, false),
-        (errors(403, "permission denied"), 1, true),
+    let refused = || errors(403, "permission denied");
+    for (looked, renewing, asked, fault) in [
+        (token(60, true), renewed(100), 1, None),
+        (token(40, true), renewed(100), 2, None),
+        // Its end is near, and a renewal does not move it.
+        (token(40, true), renewed(40), 2, Some(TOKEN_ENDS)),
+        (token(40, true), refused(), 2, Some(TOKEN_NOT_RENEWED)),
+        (token(60, false), renewed(100), 1, None),
+        (token(20, false), renewed(100), 1, Some(TOKEN_ENDS)),
+        (without_end(), renewed(100), 1, None),
+        (refused(), renewed(100), 1, Some(TOKEN_REFUSED)),
     ] {
-        let scripted = Scripted::saying(vec![answer.clone(), renewed()]);
-        let mut said = None;
-        scripted.client().keep_once(&mut said).await;
-        assert_eq!((scripted.asked(), said.is_some()), (asked, warns), "{answer:?}");
+        let scripted = Scripted::saying(vec![looked.clone(), renewing]);
+        let client = scripted.client();
+        client.keep_once().await;
+        let alarm = client.alarm().unwrap_or_default();
+        assert_eq!((scripted.asked(), alarm.is_empty()), (asked, fault.is_none()), "{looked:?}");
+        assert!(alarm.contains(fault.unwrap_or_default()), "{alarm}");
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_token_is_so_until_a_look_says_otherwise() {
+    let without_end = (200, r#"{"data":{"ttl":0,"creation_ttl":0}}"#.to_owned());
+    let scripted = Scripted::saying(vec![errors(403, "permission denied"), errors(500, "down"), without_end]);
+    let client = scripted.client();
+    client.keep_once().await;
+    assert!(client.alarm().is_some_and(|alarm| alarm.contains(TOKEN_REFUSED)));
+    *client.token_fault.lock() = Some(TOKEN_ENDS);
+    assert_eq!(client.alarm(), Some(format!("the external KMS: {TOKEN_ENDS}")));
+    // Tried again after the failure.
+    client.keep_once().await;
+    assert_eq!(client.alarm(), None);
+}
+
+#[tokio::test]
+async fn an_open_circuit_is_told_at_once_however_many_calls_are_running() {
+    let client = Scripted::saying(vec![encrypted("vault:v1:AAAA")]).client();
+    let running = client.calls.acquire_many(CALLS_MAX as u32).await.expect("it is open");
+    for _ in 0..3 {
+        client.failed(Pass::Closed, "down");
+    }
+    let began = Instant::now();
+    let refused = client.encrypt("key", b"plain", b"data").await;
+    assert_eq!(refused, Err(ExternalError::Unavailable("down".to_owned())));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    drop(running);
+}
+
+#[tokio::test]
+async fn an_attempt_takes_no_longer_than_its_time_though_it_may_ask_twice() {
+    let slow = Scripted::saying_after(Duration::from_millis(700), vec![errors(403, "denied")]);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "s.first").expect("it is written");
+    let client = client(slow.settings(Duration::from_secs(1), TokenSource::File(file.path().to_owned())));
+    std::fs::write(file.path(), "s.second").expect("it is written");
+    // Refused with the first token, it asks with the second one, for which its time is too short; the next attempt asks once.
+    let refused = client.decrypt("key", b"vault:v1:x", b"data").await;
+    assert!(matches!(refused, Err(ExternalError::Refused(_))), "{refused:?}");
+    assert_eq!(slow.asked(), 3);
 }
 
 #[test]

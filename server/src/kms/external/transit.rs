@@ -132,8 +132,12 @@ struct LookedUp {
 
 #[derive(Deserialize)]
 struct Renewed {
-    #[serde(rename = "auth")]
-    _auth: serde::de::IgnoredAny,
+    auth: Lease,
+}
+
+#[derive(Deserialize)]
+struct Lease {
+    lease_duration: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -221,10 +225,11 @@ impl Transit {
         Ok(TokenState { remaining, renewable, period: Duration::from_secs(creation_ttl.max(ttl)) })
     }
 
-    pub(super) async fn renew_token(&self) -> Result<(), ExternalError> {
+    /// Tells how long the token is good then, which may be no longer than before.
+    pub(super) async fn renew_token(&self) -> Result<Duration, ExternalError> {
         let body = serde_json::Map::new();
         let asked = self.ask(Method::POST, "auth/token/renew-self", Some(&body)).await;
-        asked.map(|_: Renewed| ()).map_err(Said::refusal)
+        asked.map(|Renewed { auth }| Duration::from_secs(auth.lease_duration)).map_err(Said::refusal)
     }
 
     /// Whether the token is another one now than `used`.

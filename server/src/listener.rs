@@ -15,6 +15,7 @@ mod stall;
 mod tests;
 pub mod tls;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +75,18 @@ pub struct ConnectionLimits {
     pub body_progress_timeout: Duration,
     /// The longest time in which a client takes nothing of an answer.
     pub write_progress_timeout: Duration,
+}
+
+impl ConnectionLimits {
+    /// The request, whose body must go on coming.
+    fn watched(&self, request: Request<Incoming>) -> Request<RequestBody> {
+        request.map(|body| RequestBody::new(body, self.body_progress_timeout))
+    }
+
+    /// The connection, which must go on taking what is written.
+    fn guarded<Io>(&self, io: Io) -> TokioIo<StallGuard<Io>> {
+        TokioIo::new(StallGuard::new(io, self.write_progress_timeout))
+    }
 }
 
 /// What is known of a request's connection.
@@ -153,6 +166,7 @@ impl Listener {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut connections = JoinSet::new();
+        let (streams, no_stream) = mpsc::channel(1);
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
         loop {
             let accepted = tokio::select! {
@@ -179,8 +193,9 @@ impl Listener {
                 // Whoever expects TLS could not read the refusal.
                 let permit = Arc::clone(&refusals).try_acquire_owned().ok().filter(|_| self.tls.is_none());
                 if let Some(permit) = permit {
+                    let (http2, stop) = (self.http2, stop.clone());
                     tokio::spawn(async move {
-                        refuse(stream).await;
+                        refuse(stream, http2, stop).await;
                         drop(permit);
                     });
                 }
@@ -194,12 +209,15 @@ impl Listener {
             let open = OpenConnection::new(&self.metrics.open);
             let (limits, service, stop) = (self.limits, service.clone(), stop.clone());
             let (tls, refused, http2) = (self.tls.clone(), self.metrics.refused.clone(), self.http2);
+            let streams = streams.clone();
             connections.spawn(async move {
                 let info =
                     |tls_version: Option<_>| ConnectionInfo { remote, secure: tls_version.is_some(), tls_version };
                 match tls {
                     None if http2 => match http2::is_begun(&stream, limits.header_read_timeout, &stop).await {
-                        Some(true) => http2::serve_connection(stream, info(None), limits, service, stop).await,
+                        Some(true) => {
+                            http2::serve_connection(stream, info(None), limits, service, stop, streams).await;
+                        }
                         Some(false) => serve_connection(stream, info(None), limits, service, stop).await,
                         None => {}
                     },
@@ -208,7 +226,7 @@ impl Listener {
                         Some(stream) => {
                             let info = info(Some(tls::version(&stream)));
                             if tls::is_for_http2(&stream) {
-                                http2::serve_connection(stream, info, limits, service, stop).await;
+                                http2::serve_connection(stream, info, limits, service, stop, streams).await;
                             } else {
                                 serve_connection(stream, info, limits, service, stop).await;
                             }
@@ -220,7 +238,8 @@ impl Listener {
             });
         }
         drop(self.tcp);
-        drain(connections, grace).await
+        drop(streams);
+        drain(connections, no_stream, grace).await
     }
 }
 
@@ -238,12 +257,11 @@ async fn serve_connection<Io, S, F, B>(
     B: http_body::Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| RequestBody::new(body, limits.body_progress_timeout));
-        let answer = service(request, info);
-        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    let service = service_fn(move |request| {
+        let answer = service(limits.watched(request), info);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
-    let io = TokioIo::new(StallGuard::new(io, limits.write_progress_timeout));
+    let io = limits.guarded(io);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_timeout)
@@ -260,22 +278,30 @@ async fn serve_connection<Io, S, F, B>(
             connection.await
         }
     };
+    log_end(ended, info.remote);
+}
+
+fn log_end(ended: hyper::Result<()>, remote: SocketAddr) {
     if let Err(error) = ended {
-        tracing::debug!(%error, remote = %info.remote, "a connection ended early");
+        tracing::debug!(%error, %remote, "a connection ended early");
     }
 }
 
-async fn drain(mut connections: JoinSet<()>, grace: Duration) -> Stopped {
+/// `no_stream` ends with the last of the streams of HTTP/2, which are tasks of their own that end with their connections. When this
+/// returns, none runs.
+async fn drain(mut connections: JoinSet<()>, mut no_stream: mpsc::Receiver<Infallible>, grace: Duration) -> Stopped {
     let all_ended = async {
         while let Some(ended) = connections.join_next().await {
             report_panic(ended);
         }
+        no_stream.recv().await;
     };
     if tokio::time::timeout(grace, all_ended).await.is_ok() {
         return Stopped::Drained;
     }
     let aborted = connections.len();
     connections.shutdown().await;
+    no_stream.recv().await;
     Stopped::Aborted(aborted)
 }
 
@@ -285,15 +311,16 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Tells a client beyond the limit to come back later.
-async fn refuse(mut stream: TcpStream) {
+/// Tells a client beyond the limit to come back later. `http2`: it may speak that.
+async fn refuse(mut stream: TcpStream, http2: bool, stop: CancellationToken) {
     let length = REFUSAL_BODY.len();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\
          retry-after: 1\r\nconnection: close\r\n\r\n{REFUSAL_BODY}"
     );
     let refusal = async {
-        stream.write_all(answer.as_bytes()).await?;
+        let is_http2 = http2 && http2::is_begun(&stream, REFUSAL_TIMEOUT, &stop).await == Some(true);
+        stream.write_all(if is_http2 { http2::REFUSAL } else { answer.as_bytes() }).await?;
         stream.shutdown().await?;
         // Closing a socket with unread bytes resets it, and the client may then never see the answer.
         let mut unread = [0; 4096];

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_tests::http2::{Body, Http2, read};
@@ -215,6 +216,91 @@ async fn a_client_that_takes_nothing_of_an_answer_loses_that_stream_alone() {
     assert!(read(unread).await.is_err(), "it was reset");
     let whole = http2.send(client.object("GET", &bucket, "large")).await.unwrap();
     assert_eq!(whole.expect(200).body_bytes, 3_000_000);
+}
+
+#[tokio::test]
+async fn answers_that_a_client_makes_no_room_for_cost_little_and_end() {
+    let (cairn, client) = start(vec![("write_progress_timeout_seconds", 2)]);
+    let bucket = client.fresh_bucket("no-room").await;
+    client.put(&bucket, "large", body(1, 8_000_000)).await;
+    for _ in 0..4 {
+        client.get(&bucket, "large").await.expect(200);
+    }
+    let http2 = Http2::open_with_window(client.address, 0).await.unwrap();
+    let before = memory_kib(cairn.pid());
+    let began = Instant::now();
+    let large = client.object("GET", &bucket, "large").build();
+    let answers = join_all((0..100).map(|_| http2.begin(&large, empty()))).await;
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap()).collect();
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    let mut most = 0;
+    while began.elapsed() < Duration::from_secs(1) {
+        most = most.max(memory_kib(cairn.pid()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // 100 answers of 8 MB.
+    assert!(most < before + (100 << 10), "{before} KiB, then {most} KiB");
+    for answer in join_all(answers.into_iter().map(read)).await {
+        assert!(answer.is_err(), "it was reset");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // The connection is as good as before.
+    http2.send(client.object("HEAD", &bucket, "large")).await.unwrap().expect(200);
+}
+
+fn memory_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_turned_away_until_others_close() {
+    let (_cairn, client) = start(vec![("connections_max", 4)]);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let http2 = Http2::open(client.address).await.unwrap();
+        http2.send(client.call("GET", "/")).await.unwrap().expect(200);
+        held.push(http2);
+    }
+    let over = async || Http2::open(client.address).await?.send(client.call("GET", "/")).await;
+    let refused = over().await;
+    assert!(refused.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::TimedOut), "{refused:?}");
+    // Each has streams enough meanwhile.
+    held[0].send(client.call("GET", "/")).await.unwrap().expect(200);
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !over().await.is_ok_and(|reply| reply.status == 200) {
+        assert!(Instant::now() < deadline, "the limit does not recover");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_over_the_limit_get_slow_down_on_the_same_connection() {
+    let (_cairn, client) = start(vec![("requests_in_flight_max", 2)]);
+    let bucket = client.fresh_bucket("in-flight").await;
+    let http2 = Arc::new(Http2::open(client.address).await.unwrap());
+    let wire = client.object("PUT", &bucket, "held").unsigned_payload().body("0123456789").build();
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let (http2, wire) = (http2.clone(), wire.clone());
+            tokio::spawn(async move { http2.begin(&wire, endless()).await.map(drop) })
+        })
+        .collect();
+    let get = async || http2.send(client.bucket("GET", &bucket)).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while get().await.status == 200 {
+        assert!(Instant::now() < deadline, "no request is turned away");
+    }
+    let refused = get().await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.expect_error(503, "SlowDown");
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    while get().await.status != 200 {
+        assert!(Instant::now() < deadline, "the limit does not recover");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

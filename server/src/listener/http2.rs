@@ -20,16 +20,15 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::stall::StallGuard;
-use super::{ConnectionInfo, ConnectionLimits, HEAD_BYTES_MAX, RequestBody};
+use super::{ConnectionInfo, ConnectionLimits, HEAD_BYTES_MAX, RequestBody, log_end};
 
 /// Requests that a client may have under way on one connection. Fewer than 100 should not be (RFC 9113, section 6.5.2): clients
 /// begin so many before they know.
@@ -58,6 +57,14 @@ pub(super) const ALPN: &[u8] = b"h2";
 /// How a client begins that knows that the server speaks it. No method of HTTP/1 has this name.
 const PREFACE: &[u8] = b"PRI";
 
+/// What a connection beyond the limit is told: settings, with which every connection begins, and that no stream was looked at, so that
+/// the client goes away and may come again (`GOAWAY` with `ENHANCE_YOUR_CALM`; RFC 9113, sections 6.8 and 7).
+#[rustfmt::skip]
+pub(super) const REFUSAL: &[u8] = &[
+    0, 0, 0, 4, 0, 0, 0, 0, 0,
+    0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11,
+];
+
 /// The pause between two looks at a beginning that may become that.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -79,13 +86,15 @@ pub(super) async fn is_begun(stream: &TcpStream, limit: Duration, stop: &Cancell
     }
 }
 
-/// Serves one connection until it ends; after `stop`, until the requests in flight are answered.
+/// Serves one connection until it ends; after `stop`, until the requests in flight are answered. Each of its streams, a task of its
+/// own, holds `alive` until it ends.
 pub(super) async fn serve_connection<Io, S, F, B>(
     io: Io,
     info: ConnectionInfo,
     limits: ConnectionLimits,
     service: S,
     stop: CancellationToken,
+    alive: mpsc::Sender<Infallible>,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Fn(Request<RequestBody>, ConnectionInfo) -> F,
@@ -94,8 +103,7 @@ pub(super) async fn serve_connection<Io, S, F, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = in_origin_form(request).map(|body| RequestBody::new(body, limits.body_progress_timeout));
-        let answer = service(request, info);
+        let answer = service(limits.watched(in_origin_form(request)), info);
         async move {
             let mut response = answer.await;
             // It has no meaning here.
@@ -104,9 +112,9 @@ pub(super) async fn serve_connection<Io, S, F, B>(
             Ok::<_, Infallible>(response.map(|body| Watched::new(body, progress)))
         }
     });
-    let streams = Streams::new(limits.write_progress_timeout);
+    let streams = Streams::new(limits.write_progress_timeout, alive);
     let _end_of_streams = streams.0.ended.clone().drop_guard();
-    let io = TokioIo::new(StallGuard::new(io, limits.write_progress_timeout));
+    let io = limits.guarded(io);
     let connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
@@ -137,9 +145,7 @@ pub(super) async fn serve_connection<Io, S, F, B>(
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, remote = %info.remote, "a connection ended early");
-    }
+    log_end(ended, info.remote);
 }
 
 /// The request as HTTP/1 has it, which signatures and hosts go by: the path in its line, the authority in `Host`, whatever stood
@@ -202,7 +208,8 @@ impl<B: Body> Body for Watched<B> {
     type Data = B::Data;
     type Error = B::Error;
 
-    /// Asked for only when there is room for it.
+    /// One piece is asked for before there is room for it, and kept; the next one when the client has made some room for that. So to
+    /// be asked means that the client took something, and each stream keeps a piece and [`SEND_BUFFER_BYTES`] at most.
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         *self.progress.0.lock() = Answer { is_begun: true, given: None };
         let polled = self.body.as_mut().poll_frame(cx);
@@ -226,6 +233,8 @@ impl<B: Body> Body for Watched<B> {
 struct Streams(Arc<Shared>);
 
 struct Shared {
+    /// Held as long as a stream runs.
+    _alive: mpsc::Sender<Infallible>,
     write_progress_timeout: Duration,
     activity: watch::Sender<Activity>,
     /// Streams that may yet be given up.
@@ -243,8 +252,9 @@ struct Activity {
 }
 
 impl Streams {
-    fn new(write_progress_timeout: Duration) -> Self {
+    fn new(write_progress_timeout: Duration, alive: mpsc::Sender<Infallible>) -> Self {
         Self(Arc::new(Shared {
+            _alive: alive,
             write_progress_timeout,
             activity: watch::Sender::default(),
             patience: Mutex::new(ABANDONED_MAX),
@@ -315,7 +325,7 @@ mod tests {
 
     #[test]
     fn whoever_gives_up_more_than_is_answered_is_cut_off() {
-        let streams = Streams::new(Duration::from_secs(1));
+        let streams = Streams::new(Duration::from_secs(1), mpsc::channel(1).0);
         for _ in 0..1_000 {
             streams.0.count(false);
             streams.0.count(true);
@@ -329,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_idle_only_without_streams() {
-        let streams = Streams::new(Duration::from_secs(100));
+        let streams = Streams::new(Duration::from_secs(100), mpsc::channel(1).0);
         let (limit, began) = (Duration::from_millis(300), Instant::now());
         let busy = streams.clone();
         tokio::spawn(async move {

@@ -40,6 +40,7 @@ where
 {
     let metrics = ConnectionMetrics::default();
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits, metrics.clone()).unwrap();
+    let listener = listener.with_http2(true);
     let address = listener.address().unwrap();
     let stop = CancellationToken::new();
     let running = tokio::spawn(listener.serve(move |request, _| service(request), stop.clone(), grace));
@@ -316,4 +317,45 @@ async fn a_request_that_outlasts_the_grace_period_is_aborted() {
     assert_eq!(server.running.await.unwrap(), Stopped::Aborted(1));
     assert_eq!(read_to_end(&mut stream).await, "");
     assert_eq!(server.metrics.open.get(), 0);
+}
+
+/// A beginning of HTTP/2 with settings and `GET /` in one frame of headers.
+const GET_BY_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h";
+
+#[tokio::test]
+async fn no_stream_of_an_aborted_connection_runs_when_the_listener_has_ended() {
+    for _ in 0..20 {
+        let running = Arc::new(());
+        let held = running.clone();
+        let server = start(LIMITS, Duration::ZERO, move |_| {
+            let held = held.clone();
+            async move {
+                let _held = held;
+                std::future::pending().await
+            }
+        });
+        let mut stream = connect(&server).await;
+        stream.write_all(GET_BY_HTTP2).await.unwrap();
+        while Arc::strong_count(&running) < 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.stop.cancel();
+        assert_eq!(server.running.await.unwrap(), Stopped::Aborted(1));
+        assert_eq!(Arc::strong_count(&running), 1, "the service and its answers are gone");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_beyond_the_limit_is_told_to_go_away() {
+    let server = start(ConnectionLimits { connections_max: 1, ..LIMITS }, LONG, hello);
+    let held = connect(&server).await;
+    while server.metrics.open.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut stream = connect(&server).await;
+    stream.write_all(GET_BY_HTTP2).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, http2::REFUSAL);
+    drop(held);
 }

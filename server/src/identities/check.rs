@@ -9,7 +9,7 @@ use cairn_storage::StorageError;
 use cairn_storage::check::Report;
 use cairn_storage::index::family::identity::{IdentityKind, StoreKeyRecord};
 use cairn_storage::index::rocks::RocksIndex;
-use cairn_storage::index::{Family, Index, Partition};
+use cairn_storage::index::{Family, Index, KeyRange, Partition};
 use cairn_storage::record::Record as _;
 
 use crate::kms::check::KmsCheck;
@@ -84,7 +84,7 @@ async fn for_each_row(
 ) -> Result<(), StorageError> {
     let mut from = Vec::new();
     loop {
-        let rows = page(index, partition, from.clone()).await?;
+        let rows = page(index, partition, KeyRange { start: from.clone(), end: None }).await?;
         let Some((last, ..)) = rows.last() else { return Ok(()) };
         from.clone_from(last);
         from.push(0);

@@ -11,6 +11,8 @@ use cairn_storage::StorageError;
 use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Partition, Revision};
 use zeroize::Zeroizing;
 
+use crate::kms::record::Kind as KmsKind;
+
 /// Rows of one page of a start.
 const PAGE_ROWS_MAX: usize = 1_000;
 
@@ -72,13 +74,13 @@ impl Rows {
     /// Everything that is kept of an account.
     pub(super) async fn load(&self, account: AccountNumber) -> Result<Loaded, RowsError> {
         let mut loaded = Loaded { directory: Directory::new(account), revision: None, usage: Vec::new() };
-        let mut from = Vec::new();
+        // The rows of KMS keys, of which there may be many, come after those of identities.
+        let mut range = KeyRange { start: Vec::new(), end: Some(KmsKind::Generation.key("")) };
         loop {
-            let page =
-                page(&*self.index, Partition::account(account.0), from.clone()).await.map_err(StorageError::from)?;
+            let page = page(&*self.index, Partition::account(account.0), range.clone()).await;
+            let page = page.map_err(StorageError::from)?;
             let Some((last, ..)) = page.last() else { return Ok(loaded) };
-            from.clone_from(last);
-            from.push(0);
+            range.start = [last.as_slice(), &[0]].concat();
             for (key, revision, value) in page {
                 match key.split_first() {
                     Some((&kind, _)) if kind == Kind::Generation as u8 => loaded.revision = Some(revision),
@@ -154,11 +156,11 @@ impl Rows {
 pub(crate) type Row = (Vec<u8>, Revision, Vec<u8>);
 
 /// A page of rows of a partition, from a key on.
-pub(crate) async fn page(index: &dyn Index, partition: Partition, from: Vec<u8>) -> Result<Vec<Row>, IndexError> {
+pub(crate) async fn page(index: &dyn Index, partition: Partition, range: KeyRange) -> Result<Vec<Row>, IndexError> {
     let page = move |view: &dyn cairn_storage::index::View| {
         let mut rows = Vec::new();
         let mut bytes = 0;
-        let mut cursor = view.cursor(Family::Identity, KeyRange { start: from.clone(), end: None })?;
+        let mut cursor = view.cursor(Family::Identity, range.clone())?;
         while let Some((key, revision, value)) = cursor.row() {
             if rows.len() >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES_MAX {
                 break;

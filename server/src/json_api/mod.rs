@@ -15,6 +15,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, U
 use s3s::route::S3Route;
 use s3s::{S3Request, S3Response, S3Result};
 use serde_json::{Map, Value};
+use zeroize::Zeroize as _;
 
 use crate::audit::Trail;
 use crate::auth::{Claim, Signer};
@@ -53,8 +54,8 @@ pub fn target(headers: &HeaderMap) -> Option<String> {
 pub struct Call {
     /// Who signed it.
     pub signer: Signer,
-    /// What it says, but for what it says to be null.
-    pub input: Map<String, Value>,
+    /// What it says.
+    pub input: Input,
     /// The headers.
     pub headers: HeaderMap,
     /// How it came.
@@ -63,10 +64,40 @@ pub struct Call {
     pub trail: Trail,
 }
 
-/// Without what it says, which may be secret.
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+/// What a call says, but for what it says to be null. It may be secret, and is wiped.
+pub struct Input(Map<String, Value>);
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").finish_non_exhaustive()
+    }
+}
+
+impl Input {
+    /// What it says.
+    pub fn get(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -124,14 +155,14 @@ impl Route {
 }
 
 /// The object that a body is; none at all is an empty one.
-fn parse(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+fn parse(body: &[u8]) -> Result<Input, Failure> {
     if body.is_empty() {
-        return Ok(Map::new());
+        return Ok(Input(Map::new()));
     }
     match serde_json::from_slice(body) {
         Ok(Value::Object(mut input)) => {
             input.retain(|_, value| !value.is_null());
-            Ok(input)
+            Ok(Input(input))
         }
         _ => Err(faults::serialization()),
     }
@@ -154,9 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_call_says_is_wiped() {
+        let mut said = serde_json::json!({ "Plaintext": "secret", "Context": { "a": ["b", 1, null] } });
+        wipe(&mut said);
+        assert_eq!(said, serde_json::json!({ "Plaintext": "", "Context": { "a": ["", 1, null] } }));
+    }
+
+    #[test]
     fn a_body_is_one_object() {
-        assert!(parse(b"").unwrap().is_empty());
-        assert_eq!(parse(br#"{"a":null,"b":1}"#).unwrap().len(), 1);
+        assert!(parse(b"").unwrap().get().is_empty());
+        assert_eq!(parse(br#"{"a":null,"b":1}"#).unwrap().get().len(), 1);
         let deep = "[".repeat(10_000);
         for body in ["[]", "1", "{", "null", r#"{"a":1} x"#, "\u{1}", deep.as_str()] {
             assert_eq!(parse(body.as_bytes()).unwrap_err().code(), "SerializationException", "{body}");

@@ -84,7 +84,7 @@ impl Draft<'_> {
         let (mut deleted, mut rotated) = (Vec::new(), Vec::new());
         for key in due {
             if is_to_be_deleted(&key, times.lock_time) {
-                self.remove_key(&key.record.id);
+                self.remove_key(&key.record.id)?;
                 deleted.push(key.arn.clone());
             } else {
                 self.rotate(&key, times.now, false)?;
@@ -102,6 +102,6 @@ impl Draft<'_> {
         };
         let number = versions.last().map_or(0, |version| version.key.number) + 1;
         versions.push(self.sealer().new_version((key.account, &record.id), number, now, on_demand)?);
-        self.put_key(record).map(|_| ())
+        self.put_rotated(record)
     }
 }

@@ -14,8 +14,9 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::Revision;
 use cairn_storage::index::family::identity::StoreKeyVersion;
-use cairn_storage::record::Record as _;
+use cairn_storage::record::Record;
 
+use super::ACCOUNT_BYTES_MAX;
 use super::error::{KmsError, KmsFault};
 use super::name::{Name, alias_arn, key_arn};
 use super::record::{AliasRecord, Backing, GrantRecord, KeyRecord, KeyVersion, Kind, grant_row};
@@ -109,12 +110,14 @@ pub struct AccountKeys {
     pub aliases: BTreeMap<String, AliasRecord>,
     pub(super) revision: Option<Revision>,
     pub(super) generation: u64,
+    /// Bytes of all records.
+    pub(super) kept_bytes: usize,
 }
 
 impl AccountKeys {
     /// An account without keys.
     pub fn new(account: AccountNumber) -> Self {
-        Self { account, keys: BTreeMap::new(), aliases: BTreeMap::new(), revision: None, generation: 0 }
+        Self { account, keys: BTreeMap::new(), aliases: BTreeMap::new(), revision: None, generation: 0, kept_bytes: 0 }
     }
 
     /// The key of this name.
@@ -219,6 +222,11 @@ impl Sealer {
     }
 }
 
+/// What a record takes; 0 if there is none.
+fn bytes_of(record: Option<&impl Record>) -> Result<usize, KmsError> {
+    Ok(record.map(Record::to_value).transpose()?.map_or(0, |value| value.len()))
+}
+
 /// The next state of an account's keys, in the making.
 #[derive(Debug)]
 pub struct Draft<'s> {
@@ -241,9 +249,46 @@ impl<'s> Draft<'s> {
         &self.keys
     }
 
+    /// Notes a row in place of one as long as that.
+    fn put(&mut self, row_key: Vec<u8>, value: Vec<u8>, before_bytes: usize) {
+        self.keys.kept_bytes = self.keys.kept_bytes.saturating_sub(before_bytes) + value.len();
+        self.changes.insert(row_key, Some(value));
+    }
+
+    /// The same, if there is room for it.
+    fn put_bounded(&mut self, row_key: Vec<u8>, value: Vec<u8>, before_bytes: usize) -> Result<(), KmsError> {
+        let grows_by = value.len().saturating_sub(before_bytes);
+        if grows_by > 0 && self.keys.kept_bytes + grows_by > ACCOUNT_BYTES_MAX {
+            let message = format!("Keys, aliases and grants have {ACCOUNT_BYTES_MAX} bytes at most in an account");
+            return Err(KmsError::fault(KmsFault::LimitExceeded, message));
+        }
+        self.put(row_key, value, before_bytes);
+        Ok(())
+    }
+
+    fn delete(&mut self, row_key: Vec<u8>, before_bytes: usize) {
+        self.keys.kept_bytes = self.keys.kept_bytes.saturating_sub(before_bytes);
+        self.changes.insert(row_key, None);
+    }
+
     /// Puts a key in place of whatever has its id. Its grants stay.
+    ///
+    /// # Errors
+    /// `LimitExceededException`, here and of what else is put, if the account has no room for it.
     pub fn put_key(&mut self, record: KeyRecord) -> Result<Arc<Key>, KmsError> {
-        self.changes.insert(Kind::Key.key(&record.id), Some(record.to_value()?));
+        let before_bytes = bytes_of(self.keys.keys.get(&record.id).map(|key| &key.record))?;
+        self.put_bounded(Kind::Key.key(&record.id), record.to_value()?, before_bytes)?;
+        self.take_in(record)
+    }
+
+    /// Puts a key that has got a version: keys are rotated however many there are.
+    pub(super) fn put_rotated(&mut self, record: KeyRecord) -> Result<(), KmsError> {
+        let before_bytes = bytes_of(self.keys.keys.get(&record.id).map(|key| &key.record))?;
+        self.put(Kind::Key.key(&record.id), record.to_value()?, before_bytes);
+        self.take_in(record).map(|_| ())
+    }
+
+    fn take_in(&mut self, record: KeyRecord) -> Result<Arc<Key>, KmsError> {
         let before = self.keys.keys.get(&record.id);
         let key = Arc::new(self.sealer.key(self.keys.account, record, before.map(|key| &**key))?);
         self.keys.keys.insert(key.record.id.clone(), Arc::clone(&key));
@@ -251,47 +296,49 @@ impl<'s> Draft<'s> {
     }
 
     /// Takes a key away, with its aliases and grants.
-    pub fn remove_key(&mut self, id: &str) {
-        let Some(key) = self.keys.keys.remove(id) else { return };
-        self.changes.insert(Kind::Key.key(id), None);
-        for grant_id in key.grants.keys() {
-            self.changes.insert(Kind::Grant.key(&grant_row(id, grant_id)), None);
+    pub fn remove_key(&mut self, id: &str) -> Result<(), KmsError> {
+        let Some(key) = self.keys.keys.remove(id) else { return Ok(()) };
+        self.delete(Kind::Key.key(id), bytes_of(Some(&key.record))?);
+        for (grant_id, grant) in &key.grants {
+            self.delete(Kind::Grant.key(&grant_row(id, grant_id)), bytes_of(Some(grant))?);
         }
         let aliases: Vec<String> = self.keys.aliases_of(id).map(|alias| alias.name.clone()).collect();
-        for name in aliases {
-            self.remove_alias(&name);
-        }
+        aliases.iter().try_for_each(|name| self.remove_alias(name))
     }
 
     /// Puts an alias in place of whatever has its name.
     pub fn put_alias(&mut self, record: AliasRecord) -> Result<(), KmsError> {
-        self.changes.insert(Kind::Alias.key(&record.name), Some(record.to_value()?));
+        let before_bytes = bytes_of(self.keys.aliases.get(&record.name))?;
+        self.put_bounded(Kind::Alias.key(&record.name), record.to_value()?, before_bytes)?;
         self.keys.aliases.insert(record.name.clone(), record);
         Ok(())
     }
 
     /// Takes an alias away.
-    pub fn remove_alias(&mut self, name: &str) {
-        self.keys.aliases.remove(name);
-        self.changes.insert(Kind::Alias.key(name), None);
+    pub fn remove_alias(&mut self, name: &str) -> Result<(), KmsError> {
+        let before = self.keys.aliases.remove(name);
+        self.delete(Kind::Alias.key(name), bytes_of(before.as_ref())?);
+        Ok(())
     }
 
     /// Gives a key a grant.
     pub fn put_grant(&mut self, record: GrantRecord) -> Result<(), KmsError> {
-        let Some(key) = self.keys.keys.get_mut(&record.key_id) else {
-            return Err(KmsError::Internal("a grant of no key".to_owned()));
-        };
-        self.changes.insert(Kind::Grant.key(&grant_row(&record.key_id, &record.id)), Some(record.to_value()?));
+        let no_key = || KmsError::Internal("a grant of no key".to_owned());
+        let key = self.keys.keys.get(&record.key_id).ok_or_else(no_key)?;
+        let before_bytes = bytes_of(key.grants.get(&record.id))?;
+        let row_key = Kind::Grant.key(&grant_row(&record.key_id, &record.id));
+        self.put_bounded(row_key, record.to_value()?, before_bytes)?;
+        let key = self.keys.keys.get_mut(&record.key_id).ok_or_else(no_key)?;
         Arc::make_mut(key).grants.insert(record.id.clone(), record);
         Ok(())
     }
 
     /// Takes a grant away.
-    pub fn remove_grant(&mut self, key_id: &str, grant_id: &str) {
-        if let Some(key) = self.keys.keys.get_mut(key_id) {
-            Arc::make_mut(key).grants.remove(grant_id);
-        }
-        self.changes.insert(Kind::Grant.key(&grant_row(key_id, grant_id)), None);
+    pub fn remove_grant(&mut self, key_id: &str, grant_id: &str) -> Result<(), KmsError> {
+        let key = self.keys.keys.get_mut(key_id);
+        let before = key.and_then(|key| Arc::make_mut(key).grants.remove(grant_id));
+        self.delete(Kind::Grant.key(&grant_row(key_id, grant_id)), bytes_of(before.as_ref())?);
+        Ok(())
     }
 
     /// What makes versions.

@@ -63,6 +63,9 @@ use record::{AliasRecord, Backing, KeyRecord, Rotation};
 /// Keys of one account at most. AWS has 100,000.
 pub const KEYS_MAX: usize = 10_000;
 
+/// What the records of an account's keys, aliases and grants have together at most, because all of them are in memory.
+pub const ACCOUNT_BYTES_MAX: usize = 64 << 20;
+
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -523,13 +526,12 @@ fn invalid_ciphertext() -> KmsError {
 fn of_external(error: ExternalError) -> KmsError {
     match error {
         ExternalError::NotAuthentic => invalid_ciphertext(),
-        // Said where it is noticed, once and not for each request.
+        // Both are said where they are noticed, and not for each request.
         ExternalError::Unavailable(_) => {
             let message = "The external KMS that has the key does not answer. Try again later.";
             KmsError::fault(KmsFault::DependencyTimeout, message)
         }
         ExternalError::Refused(_) => {
-            tracing::warn!(%error, "an external key cannot be used");
             KmsError::fault(KmsFault::InvalidState, "The external KMS refuses the use of the key.")
         }
     }

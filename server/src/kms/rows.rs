@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cairn_iam::acl::AccountNumber;
-use cairn_storage::index::{Batch, Family, Index, Partition, Revision};
+use cairn_storage::index::{Batch, Family, Index, KeyRange, Partition, Revision};
 use cairn_storage::record::Record as _;
 
 use crate::identities;
@@ -22,10 +22,14 @@ pub(super) async fn load(
     let mut keys = AccountKeys::new(account);
     let mut from = vec![Kind::Generation as u8];
     loop {
-        let rows = identities::page(index.as_ref(), Partition::account(account.0), from).await?;
+        let range = KeyRange { start: from, end: None };
+        let rows = identities::page(index.as_ref(), Partition::account(account.0), range).await?;
         let Some((last, ..)) = rows.last() else { return Ok(keys) };
         from = [last.as_slice(), &[0]].concat();
         for (key, revision, value) in &rows {
+            if key.first() != Some(&(Kind::Generation as u8)) {
+                keys.kept_bytes += value.len();
+            }
             take_in(&mut keys, sealer, key, *revision, value)?;
         }
     }

@@ -149,7 +149,7 @@ impl World {
 
     async fn revoke(&self) {
         let revoked = self.kms.change(OWNER, |draft| {
-            draft.remove_grant("testkey-1", &"a".repeat(64));
+            draft.remove_grant("testkey-1", &"a".repeat(64))?;
             Ok(())
         });
         revoked.await.unwrap();
@@ -406,6 +406,49 @@ async fn many_large_keys_that_are_due_together_all_get_their_versions() {
     for key in large {
         assert!(matches!(&key.record.backing, Backing::Local(versions) if versions.len() == 2), "{}", key.record.id);
     }
+}
+
+#[tokio::test]
+async fn what_an_account_has_is_bounded_but_not_the_rotation_of_its_keys() {
+    let world = World::new().await;
+    let put = |draft: &mut Draft<'_>, number: usize| {
+        let id = format!("large-{number}");
+        let first = draft.sealer().new_version((OWNER, &id), 1, Timestamp(0), false)?;
+        draft.put_key(KeyRecord {
+            description: "d".repeat(100_000),
+            ..new_record(id, Timestamp(0), Backing::Local(vec![first]), policy::by_default(OWNER))
+        })
+    };
+    // A commit is bounded, too.
+    let mut keys = 0;
+    let refused = loop {
+        let filled = world.kms.change(OWNER, move |draft| (keys..keys + 20).try_for_each(|number| put(draft, number).map(|_| ())));
+        match filled.await {
+            Ok(()) => keys += 20,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.kind(), Some(KmsFault::LimitExceeded));
+    assert_eq!(keys, ACCOUNT_BYTES_MAX / 100_000 / 20 * 20);
+    // As much as there is room for, and no more: nothing else of an account grows.
+    while world.kms.change(OWNER, move |draft| put(draft, keys).map(|_| ())).await.is_ok() {
+        keys += 1;
+    }
+    let policy = world.change(|record| record.policy.push_str(&" ".repeat(100_000)));
+    assert_eq!(fault(policy.await), KmsFault::LimitExceeded);
+    let rotated = world.kms.change(OWNER, |draft| {
+        (0..10).try_for_each(|_| {
+            let key = draft.keys().keys["testkey-1"].clone();
+            draft.rotate(&key, Timestamp(1), true)
+        })
+    });
+    rotated.await.unwrap();
+    let again = world.again().await;
+    assert_eq!(again.kms.keys_of(OWNER).unwrap().kept_bytes, world.kms.keys_of(OWNER).unwrap().kept_bytes);
+    world.kms.change(OWNER, |draft| draft.remove_key("large-0")).await.unwrap();
+    world.kms.change(OWNER, move |draft| put(draft, 0).map(|_| ())).await.unwrap();
+    world.kms.change(OWNER, |draft| (0..100).try_for_each(|number| draft.remove_key(&format!("large-{number}")))).await.unwrap();
+    assert!(world.kms.keys_of(OWNER).unwrap().kept_bytes < ACCOUNT_BYTES_MAX - 99 * 100_000);
 }
 
 /// A crash between deciding on a rotation and knowing that it is kept: the version is there or not, and either way everything

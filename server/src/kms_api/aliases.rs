@@ -123,7 +123,7 @@ async fn delete(ask: &Ask) -> Result<Value, KmsError> {
     let remove = move |draft: &mut Draft<'_>| {
         let key = draft.keys().find(&KeyRef::parse(&name)?.name, asked.kms().region())?.clone();
         asked.allow_in(draft, &key, &Deed::of("DeleteAlias"))?;
-        draft.remove_alias(&name);
+        draft.remove_alias(&name)?;
         Ok(Value::Null)
     };
     ask.kms().change(account, remove).await

@@ -83,7 +83,7 @@ impl Ask {
     /// # Errors
     /// `ValidationException` for what is missing or impossible, `SerializationException` for what is of the wrong type.
     pub(super) fn input<T: DeserializeOwned>(&self) -> Result<T, KmsError> {
-        T::deserialize(&self.0.call.input).map_err(|error| {
+        T::deserialize(self.0.call.input.get()).map_err(|error| {
             let text = error.to_string();
             let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
             match missing {

@@ -310,7 +310,7 @@ async fn revoke(ask: &Ask) -> Result<Value, KmsError> {
             return Err(no_grant());
         }
         dry(dry_run)?;
-        draft.remove_grant(&key.record.id, &grant_id);
+        draft.remove_grant(&key.record.id, &grant_id)?;
         Ok(Value::Null)
     })
     .await
@@ -342,7 +342,7 @@ async fn retire(ask: &Ask) -> Result<Value, KmsError> {
             return Err(no_grant());
         }
         dry(dry_run)?;
-        draft.remove_grant(&found.record.id, &grant_id);
+        draft.remove_grant(&found.record.id, &grant_id)?;
         Ok(Value::Null)
     };
     ask.kms().change(account, remove).await

@@ -19,7 +19,7 @@ use cairn_crypto::wrap::{KeyId, MasterKeyWrap, WrapError};
 use cairn_iam::acl::AccountNumber;
 use cairn_storage::StorageError;
 use cairn_storage::index::family::identity::{IdentityKind, key};
-use cairn_storage::index::{Batch, Family, Index, IndexError, Partition, Revision};
+use cairn_storage::index::{Batch, Family, Index, IndexError, KeyRange, Partition, Revision};
 
 use crate::identities::{self, RowsError, own};
 use crate::key_store::{self, KeyStoreError};
@@ -191,7 +191,8 @@ async fn check_none_left(index: &Arc<dyn Index>, partition: Partition, former: K
 }
 
 async fn page(index: &Arc<dyn Index>, partition: Partition, from: &[u8]) -> Result<Vec<identities::Row>, StorageError> {
-    Ok(identities::page(index.as_ref(), partition, from.to_vec()).await?)
+    let range = KeyRange { start: from.to_vec(), end: None };
+    Ok(identities::page(index.as_ref(), partition, range).await?)
 }
 
 async fn row(index: &Arc<dyn Index>, row_key: &[u8]) -> Result<Option<(Revision, Vec<u8>)>, StorageError> {

@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod mount;
 pub mod multipart;
 pub mod mutation;
+pub mod openbao;
 pub mod patience;
 pub mod post_form;
 pub mod proxy;

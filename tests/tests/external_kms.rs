@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::process::Output;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_tests::harness::files_below;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::openbao::OpenBao;
 use cairn_tests::random::body;
 use cairn_tests::tls::Authority;
 use cairn_tests::transit::{Behaviour, Transit};
@@ -26,9 +29,12 @@ const KEYS: &str =
 
 /// Without the section's time-outs of people.
 fn prepare(transit: &Transit, more: &str, keys: &str) -> Cairn {
-    let section = transit.section(&format!("timeout_seconds = 1\n{more}"));
-    let mut cairn = Cairn::prepare(Config { more: section + keys, ..Config::default() });
-    cairn.set_environment("CAIRN_EXTERNAL_KMS_TOKEN", TOKEN);
+    prepare_with(transit.section(&format!("timeout_seconds = 1\n{more}")) + keys, TOKEN)
+}
+
+fn prepare_with(more: String, token: &str) -> Cairn {
+    let mut cairn = Cairn::prepare(Config { more, ..Config::default() });
+    cairn.set_environment("CAIRN_EXTERNAL_KMS_TOKEN", token);
     cairn
 }
 
@@ -162,6 +168,26 @@ async fn while_it_is_down_reads_under_held_keys_go_on_and_writes_are_told_to_com
     assert!(metric(&cairn, "cairn_external_kms_calls_total{operation=\"encrypt\",result=\"unavailable\"}") > Some(0));
 }
 
+/// Or anybody who may decrypt could keep it from everybody.
+#[tokio::test]
+async fn changed_ciphertexts_of_which_an_older_engine_says_that_it_failed_do_not_count_as_failures() {
+    let (transit, cairn, client) = start();
+    transit.behave(Behaviour::Old);
+    let bucket = client.fresh_bucket("external-old").await;
+    let input = json!({"KeyId": "one", "Plaintext": STANDARD.encode("secret")});
+    let blob = json_of(&kms(&client, "Encrypt", input).await.expect(200))["CiphertextBlob"].clone();
+    let mut swapped = STANDARD.decode(blob.as_str().unwrap()).unwrap();
+    let last = swapped.len() - 5;
+    swapped[last] = if swapped[last] == b'A' { b'B' } else { b'A' };
+    for _ in 0..10 {
+        let refused = kms(&client, "Decrypt", json!({"CiphertextBlob": STANDARD.encode(&swapped)})).await;
+        expect_fault(&refused, 400, "InvalidCiphertextException");
+        put(&client, &bucket, "k", "content").send().await.expect(200);
+    }
+    assert_eq!(metric(&cairn, "cairn_external_kms_up{kind=\"transit\"}"), Some(1));
+    kms(&client, "Decrypt", json!({"CiphertextBlob": blob})).await.expect(200);
+}
+
 #[tokio::test]
 async fn a_slow_one_stalls_no_requests_but_the_first() {
     let (transit, _cairn, client) = start();
@@ -234,6 +260,22 @@ fn a_token_that_ends_soon_is_renewed() {
     assert_eq!(transit.calls("renew-self"), 1);
 }
 
+#[test]
+fn a_token_that_ends_for_good_is_told_of_before_it_does() {
+    let transit = Transit::start(TOKEN, &[]);
+    transit.tokens_end_for_good(40, 100);
+    let mut cairn = prepare(&transit, "", "");
+    cairn.start_again();
+    let ready = || cairn.ops_get("/health/ready").unwrap();
+    until("it is told", || ready().1.contains("its token ends soon"));
+    assert_eq!(ready().0, 200);
+    assert!(cairn.log().contains("its token ends soon"), "{}", cairn.log());
+    transit.only_token("s.another-one");
+    until("its end is told", || ready().1.contains("its token is refused"));
+    assert!(cairn.log().contains("its token is refused"));
+    assert!(!cairn.log().contains(TOKEN));
+}
+
 #[tokio::test]
 async fn it_is_asked_over_https_by_the_authority_that_is_set_and_by_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -258,8 +300,12 @@ async fn it_is_asked_over_https_by_the_authority_that_is_set_and_by_no_other() {
 const SEALED: &str = "master_key = \"first\"";
 
 fn rotate(cairn: &Cairn) -> Output {
+    rotate_with(cairn, TOKEN)
+}
+
+fn rotate_with(cairn: &Cairn, token: &str) -> Output {
     let mut command = cairn.command(&["master-key", "rotate", "--config"]);
-    command.arg(cairn.config_file()).env("CAIRN_EXTERNAL_KMS_TOKEN", TOKEN).output().unwrap()
+    command.arg(cairn.config_file()).env("CAIRN_EXTERNAL_KMS_TOKEN", token).output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -326,6 +372,30 @@ async fn without_its_kms_a_server_with_a_sealed_master_key_does_not_start_and_sa
 }
 
 #[tokio::test]
+async fn what_the_kms_does_not_open_again_becomes_no_master_key() {
+    let transit = Transit::start(TOKEN, &["first"]);
+    let mut cairn = prepare(&transit, SEALED, "");
+    transit.behave(Behaviour::Forgetful);
+    let failed = cairn.launch().unwrap_err();
+    assert!(failed.log.contains("cannot be sealed or opened"), "{failed:?}");
+    assert!(key_files(&cairn).is_empty());
+    transit.behave(Behaviour::Well);
+    cairn.start_again();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("external-forgetful").await;
+    client.put(&bucket, "k", "content").await;
+    cairn.stop();
+    let before = key_files(&cairn);
+    transit.behave(Behaviour::Forgetful);
+    let refused = rotate(&cairn);
+    assert!(!refused.status.success() && text(&refused).contains("cannot be sealed or opened"), "{}", text(&refused));
+    assert_eq!(key_files(&cairn), before);
+    transit.behave(Behaviour::Well);
+    cairn.start_again();
+    assert_eq!(client.get(&bucket, "k").await.expect(200).body, "content");
+}
+
+#[tokio::test]
 async fn a_master_key_in_a_file_becomes_a_sealed_one_by_a_change() {
     let transit = Transit::start(TOKEN, &["first"]);
     let mut cairn = Cairn::start(Config::default());
@@ -342,4 +412,119 @@ async fn a_master_key_in_a_file_becomes_a_sealed_one_by_a_change() {
     fs::remove_file(cairn.data_dir().join("master.key")).unwrap();
     cairn.start_again();
     assert_eq!(client.get(&bucket, "k").await.expect(200).body, "content");
+}
+
+/// What of the data directory has the master key.
+fn key_files(cairn: &Cairn) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(cairn.data_dir()).unwrap().map(Result::unwrap);
+    let files = files.map(|file| (file.file_name().into_string().unwrap(), file.path()));
+    files.filter(|(name, _)| name.starts_with("master.key")).map(|(name, path)| (name, fs::read(path).unwrap())).collect()
+}
+
+/// Killed before each rename, and before each sync, in turn.
+#[tokio::test]
+async fn a_change_of_a_sealed_key_that_is_cut_at_any_step_loses_nothing() {
+    let transit = Transit::start(TOKEN, &["first", "second"]);
+    let mut cairn = prepare(&transit, SEALED, KEYS);
+    cairn.start_again();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("external-master-cut").await;
+    client.put(&bucket, "server", "content").await;
+    client.object("PUT", &bucket, "kms").header(SSE, "aws:kms").body("content").send().await.expect(200);
+    cairn.stop();
+    let mut before = key_files(&cairn);
+    for calls in ["rename,renameat,renameat2", "fsync", "fdatasync"] {
+        let mut cuts = 0;
+        for step in 1.. {
+            assert!(step < 200, "it comes to no end");
+            let command = cairn.command(&["master-key", "rotate", "--config"]);
+            let mut traced = Command::new("strace");
+            traced.current_dir(cairn.scratch_dir()).args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+            traced.args(["-e", &format!("inject={calls}:signal=KILL:when={step}")]).arg(command.get_program());
+            traced.args(command.get_args()).arg(cairn.config_file()).env("CAIRN_EXTERNAL_KMS_TOKEN", TOKEN);
+            traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let ended = match traced.output() {
+                Ok(ended) => ended,
+                Err(error) => skip!("strace does not run: {error}"),
+            };
+            if ended.status.success() {
+                break;
+            }
+            assert_eq!(ended.status.signal(), Some(9), "{}", text(&ended));
+            let now = key_files(&cairn);
+            // Of a cut before its first step there is nothing to see.
+            if now != before {
+                cuts += 1;
+                cairn.start_again();
+                for key in ["server", "kms"] {
+                    assert_eq!(client.get(&bucket, key).await.expect(200).body, "content", "{calls} {step}");
+                }
+                cairn.stop();
+                before = key_files(&cairn);
+            }
+        }
+        assert!(cuts > 0, "{calls}");
+        before = key_files(&cairn);
+    }
+    let (status, report) = cairn.check();
+    assert_eq!(status, Some(0), "{report}");
+}
+
+// A real one, where there is one.
+
+#[tokio::test]
+async fn objects_and_the_master_key_are_under_keys_of_a_real_openbao() {
+    let openbao = match OpenBao::start(&["first", "second"]) {
+        Ok(openbao) => openbao,
+        Err(reason) => skip!("{reason}"),
+    };
+    let token = openbao.token(&["-ttl=1h"]);
+    let mut cairn = prepare_with(openbao.section(SEALED) + KEYS, &token);
+    cairn.start_again();
+    let client = cairn.client();
+    let bucket = client.fresh_bucket("openbao").await;
+    let content = body(1, 200_000);
+    put(&client, &bucket, "k", content.clone()).send().await.expect(200);
+    let context = json!({"project": "cairn"});
+    let input = json!({"KeyId": "one", "Plaintext": STANDARD.encode("secret"), "EncryptionContext": context});
+    let blob = json_of(&kms(&client, "Encrypt", input).await.expect(200))["CiphertextBlob"].clone();
+    let mut changed = STANDARD.decode(blob.as_str().unwrap()).unwrap();
+    let last = changed.len() - 5;
+    changed[last] = if changed[last] == b'A' { b'B' } else { b'A' };
+    for _ in 0..4 {
+        for (blob, context) in [(blob.clone(), json!({})), (json!(STANDARD.encode(&changed)), context.clone())] {
+            let refused = kms(&client, "Decrypt", json!({"CiphertextBlob": blob, "EncryptionContext": context})).await;
+            expect_fault(&refused, 400, "InvalidCiphertextException");
+        }
+    }
+    assert_eq!(metric(&cairn, "cairn_external_kms_up{kind=\"transit\"}"), Some(1));
+    openbao.run(&["write", "-f", "transit/keys/first/rotate"]).unwrap();
+    cairn.stop();
+    let rotated = rotate_with(&cairn, &token);
+    assert!(rotated.status.success(), "{}", text(&rotated));
+    cairn.start_again();
+    assert!(client.get(&bucket, "k").await.expect(200).body == content, "under an older version");
+    let opened = kms(&client, "Decrypt", json!({"CiphertextBlob": blob, "EncryptionContext": context})).await;
+    assert_eq!(json_of(&opened.expect(200))["Plaintext"], json!(STANDARD.encode("secret")));
+    openbao.run(&["token", "revoke", &token]).unwrap();
+    put(&client, &bucket, "l", "x").send().await.expect_error(400, "KMS.KMSInvalidStateException");
+    drop(openbao);
+    put(&client, &bucket, "l", "x").send().await.expect_error(503, "ServiceUnavailable");
+    assert!(client.get(&bucket, "k").await.expect(200).body == content, "its data key is held");
+}
+
+#[test]
+fn a_token_of_a_real_openbao_is_renewed_up_to_its_end_of_which_is_told() {
+    let openbao = match OpenBao::start(&[]) {
+        Ok(openbao) => openbao,
+        Err(reason) => skip!("{reason}"),
+    };
+    let token = openbao.token(&["-ttl=16s", "-explicit-max-ttl=24s"]);
+    let mut cairn = prepare_with(openbao.section(""), &token);
+    cairn.start_again();
+    let began = Instant::now();
+    let ready = || cairn.ops_get("/health/ready").unwrap().1;
+    until("it is told", || ready().contains("its token ends soon"));
+    assert!(began.elapsed() > Duration::from_secs(10), "it was renewed: {:?}", began.elapsed());
+    until("its end is told", || ready().contains("its token is refused"));
 }

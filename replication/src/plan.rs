@@ -6,7 +6,7 @@ use cairn_storage::index::family::version::Version;
 use cairn_storage::jobs::replicate::ReplicateTask;
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::planner::{Change, Origin, Plan, PlannedReplication};
-use cairn_storage::replication::Replication;
+use cairn_storage::replication::{Replication, TargetId};
 
 use super::rules::{Configuration, Kind, Rule, Subject};
 
@@ -30,11 +30,7 @@ fn added(configuration: &Configuration, key: &ObjectKey, version: &Version) -> P
         Version::Object(object) => rules_of_object(configuration, key, object),
         Version::Marker(_) => configuration.select(&Subject { key: key.as_str(), tags: &[], kind: Kind::DeleteMarker }),
     };
-    let size_bytes = match version {
-        Version::Object(object) => object.size_bytes,
-        Version::Marker(_) => 0,
-    };
-    planned(rules, key, version, size_bytes, version.created())
+    planned(rules, key, version, size_of(version), version.created())
 }
 
 /// The rules that take an object as it is, however it came.
@@ -58,19 +54,48 @@ pub fn existing(
     version: &Version,
     now: Timestamp,
 ) -> Vec<PlannedReplication> {
-    if version.replication().is_some_and(|replication| replication.replica) {
-        return Vec::new();
-    }
-    let mut rules = match version {
+    let mut rules = rules_of_version(configuration, key, version);
+    rules.retain(|taking| rule.map_or(taking.existing_objects == Some(true), |named| taking.id == named));
+    planned(rules, key, version, size_of(version), now).replications
+}
+
+/// The rule, or this one rule if it is, by which a target is to have a version: that which takes it, if it took it when it came or asks
+/// for existing objects.
+#[must_use]
+pub fn carrying<'c>(
+    configuration: &'c Configuration,
+    rule: Option<&str>,
+    target: TargetId,
+    key: &ObjectKey,
+    version: &Version,
+) -> Option<&'c Rule> {
+    let went = version.replication().is_some_and(|replication| replication.at(target).is_some());
+    rules_of_version(configuration, key, version).into_iter().find(|taking| {
+        let is_meant = rule.is_none_or(|named| taking.id == named) && taking.destination.target.id() == target;
+        is_meant && (went || taking.existing_objects == Some(true))
+    })
+}
+
+/// What it entails to bring a version to a rule's target once more.
+#[must_use]
+pub fn once_more(rule: &Rule, key: &ObjectKey, version: &Version, now: Timestamp) -> Vec<PlannedReplication> {
+    planned(vec![rule], key, version, size_of(version), now).replications
+}
+
+/// The rules that take a version that is there, however it came; none takes a replica.
+fn rules_of_version<'c>(configuration: &'c Configuration, key: &ObjectKey, version: &Version) -> Vec<&'c Rule> {
+    match version {
+        _ if version.replication().is_some_and(|replication| replication.replica) => Vec::new(),
         Version::Object(object) => rules_of_object(configuration, key, object),
         Version::Marker(_) => configuration.select(&Subject { key: key.as_str(), tags: &[], kind: Kind::DeleteMarker }),
-    };
-    rules.retain(|taking| rule.map_or(taking.existing_objects == Some(true), |named| taking.id == named));
-    let size_bytes = match version {
+    }
+}
+
+fn size_of(version: &Version) -> u64 {
+    match version {
         Version::Object(object) => object.size_bytes,
         Version::Marker(_) => 0,
-    };
-    planned(rules, key, version, size_bytes, now).replications
+    }
 }
 
 /// Changed settings go where the version went, or came from. A rule that took it by its tags is asked with those that it had, so that it

@@ -10,7 +10,7 @@ use cairn_replication::client::{
     find,
 };
 use cairn_replication::remote::Remote;
-use cairn_replication::target::{Failure, Target};
+use cairn_replication::target::Failure;
 use cairn_storage::clock::{Clock, Entropy};
 use parking_lot::Mutex;
 
@@ -66,7 +66,7 @@ struct Inner {
 type BucketThere = (String, String);
 
 /// A target, and since when it is known what it is.
-type Discovered = (Instant, Arc<dyn Target>);
+type Discovered = (Instant, Arc<Remote>);
 
 impl Remotes {
     /// Clients of what the settings declare. Nothing is sent yet; credentials that they do not give are looked for where the
@@ -102,7 +102,7 @@ impl Remotes {
     ///
     /// # Errors
     /// `Down` if there is no such remote, or it does not answer, or has no such bucket.
-    pub async fn target(&self, name: &str, bucket: &str) -> Result<Arc<dyn Target>, Failure> {
+    pub async fn target(&self, name: &str, bucket: &str) -> Result<Arc<Remote>, Failure> {
         let there = (name.to_owned(), bucket.to_owned());
         let believed = |(since, _): &&Discovered| since.elapsed() < BELIEVED;
         if let Some((_, target)) = self.0.targets.lock().get(&there).filter(believed) {
@@ -111,7 +111,7 @@ impl Remotes {
         let client = self.client(name).cloned();
         let client =
             client.ok_or_else(|| Failure::Down { reason: format!("the settings declare no remote {name}") })?;
-        let target: Arc<dyn Target> = Arc::new(Remote::discover(client, bucket).await?);
+        let target = Arc::new(Remote::discover(client, bucket).await?);
         let mut targets = self.0.targets.lock();
         if targets.len() >= TARGETS_MAX {
             targets.clear();

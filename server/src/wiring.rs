@@ -55,6 +55,7 @@ use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
 use crate::remotes::{RemoteError, Remotes};
 use crate::replication::carrier::Replicator;
+use crate::replication::verify::Verifier;
 use crate::replication::walks::Existing;
 use crate::replication::{self, Replication, status};
 use crate::rewrap::{self, Retirer, Rewrapper};
@@ -354,7 +355,7 @@ async fn start(
         remotes: remotes.clone(),
         replication: Arc::new(Replication::new(rules)),
     };
-    let walkers = walkers(&edge.encryption, &kms, &edge.replication.rules);
+    let walkers = walkers(&edge, &kms);
     let settings = gate_settings(config, store);
     let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));
     let gate =
@@ -373,15 +374,16 @@ async fn start(
 }
 
 /// What does walk jobs, one for each kind.
-fn walkers(encryption: &EncryptionSettings, kms: &Arc<Kms>, rules: &replication::Rules) -> Vec<Arc<dyn Walker>> {
-    let existing = |kind| Arc::new(Existing { rules: rules.clone(), kind });
-    let keys = rewrap::Keys { settings: encryption.clone(), kms: Arc::clone(kms) };
+fn walkers(edge: &Edge, kms: &Arc<Kms>) -> Vec<Arc<dyn Walker>> {
+    let existing = |kind| Arc::new(Existing { rules: edge.replication.rules.clone(), kind });
+    let keys = rewrap::Keys { settings: edge.encryption.clone(), kms: Arc::clone(kms) };
     vec![
         Arc::new(Rewrapper::new(keys.clone())),
         Arc::new(Retirer::new(keys)),
         Arc::new(Mover),
         existing(WalkKind::Backfill),
         existing(WalkKind::Resync),
+        Arc::new(Verifier::new(edge.clone())),
     ]
 }
 

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod digest;
+pub mod foreign;
 pub mod harness;
 pub mod http2;
 pub mod ledger;

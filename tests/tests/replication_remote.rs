@@ -3,15 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cairn_tests::foreign::Foreign;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::proxy::Proxy;
 use cairn_tests::random::body;
-use cairn_tests::sigv4::Credentials;
-use cairn_tests::{Cairn, Client, Config, Random, Reply, skip, venv};
+use cairn_tests::{Cairn, Client, Config, Random, Reply, skip};
 
 const ACCOUNT: &str = "100000000001";
 const BUCKET: &str = "copies";
@@ -392,50 +390,6 @@ async fn a_lock_holds_at_the_target_too() {
     let hold = "<LegalHold><Status>ON</Status></LegalHold>";
     here.object("PUT", BUCKET, "kept").query("legal-hold", "").body(hold).send().await.expect(200);
     until("the hold", &there, "kept", |reply| reply.header("x-amz-object-lock-legal-hold") == Some("ON")).await;
-}
-
-/// An S3 server that is no Cairn; it ends with this value.
-struct Foreign {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Foreign {
-    /// Moto's, from the clients' environment. The error says why there is none.
-    async fn start() -> Result<Self, String> {
-        let python = venv::directory()?.join("bin/python");
-        let installed = Command::new(&python).args(["-c", "import moto.server, flask"]).output();
-        if !installed.is_ok_and(|output| output.status.success()) {
-            return Err("moto is not installed".to_owned());
-        }
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let port = address.port().to_string();
-        let mut server = Command::new(python);
-        server.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port]);
-        let process = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let foreign = Self { process, address };
-        let began = Instant::now();
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            if began.elapsed() > PATIENCE {
-                return Err("moto does not start".to_owned());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(foreign)
-    }
-
-    fn client(&self) -> Client {
-        let credentials = Credentials { access_key: "a".into(), secret_key: "b".into(), token: None };
-        Client { address: self.address, credentials }
-    }
-}
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        // An error says that it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 #[tokio::test]

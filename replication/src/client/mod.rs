@@ -43,6 +43,7 @@ pub use credentials::{CredentialSource, CredentialsError, Environment, Found, Gi
 pub use download::{Download, Range};
 pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::ClientError;
+pub use list::{VersionThere, VersionsThere};
 pub use multipart::{PARTS_MAX, UploadHeaders};
 pub use object::{Address, Stored};
 pub use request::Request;

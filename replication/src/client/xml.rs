@@ -64,39 +64,66 @@ pub(super) fn items<const N: usize>(
     item: &str,
     fields: [&str; N],
 ) -> Option<Vec<[String; N]>> {
-    let mut reader = Reader::from_str(std::str::from_utf8(text).ok()?);
-    let mut items: Vec<[String; N]> = Vec::new();
-    let mut open: Vec<String> = Vec::new();
-    let mut is_root = false;
-    loop {
-        let event = reader.read_event().ok()?;
-        let field = match &open[..] {
-            [_, parent, field] if parent == item => fields.iter().position(|name| name == field),
-            _ => None,
-        };
-        let piece = match event {
-            Event::Start(start) => {
-                open.push(start.local_name().as_ref().to_owned());
-                match &open[..] {
-                    [found] => is_root = found == root,
-                    [_, found] if found == item => items.push(std::array::from_fn(|_| String::new())),
-                    _ => {}
+    let listing = Listing::parse(text, root, [item], fields)?;
+    Some(listing.items.into_iter().map(|(_, texts)| texts).collect())
+}
+
+/// What a listing has directly below its root element.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Listing<const N: usize> {
+    /// The elements of the names that were asked for, each with its place among the names and the texts of its fields.
+    pub(super) items: Vec<(usize, [String; N])>,
+    /// The other elements' texts.
+    others: Vec<(String, String)>,
+}
+
+impl<const N: usize> Listing<N> {
+    /// Reads a listing of elements of several names. None if it is no such document.
+    pub(super) fn parse<const M: usize>(text: &[u8], root: &str, names: [&str; M], fields: [&str; N]) -> Option<Self> {
+        let mut reader = Reader::from_str(std::str::from_utf8(text).ok()?);
+        let mut listing = Self { items: Vec::new(), others: Vec::new() };
+        let mut open: Vec<String> = Vec::new();
+        let mut is_root = false;
+        let place = |found: &String| names.iter().position(|name| name == found);
+        loop {
+            let piece = match reader.read_event().ok()? {
+                Event::Start(start) => {
+                    open.push(start.local_name().as_ref().to_owned());
+                    match &open[..] {
+                        [found] => is_root = found == root,
+                        [_, found] => match place(found) {
+                            Some(name) => listing.items.push((name, std::array::from_fn(|_| String::new()))),
+                            None => listing.others.push((found.clone(), String::new())),
+                        },
+                        _ => {}
+                    }
+                    continue;
                 }
-                continue;
+                Event::End(_) => {
+                    open.pop()?;
+                    continue;
+                }
+                Event::Text(text) => text.to_string(),
+                Event::GeneralRef(reference) => unescape(&format!("&{};", &*reference)).ok()?.into_owned(),
+                Event::DocType(_) => return None,
+                Event::Eof => return (is_root && open.is_empty()).then_some(listing),
+                _ => continue,
+            };
+            match &open[..] {
+                [_, parent, field] if place(parent).is_some() => {
+                    if let Some(field) = fields.iter().position(|name| name == field) {
+                        listing.items.last_mut()?.1[field].push_str(&piece);
+                    }
+                }
+                [_, other] if place(other).is_none() => listing.others.last_mut()?.1.push_str(&piece),
+                _ => {}
             }
-            Event::End(_) => {
-                open.pop()?;
-                continue;
-            }
-            Event::Text(text) => text.to_string(),
-            Event::GeneralRef(reference) => unescape(&format!("&{};", &*reference)).ok()?.into_owned(),
-            Event::DocType(_) => return None,
-            Event::Eof => return (is_root && open.is_empty()).then_some(items),
-            _ => continue,
-        };
-        if let Some(field) = field {
-            items.last_mut()?[field].push_str(&piece);
         }
+    }
+
+    /// The text of an element directly below the root.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.others.iter().find(|(other, _)| other == name).map(|(_, text)| text.as_str())
     }
 }
 
@@ -167,6 +194,14 @@ mod tests {
         assert_eq!(items(b"<R></R>", "R", "I", ["K"]), Some(vec![]));
         assert_eq!(items(b"<Error></Error>", "R", "I", ["K"]), None);
         assert_eq!(items(b"<R><I>", "R", "I", ["K"]), None);
+    }
+
+    #[test]
+    fn elements_of_several_names_keep_their_order() {
+        let text = b"<R><E>url</E><V><K>a</K></V><D><K>b</K></D><C><P>x</P></C><V><K>c</K></V></R>";
+        let listing = Listing::parse(text, "R", ["V", "D"], ["K"]).unwrap();
+        let items = [(0, ["a".to_owned()]), (1, ["b".to_owned()]), (0, ["c".to_owned()])];
+        assert_eq!((listing.items.as_slice(), listing.text("E"), listing.text("K")), (&items[..], Some("url"), None));
     }
 
     #[test]

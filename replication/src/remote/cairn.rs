@@ -16,13 +16,13 @@ use crate::target::{Brought, Content, Failure, Need, Outgoing, Seal};
 use super::failure::of_client;
 use super::{Remote, sending};
 
-const VERSION_ID: &str = "x-amz-cairn-replica-version-id";
+pub(super) const VERSION_ID: &str = "x-amz-cairn-replica-version-id";
 const CREATED: &str = "x-amz-cairn-replica-created";
 const ETAG: &str = "x-amz-cairn-replica-etag";
-const CHANGED: &str = "x-amz-cairn-replica-changed";
-const SETTINGS: &str = "x-amz-cairn-replica-settings";
-const ATTRIBUTES: &str = "x-amz-cairn-replica-attributes";
-const OWNER: &str = "x-amz-cairn-replica-owner";
+pub(super) const CHANGED: &str = "x-amz-cairn-replica-changed";
+pub(super) const SETTINGS: &str = "x-amz-cairn-replica-settings";
+pub(super) const ATTRIBUTES: &str = "x-amz-cairn-replica-attributes";
+pub(super) const OWNER: &str = "x-amz-cairn-replica-owner";
 
 /// From this size on it is asked first whether the version is there already.
 const ASKED_FIRST_BYTES_MIN: u64 = 8 << 20;

@@ -59,6 +59,11 @@ impl Remote {
         content: &Arc<dyn Content>,
     ) -> Result<Brought, Failure> {
         let to = self.address(outgoing);
+        if let Some(id) = &outgoing.foreign_version
+            && self.is_there(&to, object, id).await?
+        {
+            return self.set(outgoing, object, id).await;
+        }
         if let Some(there) = self.found(&to, object).await? {
             return Ok(there);
         }
@@ -77,6 +82,12 @@ impl Remote {
             // The answer that completed it may have been lost.
             Err(error) => self.found(&to, object).await?.ok_or_else(|| of_client(error)),
         }
+    }
+
+    /// Whether the version that was put there once is still there, so that it would only be doubled.
+    async fn is_there(&self, to: &Address, object: &ObjectVersion, id: &str) -> Result<bool, Failure> {
+        let found = self.client.probe(&to.request(Method::HEAD, Some(id))).await.map_err(of_client)?;
+        Ok(found.status() == 200 && found.header(OF_VERSION) == Some(object.version_id.to_string().as_str()))
     }
 
     /// The version, if the newest there is it.

@@ -7,6 +7,7 @@
 mod cairn;
 mod failure;
 mod foreign;
+mod inspect;
 mod sending;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::client::{Client, Method, Request};
 use crate::target::{Brought, Content, Failure, Outgoing, Target};
 
 use failure::of_client;
+
+pub use inspect::Found;
 
 /// With which value of [`REPLICAS`] a server takes replicas in the form that is sent here.
 const FORM: &str = "1";

@@ -286,6 +286,6 @@ pub(super) fn failure(error: WalkError) -> Failure {
     }
 }
 
-fn no_such_job() -> Failure {
+pub(super) fn no_such_job() -> Failure {
     Failure::custom("NoSuchJob", StatusCode::NOT_FOUND, "There is no job of this id, or none any more.")
 }

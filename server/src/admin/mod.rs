@@ -18,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
+use cairn_storage::index::family::walk::WalkKind;
 use cairn_storage::jobs::walks::WalkChange;
 use cairn_storage::ops::{Bucket, BucketName, ListBuckets, Store};
 use futures::StreamExt as _;
@@ -152,12 +153,21 @@ pub enum Call {
         /// The bucket's name, not yet checked.
         bucket: String,
     },
-    /// `POST /-/admin/v1/replication/BUCKET/backfill`, and `.../resync`
+    /// `POST /-/admin/v1/replication/BUCKET/backfill`, `.../resync` and `.../verify`
     WalkReplication {
         /// The bucket's name, not yet checked.
         bucket: String,
-        /// Also what the targets have already.
-        again: bool,
+        /// Which of them.
+        kind: WalkKind,
+    },
+    /// `GET /-/admin/v1/replication/BUCKET/verify?job=ID&after=COUNT`
+    GetReplicationReport {
+        /// The bucket's name, not yet checked.
+        bucket: String,
+        /// The verification's id, not yet checked; None: the last one.
+        job: Option<String>,
+        /// How much of what it found is known already.
+        after: u64,
     },
     /// `POST /-/admin/v1/replication/BUCKET/retry`
     RetryReplication {
@@ -194,8 +204,10 @@ impl Call {
             Self::MoveFiles { .. } => "MoveFiles",
             Self::GetReplication { .. } => "GetReplication",
             Self::ListFailedReplication { .. } => "ListFailedReplication",
-            Self::WalkReplication { again: false, .. } => "BackfillReplication",
-            Self::WalkReplication { again: true, .. } => "ResyncReplication",
+            Self::WalkReplication { kind: WalkKind::Resync, .. } => "ResyncReplication",
+            Self::WalkReplication { kind: WalkKind::Verify, .. } => "VerifyReplication",
+            Self::WalkReplication { .. } => "BackfillReplication",
+            Self::GetReplicationReport { .. } => "GetReplicationReport",
             Self::RetryReplication { .. } => "RetryReplication",
         }
     }
@@ -259,8 +271,15 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "replication", bucket, "failed"] => {
             vec![("GET", Call::ListFailedReplication { bucket: bucket.to_owned() })]
         }
-        [VERSION, "replication", bucket, walk @ ("backfill" | "resync")] => {
-            vec![("POST", Call::WalkReplication { bucket: bucket.to_owned(), again: walk == "resync" })]
+        [VERSION, "replication", bucket, "backfill"] => vec![walk_replication(bucket, WalkKind::Backfill)],
+        [VERSION, "replication", bucket, "resync"] => vec![walk_replication(bucket, WalkKind::Resync)],
+        [VERSION, "replication", bucket, "verify"] => {
+            let after = query.non_empty("after").and_then(|after| after.parse().ok()).unwrap_or_default();
+            let (bucket, job) = (bucket.to_owned(), query.non_empty("job").map(str::to_owned));
+            vec![
+                walk_replication(&bucket.clone(), WalkKind::Verify),
+                ("GET", Call::GetReplicationReport { bucket, job, after }),
+            ]
         }
         [VERSION, "replication", bucket, "retry"] => {
             vec![("POST", Call::RetryReplication { bucket: bucket.to_owned() })]
@@ -272,6 +291,10 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
     }
     let allowed: Vec<&str> = calls.iter().map(|(allowed, _)| *allowed).collect();
     Err(Failure::new(S3ErrorCode::MethodNotAllowed).header(ALLOW, headers::value(&allowed.join(", "))))
+}
+
+fn walk_replication(bucket: &str, kind: WalkKind) -> (&'static str, Call) {
+    ("POST", Call::WalkReplication { bucket: bucket.to_owned(), kind })
 }
 
 fn job_change(segment: &str) -> Option<WalkChange> {
@@ -422,10 +445,14 @@ impl Admin {
                 let authorized = authorizer.bucket_for(Action::GetReplication, &bucket).await?;
                 replication::list_failed(self, authorized).await
             }
-            Call::WalkReplication { bucket, again } => {
+            Call::WalkReplication { bucket, kind } => {
                 let authorized = authorizer.bucket_for(Action::RunReplication, &bucket).await?;
                 let document: replication::WalkDocument = read(request.input, BODY_BYTES_MAX).await?;
-                replication::start_walk(self, authorized, document, again).await
+                replication::start_walk(self, authorized, document, kind).await
+            }
+            Call::GetReplicationReport { bucket, job, after } => {
+                let authorized = authorizer.bucket_for(Action::GetReplication, &bucket).await?;
+                replication::get_report(self, authorized, job.as_deref(), after).await
             }
             Call::RetryReplication { bucket } => {
                 let authorized = authorizer.bucket_for(Action::RunReplication, &bucket).await?;
@@ -539,6 +566,13 @@ mod tests {
             ("GET", "/-/admin/v1/replication/b/failed", Ok(Call::ListFailedReplication { bucket: "b".to_owned() })),
             ("POST", "/-/admin/v1/replication/b/retry", Ok(Call::RetryReplication { bucket: "b".to_owned() })),
             ("GET", "/-/admin/v1/replication/b/retry", Err(("MethodNotAllowed", 405))),
+            ("POST", "/-/admin/v1/replication/b/verify", Ok(walk_replication("b", WalkKind::Verify).1)),
+            (
+                "GET",
+                "/-/admin/v1/replication/b/verify",
+                Ok(Call::GetReplicationReport { bucket: "b".to_owned(), job: None, after: 0 }),
+            ),
+            ("GET", "/-/admin/v1/replication/b/resync", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/restores", Ok(Call::ListRestores { after: None })),
             ("POST", "/-/admin/v1/restores", Ok(Call::StartRestore)),
             ("GET", "/-/admin/v1/restores/b.c", Ok(Call::GetRestore { bucket: "b.c".to_owned() })),

@@ -1,6 +1,7 @@
 //! Replication: how far behind a bucket's rules are, and what was given up.
 
-use cairn_storage::index::family::walk::WalkKind;
+use cairn_storage::index::family::walk::{Finding, WalkKind, WalkRecord};
+use cairn_storage::jobs::walks::FINDINGS_KEPT_MAX;
 use cairn_storage::ops::replication::QueuedTask;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use super::{Admin, json};
 
 /// How much of what was given up one call shows, or tries again.
 const FAILED_MAX: usize = 1_000;
+
+/// How much of what a verification has found one call shows.
+const FINDINGS_PAGE: usize = 100;
 
 #[derive(Serialize)]
 struct StatusDocument {
@@ -104,6 +108,39 @@ struct RetriedDocument {
 pub(super) struct WalkDocument {
     /// This rule alone.
     rule: Option<String>,
+    /// A verification is to mend what it finds.
+    #[serde(default)]
+    mend: bool,
+}
+
+/// What a verification has found.
+#[derive(Serialize)]
+struct ReportDocument {
+    job: JobDocument,
+    /// In the order in which they were found, those behind the ones that were asked for before. What the job counts as `failed` is all.
+    findings: Vec<FindingDocument>,
+    /// Where there is more of what is kept.
+    next: Option<u64>,
+    /// At most so many are kept.
+    kept_max: u64,
+}
+
+#[derive(Serialize)]
+struct FindingDocument {
+    /// `missing`, `differs`, `extra` or `unreadable`.
+    kind: &'static str,
+    key: String,
+    version: String,
+    target: String,
+    detail: String,
+    mended: bool,
+}
+
+impl From<Finding> for FindingDocument {
+    fn from(finding: Finding) -> Self {
+        let Finding { kind, key, version, target, detail, mended } = finding;
+        Self { kind: kind.name(), key, version, target, detail, mended }
+    }
 }
 
 fn no_rules() -> Failure {
@@ -125,17 +162,43 @@ pub(super) async fn start_walk(
     admin: &Admin,
     authorized: Authorized<OnBucket>,
     document: WalkDocument,
-    again: bool,
+    kind: WalkKind,
 ) -> Result<Answer, Failure> {
     let bucket = authorized.bucket();
     let rules = admin.replication.rules.of(&admin.store, bucket).await?.ok_or_else(no_rules)?;
     if let Some(rule) = document.rule.as_deref().filter(|named| !rules.rules.iter().any(|rule| rule.id == **named)) {
         return Err(Failure::invalid_argument("rule", rule, "The configuration has no rule of this name."));
     }
-    let kind = if again { WalkKind::Resync } else { WalkKind::Backfill };
-    let walk =
-        walks::start(&admin.store, kind, bucket, &Walked { rule: document.rule }).await.map_err(jobs::failure)?;
+    if document.mend && kind != WalkKind::Verify {
+        return Err(Failure::invalid_argument("mend", "true", "Only a verification mends."));
+    }
+    let walked = Walked { rule: document.rule, mend: document.mend };
+    let walk = walks::start(&admin.store, kind, bucket, &walked).await.map_err(jobs::failure)?;
     json(&JobDocument::from(walk))
+}
+
+/// What this verification of the bucket has found, or the last one; without the first `from` things.
+pub(super) async fn get_report(
+    admin: &Admin,
+    authorized: Authorized<OnBucket>,
+    job: Option<&str>,
+    from: u64,
+) -> Result<Answer, Failure> {
+    let bucket = authorized.bucket().id;
+    let is_meant = |walk: &WalkRecord| {
+        let of_bucket = walk.bucket.as_ref().is_some_and(|of| of.id == bucket);
+        walk.kind == WalkKind::Verify && of_bucket && job.is_none_or(|id| walk.id.to_string() == id)
+    };
+    let walk = admin.store.walks().await?.into_iter().rev().find(is_meant).ok_or_else(jobs::no_such_job)?;
+    let mut findings = admin.store.findings(&walk, from, FINDINGS_PAGE + 1).await?;
+    let next = (findings.len() > FINDINGS_PAGE).then_some(from + FINDINGS_PAGE as u64);
+    findings.truncate(FINDINGS_PAGE);
+    json(&ReportDocument {
+        job: walk.into(),
+        findings: findings.into_iter().map(FindingDocument::from).collect(),
+        next,
+        kept_max: FINDINGS_KEPT_MAX,
+    })
 }
 
 pub(super) async fn list_failed(admin: &Admin, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {

@@ -244,6 +244,14 @@ fn of_replica(operation: Operation, asked: &Asked<'_>) -> Option<Row> {
         Operation::UploadPart | Operation::CompleteMultipartUpload => one(Action::ReplicateObject),
         Operation::PutObjectTagging => both(Action::ReplicateTags, Action::ReplicateObject),
         Operation::DeleteObject => one(Action::ReplicateDelete),
+        // Its answer has all of this.
+        Operation::HeadObject => [
+            Some(Action::GetObjectVersionForReplication),
+            Some(Action::GetObjectVersionAcl),
+            Some(Action::GetObjectVersionTagging),
+            Some(Action::GetObjectRetention),
+            Some(Action::GetObjectLegalHold),
+        ],
         _ => return None,
     })
 }
@@ -341,6 +349,16 @@ mod tests {
             (Operation::CompleteMultipartUpload, &["s3:ReplicateObject"]),
             (Operation::DeleteObject, &["s3:ReplicateDelete"]),
             (Operation::PutObjectTagging, &["s3:ReplicateTags", "s3:ReplicateObject"]),
+            (
+                Operation::HeadObject,
+                &[
+                    "s3:GetObjectVersionForReplication",
+                    "s3:GetObjectVersionAcl",
+                    "s3:GetObjectVersionTagging",
+                    "s3:GetObjectRetention",
+                    "s3:GetObjectLegalHold",
+                ],
+            ),
         ] {
             assert_eq!(names(operation, "", std::slice::from_ref(&id)), expected);
         }

@@ -111,31 +111,41 @@ impl AdminClient {
 
     /// Calls `path` below `/-/admin/v1/` and gives the answer. Every call may safely be made twice.
     pub(super) async fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CallError> {
-        self.exchange(method, path, None, Vec::new()).await
+        self.exchange(method, path, &[], Vec::new()).await
     }
 
     /// Reads the page of a list that comes after `after`.
     pub(super) async fn page<T: DeserializeOwned>(&self, path: &str, after: Option<&str>) -> Result<T, CallError> {
-        self.exchange(Method::GET, path, after, Vec::new()).await
+        let after = after.map(|after| ("after", after.to_owned()));
+        self.query(path, after.as_slice()).await
+    }
+
+    /// Reads what these parameters select.
+    pub(super) async fn query<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, CallError> {
+        self.exchange(Method::GET, path, query, Vec::new()).await
     }
 
     /// Sends a document to `path`.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| CallError::Unsigned(error.into()))?;
-        self.exchange(Method::POST, path, None, body).await
+        self.exchange(Method::POST, path, &[], body).await
     }
 
     async fn exchange<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        after: Option<&str>,
+        query: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<T, CallError> {
         let mut url = self.endpoint.clone();
         url.set_path(&format!("/-/admin/v1/{path}"));
-        if let Some(after) = after {
-            url.query_pairs_mut().append_pair("after", after);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         let mut attempt = 1;
         loop {

@@ -1,4 +1,4 @@
-//! `cairn replicate`: how far behind a bucket's replication is, and what was given up.
+//! `cairn replicate`: how far behind a bucket's replication is, what was given up, and walks through what is there.
 
 use std::io;
 use std::process::ExitCode;
@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use cairn_replication::client::Environment;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
+use super::jobs::Job;
 
 /// Something was given up.
 const EXIT_INCOMPLETE: u8 = 1;
@@ -29,6 +30,10 @@ pub(super) enum ReplicateCommand {
     Backfill(WalkArgs),
     /// Bring everything to the targets once more, also what they should have: starts a job and prints its id
     Resync(WalkArgs),
+    /// Compare the bucket with its targets, and with --mend have brought what is missing or differs: starts a job and prints its id
+    Verify(VerifyArgs),
+    /// Show what a verification has found: exit status 1 if there is anything or it has not ended, 2 when the server cannot be asked
+    VerifyReport(ReportArgs),
     /// Try again what was given up: exit status 2 when the server cannot be asked
     Retry(BucketArgs),
 }
@@ -51,9 +56,46 @@ pub(super) struct WalkArgs {
     rule: Option<String>,
 }
 
+#[derive(Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    of: BucketArgs,
+    /// This rule alone
+    #[arg(long)]
+    rule: Option<String>,
+    /// Have brought what is missing or differs
+    #[arg(long)]
+    mend: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    of: BucketArgs,
+    /// The job's id, as the verification printed it; by default the last one's
+    #[arg(long)]
+    job: Option<String>,
+    /// Print JSON, one line for each thing that was found
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Deserialize)]
-struct Job {
-    id: String,
+struct Report {
+    job: Job,
+    findings: Vec<Finding>,
+    next: Option<u64>,
+    kept_max: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Finding {
+    kind: String,
+    key: String,
+    version: String,
+    target: String,
+    detail: String,
+    mended: bool,
 }
 
 #[derive(Deserialize)]
@@ -118,8 +160,12 @@ pub(super) fn run_replicate(command: ReplicateCommand, environment: Environment<
     let outcome = match command {
         ReplicateCommand::Status(args) => status(args, environment),
         ReplicateCommand::Failed(args) => failed(args, environment),
-        ReplicateCommand::Backfill(args) => walk(args, "backfill", environment),
-        ReplicateCommand::Resync(args) => walk(args, "resync", environment),
+        ReplicateCommand::Backfill(args) => walk(args.of, "backfill", &json!({ "rule": args.rule }), environment),
+        ReplicateCommand::Resync(args) => walk(args.of, "resync", &json!({ "rule": args.rule }), environment),
+        ReplicateCommand::Verify(VerifyArgs { of, rule, mend }) => {
+            walk(of, "verify", &json!({ "rule": rule, "mend": mend }), environment)
+        }
+        ReplicateCommand::VerifyReport(args) => report(args, environment),
         ReplicateCommand::Retry(args) => retry(args, environment),
     };
     outcome.unwrap_or_else(|error| {
@@ -158,13 +204,51 @@ fn failed(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
     Ok(exit(!failed.is_empty()))
 }
 
-fn walk(args: WalkArgs, name: &str, environment: Environment<'_>) -> Result<ExitCode, CallError> {
-    let WalkArgs { of, rule } = args;
+fn walk(of: BucketArgs, name: &str, what: &Value, environment: Environment<'_>) -> Result<ExitCode, CallError> {
     let client = AdminClient::new(of.server, environment)?;
     let path = format!("replication/{}/{name}", of.bucket);
-    let job: Job = runtime()?.block_on(client.post(&path, &json!({ "rule": rule })))?;
+    let job: Job = runtime()?.block_on(client.post(&path, what))?;
     println!("{}", job.id);
     Ok(ExitCode::SUCCESS)
+}
+
+fn report(args: ReportArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
+    let ReportArgs { of, job: asked, json } = args;
+    let client = AdminClient::new(of.server, environment)?;
+    let path = format!("replication/{}/verify", of.bucket);
+    let runtime = runtime()?;
+    let mut asked = asked;
+    let mut after = 0_u64;
+    loop {
+        let query = [("job", asked.clone().unwrap_or_default()), ("after", after.to_string())];
+        let Report { job, findings, next, kept_max } = runtime.block_on(client.query(&path, &query))?;
+        for finding in &findings {
+            if json {
+                println!("{}", serde_json::to_string(finding).unwrap_or_default()); // strings and a flag
+            } else {
+                println!("{}", finding.line());
+            }
+        }
+        if let Some(next) = next {
+            after = next;
+            // Another verification may begin meanwhile.
+            asked = Some(job.id);
+            continue;
+        }
+        if job.failed > kept_max {
+            eprintln!("{} of {} are kept", kept_max, job.failed);
+        }
+        eprintln!("{}", job.line());
+        return Ok(exit(job.failed > 0 || job.state != "done"));
+    }
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let Self { kind, key, version, target, detail, mended } = self;
+        let mended = if *mended { "; it is brought there again" } else { "" };
+        format!("{kind} at {target}: {key} {version}: {detail}{mended}")
+    }
 }
 
 fn retry(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {

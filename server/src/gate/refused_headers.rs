@@ -78,9 +78,9 @@ static OF_REPLICA: [HeaderName; 7] = [
     REPLICA_ATTRIBUTES,
 ];
 
-/// What comes with a delete marker that is a replica, or goes on with the upload of one.
+/// What comes with a delete marker that is a replica, or names the one whose upload goes on, or that is asked about.
 static OF_MARKER: [HeaderName; 2] = [REPLICA_VERSION_ID, REPLICA_CREATED];
-static OF_REPLICAS_UPLOAD: [HeaderName; 1] = [REPLICA_VERSION_ID];
+static OF_SOME_REPLICA: [HeaderName; 1] = [REPLICA_VERSION_ID];
 
 /// What brings a replica's settings.
 static OF_REPLICAS_SETTINGS: [HeaderName; 3] = [REPLICA_VERSION_ID, REPLICA_CHANGED, REPLICA_SETTINGS];
@@ -91,12 +91,12 @@ fn honoured(operation: Operation) -> [&'static [HeaderName]; 3] {
         Operation::PutObject | Operation::CreateMultipartUpload => [&OF_NEW_VERSION, &OF_SEALED, &OF_REPLICA],
         Operation::PostObject => [&OF_NEW_VERSION, &OF_SEALED, &[]],
         Operation::PutObjectTagging => [&OF_REPLICAS_SETTINGS, &[], &[]],
-        Operation::UploadPart | Operation::CompleteMultipartUpload => [&OF_SEALED, &OF_REPLICAS_UPLOAD, &[]],
+        Operation::UploadPart | Operation::CompleteMultipartUpload | Operation::HeadObject => {
+            [&OF_SEALED, &OF_SOME_REPLICA, &[]]
+        }
         Operation::CopyObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_COPY],
         Operation::UploadPartCopy => [&OF_SEALED, &OF_COPY, &[]],
-        Operation::ListParts | Operation::GetObject | Operation::HeadObject | Operation::GetObjectAttributes => {
-            [&OF_SEALED, &[], &[]]
-        }
+        Operation::ListParts | Operation::GetObject | Operation::GetObjectAttributes => [&OF_SEALED, &[], &[]],
         _ => [&[], &[], &[]],
     }
 }

@@ -11,6 +11,7 @@ use cairn_storage::id::VersionId;
 use cairn_storage::index::family::walk::{WalkBucket, WalkCounts, WalkKind, WalkRecord};
 use cairn_storage::jobs::walks::{NewWalk, Step, StepFailure, WalkError, Walker};
 use cairn_storage::object::ObjectKey;
+use cairn_storage::ops::replication::Bring;
 use cairn_storage::ops::{Bucket, ListVersions, ListedVersion, Store, VersionSelector};
 use futures::{StreamExt as _, TryStreamExt as _};
 use minicbor::{Decode, Encode};
@@ -30,6 +31,10 @@ pub struct Walked {
     /// This rule alone, also if it says nothing of existing objects; None: the rules that ask for existing objects.
     #[n(0)]
     pub rule: Option<String>,
+    /// A verification also has brought what it finds to be missing or different.
+    #[n(1)]
+    #[cbor(default)]
+    pub mend: bool,
 }
 
 /// Where a walk is: behind this version.
@@ -42,7 +47,7 @@ struct Cursor {
     version: VersionId,
 }
 
-/// Begins a backfill or a resync of a bucket.
+/// Begins a backfill, a resync or a verification of a bucket.
 ///
 /// # Errors
 /// As of [`Store::start_walk`].
@@ -77,10 +82,9 @@ impl Walker for Existing {
         let over = Step { cursor: None, counts: WalkCounts::default(), note: None };
         let Some(place) = store.walk_place(walk).await? else { return Ok(over) };
         let Some(bucket) = store.bucket_of(place.bucket.id).await? else { return Ok(over) };
-        let malformed = |error: minicbor::decode::Error| StepFailure::Refused(format!("the walk's record: {error}"));
         let walked: Walked = minicbor::decode(&walk.argument).map_err(malformed)?;
         let rules = self.rules.of(store, &bucket).await?;
-        let rules = rules.ok_or_else(|| StepFailure::Refused("the bucket has no replication rules".to_owned()))?;
+        let rules = rules.ok_or_else(no_rules)?;
         let behind: Option<Cursor> = match place.within.as_slice() {
             [] => None,
             cursor => Some(minicbor::decode(cursor).map_err(malformed)?),
@@ -137,17 +141,27 @@ impl Existing {
         OfKey { key, versions }: OfKey,
     ) -> Result<WalkCounts, StorageError> {
         let mut counts = WalkCounts::default();
-        let again = self.kind == WalkKind::Resync;
+        let bring = if self.kind == WalkKind::Resync { Bring::Again } else { Bring::Missing };
         for id in versions {
             let now = store.clock().now();
             let plan = |version: &_| plan::existing(rules, walked.rule.as_deref(), &key, version, now);
-            let pending = store.replicate_existing(bucket.id, &key, id, again, plan).await?;
+            let pending = store.replicate_existing(bucket.id, &key, id, bring, plan).await?;
             counts.examined += 1;
             counts.changed += u64::from(pending);
             counts.skipped += u64::from(!pending);
         }
         Ok(counts)
     }
+}
+
+/// A walk whose record cannot be read fails.
+pub(super) fn malformed(error: minicbor::decode::Error) -> StepFailure {
+    StepFailure::Refused(format!("the walk's record: {error}"))
+}
+
+/// As a walk whose bucket has lost its rules.
+pub(super) fn no_rules() -> StepFailure {
+    StepFailure::Refused("the bucket has no replication rules".to_owned())
 }
 
 /// A page by its keys.

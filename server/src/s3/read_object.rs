@@ -29,7 +29,7 @@ use super::headers::{
 use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
 use super::request_keys::RequestKeys;
-use super::{Edge, attributes, checksum, conditions, encryption, lifecycle, object_lock, range};
+use super::{Edge, attributes, checksum, conditions, encryption, lifecycle, object_lock, range, replica};
 
 /// Parts of an object at most.
 const PART_NUMBER_MAX: u16 = 10_000;
@@ -60,6 +60,9 @@ pub(super) async fn head_object(
     authorized: Authorized<OnObject>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    if let Some(answer) = replica::look(edge, &authorized, &request).await? {
+        return Ok(answer);
+    }
     let get = selection(&authorized, &request)?;
     let keys = keys(edge, &authorized, &request)?;
     let (select, version) = (get.select, get.version);

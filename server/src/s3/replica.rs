@@ -12,8 +12,11 @@
 //! x-amz-cairn-replica-owner        `bucket-owner`: it is to belong to the owner of the bucket
 //! ```
 //!
-//! Invariants: a request with such a header needs `s3:ReplicateObject`, `s3:ReplicateDelete` or `s3:ReplicateTags` in place of what it would
-//! need without (`authorize/table.rs`); an operation that does not know them refuses them (`gate/refused_headers.rs`); as all of `x-amz-`,
+//! HeadObject of a version has the first, and answers the next five as far as the version has them, its tags among its settings; the last,
+//! if the bucket has no ACLs.
+//!
+//! Invariants: a request with such a header needs `s3:ReplicateObject`, `s3:ReplicateDelete` or `s3:ReplicateTags`, and HeadObject what the
+//! source's role needs to read a version with all of that, in place of what it would need without (`authorize/table.rs`); an operation that does not know them refuses them (`gate/refused_headers.rs`); as all of `x-amz-`,
 //! they must be signed. Who knows them says so in the answer to HeadBucket, with [`headers::REPLICAS`].
 
 use base64::Engine as _;
@@ -23,11 +26,12 @@ use cairn_storage::clock::Timestamp;
 use cairn_storage::id::{UploadId, VersionId};
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::object::{Etag, ObjectAttributes};
-use cairn_storage::ops::VersionSelector;
 use cairn_storage::ops::replica::SettingsBrought;
+use cairn_storage::ops::{GetObject, VersionSelector};
 use cairn_storage::replication::ReplicaOf;
 use cairn_storage::settings::ObjectSettings;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::header::{CONTENT_LENGTH, ETAG};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use minicbor::bytes::ByteVec;
 use s3s::S3ErrorCode;
 
@@ -163,7 +167,7 @@ pub(super) async fn place_marker(
     let owner = authorized.writer();
     let marker = edge.store.place_replica_marker(bucket, key, owner, &arriving.of).await?;
     let answer = Answer::empty(StatusCode::NO_CONTENT)
-        .header(DELETE_MARKER, http::HeaderValue::from_static("true"))
+        .header(DELETE_MARKER, HeaderValue::from_static("true"))
         .header(VERSION_ID, version_header(marker.shown()));
     Ok(Some(answer))
 }
@@ -207,6 +211,45 @@ pub(super) async fn bring_settings(
         }
         SettingsBrought::Absent => Err(S3ErrorCode::NoSuchVersion.into()),
     }
+}
+
+/// HeadObject that tells all that a version has, also of one whose bytes only a customer's key opens. None: it is about no replica.
+pub(super) async fn look(
+    edge: &Edge,
+    authorized: &Authorized<OnObject>,
+    request: &Request,
+) -> Result<Option<Answer>, Failure> {
+    let Some(id) = version_id(&request.headers)? else { return Ok(None) };
+    if request.version()? != VersionSelector::Id(id) {
+        return Err(Failure::invalid_request(format!("{REPLICA_VERSION_ID} is not the version that is asked for.")));
+    }
+    let get = GetObject { version: VersionSelector::Id(id), permit: authorized.permit(), ..GetObject::default() };
+    let bucket = authorized.bucket();
+    let head = edge.store.head_object(bucket, authorized.key(), get).await;
+    let object = head.map_err(|error| authorized.failure(error))?.object;
+    let mut answer = Answer::empty(StatusCode::OK)
+        .header(CONTENT_LENGTH, HeaderValue::from(object.size_bytes))
+        .header(ETAG, headers::quoted(&object.etag))
+        .header(VERSION_ID, version_header(object.shown()))
+        .header(REPLICA_CREATED, HeaderValue::from(object.created.0))
+        .header(REPLICA_ATTRIBUTES, encoded(&object.attributes)?)
+        .header(REPLICA_SETTINGS, encoded(&object.settings)?);
+    if let Some(changed) = object.replication.as_ref().and_then(|replication| replication.changed) {
+        answer = answer.header(REPLICA_CHANGED, HeaderValue::from(changed.0));
+    }
+    if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
+        answer = answer.header(REPLICA_OWNER, HeaderValue::from_static(BUCKET_OWNER));
+    }
+    if let Some(of_object) = &object.checksum {
+        checksum::into_headers(of_object, object.etag.parts_count, &mut answer.headers);
+    }
+    Ok(Some(answer))
+}
+
+/// A part of a record as a header has it.
+fn encoded<T: minicbor::Encode<()>>(value: &T) -> Result<HeaderValue, Failure> {
+    let bytes = minicbor::to_vec(value).map_err(Failure::internal)?;
+    Ok(headers::value(&BASE64_STANDARD.encode(bytes)))
 }
 
 /// The ACL among settings, without what it grants to accounts that are not known here.
@@ -275,8 +318,6 @@ fn invalid(name: &HeaderName, value: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use http::HeaderValue;
 
     use super::*;
 

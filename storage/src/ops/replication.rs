@@ -14,7 +14,7 @@ use crate::index::{Batch, Family, KeyRange, View};
 use crate::jobs::replicate::{Lane, ReplicateTask};
 use crate::object::ObjectKey;
 use crate::record::Record;
-use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, TargetId};
+use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, TargetId, TargetStatus};
 use crate::settings::ObjectSettings;
 
 use super::placement::Mutation;
@@ -90,6 +90,22 @@ pub struct QueuePage {
     pub tasks: Vec<QueuedTask>,
     /// Where there is more, which may be due already.
     pub next: Option<Position>,
+}
+
+/// What a version that is there is brought to targets for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bring {
+    /// It has not been there, or has failed.
+    Missing,
+    /// Whatever is known: as if it had not been there.
+    Again,
+    /// It is not there as it should be, and comes under a new id where targets give their own.
+    Anew,
+    /// It is there with other settings. They were changed there, perhaps at this time, so those that it has here are made the later ones.
+    Settings {
+        /// When those there were changed.
+        there: Option<Timestamp>,
+    },
 }
 
 /// What became of a task.
@@ -288,9 +304,8 @@ impl Store {
         Err(StorageError::Contention)
     }
 
-    /// Makes a version that is there PENDING for the targets that `plan` names and that it has not been brought to: those that it has no
-    /// status for, and those where it has failed. `again`: also those that it has been brought to, and as if it had not. True: there is such a
-    /// target. Durable when it returns.
+    /// Makes a version that is there PENDING for the targets that `plan` names; to be brought `Missing`, only for those that it has not been
+    /// brought to: those that it has no status for, and those where it has failed. True: there is such a target. Durable when it returns.
     ///
     /// # Errors
     /// `NoSuchBucket`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`: nothing changed.
@@ -299,7 +314,7 @@ impl Store {
         bucket: BucketId,
         key: &ObjectKey,
         id: VersionId,
-        again: bool,
+        bring: Bring,
         plan: impl Fn(&Version) -> Vec<PlannedReplication>,
     ) -> Result<bool, StorageError> {
         for _ in 0..ATTEMPTS_MAX {
@@ -311,13 +326,17 @@ impl Store {
             for planned in plan(version) {
                 let replication = changed.replication_mut().get_or_insert_default();
                 let there = replication.at(planned.target).map(|status| status.progress);
-                if there == Some(Progress::Completed) && !again {
+                if there == Some(Progress::Completed) && bring == Bring::Missing {
                     continue;
                 }
                 if replication.set_pending(planned.target) {
                     mutation.tasks.push(planned.task);
                     let status = replication.targets.iter_mut().find(|status| status.target == planned.target);
-                    status.into_iter().for_each(|status| status.arrived = false);
+                    status.into_iter().for_each(|status| bring.note(status));
+                    if let Bring::Settings { there } = bring {
+                        let later = there.map_or(0, |there| there.0.saturating_add(1));
+                        replication.changed = Some(Timestamp(self.clock().now().0.max(later)));
+                    }
                 }
             }
             if mutation.tasks.is_empty() {
@@ -375,6 +394,15 @@ impl Store {
             }
         }
         Err(StorageError::Contention)
+    }
+}
+
+impl Bring {
+    fn note(self, status: &mut TargetStatus) {
+        status.arrived = matches!(self, Self::Settings { .. });
+        if self == Self::Anew {
+            status.foreign_version = None;
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub enum DocumentKind {
     SweepsPaused = 132,
     /// In the system partition, followed by a job id: a walk job, a [`super::walk::WalkRecord`].
     Walk = 133,
+    /// In the system partition, followed by a job id and a number: what a walk found, a [`super::walk::Finding`].
+    Finding = 134,
 }
 
 impl DocumentKind {

@@ -1,8 +1,12 @@
-//! Walk jobs (`jobs/walks`): one row of the family `document` in the partition SYSTEM for each.
+//! Walk jobs (`jobs/walks`): one row of the family `document` in the partition SYSTEM for each, and one for each thing that a walk has
+//! found and keeps.
 //!
 //! ```text
 //! key    DocumentKind::Walk (u8) | job id (16)
 //! value  WalkRecord
+//!
+//! key    DocumentKind::Finding (u8) | job id (16) | how many the walk had found before (u64)
+//! value  Finding
 //! ```
 
 use minicbor::bytes::ByteVec;
@@ -38,6 +42,9 @@ pub enum WalkKind {
     /// Replicates everything once more.
     #[n(4)]
     Resync,
+    /// Compares what was replicated with what the targets have.
+    #[n(5)]
+    Verify,
     /// Removes the older versions of a key, if nothing is wrapped under them.
     #[n(6)]
     Retire,
@@ -52,6 +59,7 @@ impl WalkKind {
             Self::Move => "move",
             Self::Backfill => "backfill",
             Self::Resync => "resync",
+            Self::Verify => "verify",
             Self::Retire => "retire",
         }
     }
@@ -189,6 +197,79 @@ impl Record for WalkRecord {
     const BYTES_MAX: usize = 14 << 10;
 }
 
+/// The most characters of a finding's detail that are kept.
+pub const DETAIL_CHARS_MAX: usize = 300;
+
+/// What is wrong with a version at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum FindingKind {
+    /// It is not there.
+    #[n(0)]
+    Missing,
+    /// It is another one there.
+    #[n(1)]
+    Differs,
+    /// It is there, and not at the source.
+    #[n(2)]
+    Extra,
+    /// What is there cannot be read, or not be compared.
+    #[n(3)]
+    Unreadable,
+}
+
+impl FindingKind {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Differs => "differs",
+            Self::Extra => "extra",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Something that a walk has found.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Finding {
+    /// What is wrong.
+    #[n(0)]
+    pub kind: FindingKind,
+    /// The object's key.
+    #[n(1)]
+    pub key: String,
+    /// The version; of something extra, its id at the target.
+    #[n(2)]
+    pub version: String,
+    /// The target's ARN.
+    #[n(3)]
+    pub target: String,
+    /// More of what is wrong, for people; at most [`DETAIL_CHARS_MAX`].
+    #[n(4)]
+    pub detail: String,
+    /// It was queued, to be brought there again.
+    #[n(5)]
+    pub mended: bool,
+}
+
+impl Record for Finding {
+    const NAME: &'static str = "finding";
+    // A key, a foreign server's version id, each at its longest, and a detail of characters of four bytes.
+    const BYTES_MAX: usize = 4 << 10;
+}
+
+/// The key of what a walk found after it had found `before` other things.
+#[must_use]
+pub fn finding_key(walk: JobId, before: u64) -> [u8; 25] {
+    let mut key = [DocumentKind::Finding as u8; 25];
+    key[1..17].copy_from_slice(walk.as_bytes());
+    key[17..].copy_from_slice(&before.to_be_bytes());
+    key
+}
+
 /// The prefix of all walks' rows.
 pub const PREFIX: [u8; 1] = [DocumentKind::Walk as u8];
 
@@ -226,6 +307,18 @@ mod tests {
     fn the_largest_record_round_trips() {
         let record = largest();
         assert_eq!(WalkRecord::from_value(&record.to_value().expect("within its bound")).expect("decodes"), record);
+    }
+
+    #[test]
+    fn the_largest_finding_round_trips() {
+        check_round_trip(&Finding {
+            kind: FindingKind::Unreadable,
+            key: "k".repeat(crate::object::KEY_BYTES_MAX),
+            version: "v".repeat(1_024),
+            target: format!("arn:aws:s3:{}::{}", "r".repeat(32), "b".repeat(63)),
+            detail: "\u{10FFFF}".repeat(DETAIL_CHARS_MAX),
+            mended: true,
+        });
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod buckets;
 mod driver;
+mod findings;
 
 use std::fmt;
 
@@ -26,6 +27,7 @@ use crate::record::Record;
 
 pub use buckets::WalkPlace;
 pub use driver::{WalkOptions, WalksHandle, spawn};
+pub use findings::FINDINGS_KEPT_MAX;
 
 /// How many walks may be active at once.
 pub const ACTIVE_MAX: usize = 64;
@@ -347,6 +349,7 @@ fn forget_oldest(batch: &mut Batch, mut ended: Vec<Seen>) {
         // Stops: forgetting x a retry of the same walk.
         batch.guard(Family::Document, key, Some(seen.revision));
         batch.delete(Family::Document, key);
+        findings::forget(batch, &seen.record);
     }
 }
 

@@ -1,0 +1,337 @@
+//! Comparing a bucket with its targets: what is broken there is named, and mended if that is asked for.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use cairn_tests::foreign::Foreign;
+use cairn_tests::proxy::Proxy;
+use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
+
+const ACCOUNT: &str = "100000000001";
+const BUCKET: &str = "copies";
+const STATUS: &str = "x-amz-replication-status";
+
+/// How long a version, or a job, may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>";
+const NO_TAGS: &str = "<Tagging><TagSet></TagSet></Tagging>";
+
+fn remote(url: &str) -> Config {
+    let more = format!(
+        "\n[[remote]]\nname = \"there\"\nendpoint = \"{url}\"\nregion = \"us-east-1\"\naccess_key = \"cairn-test-access\"\n\
+         secret_key = \"cairn-test-secret-key-0000000000000001\"\n"
+    );
+    Config { more, ..Config::default() }
+}
+
+async fn with_locks(client: &Client, bucket: &str) {
+    let create = client.bucket("PUT", bucket).header("x-amz-bucket-object-lock-enabled", "true");
+    create.send().await.expect(200);
+}
+
+/// Replicates the bucket by a role that may do everything. `more` is what else the rule says.
+async fn replicate(client: &Client, bucket: &str, target: &str, filter: &str, more: &str) {
+    let policy = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
+    let may = policy(r#"{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}"#);
+    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
+    client.action("iam", "CreateRole", &name).send().await.expect(200);
+    let may = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", may.as_str())];
+    client.action("iam", "PutRolePolicy", &may).send().await.expect(200);
+    let document = format!(
+        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role>\
+         <Rule><ID>all</ID><Priority>1</Priority><Filter>{filter}</Filter><Status>Enabled</Status>{more}\
+         <Destination><Bucket>{target}</Bucket></Destination>\
+         <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
+    );
+    client.bucket("PUT", bucket).query("replication", "").body(document).send().await.expect(200);
+}
+
+async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
+    let began = Instant::now();
+    loop {
+        let reply = call().send().await;
+        if wished(&reply) {
+            return reply;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {}", reply.status, reply.text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn is_at_target(client: &Client, bucket: &str, key: &str) -> String {
+    let head = || client.object("HEAD", bucket, key);
+    let head = until("its replication", head, |reply| reply.header(STATUS) == Some("COMPLETED")).await;
+    head.header("x-amz-version-id").unwrap().to_owned()
+}
+
+fn command(cairn: &Cairn, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = cairn.calling_command(&[&["replicate"], arguments].concat()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() != Some(2), "{arguments:?}: {output:?}");
+    (output.status.code(), said.trim().to_owned())
+}
+
+/// Verifies the bucket; what was found, as `kind key detail`, in order, with `+` before what is mended.
+async fn verified(cairn: &Cairn, bucket: &str, more: &[&str]) -> Vec<String> {
+    let (_, job) = command(cairn, &[&["verify", "--bucket", bucket], more].concat());
+    ended(cairn, &job).await;
+    report(cairn, bucket, &job)
+}
+
+async fn ended(cairn: &Cairn, job: &str) -> String {
+    let began = Instant::now();
+    loop {
+        let output = cairn.calling_command(&["jobs", "show", job]).output().unwrap();
+        let line = String::from_utf8_lossy(&output.stdout).into_owned();
+        if line.contains(" done ") {
+            return line;
+        }
+        assert!(began.elapsed() < PATIENCE && !line.contains(" failed  "), "it does not end: {line}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn report(cairn: &Cairn, bucket: &str, job: &str) -> Vec<String> {
+    let (code, said) = command(cairn, &["verify-report", "--bucket", bucket, "--job", job, "--json"]);
+    let finding = |line: &str| {
+        let finding: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+        let mended = if finding["mended"] == true { "+" } else { "" };
+        format!("{mended}{} {}: {}", text("kind"), text("key"), text("detail"))
+    };
+    let found: Vec<String> = said.lines().map(finding).collect();
+    assert_eq!(code, Some(i32::from(!found.is_empty())), "{found:?}");
+    found
+}
+
+async fn settings(client: &Client, bucket: &str, key: &str, version: &str, resource: &str, document: &str) {
+    let put = client.object("PUT", bucket, key).query("versionId", version).query(resource, "");
+    put.header("x-amz-bypass-governance-retention", "true").body(document.to_owned()).send().await.expect(200);
+}
+
+async fn remove(client: &Client, bucket: &str, key: &str, version: &str) {
+    client.object("DELETE", bucket, key).query("versionId", version).send().await.expect(204);
+}
+
+/// Breaks what is at the target, and has it named and mended.
+async fn breaks_and_mends(source: &Cairn, (here, from): (&Client, &str), (there, to): (&Client, &str)) {
+    let put = here.object("PUT", from, "in/tagged").header("x-amz-tagging", "a=1").header("x-amz-meta-color", "red");
+    put.body("tagged").send().await.expect(200);
+    let old = here.put(from, "in/two", "old").await.expect(200).header("x-amz-version-id").unwrap().to_owned();
+    for key in ["in/two", "in/held", "in/gone", "in/kept", "out/side"] {
+        here.put(from, key, key).await.expect(200);
+    }
+    here.delete(from, "in/gone").await.expect(204);
+    let tagged = is_at_target(here, from, "in/tagged").await;
+    let held = is_at_target(here, from, "in/held").await;
+    let kept = is_at_target(here, from, "in/kept").await;
+    settings(here, from, "in/held", &held, "legal-hold", "<LegalHold><Status>ON</Status></LegalHold>").await;
+    let until_2099 =
+        "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>";
+    settings(here, from, "in/kept", &kept, "retention", until_2099).await;
+    let is_on = |reply: &Reply| reply.header("x-amz-object-lock-legal-hold") == Some("ON");
+    until("the hold", || there.object("HEAD", to, "in/held"), is_on).await;
+    let is_kept = |reply: &Reply| reply.header("x-amz-object-lock-mode").is_some();
+    until("the lock", || there.object("HEAD", to, "in/kept"), is_kept).await;
+    until(
+        "the marker",
+        || there.object("HEAD", to, "in/gone"),
+        |reply| reply.status == 404 && reply.header("x-amz-delete-marker").is_some(),
+    )
+    .await;
+    is_at_target(here, from, "in/two").await;
+    is_at_target(here, from, "in/held").await;
+    is_at_target(here, from, "in/kept").await;
+    assert_eq!(verified(source, from, &[]).await, Vec::<String>::new());
+    // Broken at the target, in each way that there is.
+    settings(there, to, "in/tagged", &tagged, "tagging", NO_TAGS).await;
+    settings(there, to, "in/held", &held, "legal-hold", "<LegalHold><Status>OFF</Status></LegalHold>").await;
+    settings(there, to, "in/kept", &kept, "retention", "<Retention/>").await;
+    remove(there, to, "in/two", &old).await;
+    let marker = there.bucket("GET", to).query("versions", "").query("prefix", "in/gone").send().await;
+    remove(there, to, "in/gone", &marker.xml("VersionId")).await;
+    there.put(to, "in/extra", "x").await.expect(200);
+    there.put(to, "out/extra", "x").await.expect(200);
+    let copy = there.object("PUT", to, "in/tagged").header("x-amz-copy-source", &format!("/{to}/in/tagged"));
+    copy.header("x-amz-metadata-directive", "REPLACE").header("x-amz-meta-color", "blue").send().await.expect(200);
+    let broken = [
+        "differs in/held: its legal hold (OFF there)",
+        "differs in/kept: its retention (GOVERNANCE until 2099-01-01T00:00:00.000Z here, none there)",
+        "differs in/tagged: its tags",
+        "extra in/extra: an object, the newest of its key there",
+        "extra in/tagged: an object, the newest of its key there",
+        "missing in/gone: it had been brought there",
+        "missing in/two: it had been brought there",
+    ];
+    let sorted = |mut found: Vec<String>| {
+        found.sort();
+        found
+    };
+    assert_eq!(sorted(verified(source, from, &[]).await), broken);
+    let mended: Vec<String> = broken
+        .iter()
+        .map(|line| if line.starts_with("extra") { (*line).to_owned() } else { format!("+{line}") })
+        .collect();
+    assert_eq!(sorted(verified(source, from, &["--rule", "all", "--mend"]).await), sorted(mended));
+    let began = Instant::now();
+    loop {
+        let left = verified(source, from, &[]).await;
+        if left.iter().all(|line| line.starts_with("extra")) && left.len() == 2 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{left:?}");
+    }
+    let tags = there.object("GET", to, "in/tagged").query("versionId", &tagged).query("tagging", "").send().await;
+    assert!(tags.expect(200).text().contains("<Key>a</Key>"));
+    there.object("HEAD", to, "in/two").query("versionId", &old).send().await.expect(200);
+    // What is extra stays.
+    there.head(to, "in/extra").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_broken_at_another_server_is_named_and_mended() {
+    let target = Cairn::start(Config::default());
+    let source = Cairn::start(remote(&format!("http://{}", target.client().address)));
+    let (here, there) = (source.client(), target.client());
+    with_locks(&here, BUCKET).await;
+    with_locks(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "<Prefix>in/</Prefix>", "").await;
+    breaks_and_mends(&source, (&here, BUCKET), (&there, BUCKET)).await;
+}
+
+#[tokio::test]
+async fn what_is_broken_in_another_bucket_is_named_and_mended() {
+    let cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    with_locks(&client, "from").await;
+    with_locks(&client, "to").await;
+    replicate(&client, "from", "arn:aws:s3:::to", "<Prefix>in/</Prefix>", "").await;
+    breaks_and_mends(&cairn, (&client, "from"), (&client, "to")).await;
+}
+
+#[tokio::test]
+async fn what_no_rule_takes_or_is_still_on_its_way_is_no_difference() {
+    let target = Cairn::start(Config::default());
+    let proxy = Proxy::new();
+    proxy.leads_to(target.client().address);
+    let source = Cairn::start(remote(&proxy.url()));
+    let (here, there) = (source.client(), target.client());
+    with_locks(&here, BUCKET).await;
+    with_locks(&there, BUCKET).await;
+    here.put(BUCKET, "before", "x").await.expect(200);
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "", "").await;
+    here.put(BUCKET, "there", "x").await.expect(200);
+    is_at_target(&here, BUCKET, "there").await;
+    assert_eq!(verified(&source, BUCKET, &[]).await, Vec::<String>::new());
+    // While the target is down, nothing is concluded from that.
+    proxy.set_cut(true);
+    here.put(BUCKET, "waits", "x").await.expect(200);
+    let (_, job) = command(&source, &["verify", "--bucket", BUCKET]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let shown = source.calling_command(&["jobs", "show", &job]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("running") && shown.contains("last error"), "{shown}");
+    proxy.set_cut(false);
+    ended(&source, &job).await;
+    assert_eq!(report(&source, BUCKET, &job), Vec::<String>::new());
+    // What a rule asks for that was there before it is missing, and is brought.
+    let existing = "<ExistingObjectReplication><Status>Enabled</Status></ExistingObjectReplication>";
+    replicate_again(&here, existing).await;
+    let missing = "missing before: it was there before the rule, and has not been brought";
+    assert_eq!(verified(&source, BUCKET, &[]).await, [missing]);
+    assert_eq!(verified(&source, BUCKET, &["--mend"]).await, [format!("+{missing}")]);
+    is_at_target(&here, BUCKET, "before").await;
+    there.head(BUCKET, "before").await.expect(200);
+}
+
+/// Puts the rule once more, with more.
+async fn replicate_again(client: &Client, more: &str) {
+    let rules = client.bucket("GET", BUCKET).query("replication", "").send().await.expect(200).text();
+    let rules = rules.replace("</Status><Destination>", &format!("</Status>{more}<Destination>"));
+    assert!(rules.contains(more), "{rules}");
+    client.bucket("PUT", BUCKET).query("replication", "").body(rules).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_verification_that_a_crash_cuts_short_goes_on_and_finds_everything_once() {
+    let target = Cairn::start(Config::default());
+    let proxy = Proxy::new();
+    proxy.leads_to(target.client().address);
+    let mut source = Cairn::start(remote(&proxy.url()));
+    let (here, there) = (source.client(), target.client());
+    with_locks(&here, BUCKET).await;
+    with_locks(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "", "").await;
+    const KEYS: usize = 1_200;
+    let keys: Vec<String> = (0..KEYS).map(|key| format!("key-{key:04}")).collect();
+    for chunk in keys.chunks(50) {
+        futures::future::join_all(chunk.iter().map(|key| here.put(BUCKET, key, "x"))).await;
+    }
+    for key in &keys {
+        is_at_target(&here, BUCKET, key).await;
+    }
+    for key in keys.iter().step_by(100) {
+        let version = there.head(BUCKET, key).await.header("x-amz-version-id").unwrap().to_owned();
+        remove(&there, BUCKET, key, &version).await;
+    }
+    proxy.set_delay(Duration::from_millis(5));
+    let (_, job) = command(&source, &["verify", "--bucket", BUCKET]);
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        source.kill9();
+        source.start_again();
+    }
+    proxy.set_delay(Duration::ZERO);
+    let line = ended(&source, &job).await;
+    assert!(line.contains(&format!("examined {KEYS} ")), "{line}");
+    let expected: Vec<String> =
+        keys.iter().step_by(100).map(|key| format!("missing {key}: it had been brought there")).collect();
+    assert_eq!(report(&source, BUCKET, &job), expected);
+}
+
+#[tokio::test]
+async fn what_is_broken_at_a_server_with_ids_of_its_own_is_named_and_its_newest_versions_are_mended() {
+    let foreign = match Foreign::start().await {
+        Ok(foreign) => foreign,
+        Err(reason) => skip!("{reason}"),
+    };
+    let there = foreign.client();
+    let source = Cairn::start(remote(&format!("http://{}", foreign.address)));
+    let here = source.client();
+    with_locks(&here, BUCKET).await;
+    there.bucket("PUT", BUCKET).send().await.expect(200);
+    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    there.bucket("PUT", BUCKET).query("versioning", "").body(on).send().await.expect(200);
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "", "").await;
+    for key in ["lost", "covered", "two", "two", "fine"] {
+        here.put(BUCKET, key, key).await.expect(200);
+        is_at_target(&here, BUCKET, key).await;
+    }
+    assert_eq!(verified(&source, BUCKET, &[]).await, Vec::<String>::new());
+    let lost = there.head(BUCKET, "lost").await.header("x-amz-version-id").unwrap().to_owned();
+    remove(&there, BUCKET, "lost", &lost).await;
+    there.put(BUCKET, "covered", "by another").await.expect(200);
+    let two =
+        there.bucket("GET", BUCKET).query("versions", "").query("prefix", "two").send().await.xml_all("VersionId");
+    remove(&there, BUCKET, "two", two.last().unwrap()).await;
+    there.put(BUCKET, "unknown", "x").await.expect(200);
+    let found = verified(&source, BUCKET, &["--mend"]).await;
+    let expected = [
+        "+differs covered: it is not the newest of its key there",
+        "extra covered: an object",
+        "+missing lost: it had been brought there",
+        // Brought now, it would be the newest there.
+        "missing two: it had been brought there",
+        "extra unknown: an object",
+    ];
+    assert_eq!(found, expected);
+    is_at_target(&here, BUCKET, "lost").await;
+    is_at_target(&here, BUCKET, "covered").await;
+    assert_eq!(there.get(BUCKET, "lost").await.text(), "lost");
+    assert_eq!(there.get(BUCKET, "covered").await.text(), "covered");
+    let left = verified(&source, BUCKET, &[]).await;
+    assert!(left.iter().all(|line| !line.contains("lost") && !line.starts_with("differs")), "{left:?}");
+}

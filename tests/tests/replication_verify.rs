@@ -206,10 +206,10 @@ async fn what_is_broken_at_another_server_is_named_and_mended() {
 async fn what_is_broken_in_another_bucket_is_named_and_mended() {
     let cairn = Cairn::start(Config::default());
     let client = cairn.client();
-    with_locks(&client, "from").await;
-    with_locks(&client, "to").await;
-    replicate(&client, "from", "arn:aws:s3:::to", "<Prefix>in/</Prefix>", "").await;
-    breaks_and_mends(&cairn, (&client, "from"), (&client, "to")).await;
+    with_locks(&client, "source").await;
+    with_locks(&client, "target").await;
+    replicate(&client, "source", "arn:aws:s3:::target", "<Prefix>in/</Prefix>", "").await;
+    breaks_and_mends(&cairn, (&client, "source"), (&client, "target")).await;
 }
 
 #[tokio::test]

@@ -8,10 +8,13 @@ use cairn_storage::clock::ManualClock;
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
 use cairn_storage::id::JobId;
+use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::{self, JobRecord, Queue};
-use cairn_storage::index::family::walk::{WalkBucket, WalkCounts, WalkKind, WalkRecord, WalkState};
+use cairn_storage::index::family::walk::{
+    Finding, FindingKind, WalkBucket, WalkCounts, WalkKind, WalkRecord, WalkState,
+};
 use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
-use cairn_storage::index::{Batch, Family, Partition};
+use cairn_storage::index::{Batch, Family, KeyRange, Partition};
 use cairn_storage::jobs::walks::{
     self, ACTIVE_MAX, ENDED_KEPT_MAX, NewWalk, Step, StepFailure, WalkChange, WalkError, WalkOptions, Walker,
 };
@@ -249,4 +252,76 @@ async fn a_task_that_was_given_up_is_shown_and_goes_back_to_its_queue() {
     assert_eq!((overview.dead_count, overview.queues[0].waiting), (0, 1));
     assert!(rig.store.schedule().next_due(Queue::Collect).is_some());
     assert!(!rig.store.retry_dead_task(id).await.unwrap());
+}
+
+/// Finds two things a step, three steps long.
+#[derive(Debug, Default)]
+struct Finder;
+
+#[async_trait]
+impl Walker for Finder {
+    fn kind(&self) -> WalkKind {
+        WalkKind::Verify
+    }
+
+    async fn step(&self, store: &Store, walk: &WalkRecord) -> Result<Step, StepFailure> {
+        let nth = walk.cursor.len();
+        let found: Vec<Finding> = (0..2).map(|which| found(2 * nth + which)).collect();
+        store.keep_findings(walk, &found).await?;
+        let counts = WalkCounts { failed: 2, ..WalkCounts::default() };
+        Ok(Step { cursor: (nth < 2).then(|| vec![0; nth + 1]), counts, note: None })
+    }
+}
+
+fn found(nth: usize) -> Finding {
+    Finding {
+        kind: FindingKind::Missing,
+        key: format!("key-{nth}"),
+        version: "v".to_owned(),
+        target: "arn:aws:s3:::target".to_owned(),
+        detail: String::new(),
+        mended: false,
+    }
+}
+
+#[tokio::test]
+async fn what_a_walk_finds_is_kept_once_whatever_commit_it_is_cut_short_at() {
+    let (rig, index) = open(MemorySnapshot::default(), 1);
+    let new = NewWalk { kind: WalkKind::Verify, bucket: None, argument: Vec::new() };
+    let id = rig.store.start_walk(new).await.unwrap().id;
+    let before = index.snapshot();
+    for point in 0..7 {
+        let (rig, index) = open(before.clone(), 2);
+        index.fail_after(point, Fault::UnknownWritten);
+        while rig.store.walk_page(id, &Finder).await.is_ok_and(|turn| turn.more) {}
+        let (rig, _) = open(index.snapshot(), 3);
+        while rig.store.walk_page(id, &Finder).await.unwrap().more {}
+        let walk = rig.store.walk(id).await.unwrap().unwrap();
+        assert_eq!((walk.state, walk.counts.failed), (WalkState::Done, 6), "cut at {point}");
+        let all: Vec<Finding> = (0..6).map(found).collect();
+        assert_eq!(rig.store.findings(&walk, 0, 100).await.unwrap(), all);
+        assert_eq!(rig.store.findings(&walk, 4, 1).await.unwrap(), all[4..5]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_forgotten_walk_has_found_goes_with_it() {
+    let rig = Rig::new();
+    for nth in 0..=ENDED_KEPT_MAX + 1 {
+        let argument = nth.to_string().into_bytes();
+        let walk = rig.store.start_walk(NewWalk { kind: WalkKind::Verify, bucket: None, argument }).await.unwrap();
+        while rig.store.walk_page(walk.id, &Finder).await.unwrap().more {}
+        rig.clock.jump_ms(1);
+    }
+    let walks = rig.store.walks().await.unwrap();
+    let kept = rig.index.view(Partition::SYSTEM, |view| {
+        let mut count = 0;
+        let mut cursor = view.cursor(Family::Document, KeyRange::prefix(&[DocumentKind::Finding as u8]))?;
+        while cursor.row().is_some() {
+            count += 1;
+            cursor.advance()?;
+        }
+        Ok(count)
+    });
+    assert_eq!(kept.await.unwrap(), 6 * walks.len());
 }

@@ -130,7 +130,7 @@ mod tests {
             version_id: VersionId::from_bytes([1; 16]),
             is_null: false,
             created: Timestamp(1),
-            owner: AccountId::from_bytes([2; 16]),
+            owner: AccountId::from_number(2).unwrap(),
             size_bytes: 3,
             etag: Etag { digest: [4; 16], parts_count: 0 },
             content: Content::Empty,

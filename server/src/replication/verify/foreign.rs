@@ -279,7 +279,7 @@ impl Comparison<'_> {
         }
         let known: HashSet<&str> = statuses.iter().filter_map(|status| status.foreign_version.as_deref()).collect();
         let unnamed = statuses.iter().any(|status| status.foreign_version.is_none());
-        let is_extra = |found: &&VersionThere| !known.contains(found.id.as_str()) && !(unnamed && found.is_latest);
+        let is_known = |found: &VersionThere| known.contains(found.id.as_str()) || (unnamed && found.is_latest);
         let wrong = |found: &VersionThere| Wrong {
             kind: FindingKind::Extra,
             key: key.clone(),
@@ -287,7 +287,7 @@ impl Comparison<'_> {
             detail: if found.is_marker { "a delete marker".to_owned() } else { "an object".to_owned() },
             mend: None,
         };
-        there.iter().filter(is_extra).map(wrong).collect()
+        there.iter().filter(|found| !is_known(found)).map(wrong).collect()
     }
 }
 

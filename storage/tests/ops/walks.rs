@@ -314,7 +314,7 @@ async fn what_a_forgotten_walk_has_found_goes_with_it() {
         rig.clock.jump_ms(1);
     }
     let walks = rig.store.walks().await.unwrap();
-    let kept = rig.index.view(Partition::SYSTEM, |view| {
+    let kept = rig.store.index().view(Partition::SYSTEM, |view| {
         let mut count = 0;
         let mut cursor = view.cursor(Family::Document, KeyRange::prefix(&[DocumentKind::Finding as u8]))?;
         while cursor.row().is_some() {

@@ -1,15 +1,17 @@
 //! One lane: what one bucket brings to one target.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::JobId;
 use cairn_storage::jobs::replicate::Lane;
-use cairn_storage::ops::replication::{Position, QueuedTask, Settled};
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use cairn_storage::ops::replication::{Noted, Position, QueuedTask, SETTLED_TOGETHER_MAX, Settled};
+use futures::FutureExt as _;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::target::Failure;
 
@@ -18,19 +20,20 @@ use super::{Carried, INDEX_FAILURE_REST, Outcome, Shared, Told};
 /// How long a lane waits at most before it looks again.
 const IDLE_MS_MAX: i64 = 60_000;
 
-/// How one run of a task ended for its lane.
-enum Ended {
-    /// Its row is gone, or has another place in the queue.
-    Settled,
-    /// Its version changed meanwhile: once more.
-    Changed,
-    /// The target is down, or the store failed: its row is as it was.
-    Untouched { down: bool, reason: String },
+/// What came of carrying out a task.
+enum Came {
+    /// This is to be noted.
+    Done(Settled, Outcome),
+    /// The target is down: the task's row stays as it is.
+    Down { reason: String },
 }
 
+/// Tasks that were settled together, with how each of them stands.
+type SettledTogether = (Vec<(QueuedTask, Settled)>, Vec<Outcome>, Vec<Result<Noted, StorageError>>);
+
 /// A lane at work.
-struct Work<'s> {
-    shared: &'s Shared,
+struct Work {
+    shared: Arc<Shared>,
     lane: Lane,
     /// From where the index is to be read; None: there is nothing more.
     next: Option<Position>,
@@ -38,16 +41,24 @@ struct Work<'s> {
     waiting: VecDeque<QueuedTask>,
     /// Read, and not ended.
     known: HashSet<JobId>,
-    /// Keys of tasks under way.
+    /// Keys of tasks under way, until they are settled.
     keys: HashSet<String>,
-    running: FuturesUnordered<BoxFuture<'s, (QueuedTask, Ended)>>,
-    /// Failures of the target, or of the store, one after the other.
+    /// Being carried out, each in a task of its own, so that all processors take part.
+    running: JoinSet<(QueuedTask, Came)>,
+    /// Carried out, and not settled; at most [`SETTLED_TOGETHER_MAX`] when one more begins.
+    done: Vec<(QueuedTask, Settled)>,
+    outcomes: Vec<Outcome>,
+    /// Those that are being settled, one batch at a time: what is done meanwhile is the next one.
+    settling: JoinSet<SettledTogether>,
+    /// Failures of the target, one after the other.
     failures: u32,
     rests_until: Option<Timestamp>,
 }
 
 /// Works until nothing waits in the lane, or the worker stops.
-pub(super) async fn run(shared: &Shared, lane: Lane) {
+pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
+    let mut stopped = shared.stopped.clone();
+    let lanes = shared.store.lanes().clone();
     let mut work = Work {
         shared,
         lane,
@@ -55,26 +66,32 @@ pub(super) async fn run(shared: &Shared, lane: Lane) {
         waiting: VecDeque::new(),
         known: HashSet::new(),
         keys: HashSet::new(),
-        running: FuturesUnordered::new(),
+        running: JoinSet::new(),
+        done: Vec::new(),
+        outcomes: Vec::new(),
+        settling: JoinSet::new(),
         failures: 0,
         rests_until: None,
     };
-    let mut stopped = shared.stopped.clone();
     while !*stopped.borrow() {
         // Registered before the lane is looked at, so that nothing added in between is missed.
-        let lanes = shared.store.lanes().clone();
         let mut changed = std::pin::pin!(lanes.changed());
         changed.as_mut().enable();
         if let Some(due) = lanes.take(lane) {
             work.look_from(Position::at(due));
         }
+        while let Some(ended) = work.running.try_join_next() {
+            work.end(ended);
+        }
+        work.settle();
         work.begin().await;
         if work.is_over() {
             return;
         }
         let pause = work.pause();
         tokio::select! {
-            Some((queued, ended)) = work.running.next(), if !work.running.is_empty() => work.end(queued, ended),
+            Some(ended) = work.running.join_next() => work.end(ended),
+            Some(settled) = work.settling.join_next() => work.note(settled),
             () = changed => {}
             () = tokio::time::sleep(pause) => {}
             _ = stopped.changed() => {}
@@ -82,20 +99,24 @@ pub(super) async fn run(shared: &Shared, lane: Lane) {
     }
 }
 
-impl<'s> Work<'s> {
+impl Work {
     fn look_from(&mut self, position: Position) {
         self.next = Some(self.next.map_or(position, |next| next.min(position)));
     }
 
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.done.is_empty() && self.settling.is_empty()
+    }
+
     fn is_over(&self) -> bool {
-        self.next.is_none() && self.waiting.is_empty() && self.running.is_empty()
+        self.next.is_none() && self.waiting.is_empty() && self.is_idle()
     }
 
     /// How long nothing can begin unless something ends or is added.
     fn pause(&self) -> Duration {
         let now = self.shared.store.clock().now();
         // What is due and has not begun waits for something that is under way.
-        let due = self.next.map(|next| next.due).filter(|due| *due > now || self.running.is_empty());
+        let due = self.next.map(|next| next.due).filter(|due| *due > now || self.is_idle());
         let next = self.rests_until.or(due);
         let ms = next.map_or(IDLE_MS_MAX, |next| next.0.saturating_sub(now.0)).clamp(10, IDLE_MS_MAX);
         Duration::from_millis(u64::try_from(ms).unwrap_or_default())
@@ -110,7 +131,7 @@ impl<'s> Work<'s> {
         self.rests_until = None;
         // A target that was down is asked with one task.
         let at_once = if self.failures == 0 { self.shared.options.concurrency } else { 1 };
-        while self.running.len() < at_once {
+        while self.running.len() < at_once && self.done.len() < SETTLED_TOGETHER_MAX {
             let Some(place) = self.waiting.iter().position(|queued| !self.keys.contains(&queued.task.key)) else {
                 let read = self.waiting.is_empty() && self.read(now).await;
                 if read {
@@ -120,11 +141,11 @@ impl<'s> Work<'s> {
             };
             let Some(queued) = self.waiting.remove(place) else { break };
             self.keys.insert(queued.task.key.clone());
-            let shared = self.shared;
-            self.running.push(Box::pin(async move {
-                let ended = run_one(shared, &queued).await;
-                (queued, ended)
-            }));
+            let shared = Arc::clone(&self.shared);
+            self.running.spawn(async move {
+                let came = carry_out(&shared, &queued).await;
+                (queued, came)
+            });
         }
         self.tell_state();
     }
@@ -150,24 +171,71 @@ impl<'s> Work<'s> {
         }
     }
 
-    fn end(&mut self, queued: QueuedTask, ended: Ended) {
-        self.keys.remove(&queued.task.key);
-        match ended {
-            Ended::Settled => {
-                self.known.remove(&queued.id);
+    /// One task was carried out.
+    fn end(&mut self, ended: Result<(QueuedTask, Came), JoinError>) {
+        match unless_ended_badly(ended) {
+            (queued, Came::Done(settled, outcome)) => {
                 self.failures = 0;
+                self.done.push((queued, settled));
+                self.outcomes.push(outcome);
             }
-            Ended::Changed => self.waiting.push_front(queued),
-            Ended::Untouched { down, reason } => {
-                self.put_back(&queued);
-                // Those that were under way when it went down fail as well, and are no further probes.
-                if self.rests_until.is_none() {
-                    self.failures += u32::from(down);
-                    let random = self.shared.store.entropy().random_16()[0];
-                    let delay_ms = self.shared.options.target_backoff.delay_ms(self.failures.max(1), random);
-                    self.rest(self.shared.store.clock().now().plus_ms(delay_ms), reason);
+            (queued, Came::Down { reason }) => self.leave(&queued, true, reason),
+        }
+    }
+
+    /// Has what is done settled, unless other tasks are being settled.
+    fn settle(&mut self) {
+        if self.done.is_empty() || !self.settling.is_empty() {
+            return;
+        }
+        let (lane, shared) = (self.lane, Arc::clone(&self.shared));
+        let together = self.done.len().min(SETTLED_TOGETHER_MAX);
+        let tasks: Vec<_> = self.done.drain(..together).collect();
+        let outcomes = self.outcomes.drain(..together).collect();
+        self.settling.spawn(async move {
+            let noted = shared.store.settle(lane, &tasks).await;
+            (tasks, outcomes, noted)
+        });
+    }
+
+    /// Tasks were settled.
+    fn note(&mut self, settled: Result<SettledTogether, JoinError>) {
+        let (tasks, outcomes, noted) = unless_ended_badly(settled);
+        let now = self.shared.store.clock().now();
+        for (((queued, settled), outcome), noted) in tasks.into_iter().zip(outcomes).zip(noted) {
+            let outcome = match noted {
+                Ok(Noted::Done) => outcome,
+                Ok(Noted::Full) => Outcome::Failed,
+                Ok(Noted::Changed) => {
+                    self.keys.remove(&queued.task.key);
+                    self.waiting.push_front(queued);
+                    continue;
                 }
+                Err(error) => {
+                    self.leave(&queued, false, error.to_string());
+                    continue;
+                }
+            };
+            self.keys.remove(&queued.task.key);
+            self.known.remove(&queued.id);
+            if let Settled::Again { due, .. } = settled {
+                self.look_from(Position::at(due));
             }
+            let waited = Duration::from_millis(u64::try_from(now.0 - queued.task.since.0).unwrap_or_default());
+            self.shared.carrier.told(Told { queued: &queued, waited, outcome });
+        }
+    }
+
+    /// The task's row is as it was: the target is down, or the store failed.
+    fn leave(&mut self, queued: &QueuedTask, down: bool, reason: String) {
+        self.keys.remove(&queued.task.key);
+        self.put_back(queued);
+        // Those that were under way when it went down fail as well, and are no further probes.
+        if self.rests_until.is_none() {
+            self.failures += u32::from(down);
+            let random = self.shared.store.entropy().random_16()[0];
+            let delay_ms = self.shared.options.target_backoff.delay_ms(self.failures.max(1), random);
+            self.rest(self.shared.store.clock().now().plus_ms(delay_ms), reason);
         }
     }
 
@@ -192,7 +260,7 @@ impl<'s> Work<'s> {
     fn tell_state(&self) {
         let mut states = self.shared.states.lock();
         let state = states.entry(self.lane).or_default();
-        state.running = self.running.len();
+        state.running = self.keys.len();
         if self.failures == 0 && self.rests_until.is_none() {
             state.down_until = None;
             state.last_error = None;
@@ -200,43 +268,40 @@ impl<'s> Work<'s> {
     }
 }
 
-/// Carries out one task and settles it.
-async fn run_one(shared: &Shared, queued: &QueuedTask) -> Ended {
+/// What a task of the lane's own came to. If it ended badly, so does the lane: the dispatcher starts it again.
+fn unless_ended_badly<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => panic!("nothing else ends it: {error}"),
+    })
+}
+
+/// Carries out one task.
+async fn carry_out(shared: &Shared, queued: &QueuedTask) -> Came {
     let now = || shared.store.clock().now();
-    let (settled, outcome) = match shared.carrier.carry(queued).await {
+    let carried = AssertUnwindSafe(shared.carrier.carry(queued)).catch_unwind().await;
+    let carried = carried.unwrap_or_else(|_| {
+        tracing::error!(?queued, "carrying out a replication task panicked");
+        Err(Failure::Later { reason: "the server failed at it, see its log".to_owned(), after: None })
+    });
+    match carried {
         Ok(Carried::Brought { settings, foreign_version }) => {
-            (Settled::Completed { settings, foreign_version }, Outcome::Completed)
+            Came::Done(Settled::Completed { settings, foreign_version }, Outcome::Completed)
         }
-        Ok(Carried::Nothing) => (Settled::Dropped, Outcome::Dropped),
-        Ok(Carried::Wait(ms)) => (Settled::Again { due: now().plus_ms(ms.max(1)), reason: None }, Outcome::Retried),
-        Err(Failure::Down { reason }) => return Ended::Untouched { down: true, reason },
-        Err(Failure::Refused { reason }) => (Settled::Failed { reason }, Outcome::Failed),
+        Ok(Carried::Nothing) => Came::Done(Settled::Dropped, Outcome::Dropped),
+        Ok(Carried::Wait(ms)) => {
+            Came::Done(Settled::Again { due: now().plus_ms(ms.max(1)), reason: None }, Outcome::Retried)
+        }
+        Err(Failure::Down { reason }) => Came::Down { reason },
+        Err(Failure::Refused { reason }) => Came::Done(Settled::Failed { reason }, Outcome::Failed),
         Err(Failure::Later { reason, .. }) if queued.attempts + 1 >= shared.options.attempts_max => {
-            (Settled::Failed { reason }, Outcome::Failed)
+            Came::Done(Settled::Failed { reason }, Outcome::Failed)
         }
         Err(Failure::Later { reason, after }) => {
             let random = shared.store.entropy().random_16()[0];
             let after_ms = after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
             let delay_ms = shared.options.task_backoff.delay_ms(queued.attempts + 1, random).max(after_ms);
-            (Settled::Again { due: now().plus_ms(delay_ms), reason: Some(reason) }, Outcome::Retried)
+            Came::Done(Settled::Again { due: now().plus_ms(delay_ms), reason: Some(reason) }, Outcome::Retried)
         }
-    };
-    match shared.store.settle(queued, &settled).await {
-        Ok(true) => {
-            let waited_ms = now().0.saturating_sub(queued.task.since.0);
-            let waited = Duration::from_millis(u64::try_from(waited_ms).unwrap_or_default());
-            shared.carrier.told(Told { queued, waited, outcome });
-            Ended::Settled
-        }
-        Ok(false) => Ended::Changed,
-        // The version's record has no room for what is to be noted: nothing but giving up the bucket's task helps.
-        Err(StorageError::MetadataTooLarge) => {
-            let reason = "the version's record is full".to_owned();
-            match shared.store.settle(queued, &Settled::Failed { reason }).await {
-                Ok(_) => Ended::Settled,
-                Err(error) => Ended::Untouched { down: false, reason: error.to_string() },
-            }
-        }
-        Err(error) => Ended::Untouched { down: false, reason: error.to_string() },
     }
 }

@@ -1,8 +1,8 @@
 //! The worker: a lane for each bucket and target, so that a target that is down holds up no other; what waits for it stays where it is,
 //! untouched, until a probe goes through.
 //!
-//! In a lane, tasks run in the order in which they came, a bounded number at once and one for each key. What came of a task is settled in
-//! one commit with the version's status. It leaves to a [`Carrier`] who may read and write what, and how.
+//! In a lane, tasks run in the order in which they came, a bounded number at once and one for each key. What came of them is settled, many
+//! together, in one commit with the versions' statuses. It leaves to a [`Carrier`] who may read and write what, and how.
 
 mod backoff;
 mod lane;
@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use cairn_storage::jobs::replicate::Lane;
 use cairn_storage::ops::Store;
 use cairn_storage::ops::replication::QueuedTask;
 use cairn_storage::settings::ObjectSettings;
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -196,7 +198,12 @@ async fn dispatch(shared: Arc<Shared>) {
             if running.insert(lane) {
                 let shared = Arc::clone(&shared);
                 lanes.spawn(async move {
-                    lane::run(&shared, lane).await;
+                    let run = AssertUnwindSafe(lane::run(Arc::clone(&shared), lane)).catch_unwind();
+                    if run.await.is_err() {
+                        tracing::error!(?lane, "a replication lane panicked; it is started again");
+                        tokio::time::sleep(INDEX_FAILURE_REST).await;
+                        shared.store.lanes().add(lane, Timestamp(0));
+                    }
                     lane
                 });
             }
@@ -208,7 +215,7 @@ async fn dispatch(shared: Arc<Shared>) {
                     running.remove(&lane);
                     shared.states.lock().remove(&lane);
                 }
-                // Which one is not told, so it stays out of use until the next start.
+                // Nothing of its own can fail.
                 Err(error) => tracing::error!(%error, "a replication lane ended badly"),
             },
             _ = stopped.changed() => {}

@@ -70,6 +70,7 @@ fn rule(id: &str, priority: i32, target: &str) -> Rule {
 enum Answer {
     Brings,
     Is(Failure),
+    Panics,
 }
 
 /// Notes what was brought, and answers as told.
@@ -96,8 +97,10 @@ impl Carrier for Scripted {
         let version = self.store.any_version(self.bucket.id, &key, task.version).await.unwrap();
         tokio::time::sleep(self.takes).await;
         self.under_way.lock().remove(&of_key);
-        if let Some(Answer::Is(failure)) = self.answers.lock().get(&task.target).cloned() {
-            return Err(failure);
+        match self.answers.lock().get(&task.target).cloned() {
+            Some(Answer::Is(failure)) => return Err(failure),
+            Some(Answer::Panics) => panic!("as it was told to"),
+            Some(Answer::Brings) | None => {}
         }
         let Some(cairn_storage::index::family::version::Version::Object(object)) = version else {
             return Ok(Carried::Nothing);
@@ -281,6 +284,40 @@ async fn what_is_refused_is_kept_with_its_reason_until_it_is_retried() {
     }
     world.status("key", id, ReplicationStatus::Completed).await;
     assert!(world.store.unreplicated(world.bucket.id, None, 10).await.unwrap().is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_panics_is_tried_again_and_then_given_up_and_others_go_on() {
+    let world = world(Duration::ZERO).await;
+    world.answer(FAR, Answer::Panics);
+    let worker = world.work();
+    let id = world.put("key").await;
+    world.status("key", id, ReplicationStatus::Failed).await;
+    let failed = world.store.unreplicated(world.bucket.id, None, 10).await.unwrap();
+    let targets: Vec<_> = failed.iter().map(|failed| (failed.task.target.as_str(), failed.attempts)).collect();
+    assert_eq!(targets, [(FAR, 3)]);
+    world.answer(FAR, Answer::Brings);
+    let id = world.put("other").await;
+    world.status("other", id, ReplicationStatus::Completed).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn many_are_settled_in_few_commits() {
+    let world = world(Duration::ZERO).await;
+    let mut ids = Vec::new();
+    for n in 0..200 {
+        ids.push((format!("{n:03}"), world.put(&format!("{n:03}")).await));
+    }
+    let before = world.store.last_change(world.bucket.id).unwrap();
+    let worker = world.work();
+    for (key, id) in &ids {
+        world.status(key, *id, ReplicationStatus::Completed).await;
+    }
+    let commits = world.store.last_change(world.bucket.id).unwrap().0 - before.0;
+    assert!(commits < 200, "400 tasks took {commits} commits");
+    assert_eq!(world.waiting().await, 0);
     worker.stop().await;
 }
 

@@ -82,8 +82,19 @@ impl Batch {
     /// Adds `delta` to a counter row (i64, 8 bytes big endian; absent counts as 0), without a guard. A put or
     /// delete of the same row in the batch wins.
     pub fn add(&mut self, family: Family, key: impl Into<Vec<u8>>, delta: i64) {
-        if delta != 0 {
-            self.adds.push(Add { family, key: key.into(), delta });
+        let key = key.into();
+        // A batch has few counters, and what replaces something counts the same ones down and up.
+        match self.adds.iter().position(|add| add.family == family && add.key == key) {
+            Some(place) => {
+                let sum = self.adds[place].delta.wrapping_add(delta);
+                if sum == 0 {
+                    self.adds.swap_remove(place);
+                } else {
+                    self.adds[place].delta = sum;
+                }
+            }
+            None if delta != 0 => self.adds.push(Add { family, key, delta }),
+            None => {}
         }
     }
 

@@ -105,6 +105,29 @@ pub struct Bucket {
     pub replication: Option<DocumentDigest>,
 }
 
+impl Bucket {
+    pub(super) fn of(id: BucketId, name: BucketName, record: BucketRecord) -> Self {
+        Self {
+            id,
+            name,
+            owner: record.owner,
+            created: record.created,
+            region: record.region,
+            versioning: record.versioning,
+            object_lock: record.object_lock,
+            default_retention: record.default_retention,
+            ownership: record.ownership,
+            requester_pays: record.requester_pays,
+            public_access_block: record.public_access_block,
+            policy: record.policy,
+            lifecycle: record.lifecycle,
+            replication: record.replication,
+            mfa_delete: record.mfa_delete,
+            cors: record.cors,
+        }
+    }
+}
+
 /// A bucket to create.
 #[derive(Clone, Debug)]
 pub struct NewBucket {
@@ -263,24 +286,7 @@ impl Store {
             return Err(StorageError::NoSuchBucket);
         }
         let seen = self.view(entry.bucket, SeenBucket::read).await?.ok_or(StorageError::NoSuchBucket)?;
-        Ok(Bucket {
-            id: entry.bucket,
-            name: name.clone(),
-            owner: seen.record.owner,
-            created: seen.record.created,
-            region: seen.record.region,
-            versioning: seen.record.versioning,
-            object_lock: seen.record.object_lock,
-            default_retention: seen.record.default_retention,
-            ownership: seen.record.ownership,
-            requester_pays: seen.record.requester_pays,
-            public_access_block: seen.record.public_access_block,
-            policy: seen.record.policy,
-            lifecycle: seen.record.lifecycle,
-            replication: seen.record.replication,
-            mfa_delete: seen.record.mfa_delete,
-            cors: seen.record.cors,
-        })
+        Ok(Bucket::of(entry.bucket, name.clone(), seen.record))
     }
 
     /// One page of the account's buckets, in the order of their names.

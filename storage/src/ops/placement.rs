@@ -60,17 +60,17 @@ impl Mutation {
     pub(super) fn replace_version(
         &mut self,
         key: &ObjectKey,
-        seen: &SeenKey,
+        seen: &SeenHead,
         changed: Version,
     ) -> Result<(), StorageError> {
-        let Some(head) = &seen.head.head else { return Ok(()) };
+        let Some(head) = &seen.head else { return Ok(()) };
         let mut head = head.clone();
         if head.version.id() == changed.id() {
             head.version = changed;
         } else {
             self.batch.put(Family::Version, version::key(key, changed.id()), changed.to_value()?);
         }
-        self.replace_head(key, &seen.head, &head)
+        self.replace_head(key, seen, &head)
     }
 
     /// Replaces the head row (None: the key has no version any more).

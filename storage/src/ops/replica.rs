@@ -186,7 +186,7 @@ impl Store {
                 let plan = self.planner().plan(change, &seen.bucket.record, &seen.documents);
                 let mut mutation = Mutation::new(&seen.bucket);
                 mutation.tasks = placement::tasks_of(plan, &mut updated.replication);
-                mutation.replace_version(key, &seen, Version::Object(updated.clone()))?;
+                mutation.replace_version(key, &seen.head, Version::Object(updated.clone()))?;
                 if !self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                     continue;
                 }

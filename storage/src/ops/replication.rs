@@ -1,7 +1,6 @@
-//! What the runner of a replication lane needs: what waits, the version as it is now, and settling what became of a task.
-//!
-//! A task's row, the version's status and the counters of what waits change in one commit. A task is settled as done only if the version
-//! still is as it was when it was brought: a change that came meanwhile found it PENDING, and so has no task of its own.
+//! What the runner of a replication lane needs: what waits, the version as it is now, and settling what became of tasks.
+
+mod settled;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
@@ -10,17 +9,18 @@ use crate::index::family::bucket::BucketState;
 use crate::index::family::job::{self, JobRecord, Queue};
 use crate::index::family::pending::{self, Waiting};
 use crate::index::family::version::{self, Version};
-use crate::index::{Batch, Family, KeyRange, View};
+use crate::index::{Family, KeyRange, View};
 use crate::jobs::replicate::{Lane, ReplicateTask};
 use crate::object::ObjectKey;
 use crate::record::Record;
-use crate::replication::{FOREIGN_VERSION_BYTES_MAX, Progress, Replication, TargetId, TargetStatus};
-use crate::settings::ObjectSettings;
+use crate::replication::{Progress, Replication, TargetId, TargetStatus};
 
 use super::placement::Mutation;
 use super::planner::PlannedReplication;
-use super::seen::{SeenBucket, SeenKey, read_version};
+use super::seen::{SeenBucket, read_version};
 use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
+
+pub use settled::{Noted, SETTLED_TOGETHER_MAX, Settled};
 
 /// How many tasks one page holds.
 pub const PAGE_TASKS_MAX: usize = 256;
@@ -108,46 +108,15 @@ pub enum Bring {
     },
 }
 
-/// What became of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// The target has the version with these settings.
-    Completed {
-        /// Its settings when it was brought; None: it is a delete marker.
-        settings: Option<ObjectSettings>,
-        /// Its id at a foreign target.
-        foreign_version: Option<String>,
-    },
-    /// It is given up, and kept with the reason.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// It failed, and runs again at `due`.
-    Again {
-        /// When.
-        due: Timestamp,
-        /// Why; None: through nobody's fault.
-        reason: Option<String>,
-    },
-    /// There is nothing to bring: the version is gone, or no target is PENDING any more.
-    Dropped,
-}
-
 impl Store {
     /// The bucket that a lane's partition is; None: it is gone, or is going.
     ///
     /// # Errors
     /// The index's.
     pub async fn bucket_of(&self, id: BucketId) -> Result<Option<Bucket>, StorageError> {
-        let Some(seen) = self.view(id, SeenBucket::read).await? else { return Ok(None) };
-        let name = BucketName::new(&seen.record.name).filter(|_| seen.record.state == BucketState::Active);
-        let Some(name) = name else { return Ok(None) };
-        match self.bucket(&name).await {
-            Ok(bucket) => Ok(Some(bucket).filter(|bucket| bucket.id == id)),
-            Err(StorageError::NoSuchBucket) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let seen = self.view(id, SeenBucket::read).await?;
+        let active = seen.filter(|seen| seen.record.state == BucketState::Active);
+        Ok(active.and_then(|seen| Some(Bucket::of(id, BucketName::new(&seen.record.name)?, seen.record))))
     }
 
     /// Finds the lanes that the index holds tasks of, and adds them to [`Store::lanes`].
@@ -266,44 +235,6 @@ impl Store {
         self.view(bucket, page).await
     }
 
-    /// Settles a task. Durable when it returns. False: the version has changed since it was brought, so the task stays.
-    ///
-    /// # Errors
-    /// `ReadOnly`, `Overloaded`, `OutcomeUnknown`: the task is there, or nobody knows.
-    pub async fn settle(&self, queued: &QueuedTask, settled: &Settled) -> Result<bool, StorageError> {
-        let bucket = BucketId::from_bytes(queued.lane.partition.0);
-        if let Settled::Again { due, reason } = settled {
-            return self.postpone(queued, *due, reason.as_deref()).await;
-        }
-        let key = ObjectKey::new(&queued.task.key).ok_or_else(|| StorageError::corrupt("replicate task: key"))?;
-        let id = queued.task.version;
-        for _ in 0..ATTEMPTS_MAX {
-            let seen = match self.see_key(bucket, &key, VersionSelector::Id(id)).await {
-                Ok(seen) => seen,
-                // The bucket goes with all of its tasks.
-                Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => return Ok(true),
-                Err(error) => return Err(error),
-            };
-            let mut mutation = Mutation::new(&seen.bucket);
-            if !note(&mut mutation, &key, &seen, queued, settled)? {
-                return Ok(false);
-            }
-            // No guards of the task's row: only the one runner of the lane changes it.
-            mutation.batch.delete(Family::Job, queued.key(Queue::Replicate));
-            let lane = queued.task.lane();
-            pending::count(&mut mutation.batch, lane.target, lane.rule, -1, lane.size_bytes);
-            if let Settled::Failed { reason } = settled {
-                let given_up = QueuedTask { due: self.clock().now(), ..queued.clone() };
-                let record = queued.record(queued.attempts + 1, Some(reason));
-                mutation.batch.put(Family::Job, given_up.key(Queue::Unreplicated), record.to_value()?);
-            }
-            if self.commit(queued.lane.partition, mutation.batch, mutation.tasks).await? {
-                return Ok(true);
-            }
-        }
-        Err(StorageError::Contention)
-    }
-
     /// Makes a version that is there PENDING for the targets that `plan` names; to be brought `Missing`, only for those that it has not been
     /// brought to: those that it has no status for, and those where it has failed. True: there is such a target. Durable when it returns.
     ///
@@ -342,25 +273,12 @@ impl Store {
             if mutation.tasks.is_empty() {
                 return Ok(false);
             }
-            mutation.replace_version(key, &seen, changed)?;
+            mutation.replace_version(key, &seen.head, changed)?;
             if self.commit(bucket.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(true);
             }
         }
         Err(StorageError::Contention)
-    }
-
-    async fn postpone(&self, queued: &QueuedTask, due: Timestamp, reason: Option<&str>) -> Result<bool, StorageError> {
-        let later = QueuedTask { due, ..queued.clone() };
-        let attempts = queued.attempts + u32::from(reason.is_some());
-        let record = queued.record(attempts, reason.or(queued.last_error.as_deref()));
-        let mut batch = Batch::new();
-        // No guards: only the one runner of the lane changes the row.
-        batch.delete(Family::Job, queued.key(Queue::Replicate));
-        batch.put(Family::Job, later.key(Queue::Replicate), record.to_value()?);
-        self.commit(queued.lane.partition, batch, Vec::new()).await?;
-        self.lanes().add(queued.lane, due);
-        Ok(true)
     }
 
     /// Tries again what was given up: the version is PENDING again, with a task. False: it is gone, or has arrived meanwhile, so nothing
@@ -386,7 +304,7 @@ impl Store {
             if let Some(version) = failed {
                 let mut version = version.clone();
                 version.replication_mut().get_or_insert_default().set_pending(target);
-                mutation.replace_version(&key, &seen, version)?;
+                mutation.replace_version(&key, &seen.head, version)?;
                 mutation.tasks.push(given_up.task.due_at(self.clock().now()));
             }
             if self.commit(bucket.into(), mutation.batch, mutation.tasks).await? {
@@ -439,38 +357,4 @@ fn page_of(view: &dyn View, lane: Lane, range: KeyRange, now: Timestamp, max: us
         cursor.advance()?;
     }
     Ok(Ok(page))
-}
-
-/// Notes in the version's record what became of its task. False: it has changed since it was brought.
-fn note(
-    mutation: &mut Mutation,
-    key: &ObjectKey,
-    seen: &SeenKey,
-    queued: &QueuedTask,
-    settled: &Settled,
-) -> Result<bool, StorageError> {
-    let id = VersionSelector::Id(queued.task.version);
-    let Some(version) = seen.head.head.as_ref().and_then(|head| seen.find(head, id)) else { return Ok(true) };
-    let mut version = version.clone();
-    let settings = match &version {
-        Version::Object(object) => Some(object.settings.clone()),
-        Version::Marker(_) => None,
-    };
-    let target = queued.lane.target;
-    let Some(replication) = version.replication_mut() else { return Ok(true) };
-    let Some(status) = replication.targets.iter_mut().find(|status| status.target == target) else { return Ok(true) };
-    match settled {
-        Settled::Completed { settings: brought, foreign_version } => {
-            if settings != *brought {
-                return Ok(false);
-            }
-            status.progress = Progress::Completed;
-            status.arrived = true;
-            status.foreign_version = foreign_version.clone().filter(|id| id.len() <= FOREIGN_VERSION_BYTES_MAX);
-        }
-        Settled::Failed { .. } => status.progress = Progress::Failed,
-        Settled::Again { .. } | Settled::Dropped => return Ok(true),
-    }
-    mutation.replace_version(key, seen, version)?;
-    Ok(true)
 }

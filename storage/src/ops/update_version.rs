@@ -103,6 +103,6 @@ pub(super) fn version_found(
 /// Puts `changed` where the version of its id is.
 pub(super) fn replace(key: &ObjectKey, seen: &SeenKey, changed: &ObjectVersion) -> Result<Mutation, StorageError> {
     let mut mutation = Mutation::new(&seen.bucket);
-    mutation.replace_version(key, seen, Version::Object(changed.clone()))?;
+    mutation.replace_version(key, &seen.head, Version::Object(changed.clone()))?;
     Ok(mutation)
 }

@@ -10,6 +10,7 @@ mod load;
 mod multipart;
 mod objects;
 mod process;
+mod replication;
 mod requests;
 mod sweep;
 mod table;
@@ -23,7 +24,7 @@ use cairn_tests::{Cairn, Config};
 use floor::Floor;
 use table::Aims;
 
-const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--sweep-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
+const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--sweep-keys N] [--replicated-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
      --only         one group: put, get, head, delete, multipart, list, start, sweep or versions\n\
@@ -33,10 +34,12 @@ const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connec
      --markers      how many delete markers the group versions lists among (default 300000)\n\
      --sweep-keys   how many objects the group sweep sweeps over (default 100000; the aim of the rate is for 1000000, that of the time for\n\
      \x20              10000000, which take some 5 GB and a quarter of an hour to put)\n\
+     --replicated-keys  how many small objects the group replication replicates (default 20000)
      --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 
-const GROUPS: [&str; 9] = ["put", "get", "head", "delete", "multipart", "list", "start", "sweep", "versions"];
+const GROUPS: [&str; 10] =
+    ["put", "get", "head", "delete", "multipart", "list", "start", "sweep", "versions", "replication"];
 
 /// For what is measured by its end and not by a time.
 const UNTIL_DONE: Duration = Duration::from_secs(3_600);
@@ -51,6 +54,7 @@ pub(crate) struct Options {
     list_keys: usize,
     markers: usize,
     sweep_keys: usize,
+    replicated_keys: usize,
     inline_threshold_bytes: Option<u64>,
     data_dir: Option<PathBuf>,
 }
@@ -65,6 +69,7 @@ impl Options {
             list_keys: 100_000,
             markers: 300_000,
             sweep_keys: 100_000,
+            replicated_keys: 20_000,
             inline_threshold_bytes: None,
             data_dir: None,
         };
@@ -79,6 +84,7 @@ impl Options {
                 "--list-keys" => options.list_keys = number()?,
                 "--markers" => options.markers = number()?,
                 "--sweep-keys" => options.sweep_keys = number()?,
+                "--replicated-keys" => options.replicated_keys = number()?,
                 "--inline-threshold" => options.inline_threshold_bytes = Some(number()? as u64),
                 "--data-dir" => options.data_dir = Some(value.into()),
                 _ => return Err(format!("{name} {value}: unknown")),
@@ -89,6 +95,10 @@ impl Options {
 
     fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
+    }
+
+    fn wants_size(&self, size: usize) -> bool {
+        self.size.is_none_or(|only| only == size)
     }
 
     fn wants(&self, operation: &str) -> bool {
@@ -143,6 +153,9 @@ async fn run(options: &Options) {
     }
     if options.wants("versions") {
         versions::delete_markers(options, &cairn, &aims).await;
+    }
+    if options.wants("replication") {
+        replication::replication(options, &aims).await;
     }
     if options.wants("put") {
         floor::print_disk(options.duration(), &cairn.data_dir());

@@ -3,9 +3,12 @@
 //! ```text
 //! file key        = HKDF-SHA256(data key, salt = seal id, info = "cairn chunk key 1")
 //! nonce           = chunk index, 96 bits big endian
-//! associated data = format (u8 = 1) | seal id (16) | chunk index (u64, big endian) | last (u8: 0 or 1)
+//! associated data = format (u8 = 1) | seal id (16) | chunk index (u64, big endian) | flags (u8: bit 0 last, bit 1 compressed)
+//!                   | length before it was compressed (u32, big endian), if it is compressed
 //! sealed chunk    = ciphertext, as long as the plaintext | tag (16)
 //! ```
+//!
+//! Whoever compresses a chunk does so before it is sealed: its plaintext is then what the compression gave.
 //!
 //! A data key of two layers ([`Layers::Two`]) seals each chunk so twice, the sealed chunk of the inner layer being the plaintext
 //! of the outer one:
@@ -18,8 +21,9 @@
 //!
 //! Invariants:
 //!
-//! - A sealed chunk opens only as what it is: another content's chunk, a moved chunk, a changed byte, and a chunk that
-//!   is taken for the last one or hides that it is, are all refused.
+//! - A sealed chunk opens only as what it is: another content's chunk, a moved chunk, a changed byte, a chunk that
+//!   is taken for the last one or hides that it is, and one that is said to be compressed and is not, or the other way round,
+//!   or to another length, are all refused.
 //! - A seal id is random and belongs to one content, which makes the file key unique; so a nonce repeats only if an
 //!   index is sealed twice. **Whoever writes must seal each index at most once per seal id**, and start a rewritten
 //!   content under a new one: two plaintexts under one nonce would give both away.
@@ -54,7 +58,34 @@ const ONLY: Kind = Kind { info: b"cairn chunk key 1", format: 1 };
 const INNER: Kind = Kind { info: b"cairn inner chunk key 1", format: 2 };
 const OUTER: Kind = Kind { info: b"cairn outer chunk key 1", format: 3 };
 
-const ASSOCIATED_DATA_BYTES: usize = 1 + SEAL_ID_BYTES + 8 + 1;
+const ASSOCIATED_DATA_BYTES_MAX: usize = 1 + SEAL_ID_BYTES + 8 + 1 + 4;
+const LAST: u8 = 1;
+const COMPRESSED: u8 = 2;
+
+/// Which chunk of its content some bytes are, and what they are of it. All of it is sealed with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its place in the content.
+    pub index: u64,
+    /// No chunk follows.
+    pub last: bool,
+    /// How long it was before it was compressed, if it is.
+    pub compressed_from_bytes: Option<u32>,
+}
+
+impl Chunk {
+    /// A chunk as it is.
+    #[must_use]
+    pub fn new(index: u64, last: bool) -> Self {
+        Self { index, last, compressed_from_bytes: None }
+    }
+
+    /// A chunk that was compressed.
+    #[must_use]
+    pub fn compressed(index: u64, last: bool, from_bytes: u32) -> Self {
+        Self { index, last, compressed_from_bytes: Some(from_bytes) }
+    }
+}
 
 /// Names one sealed content. Random, no secret; kept beside the content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,41 +151,41 @@ impl ChunkSealer {
         overhead_bytes(if self.outer.is_some() { Layers::Two } else { Layers::One })
     }
 
-    /// Encrypts chunk `index` in place and appends its tags. `last` says that no chunk follows.
+    /// Encrypts a chunk in place and appends its tags.
     ///
     /// Each index must be sealed at most once, see the module's invariants.
-    pub fn seal<B>(&self, index: u64, last: bool, chunk: &mut B) -> Result<(), SealError>
+    pub fn seal<B>(&self, chunk: Chunk, bytes: &mut B) -> Result<(), SealError>
     where
         B: AsMut<[u8]> + for<'a> Extend<&'a u8>,
     {
-        chunk.extend(&[0; OVERHEAD_BYTES_MAX][..self.overhead_bytes()]);
-        self.seal_in_place(index, last, chunk.as_mut())
+        bytes.extend(&[0; OVERHEAD_BYTES_MAX][..self.overhead_bytes()]);
+        self.seal_in_place(chunk, bytes.as_mut())
     }
 
     /// As [`ChunkSealer::seal`], for a buffer that has [`ChunkSealer::overhead_bytes`] of room behind the plaintext.
     ///
     /// # Panics
     /// If the buffer is shorter than that room.
-    pub fn seal_in_place(&self, index: u64, last: bool, chunk: &mut [u8]) -> Result<(), SealError> {
-        let plain_bytes = chunk.len() - self.overhead_bytes();
+    pub fn seal_in_place(&self, chunk: Chunk, bytes: &mut [u8]) -> Result<(), SealError> {
+        let plain_bytes = bytes.len() - self.overhead_bytes();
         if plain_bytes > SEALED_PLAINTEXT_BYTES_MAX {
             return Err(SealError::TooLong(plain_bytes));
         }
-        self.inner.seal(self.seal_id, index, last, &mut chunk[..plain_bytes + TAG_BYTES]);
+        self.inner.seal(self.seal_id, chunk, &mut bytes[..plain_bytes + TAG_BYTES]);
         if let Some(outer) = &self.outer {
-            outer.seal(self.seal_id, index, last, chunk);
+            outer.seal(self.seal_id, chunk, bytes);
         }
         Ok(())
     }
 
     /// Verifies and decrypts in place what [`ChunkSealer::seal`] made, and gives the plaintext: all of `sealed` but
     /// the tags. No byte of `sealed` may be used if this fails.
-    pub fn open<'a>(&self, index: u64, last: bool, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
+    pub fn open<'a>(&self, chunk: Chunk, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
         let sealed = match &self.outer {
-            Some(outer) => outer.open(self.seal_id, index, last, sealed)?,
+            Some(outer) => outer.open(self.seal_id, chunk, sealed)?,
             None => sealed,
         };
-        self.inner.open(self.seal_id, index, last, sealed)
+        self.inner.open(self.seal_id, chunk, sealed)
     }
 }
 
@@ -178,34 +209,48 @@ impl Layer {
         Self { key: cipher(&file_key), format: kind.format }
     }
 
-    /// Encrypts all but the last bytes of `chunk`, which the tag takes.
-    fn seal(&self, seal_id: SealId, index: u64, last: bool, chunk: &mut [u8]) {
-        let (chunk, room) = chunk.split_at_mut(chunk.len() - TAG_BYTES);
+    /// Encrypts all but the last of the bytes, which the tag takes.
+    fn seal(&self, seal_id: SealId, chunk: Chunk, bytes: &mut [u8]) {
+        let (bytes, room) = bytes.split_at_mut(bytes.len() - TAG_BYTES);
         let tag = self
             .key
-            .seal_in_place_separate_tag(nonce(index), Aad::from(self.associated_data(seal_id, index, last)), chunk)
+            .seal_in_place_separate_tag(nonce(chunk.index), self.associated_data(seal_id, chunk), bytes)
             .expect("AES-GCM seals anything shorter than its limit");
         room.copy_from_slice(tag.as_ref());
     }
 
-    fn open<'a>(
-        &self,
-        seal_id: SealId,
-        index: u64,
-        last: bool,
-        sealed: &'a mut [u8],
-    ) -> Result<&'a mut [u8], SealError> {
-        let associated_data = Aad::from(self.associated_data(seal_id, index, last));
-        self.key.open_in_place(nonce(index), associated_data, sealed).map_err(|_| SealError::NotAuthentic)
+    fn open<'a>(&self, seal_id: SealId, chunk: Chunk, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
+        let associated_data = self.associated_data(seal_id, chunk);
+        self.key.open_in_place(nonce(chunk.index), associated_data, sealed).map_err(|_| SealError::NotAuthentic)
     }
 
-    fn associated_data(&self, seal_id: SealId, index: u64, last: bool) -> [u8; ASSOCIATED_DATA_BYTES] {
-        let mut bytes = [0; ASSOCIATED_DATA_BYTES];
+    fn associated_data(&self, seal_id: SealId, chunk: Chunk) -> Aad<AssociatedData> {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let mut bytes = [0; ASSOCIATED_DATA_BYTES_MAX];
         bytes[0] = self.format;
         bytes[1..17].copy_from_slice(&seal_id.0);
-        bytes[17..25].copy_from_slice(&index.to_be_bytes());
-        bytes[25] = u8::from(last);
-        bytes
+        bytes[17..25].copy_from_slice(&chunk.index.to_be_bytes());
+        bytes[25] = flag(chunk.last, LAST) | flag(chunk.compressed_from_bytes.is_some(), COMPRESSED);
+        let length = match chunk.compressed_from_bytes {
+            None => 26,
+            Some(from_bytes) => {
+                bytes[26..].copy_from_slice(&from_bytes.to_be_bytes());
+                bytes.len()
+            }
+        };
+        Aad::from(AssociatedData { bytes, length })
+    }
+}
+
+/// What is sealed with a chunk without being in it.
+struct AssociatedData {
+    bytes: [u8; ASSOCIATED_DATA_BYTES_MAX],
+    length: usize,
+}
+
+impl AsRef<[u8]> for AssociatedData {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 

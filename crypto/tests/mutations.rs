@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_crypto::customer_key::CustomerKeyWrap;
 use cairn_crypto::issued_key::IssuedKeyWrap;
-use cairn_crypto::seal::{ChunkSealer, SealId};
+use cairn_crypto::seal::{Chunk, ChunkSealer, SealId};
 use cairn_crypto::sealed_checksum::{ChecksumScope, open_checksum, seal_checksum};
 use cairn_crypto::secret::{CustomerKey, DataKey, Layers, MasterKey, StoreKey};
 use cairn_crypto::store_key::Keyring;
@@ -63,7 +63,7 @@ fn seal(sealer: &ChunkSealer, fill: u8) -> Content {
         // Chunks of one content are alike, so that only their place tells them apart.
         let mut chunk = vec![fill; CHUNK_BYTES];
         let last = index == CHUNKS - 1;
-        sealer.seal(index as u64, last, &mut chunk).unwrap();
+        sealer.seal(Chunk::new(index as u64, last), &mut chunk).unwrap();
         (chunk, last)
     };
     (0..CHUNKS).map(seal_one).collect()
@@ -74,7 +74,7 @@ fn read(sealer: &ChunkSealer, content: &Content) -> Option<Vec<u8>> {
     let mut plaintext = Vec::new();
     for (index, (chunk, last)) in content.iter().enumerate() {
         let mut chunk = chunk.clone();
-        plaintext.extend_from_slice(sealer.open(index as u64, *last, &mut chunk).ok()?);
+        plaintext.extend_from_slice(sealer.open(Chunk::new(index as u64, *last), &mut chunk).ok()?);
         if *last {
             return (index == content.len() - 1).then_some(plaintext);
         }

@@ -123,6 +123,8 @@ pub struct Metrics {
     jobs_running: Family<JobQueue, Gauge>,
     jobs_overdue_ms: Family<JobQueue, Gauge>,
     jobs_paused: Family<JobQueue, Gauge>,
+    compression_plain_bytes: Counter,
+    compression_stored_bytes: Counter,
     jobs_ended: Family<JobResult, Counter>,
     walks: Family<WalkStateLabel, Gauge>,
     walk_items: Family<WalkResult, Counter>,
@@ -190,6 +192,8 @@ impl Metrics {
             jobs_running: Family::default(),
             jobs_overdue_ms: Family::default(),
             jobs_paused: Family::default(),
+            compression_plain_bytes: Counter::default(),
+            compression_stored_bytes: Counter::default(),
             jobs_ended: Family::default(),
             walks: Family::default(),
             walk_items: Family::default(),
@@ -263,6 +267,12 @@ impl Metrics {
             self.jobs_overdue_ms.clone(),
         );
         r.register("jobs_paused", "1 for a queue that is paused", self.jobs_paused.clone());
+        r.register(
+            "compression_plain_bytes",
+            "Bytes that came for files of classes that are compressed",
+            self.compression_plain_bytes.clone(),
+        );
+        r.register("compression_stored_bytes", "Bytes that these files have", self.compression_stored_bytes.clone());
         r.register("jobs_ended", "Attempts of jobs, by queue and result (done, retry, dead)", self.jobs_ended.clone());
         r.register("walks", "Walk jobs that are kept, by kind and state", self.walks.clone());
         r.register(
@@ -550,6 +560,11 @@ impl Observer for Metrics {
         self.sync_duration.get_or_create(&Kind { kind }).observe(elapsed.as_secs_f64());
     }
 
+    fn compressed(&self, plain_bytes: u64, stored_bytes: u64) {
+        self.compression_plain_bytes.inc_by(plain_bytes);
+        self.compression_stored_bytes.inc_by(stored_bytes);
+    }
+
     fn job(&self, queue: &'static str, result: &'static str) {
         self.jobs_ended.get_or_create(&JobResult { queue, result }).inc();
     }
@@ -628,6 +643,10 @@ mod tests {
         has_line(&metrics, r#"cairn_sync_duration_seconds_count{kind="index"} 1"#);
         has_line(&metrics, r#"cairn_sync_duration_seconds_count{kind="file"} 1"#);
         has_line(&metrics, r#"cairn_jobs_ended_total{queue="collect",result="retry"} 1"#);
+        metrics.compressed(100, 30);
+        metrics.compressed(10, 20);
+        has_line(&metrics, "cairn_compression_plain_bytes_total 110");
+        has_line(&metrics, "cairn_compression_stored_bytes_total 50");
     }
 
     #[test]

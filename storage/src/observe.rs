@@ -13,6 +13,9 @@ pub trait Observer: Send + Sync + fmt::Debug + 'static {
     /// One sync of a blob's file ("file") or of its folder ("folder").
     fn sync(&self, kind: &'static str, elapsed: Duration);
 
+    /// A file of a class that is compressed was written: so many bytes came, and so many are stored.
+    fn compressed(&self, plain_bytes: u64, stored_bytes: u64);
+
     /// A task of this queue ended: "done", "retry" or "dead".
     fn job(&self, queue: &'static str, result: &'static str);
 
@@ -30,6 +33,7 @@ pub struct Silent;
 impl Observer for Silent {
     fn commit_group(&self, _batches: usize, _bytes: usize, _elapsed: Duration) {}
     fn sync(&self, _kind: &'static str, _elapsed: Duration) {}
+    fn compressed(&self, _plain_bytes: u64, _stored_bytes: u64) {}
     fn job(&self, _queue: &'static str, _result: &'static str) {}
     fn walked(&self, _kind: &'static str, _counts: WalkCounts) {}
     fn walks(&self, _kind: &'static str, _state: &'static str, _count: usize) {}

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_crypto::secret::DataKey;
 use cairn_storage::StorageError;
-use cairn_storage::blob::{BlobDescription, BlobStore, BlobTrailer, Offload, StoredBlob};
+use cairn_storage::blob::{BlobDescription, BlobStore, BlobTrailer, Compression, Offload, StoredBlob, Tiers};
 use cairn_storage::clock::Timestamp;
 use cairn_storage::disk::sim::{Call, SimDisk};
 use cairn_storage::health::Health;
 use cairn_storage::id::{BucketId, ContentId};
-use cairn_storage::object::Etag;
+use cairn_storage::object::{Etag, StorageClass};
 use cairn_storage::observe::Silent;
 use futures::{FutureExt as _, StreamExt as _};
 
@@ -30,7 +30,8 @@ const SEEDS_PER_POINT: u64 = 10_000;
 const KNOWN_IN_A_ROW_MAX: usize = 200;
 
 fn store(disk: &SimDisk) -> BlobStore {
-    BlobStore::new(Arc::new(disk.clone()), Health::default(), Arc::new(Silent), Offload::Inline)
+    let (disk, compression) = (Arc::new(disk.clone()), Compression::new(vec![StorageClass::OnezoneIa], 3));
+    BlobStore::with_tiers(disk, Tiers::default(), compression, Health::default(), Arc::new(Silent), Offload::Inline)
 }
 
 fn content(number: u8) -> ContentId {
@@ -96,7 +97,9 @@ fn work(store: &BlobStore, index: &mut Index) -> Result<(), StorageError> {
 fn begin(store: &BlobStore, number: u8, sealed: bool) -> Result<cairn_storage::blob::BlobWriter, StorageError> {
     let bucket = BucketId::from_bytes([1; 16]);
     let description = BlobDescription { bucket, key: "key".to_owned(), part: None, created: Timestamp(1) };
-    store.create_blocking(content(number), description, None, sealed.then(key).as_ref())
+    // Two of them are compressed.
+    let class = if matches!(number, 4 | 7) { StorageClass::OnezoneIa } else { StorageClass::Standard };
+    store.create_blocking(content(number), description, class, None, sealed.then(key).as_ref())
 }
 
 fn trailer() -> BlobTrailer {

@@ -21,7 +21,7 @@ fn twice(key: [u8; 32], id: [u8; 16]) -> ChunkSealer {
 
 fn sealed(sealer: &ChunkSealer, index: u64, last: bool, plaintext: &[u8]) -> Vec<u8> {
     let mut chunk = plaintext.to_vec();
-    sealer.seal(index, last, &mut chunk).unwrap();
+    sealer.seal(Chunk::new(index, last), &mut chunk).unwrap();
     chunk
 }
 
@@ -41,6 +41,13 @@ mod other {
     pub fn seal(key: &[u8; 32], id: &[u8; 16], index: u64, last: bool, plaintext: &[u8]) -> Vec<u8> {
         let (cipher, nonce, aad) = parts(key, id, index, last);
         cipher.encrypt(&OtherNonce::from(nonce), Payload { msg: plaintext, aad: &aad }).unwrap()
+    }
+
+    pub fn seal_compressed(key: &[u8; 32], id: &[u8; 16], index: u64, last: bool, from: u32, packed: &[u8]) -> Vec<u8> {
+        let (cipher, nonce, _) = parts(key, id, index, last);
+        let flags = if last { 3 } else { 2 };
+        let aad = [&[1][..], id, &index.to_be_bytes(), &[flags], &from.to_be_bytes()].concat();
+        cipher.encrypt(&OtherNonce::from(nonce), Payload { msg: packed, aad: &aad }).unwrap()
     }
 
     pub fn open(key: &[u8; 32], id: &[u8; 16], index: u64, last: bool, sealed: &[u8]) -> Vec<u8> {
@@ -116,7 +123,7 @@ fn any_changed_bit_is_refused() {
         for position in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[position / 8] ^= 1 << (position % 8);
-            assert_eq!(sealer.open(7, false, &mut bad), Err(SealError::NotAuthentic), "bit {position}");
+            assert_eq!(sealer.open(Chunk::new(7, false), &mut bad), Err(SealError::NotAuthentic), "bit {position}");
         }
     }
 }
@@ -126,11 +133,11 @@ fn any_other_length_is_refused() {
     for sealer in [sealer(KEY, ID), twice(KEY, ID)] {
         let good = sealed(&sealer, 0, true, &[9; 40]);
         for length in 0..good.len() {
-            let cut = sealer.open(0, true, &mut good.clone()[..length]).is_err();
+            let cut = sealer.open(Chunk::new(0, true), &mut good.clone()[..length]).is_err();
             assert!(cut, "cut to {length}");
         }
         let mut longer = [&good[..], &[0]].concat();
-        assert_eq!(sealer.open(0, true, &mut longer), Err(SealError::NotAuthentic));
+        assert_eq!(sealer.open(Chunk::new(0, true), &mut longer), Err(SealError::NotAuthentic));
     }
 }
 
@@ -139,34 +146,56 @@ fn reordered_chunks_are_refused() {
     let sealer = sealer(KEY, ID);
     let mut first = sealed(&sealer, 0, false, b"chunk");
     let mut second = sealed(&sealer, 1, false, b"chunk");
-    assert_eq!(sealer.open(1, false, &mut first), Err(SealError::NotAuthentic));
-    assert_eq!(sealer.open(0, false, &mut second), Err(SealError::NotAuthentic));
+    assert_eq!(sealer.open(Chunk::new(1, false), &mut first), Err(SealError::NotAuthentic));
+    assert_eq!(sealer.open(Chunk::new(0, false), &mut second), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn a_chunk_of_another_content_under_the_same_data_key_is_refused() {
     let mut chunk = sealed(&sealer(KEY, [1; 16]), 0, true, b"chunk");
-    assert_eq!(sealer(KEY, [2; 16]).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
+    assert_eq!(sealer(KEY, [2; 16]).open(Chunk::new(0, true), &mut chunk), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn another_data_key_is_refused() {
     let mut chunk = sealed(&sealer([1; 32], ID), 0, true, b"chunk");
-    assert_eq!(sealer([2; 32], ID).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
+    assert_eq!(sealer([2; 32], ID).open(Chunk::new(0, true), &mut chunk), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn a_content_cut_off_at_a_chunk_is_refused() {
     let sealer = sealer(KEY, ID);
     let mut middle = sealed(&sealer, 3, false, b"chunk");
-    assert_eq!(sealer.open(3, true, &mut middle), Err(SealError::NotAuthentic));
+    assert_eq!(sealer.open(Chunk::new(3, true), &mut middle), Err(SealError::NotAuthentic));
 }
 
 #[test]
 fn a_content_that_goes_on_after_its_last_chunk_is_refused() {
     let sealer = sealer(KEY, ID);
     let mut last = sealed(&sealer, 3, true, b"chunk");
-    assert_eq!(sealer.open(3, false, &mut last), Err(SealError::NotAuthentic));
+    assert_eq!(sealer.open(Chunk::new(3, false), &mut last), Err(SealError::NotAuthentic));
+}
+
+#[test]
+fn a_chunk_opens_only_as_compressed_from_as_many_bytes_as_it_was() {
+    for sealer in [sealer(KEY, ID), twice(KEY, ID)] {
+        let chunks = [
+            Chunk::new(3, false),
+            Chunk::new(3, true),
+            Chunk::compressed(3, false, 0),
+            Chunk::compressed(3, false, 65_536),
+            Chunk::compressed(3, true, 65_536),
+            Chunk::compressed(3, false, 65_535),
+        ];
+        for sealed_as in chunks {
+            let mut good = b"chunk".to_vec();
+            sealer.seal(sealed_as, &mut good).unwrap();
+            for opened_as in chunks {
+                let opens = sealer.open(opened_as, &mut good.clone()).is_ok();
+                assert_eq!(opens, opened_as == sealed_as, "{sealed_as:?} as {opened_as:?}");
+            }
+        }
+    }
 }
 
 /// The key alone already differs between contents; the seal id in the associated data is a second line.
@@ -177,7 +206,7 @@ fn the_seal_id_is_bound_even_under_the_same_file_key() {
         ChunkSealer { inner, outer: None, seal_id: SealId::from_bytes(id) }
     };
     let mut chunk = sealed(&with_id([1; 16]), 0, true, b"chunk");
-    assert_eq!(with_id([2; 16]).open(0, true, &mut chunk), Err(SealError::NotAuthentic));
+    assert_eq!(with_id([2; 16]).open(Chunk::new(0, true), &mut chunk), Err(SealError::NotAuthentic));
 }
 
 #[test]
@@ -186,7 +215,7 @@ fn the_plaintext_of_a_refused_chunk_does_not_stay_in_the_buffer() {
     let plaintext = [0x77; 1000];
     let mut chunk = sealed(&sealer, 0, true, &plaintext);
     *chunk.last_mut().unwrap() ^= 1;
-    assert_eq!(sealer.open(0, true, &mut chunk), Err(SealError::NotAuthentic));
+    assert_eq!(sealer.open(Chunk::new(0, true), &mut chunk), Err(SealError::NotAuthentic));
     assert!(!chunk.windows(16).any(|window| window == &plaintext[..16]));
 }
 
@@ -195,7 +224,7 @@ fn a_plaintext_beyond_the_limit_is_refused_untouched() {
     // Zeroed pages that nothing touches take no memory.
     let mut chunk = vec![0; SEALED_PLAINTEXT_BYTES_MAX + 1 + TAG_BYTES];
     let refused = Err(SealError::TooLong(SEALED_PLAINTEXT_BYTES_MAX + 1));
-    assert_eq!(sealer(KEY, ID).seal_in_place(0, true, &mut chunk), refused);
+    assert_eq!(sealer(KEY, ID).seal_in_place(Chunk::new(0, true), &mut chunk), refused);
 }
 
 #[test]
@@ -233,7 +262,7 @@ proptest! {
         key: [u8; 32], id: [u8; 16], index: u64, last: bool, plaintext: Vec<u8>,
     ) {
         let mut chunk = other::seal(&key, &id, index, last, &plaintext);
-        prop_assert_eq!(sealer(key, id).open(index, last, &mut chunk), Ok(&mut plaintext.clone()[..]));
+        prop_assert_eq!(sealer(key, id).open(Chunk::new(index, last), &mut chunk), Ok(&mut plaintext.clone()[..]));
     }
 
     #[test]
@@ -242,14 +271,21 @@ proptest! {
         let chunk = sealed(&twice, index, last, &plaintext);
         prop_assert_eq!(chunk.len(), plaintext.len() + OVERHEAD_BYTES_MAX);
         let mut opened = chunk.clone();
-        prop_assert_eq!(twice.open(index, last, &mut opened), Ok(&mut plaintext.clone()[..]));
-        prop_assert!(sealer(KEY, ID).open(index, last, &mut chunk.clone()).is_err());
+        prop_assert_eq!(twice.open(Chunk::new(index, last), &mut opened), Ok(&mut plaintext.clone()[..]));
+        prop_assert!(sealer(KEY, ID).open(Chunk::new(index, last), &mut chunk.clone()).is_err());
         // Nor does either layer for itself, though the data key be known.
         let outer = twice.outer.as_ref().unwrap();
-        let mut stripped = outer.open(twice.seal_id, index, last, &mut chunk.clone()).unwrap().to_vec();
-        prop_assert!(twice.open(index, last, &mut stripped.clone()).is_err());
-        prop_assert!(sealer(KEY, ID).open(index, last, &mut stripped.clone()).is_err());
-        prop_assert_eq!(twice.inner.open(twice.seal_id, index, last, &mut stripped), Ok(&mut plaintext.clone()[..]));
+        let mut stripped = outer.open(twice.seal_id, Chunk::new(index, last), &mut chunk.clone()).unwrap().to_vec();
+        prop_assert!(twice.open(Chunk::new(index, last), &mut stripped.clone()).is_err());
+        prop_assert!(sealer(KEY, ID).open(Chunk::new(index, last), &mut stripped.clone()).is_err());
+        prop_assert_eq!(twice.inner.open(twice.seal_id, Chunk::new(index, last), &mut stripped), Ok(&mut plaintext.clone()[..]));
+    }
+
+    #[test]
+    fn a_compressed_chunk_agrees_with_another_implementation(index: u64, last: bool, from: u32, packed: Vec<u8>) {
+        let mut chunk = packed.clone();
+        sealer(KEY, ID).seal(Chunk::compressed(index, last, from), &mut chunk).unwrap();
+        prop_assert_eq!(chunk, other::seal_compressed(&KEY, &ID, index, last, from, &packed));
     }
 
     /// Chunk-sized inputs reach the wide code paths of both implementations.

@@ -80,6 +80,8 @@ pub struct Config {
     pub external_kms: ExternalKms,
     /// The index and the blob store.
     pub storage: Storage,
+    /// Which files are compressed.
+    pub compression: Compression,
     /// Limits and time-outs.
     pub limits: Limits,
     /// Logs.

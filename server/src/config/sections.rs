@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_replication::client::Addressing;
+use cairn_storage::blob::LEVEL_MAX;
 use cairn_storage::id::AccountId;
 use cairn_storage::object::StorageClass;
 use ipnet::IpNet;
@@ -217,6 +218,19 @@ pub struct Storage {
     /// Memory for index rows that are not yet in a sorted file.
     #[serde(deserialize_with = "values::bounded::<_, _, { 4 << 20 }, { 1 << 36 }>")]
     pub write_buffer_bytes: usize,
+}
+
+/// `[compression]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Compression {
+    /// The classes whose new files are compressed.
+    #[serde(deserialize_with = "values::storage_classes")]
+    pub classes: Vec<StorageClass>,
+    /// zstd's level.
+    #[serde(deserialize_with = "values::bounded::<_, _, 1, { LEVEL_MAX as u64 }>")]
+    pub level: u8,
 }
 
 /// `[limits]`

@@ -138,6 +138,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("storage.ballast_bytes", "67108864", "Space set aside for when the disk runs out nevertheless"),
     setting("storage.block_cache_bytes", "134217728", "Memory for blocks of the index"),
     setting("storage.write_buffer_bytes", "67108864", "Memory for index rows not yet in a sorted file"),
+    setting("compression.classes", "[]", "The storage classes whose new files are compressed"),
+    setting("compression.level", "3", "How hard zstd tries: 1 is fast, 19 is small"),
     setting("limits.connections_max", "4096", "Open connections on the S3 endpoint"),
     setting("limits.requests_in_flight_max", "1024", "Requests being worked on; more get 503 SlowDown"),
     setting(

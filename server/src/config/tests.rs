@@ -68,6 +68,7 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.storage.block_cache_bytes, 128 << 20);
     assert_eq!(config.storage.write_buffer_bytes, 64 << 20);
     assert_eq!(config.limits.header_read_timeout, Duration::from_secs(30));
+    assert!(config.compression.classes.is_empty() && config.compression.level == 3);
     assert!(config.accounts.is_empty() && config.root_key.is_none());
 }
 
@@ -204,6 +205,8 @@ fn every_section_loads() {
     assert_eq!(config.new_buckets.object_ownership, ObjectOwnership::ObjectWriter);
     assert_eq!(config.new_buckets.recreate_own, RecreateOwn::Ok);
     assert_eq!(config.encryption.default, DefaultEncryption::Off);
+    assert_eq!(config.compression.classes, [StorageClass::StandardIa, StorageClass::Glacier]);
+    assert_eq!(config.compression.level, 9);
     assert_eq!(config.lifecycle.day, Duration::from_secs(5));
     assert_eq!(config.restore.bulk, Duration::from_secs(3));
     assert_eq!(config.access_log.delivery, Duration::from_secs(5));
@@ -267,6 +270,8 @@ fn a_wrong_value_is_an_error_with_its_name_and_origin() {
         ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not between 1 and 1000000"),
         ("[limits]\nheader_read_timeout_seconds = -1", "-1 is not between 1 and 3600"),
         ("[storage]\ninline_threshold_bytes = 1048577", "is not between 0 and 1048576"),
+        ("[compression]\nclasses = [\"WARM\"]", "compression.classes: \"WARM\" is no storage class"),
+        ("[compression]\nlevel = 20", "compression.level: 20 is not between 1 and 19"),
         ("s3 = 1", ": s3: invalid type"),
         ("a = ", "line 1: "),
         ("[[account]]\nid = \"1\"", "account[0].id: an account's id is a text of 12 digits"),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_storage::StorageError;
-use cairn_storage::blob::{BlobStore, Offload};
+use cairn_storage::blob::{BlobStore, Compression, Offload};
 use cairn_storage::check::{self, Progress, Report};
 use cairn_storage::clock::{SystemClock, SystemEntropy};
 use cairn_storage::datadir::{DataDir, DataDirError};
@@ -125,7 +125,8 @@ impl OpenStore {
             Some(_) => tiers::open_for_checking(&dyn_index, &configured_tiers(config, remotes)).await?,
             None => tiers::open(&dyn_index, &SystemEntropy, Offload::Pool, &configured_tiers(config, remotes)).await?,
         };
-        let blobs = BlobStore::with_tiers(disk, tiers, health.clone(), observer.clone(), Offload::Pool);
+        let compression = Compression::new(config.compression.classes.clone(), config.compression.level);
+        let blobs = BlobStore::with_tiers(disk, tiers, compression, health.clone(), observer.clone(), Offload::Pool);
         let store = Store::new(StoreParts {
             index: dyn_index,
             blobs: blobs.clone(),
@@ -246,7 +247,14 @@ pub(super) async fn check(
     let tiers = tiers::open_for_checking(&dyn_index, &configured_tiers(config, remotes)).await?;
     let store = Store::new(StoreParts {
         index: dyn_index,
-        blobs: BlobStore::with_tiers(disk, tiers, health.clone(), Arc::new(Silent), Offload::Pool),
+        blobs: BlobStore::with_tiers(
+            disk,
+            tiers,
+            Compression::default(),
+            health.clone(),
+            Arc::new(Silent),
+            Offload::Pool,
+        ),
         health: health.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -33,6 +33,13 @@ impl Buffers {
     }
 }
 
+impl Buffer {
+    /// Uses no more than so many bytes.
+    pub(super) fn truncate(&mut self, used: usize) {
+        self.used = self.used.min(used);
+    }
+}
+
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.used]
@@ -68,7 +75,11 @@ mod tests {
         assert_eq!(buffer.as_ref(), b"one");
         drop(buffer);
         assert_eq!(buffers.0.lock().len(), 1);
-        assert_eq!(buffers.take(5).as_ref().len(), 5);
+        let mut buffer = buffers.take(5);
+        assert_eq!(buffer.as_ref().len(), 5);
+        buffer.truncate(6);
+        buffer.truncate(4);
+        assert_eq!(buffer.as_ref().len(), 4);
     }
 
     #[test]

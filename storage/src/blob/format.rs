@@ -4,19 +4,21 @@
 //! header, 4,096 bytes
 //!    0   8  magic "CAIRNBLB"
 //!    8   2  format = 2
-//!   10   2  flags: bit 0 sealed; bit 1 compressed (reserved); bit 2 sealed twice, beside bit 0
+//!   10   2  flags: bit 0 sealed; bit 1 compressed; bit 2 sealed twice, beside bit 0
 //!   12   4  chunk size: plaintext bytes of every chunk but the last
 //!   16  16  content id
 //!   32  16  seal id (zeros when not sealed)
 //!   48   4  description length D
 //!   52   D  description (CBOR), then zeros
 //! 4088   8  crc64 of bytes 0 .. 4088
-//! frame of chunk i, at 4,096 + i * (16 + chunk size + (16 for each time that it is sealed))
-//!    0   4  payload length
+//! frame of chunk i, at 4,096 + i * (16 + chunk size + (16 for each time that it is sealed)), or one after the other if the file
+//! is compressed
+//!    0   4  payload length; bit 31 set if the chunk is compressed, which it may be only in a compressed file
 //!    4   4  chunk index; bit 31 set on the last chunk
 //!    8   8  xxh3 of (content id | bytes 0 .. 8 of this frame | payload)
-//!   16      payload: the chunk, with its tags if it is sealed
-//! trailer, after the last frame
+//!   16      payload: the chunk, a zstd frame if it is compressed, with its tags if it is sealed
+//! table of a compressed file, after the last frame: see `table`
+//! trailer
 //!    0   8  magic "CAIRNEND"
 //!    8   T  CBOR
 //!        8  crc64 of (content id | the trailer so far)
@@ -56,8 +58,10 @@ pub(super) const TRAILER_BYTES_MAX: usize = 64 << 10;
 const HEADER_MAGIC: [u8; 8] = *b"CAIRNBLB";
 const TRAILER_MAGIC: [u8; 8] = *b"CAIRNEND";
 const FLAG_SEALED: u16 = 1;
+const FLAG_COMPRESSED: u16 = 1 << 1;
 const FLAG_SEALED_TWICE: u16 = 1 << 2;
 const LAST_CHUNK: u32 = 1 << 31;
+const COMPRESSED_CHUNK: u32 = 1 << 31;
 const DESCRIPTION_AT: usize = 52;
 const HEADER_CRC_AT: usize = HEADER_BYTES - 8;
 
@@ -114,6 +118,8 @@ pub(super) struct Header {
     pub(super) format: Format,
     pub(super) content: ContentId,
     pub(super) seal: Option<Seal>,
+    /// Its chunks may be compressed, and it has a table.
+    pub(super) compressed: bool,
     pub(super) chunk_bytes: u32,
     pub(super) description: BlobDescription,
 }
@@ -125,11 +131,12 @@ impl Header {
         if description.len() > HEADER_CRC_AT - DESCRIPTION_AT {
             return Err(StorageError::MetadataTooLarge);
         }
-        let flags = match self.seal.map(|seal| seal.layers) {
+        let sealed = match self.seal.map(|seal| seal.layers) {
             None => 0,
             Some(Layers::One) => FLAG_SEALED,
             Some(Layers::Two) => FLAG_SEALED | FLAG_SEALED_TWICE,
         };
+        let flags = if self.compressed { sealed | FLAG_COMPRESSED } else { sealed };
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend(HEADER_MAGIC);
         bytes.extend((self.format as u16).to_be_bytes());
@@ -171,10 +178,10 @@ impl Header {
         if found != content {
             return Err(damaged(&format!("the file is that of content {found}")));
         }
-        let layers = match flags {
+        let layers = match flags & !FLAG_COMPRESSED {
             0 => None,
             FLAG_SEALED => Some(Layers::One),
-            _ if flags == FLAG_SEALED | FLAG_SEALED_TWICE => Some(Layers::Two),
+            sealed if sealed == FLAG_SEALED | FLAG_SEALED_TWICE => Some(Layers::Two),
             _ => return Err(damaged("unknown flags")),
         };
         if chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX {
@@ -182,11 +189,12 @@ impl Header {
         }
         let description = minicbor::decode(description).map_err(|error| damaged(&format!("description: {error}")))?;
         let seal = layers.map(|layers| Seal { id: seal, layers });
-        Ok(Self { format, content, seal, chunk_bytes, description })
+        let compressed = flags & FLAG_COMPRESSED != 0;
+        Ok(Self { format, content, seal, compressed, chunk_bytes, description })
     }
 }
 
-/// Where the frames of a file lie.
+/// How long the chunks of a file are, and where its frames lie if it is not compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     plain_length: u64,
@@ -225,20 +233,27 @@ impl Geometry {
         index + 1 == self.chunks_count()
     }
 
-    fn payload_bytes(&self, index: u64) -> u64 {
-        let plain_bytes = self.plain_length.saturating_sub(index * self.chunk_bytes).min(self.chunk_bytes);
-        plain_bytes + self.tag_bytes
+    /// Plaintext bytes of a chunk.
+    pub(super) fn plain_bytes(&self, index: u64) -> u64 {
+        self.plain_length.saturating_sub(index * self.chunk_bytes).min(self.chunk_bytes)
     }
 
+    /// Of a chunk that is not compressed.
+    fn payload_bytes(&self, index: u64) -> u64 {
+        self.plain_bytes(index) + self.tag_bytes
+    }
+
+    /// Of a chunk that is not compressed; no frame is longer.
     pub(super) fn frame_bytes(&self, index: u64) -> usize {
         FRAME_HEADER_BYTES + self.payload_bytes(index) as usize
     }
 
+    /// Where the frame of a chunk begins.
     pub(super) fn frame_offset(&self, index: u64) -> u64 {
         HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + self.chunk_bytes + self.tag_bytes)
     }
 
-    /// Where the trailer begins.
+    /// Where the last frame ends.
     pub(super) fn frames_end(&self) -> u64 {
         let overhead_bytes = self.chunks_count() * (FRAME_HEADER_BYTES as u64 + self.tag_bytes);
         HEADER_BYTES as u64 + self.plain_length + overhead_bytes
@@ -253,26 +268,54 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The frame of chunk `index` in a file of the newest format; None if a file cannot have so many chunks.
-    pub(super) fn new(content: ContentId, index: u64, last: bool, payload: Vec<Bytes>) -> Option<Self> {
+    pub(super) fn new(
+        content: ContentId,
+        index: u64,
+        last: bool,
+        compressed: bool,
+        payload: Vec<Bytes>,
+    ) -> Option<Self> {
         let payload_bytes: usize = payload.iter().map(Bytes::len).sum();
+        let payload_bytes = u32::try_from(payload_bytes).ok().filter(|bytes| bytes & COMPRESSED_CHUNK == 0)?;
         let index = u32::try_from(index).ok().filter(|index| index & LAST_CHUNK == 0)?;
+        let mut fields = [0; 8];
+        let length = if compressed { payload_bytes | COMPRESSED_CHUNK } else { payload_bytes };
+        fields[..4].copy_from_slice(&length.to_be_bytes());
+        fields[4..].copy_from_slice(&(if last { index | LAST_CHUNK } else { index }).to_be_bytes());
+        Some(Self::with_fields(content, fields, payload))
+    }
+
+    /// Another content's frame, which was verified, as this one's; None if it is none.
+    pub(super) fn of_another(content: ContentId, frame: &Bytes) -> Option<Self> {
+        let (fields, _) = frame.split_first_chunk()?;
+        (frame.len() >= FRAME_HEADER_BYTES)
+            .then(|| Self::with_fields(content, *fields, vec![frame.slice(FRAME_HEADER_BYTES..)]))
+    }
+
+    fn with_fields(content: ContentId, fields: [u8; 8], payload: Vec<Bytes>) -> Self {
+        let sum = Format::NEWEST.frame_sum(&content, &fields, payload.iter().map(AsRef::as_ref));
         let mut header = [0; FRAME_HEADER_BYTES];
-        header[..4].copy_from_slice(&u32::try_from(payload_bytes).ok()?.to_be_bytes());
-        header[4..8].copy_from_slice(&(if last { index | LAST_CHUNK } else { index }).to_be_bytes());
-        let sum = Format::NEWEST.frame_sum(&content, &header[..8], payload.iter().map(AsRef::as_ref));
+        header[..8].copy_from_slice(&fields);
         header[8..].copy_from_slice(&sum.to_be_bytes());
-        Some(Self { header, payload })
+        Self { header, payload }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn length(&self) -> u64 {
+        FRAME_HEADER_BYTES as u64 + self.payload.iter().map(|piece| piece.len() as u64).sum::<u64>()
     }
 }
 
-/// Whether `frame` is the whole and undamaged frame of chunk `index`.
+/// That `frame` is the whole and undamaged frame of chunk `index`. Tells whether the chunk is compressed, which it may be if the
+/// file is.
 pub(super) fn verify_frame(
     format: Format,
+    compressed: bool,
     content: ContentId,
     geometry: &Geometry,
     index: u64,
     frame: &[u8],
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
     let damaged = |what: &str| StorageError::corrupt(format!("chunk {index} of content {content}: {what}"));
     let mut fields = Fields(frame);
     let (Some(length), Some(place), Some(sum)) = (fields.array(), fields.array(), fields.array()) else {
@@ -286,12 +329,14 @@ pub(super) fn verify_frame(
     if u64::from(u32::from_be_bytes(place)) != index | last {
         return Err(damaged("a frame of another place"));
     }
-    if u64::from(u32::from_be_bytes(length)) != geometry.payload_bytes(index)
-        || frame.len() != geometry.frame_bytes(index)
-    {
+    let length = u32::from_be_bytes(length);
+    let is_compressed = length & COMPRESSED_CHUNK != 0;
+    let (length, expected) = (u64::from(length & !COMPRESSED_CHUNK), geometry.payload_bytes(index));
+    let fits = if is_compressed { compressed && length < expected } else { length == expected };
+    if !fits || payload.len() as u64 != length {
         return Err(damaged("another length than the record's"));
     }
-    Ok(())
+    Ok(is_compressed)
 }
 
 impl StoredTrailer {

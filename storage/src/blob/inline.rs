@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use cairn_crypto::crc64::crc64;
-use cairn_crypto::seal::{ChunkSealer, SealId, overhead_bytes};
+use cairn_crypto::seal::{Chunk, ChunkSealer, SealId, overhead_bytes};
 use cairn_crypto::secret::{DataKey, Layers};
 
 use super::new_seal;
@@ -53,7 +53,7 @@ fn encode_with_seal(content: ContentId, seal: Option<(SealId, &DataKey)>, plain:
         let sealer = ChunkSealer::new(key, seal);
         value.resize(value.len() + sealer.overhead_bytes(), 0);
         let sealing = |error| StorageError::Io { doing: "sealing a content", source: std::io::Error::other(error) };
-        sealer.seal_in_place(0, true, &mut value[payload_at..]).map_err(sealing)?;
+        sealer.seal_in_place(Chunk::new(0, true), &mut value[payload_at..]).map_err(sealing)?;
     }
     let crc = crc64(&[content.as_bytes(), &value[1..crc_at], &value[payload_at..]]);
     value[crc_at..payload_at].copy_from_slice(&crc.to_be_bytes());
@@ -70,7 +70,7 @@ pub fn decode(content: ContentId, key: Option<&DataKey>, value: &Bytes) -> Resul
         (None, None) => Ok(value.slice(payload_at..)),
         (Some((seal, layers)), Some(key)) if layers == key.layers() => {
             let mut plain = value[payload_at..].to_vec();
-            let opened = ChunkSealer::new(key, seal).open(0, true, &mut plain);
+            let opened = ChunkSealer::new(key, seal).open(Chunk::new(0, true), &mut plain);
             let plain_bytes = opened.map_err(|error| damaged(content, &error.to_string()))?.len();
             plain.truncate(plain_bytes);
             Ok(Bytes::from(plain))

@@ -11,6 +11,7 @@
 //! afterwards (`ops` and the jobs, with [`Pins`]), free space, and where data keys come from.
 
 mod buffers;
+mod compression;
 mod format;
 pub mod inline;
 mod offload;
@@ -20,6 +21,8 @@ mod reader;
 mod record;
 mod remote;
 mod scan;
+mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tier;
@@ -35,6 +38,7 @@ use std::time::Instant;
 use cairn_crypto::seal::SealId;
 use cairn_crypto::secret::DataKey;
 
+pub use compression::{Compression, LEVEL_DEFAULT, LEVEL_MAX};
 pub use format::CHUNK_BYTES;
 pub use offload::Offload;
 pub use pins::{Entered, Pin, Pins};
@@ -52,6 +56,7 @@ use crate::health::Health;
 use crate::id::ContentId;
 use crate::observe::Observer;
 use buffers::Buffers;
+use compression::Codecs;
 use place::{Home, Homes};
 
 /// Where the folders of chunk files are.
@@ -73,6 +78,7 @@ struct Inner {
     observer: Arc<dyn Observer>,
     offload: Offload,
     buffers: Arc<Buffers>,
+    codecs: Codecs,
 }
 
 impl fmt::Debug for BlobStore {
@@ -82,10 +88,10 @@ impl fmt::Debug for BlobStore {
 }
 
 impl BlobStore {
-    /// The store on `disk`, whose folders exist, without tiers.
+    /// The store on `disk`, whose folders exist, without tiers and compression.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, health: Health, observer: Arc<dyn Observer>, offload: Offload) -> Self {
-        Self::with_tiers(disk, Tiers::default(), health, observer, offload)
+        Self::with_tiers(disk, Tiers::default(), Compression::default(), health, observer, offload)
     }
 
     /// The store on `disk` and the tiers. Each is down until it was looked at.
@@ -93,12 +99,14 @@ impl BlobStore {
     pub fn with_tiers(
         disk: Arc<dyn Disk>,
         tiers: Tiers,
+        compression: Compression,
         health: Health,
         observer: Arc<dyn Observer>,
         offload: Offload,
     ) -> Self {
         let homes = Homes::new(&disk, tiers);
-        Self(Arc::new(Inner { homes, health, observer, offload, buffers: Arc::default() }))
+        let codecs = Codecs::new(compression);
+        Self(Arc::new(Inner { homes, health, observer, offload, buffers: Arc::default(), codecs }))
     }
 
     /// Creates the folders that do not exist yet, durably.

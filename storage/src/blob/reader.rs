@@ -2,8 +2,8 @@
 //!
 //! A file that the system has at hand is opened on the calling async thread, and what the page cache holds of it is read
 //! there, one chunk at a time. A miss goes to the blocking pool, which then stays ahead by a bounded number of chunks while
-//! the earlier ones are sent; so does a task for a file in another service, which is asked for it once. Each frame is verified, and opened if it is sealed, before any of its bytes leave; unsealed
-//! bytes are not copied.
+//! the earlier ones are sent; so does a task for a file in another service, which is asked for it once. Each frame is verified, opened
+//! if it is sealed, and decompressed if it is compressed, before any of its bytes leave; others are not copied.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,10 +20,13 @@ use cairn_crypto::secret::DataKey;
 use futures::Stream;
 
 use super::BlobStore;
-use super::buffers::Buffer;
-use super::format::{FRAME_HEADER_BYTES, Format, Geometry, HEADER_BYTES, Header, Seal, verify_frame};
+use super::format::{Geometry, HEADER_BYTES, Header, Seal, TRAILER_LENGTH_BYTES};
 use super::offload::Task;
+use super::record::StoredTrailer;
 use super::remote::RemoteFrames;
+use super::scan::find_trailer;
+use super::source::{Opening, Source, Trip};
+use super::table::Table;
 use crate::StorageError;
 use crate::disk::DiskFile;
 use crate::id::ContentId;
@@ -43,6 +46,17 @@ impl fmt::Debug for BlobReader {
 /// A chunk file and its verified header.
 type OpenFile = (Arc<dyn DiskFile>, Header);
 
+/// What a reader needs of a file before its first chunk.
+struct Opened {
+    /// None: it is in another service.
+    file: Option<Arc<dyn DiskFile>>,
+    header: Header,
+    /// Where its trailer begins, if it is compressed.
+    trailer_at: Option<u64>,
+    /// The last bytes of a compressed file in another service, and where they begin.
+    tail: Option<(u64, Vec<u8>)>,
+}
+
 impl BlobStore {
     /// Opens a content's file, which the caller has pinned. Length and seal id are those of the index record, the key
     /// is needed for a sealed file and only for one.
@@ -57,34 +71,55 @@ impl BlobStore {
         key: Option<&DataKey>,
     ) -> Result<BlobReader, StorageError> {
         let differs = |what: &str| StorageError::corrupt(format!("content {content} and its record differ: {what}"));
-        let sealer = match (seal, key) {
-            (Some(seal), Some(key)) => Some(ChunkSealer::new(key, seal)),
-            (None, None) => None,
+        let opening = match (seal, key) {
+            (Some(seal), Some(key)) => Opening::Sealed(ChunkSealer::new(key, seal)),
+            (None, None) => Opening::Plain,
             _ => return Err(differs("a key belongs to a sealed content and only to one")),
         };
-        let (file, header) = if self.home_of(content).remote().is_some() {
-            let store = self.clone();
+        let store = self.clone();
+        let opened = if self.home_of(content).remote().is_some() {
             // A task of its own: what waits for the service cannot be shared between threads, as bodies are.
-            let asked = Task::Spawned(tokio::spawn(async move { store.header(content).await }));
-            (None, asked.await??)
+            Task::Spawned(tokio::spawn(async move { store.open_remote(content).await })).await??
         } else {
-            let (file, header) = match self.open_cached(content)? {
+            match self.open_cached(content)? {
                 Some(opened) => opened,
-                None => {
-                    let store = self.clone();
-                    self.0.offload.run(move || store.open_blocking(content)).await?
-                }
-            };
-            (Some(file), header)
+                None => self.0.offload.run(move || store.open_to_read(content)).await?,
+            }
         };
+        let Opened { file, header, trailer_at, tail } = opened;
         let layers = key.map(DataKey::layers);
         if header.seal != seal.zip(layers).map(|(id, layers)| Seal { id, layers }) {
             return Err(differs("the seal"));
         }
         let geometry = Geometry::new(plain_length, header.chunk_bytes, layers);
         let geometry = geometry.ok_or_else(|| differs("an impossible length"))?;
-        let format = header.format;
-        Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, format, geometry, sealer })))
+        let table = trailer_at.map(|at| Table::before(at, &geometry).ok_or_else(|| differs("an impossible length")));
+        let (format, table) = (header.format, table.transpose()?);
+        if let (Some(table), Some((begin, tail))) = (&table, &tail) {
+            table.accept_from(content, &geometry, *begin, tail)?;
+        }
+        Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, format, geometry, table, opening })))
+    }
+
+    async fn open_remote(&self, content: ContentId) -> Result<Opened, StorageError> {
+        let header = self.header(content).await?;
+        let end = if header.compressed { Some(self.remote_end(content).await?) } else { None };
+        let (trailer_at, tail) = end.unzip();
+        Ok(Opened { file: None, header, trailer_at, tail })
+    }
+
+    fn open_to_read(&self, content: ContentId) -> Result<Opened, StorageError> {
+        let (file, header) = self.open_blocking(content)?;
+        let trailer_at = match header.compressed {
+            true => {
+                let failed = |source| self.home_of(content).error("reading a blob", source);
+                let stored_length = file.length().map_err(failed)?;
+                let read = |at, buffer: &mut [u8]| file.read_at(at, buffer).map_err(failed);
+                Some(find_trailer(content, &read, stored_length)?.start)
+            }
+            false => None,
+        };
+        Ok(Opened { file: Some(file), header, trailer_at, tail: None })
     }
 
     /// Opens a content's file and verifies its header.
@@ -98,16 +133,33 @@ impl BlobStore {
         Ok((file, header))
     }
 
-    /// As `open_blocking` if the system's caches hold all that it needs.
-    fn open_cached(&self, content: ContentId) -> Result<Option<OpenFile>, StorageError> {
+    /// As `open_to_read` if the system's caches hold all that it needs.
+    fn open_cached(&self, content: ContentId) -> Result<Option<Opened>, StorageError> {
         let home = self.home_of(content);
         let opened = home.disk()?.open_cached(&home.file_path(content));
         let Some(file) = opened.map_err(|source| self.open_error(content, source))? else { return Ok(None) };
+        let failed = |source| home.error("reading a blob", source);
+        let read = |at, buffer: &mut [u8]| {
+            let found = file.read_cached(at, buffer).map_err(failed)?;
+            Ok::<_, StorageError>(found == Some(buffer.len()))
+        };
         let mut bytes = [0; HEADER_BYTES];
-        match file.read_cached(0, &mut bytes).map_err(|source| home.error("reading a blob", source))? {
-            Some(HEADER_BYTES) => Ok(Some((file, Header::decode(content, &bytes)?))),
-            _ => Ok(None),
+        if !read(0, &mut bytes)? {
+            return Ok(None);
         }
+        let header = Header::decode(content, &bytes)?;
+        if !header.compressed {
+            return Ok(Some(Opened { file: Some(file), header, trailer_at: None, tail: None }));
+        }
+        // What is wrong here is told by `open_to_read`.
+        let stored_length = file.length().map_err(failed)?;
+        let mut length = [0; TRAILER_LENGTH_BYTES];
+        let at = stored_length.checked_sub(length.len() as u64);
+        if !at.map_or(Ok(false), |at| read(at, &mut length))? {
+            return Ok(None);
+        }
+        let trailer_at = StoredTrailer::length(length).and_then(|bytes| stored_length.checked_sub(bytes as u64));
+        Ok(trailer_at.map(|at| Opened { file: Some(file), header, trailer_at: Some(at), tail: None }))
     }
 
     fn open_error(&self, content: ContentId, source: io::Error) -> StorageError {
@@ -143,133 +195,6 @@ impl BlobReader {
             waits_for_disk: false,
             frames: None,
         }
-    }
-}
-
-/// What reading a chunk needs.
-pub(super) struct Source {
-    pub(super) store: BlobStore,
-    pub(super) content: ContentId,
-    /// None: it is in another service.
-    pub(super) file: Option<Arc<dyn DiskFile>>,
-    pub(super) format: Format,
-    pub(super) geometry: Geometry,
-    pub(super) sealer: Option<ChunkSealer>,
-}
-
-impl Source {
-    /// A chunk's plaintext, waiting for the disk.
-    pub(super) fn read(&self, index: u64) -> Result<Bytes, StorageError> {
-        let mut frame = self.buffer(index);
-        let read = self.file()?.read_at(self.geometry.frame_offset(index), frame.as_mut());
-        let count = read.map_err(|source| self.read_error(source))?;
-        if count < frame.as_ref().len() {
-            return Err(self.damaged(index, "the file is too short"));
-        }
-        self.accept(index, frame)
-    }
-
-    /// A chunk's plaintext if the page cache holds all of it.
-    fn read_cached(&self, index: u64) -> Result<Option<Bytes>, StorageError> {
-        let mut frame = self.buffer(index);
-        let read = self.file()?.read_cached(self.geometry.frame_offset(index), frame.as_mut());
-        match read.map_err(|source| self.read_error(source))? {
-            Some(count) if count == frame.as_ref().len() => self.accept(index, frame).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    fn file(&self) -> Result<&dyn DiskFile, StorageError> {
-        self.file.as_deref().ok_or_else(|| self.damaged(0, "it is in another service, and was looked for on a disk"))
-    }
-
-    /// Reads several chunks from another service until one fails. `frames` are where they come from, if they are on their way
-    /// already; else all chunks up to `end` are asked for at once.
-    pub(super) async fn read_remote(
-        self: Arc<Self>,
-        frames: Option<Box<RemoteFrames>>,
-        chunks: Range<u64>,
-        end: u64,
-    ) -> Trip {
-        let mut trip = Trip { chunks: Vec::new(), failure: None, frames };
-        if let Err(error) = self.read_remote_into(&mut trip, chunks, end).await {
-            trip.failure = Some(error);
-        }
-        trip
-    }
-
-    async fn read_remote_into(&self, trip: &mut Trip, chunks: Range<u64>, end: u64) -> Result<(), StorageError> {
-        let home = self.store.home_of(self.content).remote();
-        let home = home.ok_or_else(|| self.damaged(chunks.start, "its place is in no other service"))?;
-        let mut frames = match trip.frames.take() {
-            Some(frames) => frames,
-            None => {
-                let last = end.saturating_sub(1);
-                let past = self.geometry.frame_offset(last) + self.geometry.frame_bytes(last) as u64;
-                Box::new(home.get(self.content, self.geometry.frame_offset(chunks.start)..past).await?)
-            }
-        };
-        for index in chunks {
-            let frame = frames.frame(home, self.buffer(index)).await?;
-            trip.chunks.push(self.accept(index, frame)?);
-        }
-        trip.frames = Some(frames);
-        Ok(())
-    }
-
-    fn buffer(&self, index: u64) -> Buffer {
-        self.store.0.buffers.take(self.geometry.frame_bytes(index))
-    }
-
-    /// The plaintext of a frame that was read in full.
-    fn accept(&self, index: u64, mut frame: Buffer) -> Result<Bytes, StorageError> {
-        verify_frame(self.format, self.content, &self.geometry, index, frame.as_ref())?;
-        let mut plain = FRAME_HEADER_BYTES..frame.as_ref().len();
-        if let Some(sealer) = &self.sealer {
-            let payload = &mut frame.as_mut()[FRAME_HEADER_BYTES..];
-            let opened = sealer.open(index, self.geometry.is_last(index), payload);
-            let opened = opened.map_err(|error| self.damaged(index, &error.to_string()))?;
-            plain.end = plain.start + opened.len();
-        }
-        Ok(Bytes::from_owner(frame).slice(plain))
-    }
-
-    fn read_error(&self, source: io::Error) -> StorageError {
-        self.store.home_of(self.content).error("reading a blob", source)
-    }
-
-    fn damaged(&self, index: u64, what: &str) -> StorageError {
-        StorageError::corrupt(format!("chunk {index} of content {}: {what}", self.content))
-    }
-
-    /// Reads several chunks until one fails.
-    fn read_run(&self, chunks: Range<u64>) -> Trip {
-        let mut trip = Trip { chunks: Vec::new(), failure: None, frames: None };
-        for index in chunks {
-            match self.read(index) {
-                Ok(chunk) => trip.chunks.push(chunk),
-                Err(error) => {
-                    trip.failure = Some(error);
-                    break;
-                }
-            }
-        }
-        trip
-    }
-}
-
-/// What a trip to the blocking pool, or to another service, brings back.
-pub(super) struct Trip {
-    chunks: Vec<Bytes>,
-    failure: Option<StorageError>,
-    /// Where the next ones come from, if they are on their way.
-    frames: Option<Box<RemoteFrames>>,
-}
-
-impl Trip {
-    /// The chunks, if none is missing.
-    pub(super) fn whole(self) -> Result<Vec<Bytes>, StorageError> {
-        self.failure.map_or(Ok(self.chunks), Err)
     }
 }
 

@@ -4,6 +4,7 @@
 //! cannot be read is an error, never a reason to delete.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,9 @@ use cairn_crypto::secret::DataKey;
 
 use super::format::{Geometry, Header, TRAILER_LENGTH_BYTES};
 use super::place::Home;
-use super::reader::Source;
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
+use super::source::{Opening, Source};
+use super::table::Table;
 use super::{BlobStore, QUARANTINE_FOLDER, folder_of, quarantine_path};
 use crate::StorageError;
 use crate::disk::{Disk, DiskFile};
@@ -137,7 +139,7 @@ impl BlobStore {
         self.open_blocking(content).map(|(_, header)| header.description)
     }
 
-    /// What a file says about itself, and how to read its chunks as they are, sealed or not.
+    /// What a file says about itself, and how to read its frames as they lie there.
     pub(super) fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
         let (file, header) = self.open_blocking(content)?;
         let failed = |source| self.home_of(content).error("reading a blob", source);
@@ -154,16 +156,19 @@ impl BlobStore {
             return self.offload().run(move || store.inspect_open(content)).await;
         };
         let (header, stored_length) = (remote.header(content).await?, remote.length(content).await?);
-        let (begin, tail) = remote.tail(content, stored_length).await?;
-        let read = |offset: u64, buffer: &mut [u8]| {
-            let at = usize::try_from(offset.saturating_sub(begin)).unwrap_or(usize::MAX);
-            let found = tail.get(at..).unwrap_or_default();
-            let count = found.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&found[..count]);
-            Ok(count)
-        };
-        let trailer = read_trailer(content, &read, stored_length)?;
+        let tail = remote.tail(content, stored_length).await?;
+        let trailer = read_trailer(content, &|at, buffer| Ok(read_tail(&tail, at, buffer)), stored_length)?;
         self.inspected(header, None, stored_length, trailer)
+    }
+
+    /// Where the trailer of a file in another service begins, and the file's last bytes with where they begin.
+    pub(super) async fn remote_end(&self, content: ContentId) -> Result<(u64, (u64, Vec<u8>)), StorageError> {
+        let remote = self.home_of(content).remote();
+        let remote = remote.ok_or_else(|| StorageError::corrupt("a content is in no other service"))?;
+        let stored_length = remote.length(content).await?;
+        let tail = remote.tail(content, stored_length).await?;
+        let found = find_trailer(content, &|at, buffer| Ok(read_tail(&tail, at, buffer)), stored_length)?;
+        Ok((found.start, tail))
     }
 
     /// The header of a content's file, wherever it is.
@@ -183,16 +188,22 @@ impl BlobStore {
         (trailer_at, trailer): (u64, StoredTrailer),
     ) -> Result<(Source, Inspection), StorageError> {
         let StoredTrailer { plain_length, trailer } = trailer;
-        let Header { format, content, seal, chunk_bytes, description } = header;
-        let geometry = Geometry::new(plain_length, chunk_bytes, seal.map(|seal| seal.layers))
-            .filter(|geometry| geometry.frames_end() == trailer_at)
-            .ok_or_else(|| StorageError::corrupt(format!("content {content}: its length is not that of its chunks")))?;
-        let source = Source { store: self.clone(), content, file, format, geometry, sealer: None };
+        let Header { format, content, seal, compressed, chunk_bytes, description } = header;
+        let differs = || StorageError::corrupt(format!("content {content}: its length is not that of its chunks"));
+        let geometry = Geometry::new(plain_length, chunk_bytes, seal.map(|seal| seal.layers)).ok_or_else(differs)?;
+        let table = match compressed {
+            true => Some(Table::before(trailer_at, &geometry).ok_or_else(differs)?),
+            false if geometry.frames_end() == trailer_at => None,
+            false => return Err(differs()),
+        };
+        let (store, opening) = (self.clone(), Opening::AsItLies);
+        let source = Source { store, content, file, format, geometry, table, opening };
         Ok((source, Inspection { description, trailer, plain_length, stored_length, seal: seal.map(|seal| seal.id) }))
     }
 
-    /// Reads a file in full and verifies every checksum, and with the key every seal. `chunk_read` hears the number of
-    /// bytes after each chunk; it may sleep, to limit the rate, or end the work with an error.
+    /// Reads a file in full and verifies every checksum, and with the key every seal; what is compressed is decompressed, unless it is
+    /// sealed and there is no key. `chunk_read` hears the number of bytes after each chunk; it may sleep, to limit the rate, or end
+    /// the work with an error.
     ///
     /// # Errors
     /// `Corrupt`, `Io`, or what `chunk_read` returned.
@@ -203,10 +214,14 @@ impl BlobStore {
         chunk_read: &mut dyn FnMut(usize) -> Result<(), StorageError>,
     ) -> Result<Inspection, StorageError> {
         let (mut source, inspection) = self.inspect_open(content)?;
-        source.sealer = inspection.seal.zip(key).map(|(seal, key)| ChunkSealer::new(key, seal));
+        source.opening = match (inspection.seal, key) {
+            (Some(seal), Some(key)) => Opening::Sealed(ChunkSealer::new(key, seal)),
+            (Some(_), None) => Opening::AsItLies,
+            (None, _) => Opening::Plain,
+        };
         for index in 0..source.geometry.chunks_count() {
             source.read(index)?;
-            chunk_read(source.geometry.frame_bytes(index))?;
+            chunk_read(source.frame_bytes(index))?;
         }
         Ok(inspection)
     }
@@ -317,21 +332,45 @@ fn remove(home: &Home, disk: &dyn Disk, path: &Path) -> Result<(), StorageError>
 /// Reads what it can at an offset.
 type ReadAt<'r> = dyn Fn(u64, &mut [u8]) -> Result<usize, StorageError> + 'r;
 
+/// Reads what lies there of a file's last bytes, which begin at an offset.
+fn read_tail((begin, tail): &(u64, Vec<u8>), at: u64, buffer: &mut [u8]) -> usize {
+    let at = usize::try_from(at.saturating_sub(*begin)).unwrap_or(usize::MAX);
+    let found = tail.get(at..).unwrap_or_default();
+    let count = found.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&found[..count]);
+    count
+}
+
+/// Where the trailer of a file of `stored_length` bytes lies.
+pub(super) fn find_trailer(
+    content: ContentId,
+    read: &ReadAt<'_>,
+    stored_length: u64,
+) -> Result<Range<u64>, StorageError> {
+    let found = |at: u64| {
+        let mut length = [0; TRAILER_LENGTH_BYTES];
+        let is_whole = read(at, &mut length)? == length.len();
+        Ok::<_, StorageError>(StoredTrailer::length(length).filter(|_| is_whole))
+    };
+    let length = stored_length.checked_sub(TRAILER_LENGTH_BYTES as u64).map_or(Ok(None), found)?;
+    let start = length.and_then(|bytes| stored_length.checked_sub(bytes as u64));
+    start.map(|start| start..stored_length).ok_or_else(|| unfinished(content))
+}
+
 /// The trailer of a file of `stored_length` bytes, and where it begins.
 fn read_trailer(
     content: ContentId,
     read: &ReadAt<'_>,
     stored_length: u64,
 ) -> Result<(u64, StoredTrailer), StorageError> {
-    let unfinished = || StorageError::corrupt(format!("content {content}: the file has no trailer"));
-    let read_last = |buffer: &mut [u8]| {
-        let offset = stored_length.checked_sub(buffer.len() as u64).ok_or_else(unfinished)?;
-        let count = read(offset, buffer)?;
-        if count == buffer.len() { Ok(offset) } else { Err(unfinished()) }
-    };
-    let mut length = [0; TRAILER_LENGTH_BYTES];
-    read_last(&mut length)?;
-    let mut bytes = vec![0; StoredTrailer::length(length).ok_or_else(unfinished)?];
-    let offset = read_last(&mut bytes)?;
-    Ok((offset, StoredTrailer::decode(content, &bytes)?))
+    let at = find_trailer(content, read, stored_length)?;
+    let mut bytes = vec![0; (at.end - at.start) as usize];
+    if read(at.start, &mut bytes)? < bytes.len() {
+        return Err(unfinished(content));
+    }
+    Ok((at.start, StoredTrailer::decode(content, &bytes)?))
+}
+
+fn unfinished(content: ContentId) -> StorageError {
+    StorageError::corrupt(format!("content {content}: the file has no trailer"))
 }

@@ -1,4 +1,5 @@
-//! Copying a file into another place, as it is: payloads are not opened, so no key is needed.
+//! Copying a file into another place, as it is: payloads are neither opened nor decompressed, so no key is needed, and a file stays
+//! compressed, or not, as it was written.
 //!
 //! Every frame's checksum is verified before its payload is written, and made anew, because it is bound to the content id.
 
@@ -9,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use cairn_crypto::seal::SealId;
 
 use super::format::{Format, Frame, HEADER_BYTES, Header};
-use super::reader::Source;
 use super::record::StoredTrailer;
 use super::remote::{LocalBytes, RemoteFile};
-use super::{BlobStore, BlobWriter, StoredBlob};
+use super::source::Source;
+use super::{BlobStore, BlobWriter, StoredBlob, table};
 use crate::StorageError;
 use crate::id::ContentId;
 
@@ -24,7 +25,10 @@ struct Copy {
     source: Arc<Source>,
     to: ContentId,
     header: Vec<u8>,
-    trailer: Vec<u8>,
+    /// Where its frames end, if they are compressed.
+    frame_ends: Option<Vec<u64>>,
+    /// What comes after the frames.
+    end: Vec<u8>,
     plain_length: u64,
     seal: Option<SealId>,
 }
@@ -72,8 +76,11 @@ impl BlobStore {
         let (source, inspection) = self.inspect(from).await?;
         let header = Header { format: Format::NEWEST, content: to, ..header }.encode()?;
         let (plain_length, seal) = (inspection.plain_length, inspection.seal);
-        let trailer = StoredTrailer { plain_length, trailer: inspection.trailer }.encode(to)?;
-        Ok(Copy { source: Arc::new(source), to, header, trailer, plain_length, seal })
+        let source = Arc::new(source);
+        let frame_ends = source.frame_ends().await?;
+        let mut end = frame_ends.as_deref().map_or_else(Vec::new, |ends| table::encode(to, ends));
+        end.extend(StoredTrailer { plain_length, trailer: inspection.trailer }.encode(to)?);
+        Ok(Copy { source, to, header, frame_ends, end, plain_length, seal })
     }
 
     /// Writes a copy where files are on a disk.
@@ -81,7 +88,7 @@ impl BlobStore {
         let (store, of_work, length) = (self.clone(), copy.clone(), copy.length());
         let begin = move || {
             store.check_space_to_move(of_work.to.place(), length)?;
-            store.begin_encoded(of_work.to, &of_work.header, Some(length))
+            store.begin(of_work.to, &of_work.header, Some(length))
         };
         let mut writer = self.offload().run(begin).await?;
         let chunks_count = copy.source.geometry.chunks_count();
@@ -99,7 +106,7 @@ impl BlobStore {
             };
             writer = self.offload().run(write).await?;
         }
-        let close = move || BlobWriter::close(writer, &copy.trailer, copy.plain_length, copy.seal);
+        let close = move || BlobWriter::close(writer, &copy.end, copy.plain_length, copy.seal);
         self.offload().run(close).await
     }
 }
@@ -107,7 +114,25 @@ impl BlobStore {
 impl Copy {
     /// How long the file is.
     fn length(&self) -> u64 {
-        self.source.geometry.frames_end() + self.trailer.len() as u64
+        self.frames_end() + self.end.len() as u64
+    }
+
+    fn frames_end(&self) -> u64 {
+        match &self.frame_ends {
+            Some(ends) => ends.last().copied().unwrap_or(HEADER_BYTES as u64),
+            None => self.source.geometry.frames_end(),
+        }
+    }
+
+    /// The chunk whose frame the byte `at` is in, and where that frame begins.
+    fn frame_at(&self, at: u64) -> (u64, u64) {
+        let Some(ends) = &self.frame_ends else {
+            let index = self.source.geometry.chunk_at(at);
+            return (index, self.source.geometry.frame_offset(index));
+        };
+        let index = ends.partition_point(|end| *end <= at);
+        let start = index.checked_sub(1).and_then(|before| ends.get(before)).copied();
+        (index as u64, start.unwrap_or(HEADER_BYTES as u64))
     }
 
     fn stored(&self, stored_length: u64) -> StoredBlob {
@@ -134,38 +159,33 @@ impl Copy {
 
     /// The piece of the file that the byte `at` is in, and where it begins.
     async fn piece(&self, at: u64) -> Result<(u64, Bytes), StorageError> {
-        let geometry = &self.source.geometry;
         if at < HEADER_BYTES as u64 {
             return Ok((0, Bytes::copy_from_slice(&self.header)));
         }
-        if at >= geometry.frames_end() {
-            return Ok((geometry.frames_end(), Bytes::copy_from_slice(&self.trailer)));
+        if at >= self.frames_end() {
+            return Ok((self.frames_end(), Bytes::copy_from_slice(&self.end)));
         }
-        let first = geometry.chunk_at(at);
-        let run = first..geometry.chunks_count().min(first + RUN_CHUNKS);
+        let (first, start) = self.frame_at(at);
+        let run = first..self.source.geometry.chunks_count().min(first + RUN_CHUNKS);
         let frames = self.source.frames_as(self.to, run).await?;
         let mut bytes = BytesMut::new();
         for frame in &frames {
             bytes.extend_from_slice(&frame.header);
             frame.payload.iter().for_each(|payload| bytes.extend_from_slice(payload));
         }
-        Ok((geometry.frame_offset(first), bytes.freeze()))
+        Ok((start, bytes.freeze()))
     }
 }
 
 impl Source {
     /// Some of its chunks, verified and as they lie there, framed as another content's.
     async fn frames_as(self: &Arc<Self>, to: ContentId, run: Range<u64>) -> Result<Vec<Frame>, StorageError> {
-        let (source, last) = (self.clone(), self.geometry.chunks_count());
-        let payloads = match self.store.home_of(self.content).remote() {
+        let source = self.clone();
+        let frames = match self.store.home_of(self.content).remote() {
             Some(_) => source.read_remote(None, run.clone(), run.end).await.whole()?,
-            None => {
-                let run = run.clone();
-                self.store.offload().run(move || run.map(|index| source.read(index)).collect()).await?
-            }
+            None => self.store.offload().run(move || run.map(|index| source.read(index)).collect()).await?,
         };
-        let too_many = || StorageError::corrupt(format!("content {} has too many chunks", self.content));
-        let frames = run.zip(payloads).map(|(index, payload)| Frame::new(to, index, index + 1 == last, vec![payload]));
-        frames.map(|frame| frame.ok_or_else(too_many)).collect()
+        let none = || StorageError::corrupt(format!("content {} has a frame that is none", self.content));
+        frames.iter().map(|frame| Frame::of_another(to, frame).ok_or_else(none)).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Writing one chunk file.
 //!
-//! The calls block: the caller moves the writer to where it may. Unsealed bytes are not copied; they go from the
-//! caller's buffers to the system in one vectored write per call. A chunk is framed only once it is known whether
+//! The calls block: the caller moves the writer to where it may. Bytes that are neither sealed nor compressed are not copied; they
+//! go from the caller's buffers to the system in one vectored write per call. A chunk is framed only once it is known whether
 //! another follows, because its frame says so.
 
 use std::collections::VecDeque;
@@ -11,15 +11,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_crypto::seal::{ChunkSealer, SealId};
+use cairn_crypto::seal::{Chunk, ChunkSealer, SealId};
 use cairn_crypto::secret::DataKey;
 
+use super::buffers::Buffer;
+use super::compression::{Compressor, join};
 use super::format::{CHUNK_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header, Seal};
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
-use super::{BlobStore, new_seal};
+use super::{BlobStore, new_seal, table};
 use crate::StorageError;
 use crate::disk::{Disk, DiskFile};
 use crate::id::ContentId;
+use crate::object::StorageClass;
 
 /// How much is written before the kernel is asked to begin writing it back.
 const WRITEBACK_BYTES: u64 = 8 << 20;
@@ -49,6 +52,7 @@ pub struct BlobWriter {
     disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
     seal: Option<(SealId, ChunkSealer)>,
+    compressor: Option<Compressor>,
     pending: Pending,
     chunks_count: u64,
     plain_length: u64,
@@ -70,9 +74,10 @@ impl fmt::Debug for BlobWriter {
 }
 
 impl BlobStore {
-    /// Begins the file of a content, which the caller has pinned. Blocks.
+    /// Begins the file of a content of a class, which the caller has pinned. Blocks.
     ///
-    /// `expected_bytes` is the length of the body, if it was declared: the space is reserved at once.
+    /// `expected_bytes` is the length of the body, if it was declared: the space is reserved at once, unless the file is
+    /// compressed.
     ///
     /// # Errors
     /// `MetadataTooLarge`, `DiskFull`, `ReadOnly`, `Io`.
@@ -80,10 +85,12 @@ impl BlobStore {
         &self,
         content: ContentId,
         description: BlobDescription,
+        class: StorageClass,
         expected_bytes: Option<u64>,
         key: Option<&DataKey>,
     ) -> Result<BlobWriter, StorageError> {
-        self.create_with_seal(content, description, expected_bytes, new_seal(key)?)
+        let compressor = self.0.codecs.compresses(class).then(Compressor::default);
+        self.create_with_seal(content, description, compressor, expected_bytes, new_seal(key)?)
     }
 
     /// As `create_blocking`, under a seal id that was never used before.
@@ -91,32 +98,32 @@ impl BlobStore {
         &self,
         content: ContentId,
         description: BlobDescription,
+        compressor: Option<Compressor>,
         expected_bytes: Option<u64>,
         seal: Option<(SealId, &DataKey)>,
     ) -> Result<BlobWriter, StorageError> {
         self.0.health.check_writable()?;
         let in_header = seal.map(|(id, key)| Seal { id, layers: key.layers() });
         let seal = seal.map(|(id, key)| (id, ChunkSealer::new(key, id)));
-        let header = Header { format: Format::NEWEST, content, seal: in_header, chunk_bytes: CHUNK_BYTES, description };
+        let header = Header {
+            format: Format::NEWEST,
+            content,
+            seal: in_header,
+            compressed: compressor.is_some(),
+            chunk_bytes: CHUNK_BYTES,
+            description,
+        };
         let layers = in_header.map(|seal| seal.layers);
-        let expected = expected_bytes.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, layers));
-        self.begin(&header, expected.map(|geometry| geometry.frames_end()), seal)
-    }
-
-    /// Creates the file and writes its header. `file_bytes` is how long the file will become, if that is known.
-    pub(super) fn begin(
-        &self,
-        header: &Header,
-        file_bytes: Option<u64>,
-        seal: Option<(SealId, ChunkSealer)>,
-    ) -> Result<BlobWriter, StorageError> {
-        let mut writer = self.begin_encoded(header.content, &header.encode()?, file_bytes)?;
-        writer.seal = seal;
+        let expected = expected_bytes.filter(|_| compressor.is_none());
+        let expected = expected.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, layers));
+        let mut writer = self.begin(content, &header.encode()?, expected.map(|geometry| geometry.frames_end()))?;
+        (writer.seal, writer.compressor) = (seal, compressor);
         Ok(writer)
     }
 
-    /// As `begin`, with the header's bytes; nothing is sealed.
-    pub(super) fn begin_encoded(
+    /// Creates the file and writes its header; what is appended is neither sealed nor compressed. `file_bytes` is how long the file
+    /// will become, if that is known.
+    pub(super) fn begin(
         &self,
         content: ContentId,
         header: &[u8],
@@ -132,6 +139,7 @@ impl BlobStore {
             disk,
             file,
             seal: None,
+            compressor: None,
             pending: Pending::default(),
             chunks_count: 0,
             plain_length: 0,
@@ -187,17 +195,23 @@ impl BlobWriter {
         let last = if self.pending.bytes > 0 { vec![self.frame(true)?] } else { Vec::new() };
         self.write(&last, &[])?;
         let (plain_length, seal) = (self.plain_length, self.seal.as_ref().map(|(id, _)| *id));
-        self.close(&trailer, plain_length, seal)
+        let Some(compressor) = &self.compressor else { return self.close(&trailer, plain_length, seal) };
+        let mut end = table::encode(self.content, &compressor.frame_ends);
+        end.extend(trailer);
+        let observer = self.store.0.observer.clone();
+        let blob = self.close(&end, plain_length, seal)?;
+        observer.compressed(plain_length, blob.stored_length);
+        Ok(blob)
     }
 
-    /// Writes the trailer, and makes file and name durable.
+    /// Writes what comes after the frames, and makes file and name durable.
     pub(super) fn close(
         mut self,
-        trailer: &[u8],
+        end: &[u8],
         plain_length: u64,
         seal: Option<SealId>,
     ) -> Result<StoredBlob, StorageError> {
-        self.write(&[], trailer)?;
+        self.write(&[], end)?;
         self.store.sync_file(self.content, &*self.file)?;
         self.store.sync_folder(self.content, &self.disk)?;
         self.finished = true;
@@ -207,28 +221,30 @@ impl BlobWriter {
     /// Takes the next chunk's bytes and frames them.
     fn frame(&mut self, last: bool) -> Result<Frame, StorageError> {
         let index = self.chunks_count;
-        let mut payload = self.pending.take(CHUNK_BYTES as usize);
-        if let Some((_, sealer)) = &self.seal {
-            payload = vec![self.sealed(sealer, index, last, &payload)?];
-        }
-        self.chunks_count += 1;
-        Frame::new(self.content, index, last, payload)
-            .ok_or(StorageError::TooLarge { size_bytes: self.plain_length, max_bytes: index * u64::from(CHUNK_BYTES) })
-    }
-
-    /// One chunk, sealed in a buffer of its own.
-    fn sealed(&self, sealer: &ChunkSealer, index: u64, last: bool, pieces: &[Bytes]) -> Result<Bytes, StorageError> {
+        let pieces = self.pending.take(CHUNK_BYTES as usize);
         let plain_bytes: usize = pieces.iter().map(Bytes::len).sum();
-        let mut buffer = self.store.0.buffers.take(plain_bytes + sealer.overhead_bytes());
-        let mut rest = &mut *buffer.as_mut();
-        for piece in pieces {
-            let (place, after) = rest.split_at_mut(piece.len());
-            place.copy_from_slice(piece);
-            rest = after;
+        let room_bytes = self.seal.as_ref().map_or(0, |(_, sealer)| sealer.overhead_bytes());
+        let store = &self.store;
+        let compressed = self.compressor.as_mut().and_then(|one| one.compress(store, &pieces, room_bytes));
+        let is_compressed = compressed.is_some();
+        let payload = match (compressed, &self.seal) {
+            (None, None) => pieces,
+            (Some(buffer), None) => vec![Bytes::from_owner(buffer)],
+            (None, Some((_, sealer))) => {
+                vec![sealed(sealer, Chunk::new(index, last), join(store, &pieces, room_bytes))?]
+            }
+            (Some(buffer), Some((_, sealer))) => {
+                vec![sealed(sealer, Chunk::compressed(index, last, plain_bytes as u32), buffer)?]
+            }
+        };
+        self.chunks_count += 1;
+        let too_large =
+            StorageError::TooLarge { size_bytes: self.plain_length, max_bytes: index * u64::from(CHUNK_BYTES) };
+        let frame = Frame::new(self.content, index, last, is_compressed, payload).ok_or(too_large)?;
+        if let Some(compressor) = &mut self.compressor {
+            compressor.note_frame(&frame);
         }
-        let sealing = |error| StorageError::Io { doing: "sealing a chunk", source: std::io::Error::other(error) };
-        sealer.seal_in_place(index, last, buffer.as_mut()).map_err(sealing)?;
-        Ok(Bytes::from_owner(buffer))
+        Ok(frame)
     }
 
     pub(super) fn write(&mut self, frames: &[Frame], end: &[u8]) -> Result<(), StorageError> {
@@ -263,6 +279,13 @@ impl Drop for BlobWriter {
             tracing::warn!(content = %self.content, %error, "an unfinished blob could not be removed");
         }
     }
+}
+
+/// A chunk, sealed in its buffer, which has room for it.
+fn sealed(sealer: &ChunkSealer, chunk: Chunk, mut buffer: Buffer) -> Result<Bytes, StorageError> {
+    let sealing = |error| StorageError::Io { doing: "sealing a chunk", source: std::io::Error::other(error) };
+    sealer.seal_in_place(chunk, buffer.as_mut()).map_err(sealing)?;
+    Ok(Bytes::from_owner(buffer))
 }
 
 /// Bytes that are not framed yet, as the caller's slices.

@@ -413,10 +413,10 @@ impl Store {
         let blobs = self.blobs().clone();
         let offload = blobs.offload();
         let created = self.clock().now();
-        let description = destination.description(created);
+        let (description, class) = (destination.description(created), destination.class);
         let (length, is_sealed) = (expected.length, key.is_some());
         let mut work = offload.start(move || {
-            let writer = blobs.create_blocking(id, description, length, key.as_ref())?;
+            let writer = blobs.create_blocking(id, description, class, length, key.as_ref())?;
             write_batch(writer, digests, &first)
         });
         // While one batch is hashed and written, the next one is gathered.

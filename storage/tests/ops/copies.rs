@@ -15,7 +15,7 @@ fn attributes(content_type: &str) -> ObjectAttributes {
     ObjectAttributes { content_type: Some(content_type.to_owned()), ..ObjectAttributes::default() }
 }
 
-fn plain_copy() -> CopyObject {
+pub fn plain_copy() -> CopyObject {
     CopyObject {
         redirect_location: None,
         attributes: None,
@@ -30,7 +30,7 @@ fn plain_copy() -> CopyObject {
     }
 }
 
-async fn copy(
+pub async fn copy(
     rig: &Rig,
     (from, from_key): (&Bucket, &str),
     (to, to_key): (&Bucket, &str),

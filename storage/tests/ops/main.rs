@@ -6,6 +6,7 @@
 
 mod buckets;
 mod collecting;
+mod compression;
 mod conditions;
 mod copies;
 mod crash;

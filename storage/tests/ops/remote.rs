@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_storage::StorageError;
-use cairn_storage::blob::{BlobStore, Offload, Remote, RemoteBytes, RemoteError, RemoteFile, Tiers};
+use cairn_storage::blob::{BlobStore, Compression, Offload, Remote, RemoteBytes, RemoteError, RemoteFile, Tiers};
 use cairn_storage::check;
 use cairn_storage::clock::{ManualClock, SeededEntropy};
 use cairn_storage::disk::sim::SimDisk;
@@ -37,7 +37,7 @@ const LARGE: usize = 300_000;
 
 /// A service in memory.
 #[derive(Clone, Debug, Default)]
-struct Fake(Arc<Mutex<State>>);
+pub struct Fake(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -60,8 +60,13 @@ impl Fake {
         if state.down { Err(RemoteError::Down("the network is cut".to_owned())) } else { Ok(state) }
     }
 
+    /// Something else is there now.
+    pub fn replace(&self, name: &str, file: Vec<u8>) {
+        self.0.lock().files.insert(name.to_owned(), file);
+    }
+
     /// The files but for the marker.
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = self.0.lock().files.clone();
         files.remove("cairn-tier").unwrap();
         files
@@ -127,6 +132,17 @@ impl Remote for Fake {
 
 /// A store whose GLACIER_IR is in the fake, or, with no classes, may still have files there.
 async fn rig_with(index: Arc<dyn Index>, disk: &SimDisk, fake: &Fake, classes: &[StorageClass]) -> Rig {
+    rig_that_compresses(index, disk, fake, classes, Compression::default()).await
+}
+
+/// As [`rig_with`].
+pub async fn rig_that_compresses(
+    index: Arc<dyn Index>,
+    disk: &SimDisk,
+    fake: &Fake,
+    classes: &[StorageClass],
+    compression: Compression,
+) -> Rig {
     let configured = ConfiguredTier {
         name: "far".to_owned(),
         home: ConfiguredHome::Remote(Arc::new(fake.clone())),
@@ -136,7 +152,14 @@ async fn rig_with(index: Arc<dyn Index>, disk: &SimDisk, fake: &Fake, classes: &
     let tiers: Tiers = tiers::open(&index, &entropy, Offload::Inline, &[configured]).await.unwrap();
     let (health, clock) = (Health::default(), Arc::new(ManualClock::new(START)));
     let disk_of_store = Arc::new(disk.clone());
-    let blobs = BlobStore::with_tiers(disk_of_store.clone(), tiers, health.clone(), Arc::new(Silent), Offload::Inline);
+    let blobs = BlobStore::with_tiers(
+        disk_of_store.clone(),
+        tiers,
+        compression,
+        health.clone(),
+        Arc::new(Silent),
+        Offload::Inline,
+    );
     let store = Store::new(StoreParts {
         index,
         blobs: blobs.clone(),
@@ -164,12 +187,12 @@ async fn look(rig: &Rig) {
     }
 }
 
-async fn put(rig: &Rig, bucket: &Bucket, key: &str, content: &[u8]) {
+pub async fn put(rig: &Rig, bucket: &Bucket, key: &str, content: &[u8]) {
     let put = PutObject { storage_class: StorageClass::GlacierIr, ..rig.put_of(body(content)) };
     rig.store.put_object(bucket, &object_key(key), put).await.unwrap();
 }
 
-async fn settle(rig: &Rig) -> usize {
+pub async fn settle(rig: &Rig) -> usize {
     rig.clock.advance_ms(60_000);
     rig.run_due(&Settler).await
 }
@@ -180,7 +203,7 @@ async fn collect(rig: &Rig) -> usize {
     rig.run_due(&Collector).await
 }
 
-async fn is_whole(rig: &Rig) {
+pub async fn is_whole(rig: &Rig) {
     let report = check::check(&rig.store, true, &mut |_| {}).await.unwrap();
     assert_eq!(report.findings, Vec::<String>::new());
 }

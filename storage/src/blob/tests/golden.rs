@@ -13,7 +13,7 @@ fn seal() -> SealId {
 fn write(key: Option<&DataKey>) -> (Bench, StoredBlob) {
     let bench = Bench::new();
     let seal = key.map(|key| (seal(), key));
-    let mut writer = bench.store.create_with_seal(content(1), description(), None, seal).unwrap();
+    let mut writer = bench.store.create_with_seal(content(1), description(), None, None, seal).unwrap();
     writer.append(&[Bytes::from(body(LENGTH))]).unwrap();
     let blob = writer.finish(trailer()).unwrap();
     (bench, blob)

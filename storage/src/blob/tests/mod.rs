@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compressed;
 mod damage;
 mod golden;
 mod round_trip;
@@ -18,7 +19,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::disk::sim::SimDisk;
 use crate::id::{BucketId, UploadId};
-use crate::object::Etag;
+use crate::object::{Etag, StorageClass};
 use crate::observe::Silent;
 use bytes::Bytes;
 
@@ -37,13 +38,19 @@ impl Bench {
     }
 
     fn on(disk: SimDisk) -> Self {
-        let health = Health::default();
-        let store = BlobStore::new(Arc::new(disk.clone()), health.clone(), Arc::new(Silent), Offload::Inline);
+        Self::compressing(disk, Compression::default())
+    }
+
+    fn compressing(disk: SimDisk, compression: Compression) -> Self {
+        let (health, of_store) = (Health::default(), Arc::new(disk.clone()));
+        let tiers = Tiers::default();
+        let store =
+            BlobStore::with_tiers(of_store, tiers, compression, health.clone(), Arc::new(Silent), Offload::Inline);
         Self { disk, health, store }
     }
 
     fn write(&self, id: ContentId, key: Option<&DataKey>, pieces: &[&[u8]]) -> Result<StoredBlob, StorageError> {
-        let mut writer = self.store.create_blocking(id, description(), None, key)?;
+        let mut writer = self.store.create_blocking(id, description(), StorageClass::Standard, None, key)?;
         for piece in pieces {
             writer.append(&[Bytes::copy_from_slice(piece)])?;
         }

@@ -26,7 +26,8 @@ fn a_declared_length_that_was_wrong_changes_nothing() {
     let bench = Bench::new();
     for (number, expected_bytes) in [0, 10, 100_000, u64::MAX].into_iter().enumerate() {
         let id = content(number as u8);
-        let mut writer = bench.store.create_blocking(id, description(), Some(expected_bytes), None).unwrap();
+        let mut writer =
+            bench.store.create_blocking(id, description(), StorageClass::Standard, Some(expected_bytes), None).unwrap();
         writer.append(&[Bytes::from_static(b"ten bytes!")]).unwrap();
         let blob = writer.finish(trailer()).unwrap();
         assert_eq!(bench.read(&blob, None).unwrap(), b"ten bytes!");
@@ -129,7 +130,13 @@ async fn the_blocking_pool_reads_a_real_file() {
                 let (store, body, key) = (store.clone(), Bytes::from(body.clone()), key.clone());
                 move || {
                     let length = Some(body.len() as u64);
-                    let mut writer = store.create_blocking(content(number), description(), length, key.as_ref())?;
+                    let mut writer = store.create_blocking(
+                        content(number),
+                        description(),
+                        StorageClass::Standard,
+                        length,
+                        key.as_ref(),
+                    )?;
                     writer.append(&[body])?;
                     writer.finish(trailer())
                 }
@@ -170,7 +177,7 @@ proptest! {
         let whole = Bytes::from(body.clone());
         let pieces: Vec<Bytes> = cuts.windows(2).map(|cut| whole.slice(cut[0]..cut[1])).collect();
         let bench = Bench::new();
-        let mut writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();
+        let mut writer = bench.store.create_blocking(content(1), description(), StorageClass::Standard, None, None).unwrap();
         for call in pieces.chunks(per_call) {
             writer.append(call).unwrap();
         }

@@ -33,7 +33,8 @@ fn a_file_tells_what_it_is() {
 #[test]
 fn an_unfinished_file_is_told_from_a_whole_one() {
     let bench = Bench::new();
-    let mut writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();
+    let mut writer =
+        bench.store.create_blocking(content(1), description(), StorageClass::Standard, None, None).unwrap();
     writer.append(&[Bytes::from(body(200_000))]).unwrap();
     assert!(matches!(bench.store.inspect_blocking(content(1)), Err(StorageError::Corrupt { .. })));
     assert_eq!(bench.store.describe_blocking(content(1)).unwrap(), description());
@@ -111,6 +112,7 @@ fn with_tier(disk: Arc<SimDisk>, of_tier: Arc<SimDisk>, place: crate::id::Place)
     BlobStore::with_tiers(
         disk,
         Tiers { directories: vec![tier], ..Tiers::default() },
+        Compression::default(),
         Health::default(),
         Arc::new(Silent),
         Offload::Inline,
@@ -129,7 +131,7 @@ fn a_tier_has_folders_and_a_quarantine_of_its_own() {
     mark(&of_tier);
     let in_tier = content(FIRST_TIER_PLACE << 2);
     let store = with_tier(disk.clone(), of_tier.clone(), in_tier.place());
-    let write = || store.create_blocking(in_tier, description(), None, None)?.finish(trailer());
+    let write = || store.create_blocking(in_tier, description(), StorageClass::Standard, None, None)?.finish(trailer());
     assert!(matches!(write(), Err(StorageError::TierDown { .. })), "it was not looked at");
     of_tier.set_space(crate::disk::Space { total_bytes: 9_000, available_bytes: 5_000 });
     store.probe_tier(in_tier.place());
@@ -152,7 +154,7 @@ fn a_failed_sync_of_a_tier_stops_writing_to_it_and_to_nothing_else() {
     let in_tier = content(FIRST_TIER_PLACE << 2);
     let store = with_tier(disk, of_tier.clone(), in_tier.place());
     store.probe_tier(in_tier.place());
-    let write = |id| store.create_blocking(id, description(), None, None)?.finish(trailer());
+    let write = |id| store.create_blocking(id, description(), StorageClass::Standard, None, None)?.finish(trailer());
     write(in_tier).unwrap();
     let call = crate::disk::sim::Call::SyncData;
     of_tier.fail_call(call, 1, io::ErrorKind::Other);

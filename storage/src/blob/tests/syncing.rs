@@ -40,7 +40,8 @@ fn a_failed_sync_of_a_new_folder_is_not_retried_either() {
 #[test]
 fn a_writer_that_comes_after_a_failed_folder_sync_fails_too() {
     let bench = Bench::new();
-    let mut writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();
+    let mut writer =
+        bench.store.create_blocking(content(1), description(), StorageClass::Standard, None, None).unwrap();
     writer.append(&[Bytes::from_static(b"its entry may be lost as well")]).unwrap();
     bench.disk.fail_call(Call::SyncDir, 1, FAILED);
     let mut same_folder = [2; 16];
@@ -55,7 +56,8 @@ fn a_full_disk_is_reported_as_such_and_leaves_no_file() {
         let bench = Bench::new();
         bench.disk.fail_call(call, nth, io::ErrorKind::StorageFull);
         let write = || {
-            let mut writer = bench.store.create_blocking(content(1), description(), Some(100_000), None)?;
+            let mut writer =
+                bench.store.create_blocking(content(1), description(), StorageClass::Standard, Some(100_000), None)?;
             writer.append(&[Bytes::from(body(100_000))])?;
             writer.finish(trailer())
         };
@@ -69,7 +71,8 @@ fn a_full_disk_is_reported_as_such_and_leaves_no_file() {
 #[test]
 fn a_writer_that_is_dropped_removes_its_file() {
     let bench = Bench::new();
-    let mut writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();
+    let mut writer =
+        bench.store.create_blocking(content(1), description(), StorageClass::Standard, None, None).unwrap();
     writer.append(&[Bytes::from(body(100_000))]).unwrap();
     assert_eq!(bench.store.list_blocking(1).unwrap().contents, [content(1)]);
     drop(writer);
@@ -88,9 +91,9 @@ fn an_existing_file_is_never_overwritten_nor_removed() {
 fn metadata_that_does_not_fit_is_refused_and_leaves_no_file() {
     let bench = Bench::new();
     let long = BlobDescription { key: "k".repeat(5_000), ..description() };
-    let refused = bench.store.create_blocking(content(1), long, None, None);
+    let refused = bench.store.create_blocking(content(1), long, StorageClass::Standard, None, None);
     assert!(matches!(refused, Err(StorageError::MetadataTooLarge)));
-    let writer = bench.store.create_blocking(content(1), description(), None, None).unwrap();
+    let writer = bench.store.create_blocking(content(1), description(), StorageClass::Standard, None, None).unwrap();
     let refused = writer.finish(BlobTrailer { attributes: vec![0; 70_000], ..trailer() });
     assert!(matches!(refused, Err(StorageError::MetadataTooLarge)));
     assert_eq!(bench.store.list_blocking(1).unwrap(), Listing::default());
@@ -100,7 +103,12 @@ fn metadata_that_does_not_fit_is_refused_and_leaves_no_file() {
 fn the_longest_key_fits_the_header() {
     let bench = Bench::new();
     let long = BlobDescription { key: "k".repeat(crate::object::KEY_BYTES_MAX), ..description() };
-    bench.store.create_blocking(content(1), long.clone(), None, None).unwrap().finish(trailer()).unwrap();
+    bench
+        .store
+        .create_blocking(content(1), long.clone(), StorageClass::Standard, None, None)
+        .unwrap()
+        .finish(trailer())
+        .unwrap();
     assert_eq!(bench.store.inspect_blocking(content(1)).unwrap().description, long);
 }
 

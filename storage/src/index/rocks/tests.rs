@@ -311,6 +311,7 @@ impl Observer for Groups {
         self.batches.fetch_add(batches, Ordering::SeqCst);
     }
     fn sync(&self, _kind: &'static str, _elapsed: Duration) {}
+    fn compressed(&self, _plain_bytes: u64, _stored_bytes: u64) {}
     fn job(&self, _queue: &'static str, _result: &'static str) {}
     fn walked(&self, _kind: &'static str, _counts: WalkCounts) {}
     fn walks(&self, _kind: &'static str, _state: &'static str, _count: usize) {}

@@ -27,14 +27,14 @@ use table::Aims;
 const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--sweep-keys N] [--replicated-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
-     --only         one group: put, get, head, delete, multipart, list, start, sweep or versions\n\
+     --only         one group: put, get, head, delete, multipart, list, start, sweep, versions or replication\n\
      --size         one object size\n\
      --connections  one number of connections\n\
      --list-keys    how many keys the groups list and start go over (default 100000; the aims are for 1000000)\n\
      --markers      how many delete markers the group versions lists among (default 300000)\n\
      --sweep-keys   how many objects the group sweep sweeps over (default 100000; the aim of the rate is for 1000000, that of the time for\n\
      \x20              10000000, which take some 5 GB and a quarter of an hour to put)\n\
-     --replicated-keys  how many small objects the group replication replicates (default 20000)
+     --replicated-keys  how many small objects the group replication replicates (default 20000)\n\
      --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 

@@ -18,7 +18,7 @@ use cairn_storage::record::Record as _;
 use cairn_storage::settings::ObjectSettings;
 
 use crate::lifecycle::{act, set_rules};
-use crate::restore::history::copy;
+use crate::restore::history;
 
 use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
 use crate::rig::{FILE_BYTES, Rig, bytes, drain, keys, object_key, owner};
@@ -243,7 +243,7 @@ async fn sharing(first_moves: bool) -> (Arc<Rig>, Bucket) {
     let (rig, bucket) = new_rig().await;
     set_rules(&rig, &bucket).await.unwrap();
     rig.put(&bucket, "one", &bytes(1, FILE_BYTES)).await;
-    copy(&rig, &bucket, &object_key("one"), &object_key("two")).await;
+    history::copy(&rig, &bucket, &object_key("one"), &object_key("two")).await;
     if first_moves {
         act(&rig, &bucket, "one", 0, Act::Transition(StorageClass::OnezoneIa)).await.unwrap();
     }

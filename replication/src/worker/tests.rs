@@ -304,24 +304,6 @@ async fn what_panics_is_tried_again_and_then_given_up_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn many_are_settled_in_few_commits() {
-    let world = world(Duration::ZERO).await;
-    let mut ids = Vec::new();
-    for n in 0..200 {
-        ids.push((format!("{n:03}"), world.put(&format!("{n:03}")).await));
-    }
-    let before = world.store.last_change(world.bucket.id).unwrap();
-    let worker = world.work();
-    for (key, id) in &ids {
-        world.status(key, *id, ReplicationStatus::Completed).await;
-    }
-    let commits = world.store.last_change(world.bucket.id).unwrap().0 - before.0;
-    assert!(commits < 200, "400 tasks took {commits} commits");
-    assert_eq!(world.waiting().await, 0);
-    worker.stop().await;
-}
-
-#[tokio::test]
 async fn a_change_while_a_version_is_on_its_way_is_brought_as_well() {
     let world = world(Duration::from_millis(100)).await;
     let worker = world.work();

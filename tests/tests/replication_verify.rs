@@ -15,7 +15,6 @@ const STATUS: &str = "x-amz-replication-status";
 /// How long a version, or a job, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>";
 const NO_TAGS: &str = "<Tagging><TagSet></TagSet></Tagging>";
 
 fn remote(url: &str) -> Config {

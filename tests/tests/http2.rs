@@ -278,7 +278,7 @@ async fn connections_over_the_limit_are_turned_away_until_others_close() {
 
 #[tokio::test]
 async fn requests_over_the_limit_get_slow_down_on_the_same_connection() {
-    let (_cairn, client) = start(vec![("requests_in_flight_max", 2)]);
+    let (cairn, client) = start(vec![("requests_in_flight_max", 2)]);
     let bucket = client.fresh_bucket("in-flight").await;
     let http2 = Arc::new(Http2::open(client.address).await.unwrap());
     let wire = client.object("PUT", &bucket, "held").unsigned_payload().body("0123456789").build();
@@ -289,9 +289,10 @@ async fn requests_over_the_limit_get_slow_down_on_the_same_connection() {
         })
         .collect();
     let get = async || http2.send(client.bucket("GET", &bucket)).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while get().await.status == 200 {
-        assert!(Instant::now() < deadline, "no request is turned away");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !cairn.ops_get("/metrics").unwrap().1.contains("\ncairn_requests_in_flight 2\n") {
+        assert!(Instant::now() < deadline, "the requests do not begin");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let refused = get().await;
     assert_eq!(refused.header("retry-after"), Some("1"));

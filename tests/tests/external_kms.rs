@@ -418,7 +418,10 @@ async fn a_master_key_in_a_file_becomes_a_sealed_one_by_a_change() {
 fn key_files(cairn: &Cairn) -> BTreeMap<String, Vec<u8>> {
     let files = fs::read_dir(cairn.data_dir()).unwrap().map(Result::unwrap);
     let files = files.map(|file| (file.file_name().into_string().unwrap(), file.path()));
-    files.filter(|(name, _)| name.starts_with("master.key")).map(|(name, path)| (name, fs::read(path).unwrap())).collect()
+    files
+        .filter(|(name, _)| name.starts_with("master.key"))
+        .map(|(name, path)| (name, fs::read(path).unwrap()))
+        .collect()
 }
 
 /// Killed before each rename, and before each sync, in turn.
@@ -439,7 +442,14 @@ async fn a_change_of_a_sealed_key_that_is_cut_at_any_step_loses_nothing() {
             assert!(step < 200, "it comes to no end");
             let command = cairn.command(&["master-key", "rotate", "--config"]);
             let mut traced = Command::new("strace");
-            traced.current_dir(cairn.scratch_dir()).args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+            traced.current_dir(cairn.scratch_dir()).args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &format!("trace={calls}"),
+            ]);
             traced.args(["-e", &format!("inject={calls}:signal=KILL:when={step}")]).arg(command.get_program());
             traced.args(command.get_args()).arg(cairn.config_file()).env("CAIRN_EXTERNAL_KMS_TOKEN", TOKEN);
             traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));

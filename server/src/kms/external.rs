@@ -182,7 +182,9 @@ impl ExternalKms {
                 Some(fault) if before != Some(fault) => {
                     tracing::warn!(fault, remaining_seconds, "the token of the external KMS");
                 }
-                None if before.is_some() => tracing::info!(remaining_seconds, "the token of the external KMS is good again"),
+                None if before.is_some() => {
+                    tracing::info!(remaining_seconds, "the token of the external KMS is good again")
+                }
                 _ => {}
             }
         }

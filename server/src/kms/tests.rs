@@ -422,7 +422,9 @@ async fn what_an_account_has_is_bounded_but_not_the_rotation_of_its_keys() {
     // A commit is bounded, too.
     let mut keys = 0;
     let refused = loop {
-        let filled = world.kms.change(OWNER, move |draft| (keys..keys + 20).try_for_each(|number| put(draft, number).map(|_| ())));
+        let filled = world
+            .kms
+            .change(OWNER, move |draft| (keys..keys + 20).try_for_each(|number| put(draft, number).map(|_| ())));
         match filled.await {
             Ok(()) => keys += 20,
             Err(error) => break error,
@@ -447,7 +449,11 @@ async fn what_an_account_has_is_bounded_but_not_the_rotation_of_its_keys() {
     assert_eq!(again.kms.keys_of(OWNER).unwrap().kept_bytes, world.kms.keys_of(OWNER).unwrap().kept_bytes);
     world.kms.change(OWNER, |draft| draft.remove_key("large-0")).await.unwrap();
     world.kms.change(OWNER, move |draft| put(draft, 0).map(|_| ())).await.unwrap();
-    world.kms.change(OWNER, |draft| (0..100).try_for_each(|number| draft.remove_key(&format!("large-{number}")))).await.unwrap();
+    world
+        .kms
+        .change(OWNER, |draft| (0..100).try_for_each(|number| draft.remove_key(&format!("large-{number}"))))
+        .await
+        .unwrap();
     assert!(world.kms.keys_of(OWNER).unwrap().kept_bytes < ACCOUNT_BYTES_MAX - 99 * 100_000);
 }
 

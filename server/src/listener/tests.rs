@@ -320,7 +320,8 @@ async fn a_request_that_outlasts_the_grace_period_is_aborted() {
 }
 
 /// A beginning of HTTP/2 with settings and `GET /` in one frame of headers.
-const GET_BY_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h";
+const GET_BY_HTTP2: &[u8] =
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h";
 
 #[tokio::test]
 async fn no_stream_of_an_aborted_connection_runs_when_the_listener_has_ended() {

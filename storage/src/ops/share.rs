@@ -94,8 +94,7 @@ impl Store {
             object.encryption =
                 sealing.as_ref().map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
             // The data key is the source's: what is sealed by it stays as it is, and what an older record has in the clear is sealed.
-            let version =
-                Version::Object(object.clone().with_sealed_checksum(sealing.as_ref().map(Sealing::seal))?);
+            let version = Version::Object(object.clone().with_sealed_checksum(sealing.as_ref().map(Sealing::seal))?);
             let removal = self.removal(Governance::Heeded);
             let mutation =
                 placement::add_sharing(key, &seen.target, version, shared, &removal, self.planner().as_ref())?;

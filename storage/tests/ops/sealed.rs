@@ -319,8 +319,7 @@ async fn a_key_is_exchanged_in_place_and_nothing_else_about_the_version_changes(
         let bucket = rig.create_bucket("bucket").await;
         let content = bytes(1, size);
         put(&rig, &bucket, "key", &content, Way::Server).await;
-        let mut before =
-            rig.store.head_object(&bucket, &object_key("key"), GetObject::default()).await.unwrap().object;
+        let mut before = rig.store.head_object(&bucket, &object_key("key"), GetObject::default()).await.unwrap().object;
         for to in [Way::Kms(1), Way::Kms(2), Way::Kms(2)] {
             let after = update(&rig, &bucket, VersionSelector::Newest, to).await.unwrap();
             assert_ne!(after.encryption, before.encryption);

@@ -295,10 +295,8 @@ async fn a_checksum_that_an_older_record_has_in_the_clear_is_told_and_sealed_wit
     let expected = Checksum::of(ALGORITHM, &content);
     let put = PutObject { sealing: Some(Way::Server.sealing()), ..put_of(declared(&content)) };
     rig.store.put_object(&bucket, &object_key("whole"), put).await.unwrap();
-    let create = CreateUpload {
-        sealing: Some(Way::Server.sealing()),
-        ..upload_of(Some((ALGORITHM, ChecksumType::Composite)))
-    };
+    let create =
+        CreateUpload { sealing: Some(Way::Server.sealing()), ..upload_of(Some((ALGORITHM, ChecksumType::Composite))) };
     let upload = rig.store.create_upload(&bucket, &object_key("parts"), create).await.unwrap().id;
     let keys = Way::Server.keys();
     let part = rig.store.upload_part(&bucket, &object_key("parts"), upload, 7, body(&content), &keys).await.unwrap();

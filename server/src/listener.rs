@@ -319,7 +319,7 @@ async fn refuse(mut stream: TcpStream, http2: bool, stop: CancellationToken) {
          retry-after: 1\r\nconnection: close\r\n\r\n{REFUSAL_BODY}"
     );
     let refusal = async {
-        let is_http2 = http2 && http2::is_begun(&stream, REFUSAL_TIMEOUT, &stop).await == Some(true);
+        let is_http2 = http2 && http2::is_begun(&stream, REFUSAL_TIMEOUT / 2, &stop).await == Some(true);
         stream.write_all(if is_http2 { http2::REFUSAL } else { answer.as_bytes() }).await?;
         stream.shutdown().await?;
         // Closing a socket with unread bytes resets it, and the client may then never see the answer.

@@ -436,7 +436,7 @@ async fn what_an_account_has_is_bounded_but_not_the_rotation_of_its_keys() {
     while world.kms.change(OWNER, move |draft| put(draft, keys).map(|_| ())).await.is_ok() {
         keys += 1;
     }
-    let policy = world.change(|record| record.policy.push_str(&" ".repeat(100_000)));
+    let policy = world.change(|record| record.policy.push_str(&" ".repeat(102_000)));
     assert_eq!(fault(policy.await), KmsFault::LimitExceeded);
     let rotated = world.kms.change(OWNER, |draft| {
         (0..10).try_for_each(|_| {
@@ -447,7 +447,8 @@ async fn what_an_account_has_is_bounded_but_not_the_rotation_of_its_keys() {
     rotated.await.unwrap();
     let again = world.again().await;
     assert_eq!(again.kms.keys_of(OWNER).unwrap().kept_bytes, world.kms.keys_of(OWNER).unwrap().kept_bytes);
-    world.kms.change(OWNER, |draft| draft.remove_key("large-0")).await.unwrap();
+    let remove = |draft: &mut Draft<'_>| ["large-0", "large-1"].iter().try_for_each(|id| draft.remove_key(id));
+    world.kms.change(OWNER, remove).await.unwrap();
     world.kms.change(OWNER, move |draft| put(draft, 0).map(|_| ())).await.unwrap();
     world
         .kms

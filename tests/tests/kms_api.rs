@@ -454,8 +454,9 @@ async fn nothing_that_was_encrypted_or_issued_is_kept_in_plain() {
     let wrong = json!({ "CiphertextBlob": base64(canary), "KeyId": "testkey-1" });
     refused(&root, "Decrypt", wrong, "InvalidCiphertextException").await;
     refused(&root, "Encrypt", json!({ "KeyId": 7, "Plaintext": canary }), "SerializationException").await;
+    let (_, metrics) = cairn.ops_get("/metrics").unwrap();
     cairn.stop();
-    let mut everything = cairn.log().into_bytes();
+    let mut everything = [cairn.log().into_bytes(), metrics.into_bytes()].concat();
     for file in files_below(&cairn.data_dir()) {
         everything.extend(std::fs::read(file).unwrap());
     }

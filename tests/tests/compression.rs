@@ -187,7 +187,7 @@ async fn the_setting_holds_for_what_is_written_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_move_to_another_disk_and_to_another_server_carries_what_is_compressed() {
+async fn moves_to_another_disk_and_from_there_to_another_server_carry_what_is_compressed() {
     let far = Cairn::start(Config::default());
     far.client().bucket("PUT", "tier").send().await.expect(200);
     let disk = tempfile::tempdir().unwrap();
@@ -195,44 +195,52 @@ async fn a_move_to_another_disk_and_to_another_server_carries_what_is_compressed
     let more = format!(
         "\n[lifecycle]\nday_seconds = 1\nsweep_interval_seconds = 1\n\
          \n[[remote]]\nname = \"far\"\nendpoint = \"http://{}\"\naccess_key = {:?}\nsecret_key = {:?}\n\
-         \n[[tier]]\nname = \"there\"\nremote = \"far\"\nbucket = \"tier\"\nclasses = [\"GLACIER_IR\"]\n\
-         \n[[tier]]\nname = \"cold\"\npath = {:?}\nclasses = [\"ONEZONE_IA\"]\n{}",
+         \n[[tier]]\nname = \"there\"\nremote = \"far\"\nbucket = \"tier\"\nclasses = []\n\
+         \n[[tier]]\nname = \"cold\"\npath = {:?}\nclasses = [\"GLACIER_IR\"]\n{}",
         far.client().address,
         keys.access_key,
         keys.secret_key,
         disk.path(),
         compressing("[\"STANDARD\"]")
     );
-    let cairn = start(more);
+    let mut cairn = start(more);
     let client = cairn.client();
     let bucket = client.fresh_bucket("moves").await;
     let content = log(7, 2 << 20);
-    for key in ["cold/key", "there/key"] {
-        client.object("PUT", &bucket, key).unsigned_payload().body(content.clone()).send().await.expect(200);
-    }
-    let rule = |prefix: &str, class: &str| {
-        format!(
-            "<Rule><ID>{class}</ID><Filter><Prefix>{prefix}</Prefix></Filter><Status>Enabled</Status>\
-             <Transition><Days>1</Days><StorageClass>{class}</StorageClass></Transition></Rule>"
-        )
-    };
-    let rules = rule("cold/", "ONEZONE_IA") + &rule("there/", "GLACIER_IR");
-    let rules = format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>");
-    // S3's shortest time to ONEZONE_IA is 30 days.
-    let rules = rules.replacen("<Days>1<", "<Days>30<", 1);
+    client.object("PUT", &bucket, "key").unsigned_payload().body(content.clone()).send().await.expect(200);
+    let here = cairn.data_dir().join("blobs");
+    let written = disk_usage(&files_below(&here)[0]);
+    let rules = "<LifecycleConfiguration><Rule><ID>r</ID><Filter/><Status>Enabled</Status>\
+                 <Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition></Rule></LifecycleConfiguration>";
     client.bucket("PUT", &bucket).query("lifecycle", "").body(rules).send().await.expect(200);
+    let on_disk = || files_below(&disk.path().join("blobs"));
+    until("the transition", || files_below(&here).is_empty() && on_disk().len() == 1).await;
+    assert_eq!(disk_usage(&on_disk()[0]), written);
+    reads_as(&client, &bucket, "key", Sealed::ByDefault, &content).await;
+
+    // The other disk is retired, by a server that compresses nothing any more.
+    cairn.stop();
+    let config = std::fs::read_to_string(cairn.config_file()).unwrap();
+    let config = config
+        .replace("classes = [\"GLACIER_IR\"]", "classes = 0")
+        .replace("classes = []", "classes = [\"GLACIER_IR\"]");
+    let config = config.replace("classes = 0", "classes = []").replace("[\"STANDARD\"]", "[]");
+    std::fs::write(cairn.config_file(), config).unwrap();
+    cairn.start_again();
+    assert!(cairn.calling_command(&["tier", "move"]).output().unwrap().status.success());
+    until("the job", || on_disk().is_empty() && files_below(&here).is_empty()).await;
+    let there = far.client().keys("tier").await;
+    let there = there.iter().find(|key| *key != "cairn-tier").unwrap();
+    let length = far.client().head("tier", there).await.expect(200).header("content-length").unwrap().to_owned();
+    assert!(length.parse::<u64>().unwrap() <= written, "{length} bytes, and {written} on the disk");
+    reads_as(&client, &bucket, "key", Sealed::ByDefault, &content).await;
+    assert_eq!(client.head(&bucket, "key").await.expect(200).header("x-amz-storage-class"), Some("GLACIER_IR"));
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
-    let (mut on_disk, mut elsewhere) = (0, 0);
-    while !(files_below(&cairn.data_dir().join("blobs")).is_empty() && on_disk == 1 && elsewhere == 1) {
-        assert!(began.elapsed() < PATIENCE, "{on_disk} on the disk, {elsewhere} elsewhere:\n{}", cairn.log());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        on_disk = files_below(&disk.path().join("blobs")).len();
-        elsewhere = far.client().keys("tier").await.iter().filter(|key| *key != "cairn-tier").count();
-    }
-    assert!(disk_usage(disk.path()) < content.len() as u64 / 2);
-    for (key, class) in [("cold/key", "ONEZONE_IA"), ("there/key", "GLACIER_IR")] {
-        let head = client.head(&bucket, key).await.expect(200);
-        assert_eq!(head.header("x-amz-storage-class"), Some(class));
-        reads_as(&client, &bucket, key, Sealed::ByDefault, &content).await;
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what} does not happen");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -135,7 +135,8 @@ impl Walker for Rewrapper {
             failed: done.failed,
             bytes: done.bytes,
         };
-        let next = page.next.map(|next| minicbor::to_vec(next).unwrap_or_default());
+        // What is passed by meanwhile, retiring will find.
+        let next = page.next.map(|next| minicbor::to_vec(next.come_what_may()).unwrap_or_default());
         Ok(Step { cursor: place.then(next), counts, note: done.last_error })
     }
 }

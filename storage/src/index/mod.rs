@@ -120,8 +120,9 @@ impl Family {
 }
 
 /// The commit that last wrote a row: unique and increasing over the index's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Revision(pub u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct Revision(#[n(0)] pub u64);
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

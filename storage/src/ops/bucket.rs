@@ -179,7 +179,7 @@ pub struct BucketsPage {
 }
 
 /// A directory row as one view saw it.
-pub(super) type SeenEntry = Option<(Revision, DirectoryEntry)>;
+pub(crate) type SeenEntry = Option<(Revision, DirectoryEntry)>;
 
 fn read_entry(view: &dyn View, name: &str) -> Result<SeenEntry, IndexError> {
     let Some(row) = view.get(Family::Directory, name.as_bytes())? else { return Ok(None) };
@@ -350,16 +350,18 @@ impl Store {
     pub async fn recover(&self) -> Result<(), StorageError> {
         self.resume_lock_time().await?;
         for (name, entry) in self.all_buckets().await? {
+            let row = self.view(entry.bucket, SeenBucket::read).await?;
+            let is_marked = row.as_ref().is_some_and(|row| row.record.state == BucketState::Deleting);
             match entry.state {
-                EntryState::Active => {}
-                EntryState::Creating if self.view(entry.bucket, SeenBucket::read).await?.is_some() => {
-                    self.complete_creation(&name, entry, None).await?;
-                }
+                EntryState::Active if !is_marked => {}
+                EntryState::Creating if row.is_some() => self.complete_creation(&name, entry, None).await?,
                 EntryState::Creating => self.give_name_up(&name).await?,
-                EntryState::Deleting => match self.complete_deletion(&name, entry.bucket).await {
-                    Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
-                    Err(error) => return Err(error),
-                },
+                EntryState::Active | EntryState::Deleting => {
+                    match self.complete_deletion(&name, entry.bucket).await {
+                        Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
             }
         }
         Ok(())
@@ -374,7 +376,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn directory_entry(&self, name: &str) -> Result<SeenEntry, StorageError> {
+    pub(crate) async fn directory_entry(&self, name: &str) -> Result<SeenEntry, StorageError> {
         let name = name.to_owned();
         Ok(self.index().view(Partition::SYSTEM, move |view| read_entry(view, &name)).await?)
     }

@@ -1,5 +1,6 @@
-//! DeleteBucket: a saga over two partitions, whose intent is the directory row (see `bucket`). From the mark in the bucket
-//! row on no mutation commits, so what is found empty stays empty; the row itself goes last but for the name.
+//! DeleteBucket: a saga over two partitions. From the mark in the bucket row on no mutation commits, so what is found empty
+//! stays empty. The directory says *deleting* only while that mark is there: set after it, and taken back before it, so that no
+//! bucket that takes writes is hidden from those who go by the directory. The rows go last, and then the name.
 
 use crate::StorageError;
 use crate::id::{BucketId, ContentId};
@@ -31,50 +32,40 @@ impl Store {
     /// # Errors
     /// `NoSuchBucket`, `BucketNotEmpty`, `BucketBusy`, `ReadOnly`.
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StorageError> {
-        // A look before the saga, so that deleting a bucket that is in use disturbs nobody.
-        if self.view(bucket.id, has_version).await? {
+        // A look before the saga, so that deleting a bucket that is in use disturbs nobody. One that is marked already was left by
+        // a deletion that was cut short, and this one says what becomes of it.
+        let page = |view: &dyn View| Ok((SeenBucket::read(view)?, has_version(view)?));
+        let (seen, has_version) = self.view(bucket.id, page).await?;
+        if has_version && seen.is_some_and(|seen| seen.record.state == BucketState::Active) {
             return Err(StorageError::BucketNotEmpty);
         }
         let name = bucket.name.as_str();
-        let (revision, entry) = self.directory_entry(name).await?.ok_or(StorageError::NoSuchBucket)?;
-        if entry.bucket != bucket.id {
-            return Err(StorageError::NoSuchBucket);
-        }
-        match entry.state {
-            EntryState::Creating => return Err(StorageError::BucketBusy),
-            // Another deletion goes on, or its client went away: this one goes on with it.
-            EntryState::Deleting => {}
-            EntryState::Active => {
-                let deleting = DirectoryEntry { state: EntryState::Deleting, ..entry };
-                // Stops: delete x delete, delete x (delete and create anew).
-                if !self.put_entry(name, Some(revision), &deleting).await? {
-                    return Err(StorageError::BucketBusy);
-                }
-            }
+        let entry = self.directory_entry(name).await?.filter(|(_, entry)| entry.bucket == bucket.id);
+        let (_, entry) = entry.ok_or(StorageError::NoSuchBucket)?;
+        if entry.state == EntryState::Creating {
+            return Err(StorageError::BucketBusy);
         }
         self.complete_deletion(name, bucket.id).await
     }
 
-    /// The rest of a deletion, from wherever it stands. Several may run at once: the last to mark the bucket row owns the
-    /// deletion, and the others neither remove rows nor give the bucket back.
+    /// A deletion from wherever it stands. Several may run at once: the last to mark the bucket row owns the deletion, and the
+    /// others neither remove rows nor give the bucket back. What fails in its middle leaves the bucket marked, for the next
+    /// deletion or the next start.
     pub(super) async fn complete_deletion(&self, name: &str, id: BucketId) -> Result<(), StorageError> {
         let marked = self.mark_deleting(id).await?;
-        if let Some(revision) = marked
-            && let Err(error) = self.give_up_contents(id, revision).await
-        {
-            return self.revert_deletion(name, id, revision).await.and(Err(error));
+        if let Some(revision) = marked {
+            if self.view(id, has_version).await? {
+                self.give_back(name, id, revision).await?;
+                return Err(StorageError::BucketNotEmpty);
+            }
+            if !self.set_entry_state(name, id, revision, EntryState::Deleting).await? {
+                return Err(StorageError::BucketBusy);
+            }
+            self.end_uploads(id, revision).await?;
+            self.hand_over_collecting(id).await?;
         }
         self.remove_rows(id, marked).await?;
         self.remove_entry(name, id).await
-    }
-
-    /// Sees that no version is there, and gives what else has contents to the collector.
-    async fn give_up_contents(&self, id: BucketId, marked: Revision) -> Result<(), StorageError> {
-        if self.view(id, has_version).await? {
-            return Err(StorageError::BucketNotEmpty);
-        }
-        self.end_uploads(id, marked).await?;
-        self.hand_over_collecting(id).await
     }
 
     /// Marks the bucket row, from which on no mutation commits; returns the mark's revision, or None if there is no row.
@@ -90,21 +81,37 @@ impl Store {
         Err(StorageError::Contention)
     }
 
-    async fn revert_deletion(&self, name: &str, id: BucketId, marked: Revision) -> Result<(), StorageError> {
-        let seen = self.view(id, SeenBucket::read).await?.filter(|seen| seen.revision == marked);
-        let Some(seen) = seen else { return Ok(()) };
-        if self.set_bucket_state(id, seen, BucketState::Active).await?.is_none() {
-            return Ok(());
-        }
-        match self.directory_entry(name).await? {
-            Some((revision, entry)) if entry.bucket == id => {
-                let active = DirectoryEntry { state: EntryState::Active, ..entry };
-                // Stops: this x another deletion that has come further.
-                self.put_entry(name, Some(revision), &active).await?;
-            }
-            _ => {}
+    /// Lets the bucket take writes again, unless another deletion has marked it since.
+    async fn give_back(&self, name: &str, id: BucketId, marked: Revision) -> Result<(), StorageError> {
+        if self.set_entry_state(name, id, marked, EntryState::Active).await?
+            && let Some(seen) = self.view(id, SeenBucket::read).await?.filter(|seen| seen.revision == marked)
+        {
+            self.set_bucket_state(id, seen, BucketState::Active).await?;
         }
         Ok(())
+    }
+
+    /// Says in the directory how far the deletion is that marked the bucket row. False: another one has marked it since, or is
+    /// through with it.
+    async fn set_entry_state(
+        &self,
+        name: &str,
+        id: BucketId,
+        marked: Revision,
+        state: EntryState,
+    ) -> Result<bool, StorageError> {
+        for _ in 0..ATTEMPTS_MAX {
+            // The mark is looked at after the entry: if it is still this one, so is all that was said by it.
+            let seen = self.directory_entry(name).await?.filter(|(_, entry)| entry.bucket == id);
+            let is_marked = self.view(id, SeenBucket::read).await?.is_some_and(|seen| seen.revision == marked);
+            let Some((revision, entry)) = seen.filter(|_| is_marked) else { return Ok(false) };
+            // Stops: this x another deletion that marks the bucket now. Written also where it says so already, which stops those
+            // that looked before.
+            if self.put_entry(name, Some(revision), &DirectoryEntry { state, ..entry }).await? {
+                return Ok(true);
+            }
+        }
+        Err(StorageError::Contention)
     }
 
     /// Frees the name of a bucket whose rows are gone, unless somebody else has.

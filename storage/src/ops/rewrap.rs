@@ -3,7 +3,8 @@
 //!
 //! A bucket is walked in two parts: its uploads, completed ones too, and then its versions, key by key. In that order
 //! nothing is missed: an upload becomes a version only with the envelope that it has then, and what else copies an
-//! envelope copies it within a key, under a guard of the head, which every exchange rewrites.
+//! envelope copies it within a key, under a guard of the head, which every exchange rewrites. A page that ends within a key
+//! names its head, so that the next one sees whether that happened between them.
 
 use async_trait::async_trait;
 use cairn_crypto::wrap::WrapContext;
@@ -17,7 +18,7 @@ use crate::index::family::head::Head;
 use crate::index::family::upload::{self, UploadRecord, UploadState};
 use crate::index::family::version::{self, Version};
 use crate::index::key::push_escaped;
-use crate::index::{Cursor, Family, IndexError, KeyRange, View};
+use crate::index::{Cursor, Family, IndexError, KeyRange, Revision, View};
 use crate::object::{ObjectKey, ObjectVersion};
 use crate::record::{Record, decode_as};
 
@@ -48,7 +49,25 @@ pub enum EnvelopePosition {
     FromKey(#[n(0)] String),
     /// Within a key's older versions, behind this one.
     #[n(3)]
-    Within(#[n(0)] String, #[n(1)] VersionId),
+    Within(
+        #[n(0)] String,
+        #[n(1)] VersionId,
+        /// The head's: if it is another one by now, the key is begun anew, because what the last page had still before it may have
+        /// been copied to where it had been already. None: whatever the head is.
+        #[n(2)]
+        Option<Revision>,
+    ),
+}
+
+impl EnvelopePosition {
+    /// The same, for a walk that is to come to its end however often a key is written, and may pass something by.
+    #[must_use]
+    pub fn come_what_may(self) -> Self {
+        match self {
+            Self::Within(key, last, _) => Self::Within(key, last, None),
+            other => other,
+        }
+    }
 }
 
 /// How far a page goes at most.
@@ -130,13 +149,13 @@ impl Store {
     where
         F: Fn(&Encryption) -> bool + Clone + Send + 'static,
     {
-        self.view(bucket, move |view| {
+        self.view_far(bucket, move |view| {
             let mut walk = Walk { view, limits, wanted: &wanted, page: EnvelopePage::default(), rows: 0, found: 0 };
             walk.page.next = match &position {
                 EnvelopePosition::Start => walk.uploads(None)?,
                 EnvelopePosition::AfterUpload(row) => walk.uploads(Some(row))?,
                 EnvelopePosition::FromKey(key) => walk.keys(key, None)?,
-                EnvelopePosition::Within(key, last) => walk.keys(key, Some(*last))?,
+                EnvelopePosition::Within(key, last, head) => walk.keys(key, Some((*last, *head)))?,
             };
             Ok(walk.page)
         })
@@ -317,8 +336,8 @@ impl<F: Fn(&Encryption) -> bool> Walk<'_, F> {
     }
 
     /// Looks at the keys from this one on; of this one, at the head and, if some were looked at, at the versions behind the
-    /// last of those. The head may be another one by then, even one of those older versions.
-    fn keys(&mut self, from: &str, within: Option<VersionId>) -> Result<Option<EnvelopePosition>, IndexError> {
+    /// last of those, unless the head is not the one of then. It may be any by now, even one of those older versions.
+    fn keys(&mut self, from: &str, within: Option<(VersionId, Option<Revision>)>) -> Result<Option<EnvelopePosition>, IndexError> {
         let range = KeyRange { start: from.as_bytes().to_vec(), end: None };
         let mut older_start = Vec::new();
         crate::index::key::push_escaped_prefix(&mut older_start, from.as_bytes());
@@ -333,7 +352,7 @@ impl<F: Fn(&Encryption) -> bool> Walk<'_, F> {
                 (one, _) => one.is_none(),
             };
             let cursor: &mut Box<dyn Cursor + '_> = if hidden_first { &mut hidden } else { &mut current };
-            let Some((row, _, value)) = cursor.row() else { return Ok(None) };
+            let Some((row, revision, value)) = cursor.row() else { return Ok(None) };
             let key = std::str::from_utf8(row).ok().and_then(ObjectKey::new);
             let key = key.ok_or_else(|| IndexError::Corrupt("an object's key".to_owned()))?;
             if self.is_full() {
@@ -343,9 +362,9 @@ impl<F: Fn(&Encryption) -> bool> Walk<'_, F> {
             self.look_at(&key, &head.version);
             prefix.clear();
             push_escaped(&mut prefix, key.as_bytes());
-            let resumed = within.filter(|_| key.as_str() == from);
-            if let Some(last) = self.versions(older.as_mut(), &key, &prefix, resumed)? {
-                return Ok(Some(EnvelopePosition::Within(key.as_str().to_owned(), last)));
+            let resumed = within.filter(|(_, head)| key.as_str() == from && head.is_none_or(|head| head == revision));
+            if let Some(last) = self.versions(older.as_mut(), &key, &prefix, resumed.map(|(last, _)| last))? {
+                return Ok(Some(EnvelopePosition::Within(key.as_str().to_owned(), last, Some(revision))));
             }
             cursor.advance()?;
         }

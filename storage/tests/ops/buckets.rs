@@ -15,8 +15,10 @@ use cairn_storage::index::family::bucket::{
 use cairn_storage::index::family::directory::{DirectoryEntry, EntryState};
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::Queue;
+use cairn_storage::index::family::walk::WalkKind;
 use cairn_storage::index::memory::{Fault, MemoryIndex};
 use cairn_storage::index::{Batch, Family, Partition};
+use cairn_storage::jobs::walks::{NewWalk, WalkPlace};
 use cairn_storage::object::Content;
 use cairn_storage::ops::{Bucket, ListBuckets, NewBucket};
 use cairn_storage::record::Record as _;
@@ -393,6 +395,80 @@ async fn recovery_gives_a_bucket_that_is_not_empty_back() {
     }
 }
 
+/// Whichever of its commits is refused: a bucket that takes writes after it is one that listings and walks see.
+#[tokio::test]
+async fn a_deletion_that_is_refused_in_its_middle_hides_no_bucket_that_takes_writes() {
+    for point in 0.. {
+        let health = Health::default();
+        let index = Arc::new(MemoryIndex::new(health.clone()));
+        let disk = SimDisk::new();
+        BlobStore::create_folders(&disk).unwrap();
+        let rig = Rig::over(index.clone(), Arc::new(disk), Arc::new(ManualClock::new(START)), health, 1);
+        let bucket = rig.create_bucket("bucket").await;
+        rig.create_upload(&bucket, "key").await;
+        index.fail_after(point, Fault::Overloaded);
+        let deleted = rig.store.delete_bucket(&bucket).await;
+        if deleted.is_ok() {
+            assert!(point > 3);
+            return;
+        }
+        assert!(matches!(deleted, Err(StorageError::Overloaded)), "{deleted:?}");
+        let takes_writes = rig.try_put(&bucket, "key", b"x").await.is_ok();
+        let listed = rig.store.list_buckets(owner(), everything()).await.unwrap().buckets.len() == 1;
+        assert!(listed || !takes_writes, "refused at {point}");
+        assert_eq!(walked(&rig).await.unwrap().bucket.id, bucket.id, "refused at {point}");
+        match rig.store.delete_bucket(&bucket).await {
+            Ok(()) => assert!(!takes_writes),
+            Err(error) => assert!(takes_writes && matches!(error, StorageError::BucketNotEmpty), "{error}"),
+        }
+    }
+}
+
+fn everything() -> ListBuckets {
+    ListBuckets { prefix: String::new(), after: None, max_buckets: 10 }
+}
+
+/// Where a walk through the whole store begins.
+async fn walked(rig: &Rig) -> Option<WalkPlace> {
+    let new = NewWalk { kind: WalkKind::Retire, bucket: None, argument: Vec::new() };
+    let walk = rig.store.start_walk(new).await.unwrap();
+    rig.store.walk_place(&walk).await.unwrap()
+}
+
+/// It may be given back, with what walks are about.
+#[tokio::test]
+async fn a_walk_does_not_pass_a_bucket_by_that_is_being_deleted() {
+    let rig = Rig::new();
+    let bucket = rig.create_bucket("bucket").await;
+    set_bucket_state(&rig, &bucket, BucketState::Deleting).await;
+    set_entry_state(&rig, &bucket, EntryState::Deleting).await;
+    assert_eq!(walked(&rig).await.unwrap().bucket.id, bucket.id);
+    rig.store.delete_bucket(&bucket).await.unwrap();
+    assert_eq!(walked(&rig).await, None);
+}
+
+/// As a deletion leaves it that found a version, and was cut short before it had given the bucket back.
+#[tokio::test]
+async fn a_marked_bucket_that_is_not_empty_is_given_back_by_the_next_deletion_or_start() {
+    for restarts in [false, true] {
+        for state in [EntryState::Active, EntryState::Deleting] {
+            let mut rig = Rig::new();
+            let bucket = rig.create_bucket("bucket").await;
+            rig.put(&bucket, "key", b"acknowledged").await;
+            set_bucket_state(&rig, &bucket, BucketState::Deleting).await;
+            set_entry_state(&rig, &bucket, state).await;
+            if restarts {
+                rig = rig.restart(2).await;
+            } else {
+                let refused = rig.store.delete_bucket(&bucket).await;
+                assert!(matches!(refused, Err(StorageError::BucketNotEmpty)), "{refused:?}");
+            }
+            assert_eq!(rig.store.list_buckets(owner(), everything()).await.unwrap().buckets.len(), 1);
+            rig.put(&bucket, "key", b"usable").await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_bucket_that_is_being_deleted_takes_no_write_of_any_kind() {
     let rig = Rig::new();
@@ -426,6 +502,5 @@ async fn buckets_are_listed_by_owner_prefix_and_page() {
     assert_eq!(list("ab", None, 2).await, (vec!["abc".to_owned(), "abd".to_owned()], Some("abd".to_owned())));
     assert_eq!(list("ab", Some("abd"), 2).await, (vec!["abe".to_owned()], None));
     let stranger = "000000000002".parse().unwrap();
-    let everything = ListBuckets { prefix: String::new(), after: None, max_buckets: 10 };
-    assert!(rig.store.list_buckets(stranger, everything).await.unwrap().buckets.is_empty());
+    assert!(rig.store.list_buckets(stranger, everything()).await.unwrap().buckets.is_empty());
 }

@@ -8,7 +8,7 @@ use cairn_crypto::store_key::{Keyring, wrapped_under};
 use cairn_crypto::wrap::{KeyWrap as _, WrapContext};
 use cairn_storage::StorageError;
 use cairn_storage::blob::BlobStore;
-use cairn_storage::clock::ManualClock;
+use cairn_storage::clock::{Clock as _, ManualClock};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::encryption::{Encryption, EncryptionMode, Keys};
 use cairn_storage::health::Health;
@@ -16,10 +16,12 @@ use cairn_storage::id::UploadId;
 use cairn_storage::index::family::version::VersionSummary;
 use cairn_storage::index::memory::{Fault, MemoryIndex, MemorySnapshot};
 use cairn_storage::object::ObjectVersion;
+use cairn_storage::ops::restore::RestoreLimits;
 use cairn_storage::ops::rewrap::{EnvelopeLimits, EnvelopeOf, EnvelopePosition, Rewrap, Rewrapped};
 use cairn_storage::ops::{Bucket, GetObject, ListVersions, ListedVersion, PutObject, VersionSelector};
 use cairn_storage::settings::{ObjectSettings, Retention, RetentionMode};
 
+use crate::restore::{restore, to};
 use crate::rig::{
     FILE_BYTES, Rig, START, TestKeys, body, bytes, customer_sealing, drain, kms_sealing, object_key, put_of,
 };
@@ -274,7 +276,7 @@ async fn an_older_version_that_becomes_the_head_is_not_passed_by() {
     let bucket = rig.bucket("bucket").await.unwrap();
     let from = EnvelopePosition::FromKey("a".to_owned());
     let page = rig.store.envelope_page(bucket.id, from, EnvelopeLimits { rows: 2, found: 2 }, is_due).await.unwrap();
-    let Some(EnvelopePosition::Within(key, _)) = &page.next else { panic!("{page:?}") };
+    let Some(EnvelopePosition::Within(key, ..)) = &page.next else { panic!("{page:?}") };
     assert_eq!((key.as_str(), page.found[0].1.len()), ("a", 2));
     for _ in 0..2 {
         let newest = VersionSelector::Id(rig.newest_id(&bucket, "a").await);
@@ -283,4 +285,33 @@ async fn an_older_version_that_becomes_the_head_is_not_passed_by() {
     let left = rig.newest_id(&bucket, "a").await;
     let rest = rig.store.envelope_page(bucket.id, page.next.unwrap(), EnvelopeLimits::default(), is_due).await.unwrap();
     assert_eq!(rest.found[0], (object_key("a"), vec![EnvelopeOf::Version(left, 10)]));
+}
+
+/// While a walk is held within a key's versions, a restore copies one that it had still before it, and that one goes: its envelope
+/// is found where it is now.
+#[tokio::test]
+async fn an_envelope_that_is_copied_to_where_the_walk_has_been_is_found() {
+    let mut rig = Rig::new();
+    rig.sealed = true;
+    let bucket = rig.create_lock_bucket("bucket").await;
+    let oldest = rig.put(&bucket, "a", &bytes(1, FILE_BYTES)).await;
+    let then = rig.clock.now();
+    rig.clock.advance_ms(1_000);
+    rig.put(&bucket, "a", &bytes(2, 10)).await;
+    rig.put(&bucket, "a", &bytes(3, 10)).await;
+    let from = || EnvelopePosition::FromKey("a".to_owned());
+    let all = EnvelopeLimits::default();
+    let mut newer = rig.store.envelope_page(bucket.id, from(), all, is_due).await.unwrap();
+    newer.found[0].1.truncate(2);
+    assert_eq!(rig.store.rewrap_page(bucket.id, &newer, &UnderNewest).await.unwrap().changed, 2);
+
+    let limits = EnvelopeLimits { rows: 2, found: 1 };
+    let held = rig.store.envelope_page(bucket.id, from(), limits, is_due).await.unwrap();
+    assert!(held.found.is_empty() && matches!(held.next, Some(EnvelopePosition::Within(..))), "{held:?}");
+    restore(&rig, &bucket, to(then), RestoreLimits::default()).await;
+    let restored = rig.newest_id(&bucket, "a").await;
+    rig.store.put_object(&bucket, &object_key("a"), put_of(body(b"plain"))).await.unwrap();
+    rig.delete_version(&bucket, "a", VersionSelector::Id(oldest.version_id)).await.unwrap();
+    let rest = rig.store.envelope_page(bucket.id, held.next.unwrap(), all, is_due).await.unwrap();
+    assert_eq!(rest.found, [(object_key("a"), vec![EnvelopeOf::Version(restored, FILE_BYTES as u64)])]);
 }

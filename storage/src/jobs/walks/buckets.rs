@@ -5,9 +5,11 @@ use minicbor::{Decode, Encode};
 
 use crate::StorageError;
 use crate::id::BucketId;
-use crate::index::family::directory::EntryState;
+use crate::index::family::directory::{DirectoryEntry, EntryState};
 use crate::index::family::walk::{WalkBucket, WalkRecord};
+use crate::index::{Family, KeyRange, Partition, View};
 use crate::ops::Store;
+use crate::record::Record;
 
 /// A bucket, and how far the walk is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,24 +55,47 @@ impl WalkPlace {
 }
 
 impl Store {
-    /// The bucket that a walk is in, and where; None: there is none left.
+    /// The bucket that a walk is in, and where; None: there is none left. One that is being deleted is not passed by: it may be
+    /// given back with what it holds.
     ///
     /// # Errors
     /// `Corrupt` if the cursor is none of [`WalkPlace::then`]; the index's.
     pub async fn walk_place(&self, walk: &WalkRecord) -> Result<Option<WalkPlace>, StorageError> {
-        let buckets = self.all_buckets().await?.into_iter().filter(|(_, entry)| entry.state == EntryState::Active);
-        let mut buckets = buckets.map(|(name, entry)| WalkBucket { id: entry.bucket, name });
         if let Some(only) = &walk.bucket {
-            let found = buckets.find(|bucket| bucket.id == only.id);
-            return Ok(found.map(|bucket| WalkPlace { bucket, within: walk.cursor.to_vec(), alone: true }));
+            let place = WalkPlace { bucket: only.clone(), within: walk.cursor.to_vec(), alone: true };
+            let entry = self.directory_entry(&only.name).await?;
+            return Ok(entry.is_some_and(|(_, entry)| is_of(&entry, only.id)).then_some(place));
         }
         let cursor: StoreCursor = if walk.cursor.is_empty() {
             StoreCursor { from: String::new(), bucket: None, within: Vec::new().into() }
         } else {
             minicbor::decode(&walk.cursor).map_err(|error| StorageError::corrupt(format!("walk's cursor: {error}")))?
         };
-        let Some(bucket) = buckets.find(|bucket| bucket.name >= cursor.from) else { return Ok(None) };
+        let Some(bucket) = self.walked_bucket(cursor.from).await? else { return Ok(None) };
         let within = if cursor.bucket == Some(bucket.id) { cursor.within.into() } else { Vec::new() };
         Ok(Some(WalkPlace { bucket, within, alone: false }))
     }
+
+    /// The first bucket from this name on. Those that were never finished are few.
+    async fn walked_bucket(&self, from: String) -> Result<Option<WalkBucket>, StorageError> {
+        let page = move |view: &dyn View| {
+            let mut cursor =
+                view.cursor(Family::Directory, KeyRange { start: from.clone().into_bytes(), end: None })?;
+            while let Some((name, _, value)) = cursor.row() {
+                let entry = DirectoryEntry::from_value(value)?;
+                if is_of(&entry, entry.bucket) {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    return Ok(Some(WalkBucket { id: entry.bucket, name }));
+                }
+                cursor.advance()?;
+            }
+            Ok(None)
+        };
+        Ok(self.index().view(Partition::SYSTEM, page).await?)
+    }
+}
+
+/// Whether the entry is of this bucket, and the bucket was ever there.
+fn is_of(entry: &DirectoryEntry, id: BucketId) -> bool {
+    entry.bucket == id && entry.state != EntryState::Creating
 }

@@ -16,7 +16,7 @@ use super::placement::{self, Mutation};
 use super::planner::Origin;
 use super::seen::{SeenKey, read_version};
 use super::sweep::{SeenRevision, revision_of};
-
+use super::transition::{Rules, Swapped};
 use super::{Bucket, Governance, Store, VersionSelector};
 
 /// How many older versions of a key end in one commit.
@@ -120,6 +120,12 @@ pub struct Basis {
     pub rules: Option<Revision>,
     /// The configurations of INTELLIGENT_TIERING, likewise.
     pub tiering: Option<Revision>,
+}
+
+impl Basis {
+    fn documents(&self) -> [Rules; 2] {
+        [(DocumentKind::Lifecycle, self.rules), (DocumentKind::IntelligentTiering, self.tiering)]
+    }
 }
 
 /// One commit's outcome.
@@ -274,40 +280,14 @@ impl Store {
         id: VersionId,
         act: Act,
     ) -> Result<Step, StorageError> {
-        // Entered before the look, so that what is seen cannot be collected before it is pinned.
-        let entered = self.pins().enter();
-        let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };
-        let head = seen.head.head.as_ref();
-        let Some(Version::Object(object)) = head.and_then(|head| seen.find(head, VersionSelector::Id(id))) else {
-            return Ok(Step::Overtaken);
+        let decide = |seen: &SeenKey, object: &ObjectVersion| {
+            (revision_of(&seen.head) == Some(basis.head)).then(|| moved(object, act, self.clock().now()))
         };
-        let object = object.clone();
-        // The commit asks again; this spares a copy of all the bytes by rules that hold no more.
-        let rules = self.document_with_revision(bucket.id, DocumentKind::Lifecycle).await?;
-        if rules.map(|(_, revision)| revision) != basis.rules {
-            return Ok(Step::Overtaken);
-        }
-        let mut changed = moved(&object, act, self.clock().now());
-        let files = self.files_of(bucket.id, object.content).await?;
-        let pins: Vec<_> = files.iter().map(|file| self.pins().pin(*file)).collect();
-        drop(entered);
-        let place = self.blobs().settled_place_of(changed.place_class());
-        let copied = self.copy_content(bucket.id, object.content, place).await;
-        drop(pins);
-        // The copy took its time. If the version went meanwhile, so did its layout and its inline parts: that is no damage.
-        let Some(seen) = self.see_unchanged(bucket, key, basis, id).await? else { return Ok(Step::Overtaken) };
-        let mut moved = copied?;
-        changed.content = moved.content();
-        let mut mutation = placement::replace_content(key, &seen, &object, &changed, self.clock().now())?;
-        moved.join(&mut mutation.batch)?;
-        let size_bytes = object.size_bytes;
-        // From here on the batch may commit, even if this future is dropped: then the files must stay.
-        moved.set_visible(true);
-        let step = self.commit_on(bucket, basis, mutation, size_bytes).await;
-        if !matches!(step, Ok(Step::Done(..)) | Err(StorageError::OutcomeUnknown)) {
-            moved.set_visible(false);
-        }
-        step
+        Ok(match self.swap_content(bucket.id, key, id, &basis.documents(), decide).await? {
+            Swapped::Done(head, size_bytes) => Step::Done(head, size_bytes),
+            Swapped::InPlace => Step::Done(basis.head.0, 0),
+            Swapped::Overtaken => Step::Overtaken,
+        })
     }
 
     async fn commit_on(
@@ -318,8 +298,9 @@ impl Store {
         size_bytes: u64,
     ) -> Result<Step, StorageError> {
         // Stops: an act by rules that their owner has changed or removed meanwhile.
-        mutation.batch.guard(Family::Document, DocumentKind::Lifecycle.key(), basis.rules);
-        mutation.batch.guard(Family::Document, DocumentKind::IntelligentTiering.key(), basis.tiering);
+        for (kind, revision) in basis.documents() {
+            mutation.batch.guard(Family::Document, kind.key(), revision);
+        }
         let committed = self.commit_revision(bucket.id.into(), mutation.batch, mutation.tasks).await?;
         Ok(committed.map_or(Step::Overtaken, |revision| Step::Done(revision, size_bytes)))
     }

@@ -3,13 +3,11 @@
 //! As a transition, but the class stays.
 
 use crate::StorageError;
-use crate::id::{BucketId, ContentId, VersionId};
-use crate::index::family::version::Version;
+use crate::id::{BucketId, Place, VersionId};
 use crate::object::{Content, ObjectKey, ObjectVersion};
 
-use super::placement;
-use super::seen::SeenKey;
-use super::{ATTEMPTS_MAX, Store, VersionSelector};
+use super::Store;
+use super::transition::Swapped;
 
 /// What became of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,55 +32,17 @@ impl Store {
         key: &ObjectKey,
         id: VersionId,
     ) -> Result<Settled, StorageError> {
-        for _ in 0..ATTEMPTS_MAX {
-            // Entered before the look, so that what is seen cannot be collected before it is pinned.
-            let entered = self.pins().enter();
-            let seen = self.see_key(bucket, key, VersionSelector::Id(id)).await?;
-            let Some(before) = object_of(&seen, id) else { return Ok(Settled::Gone) };
-            let place = self.blobs().settled_place_of(before.place_class());
-            let files = self.files_of(bucket, before.content).await?;
-            if files.iter().all(|file| file.place() == place) {
-                return Ok(Settled::InPlace);
-            }
-            let pins: Vec<_> = files.iter().map(|file: &ContentId| self.pins().pin(*file)).collect();
-            drop(entered);
-            let copied = self.copy_content(bucket, before.content, place).await;
-            drop(pins);
-            // The copy took its time: what may change about a version may have changed.
-            let seen = self.see_key(bucket, key, VersionSelector::Id(id)).await?;
-            let Some(object) = object_of(&seen, id) else { return Ok(Settled::Gone) };
-            if object.content != before.content || object.place_class() != before.place_class() {
-                continue;
-            }
-            let mut moved = copied?;
-            let changed = ObjectVersion { content: moved.content(), ..object.clone() };
-            let mut mutation = placement::replace_content(key, &seen, &object, &changed, self.clock().now())?;
-            moved.join(&mut mutation.batch)?;
-            // From here on the batch may commit, even if this future is dropped: then the files must stay.
-            moved.set_visible(true);
-            match self.commit(bucket.into(), mutation.batch, mutation.tasks).await {
-                Ok(true) => return Ok(Settled::Moved(object.size_bytes)),
-                Err(StorageError::OutcomeUnknown) => return Err(StorageError::OutcomeUnknown),
-                Ok(false) => moved.set_visible(false),
-                Err(error) => {
-                    moved.set_visible(false);
-                    return Err(error);
-                }
-            }
-        }
-        Err(StorageError::Contention)
-    }
-}
-
-fn object_of(seen: &SeenKey, id: VersionId) -> Option<ObjectVersion> {
-    match seen.find(seen.head.head.as_ref()?, VersionSelector::Id(id))? {
-        Version::Object(object) => Some(object.clone()),
-        Version::Marker(_) => None,
+        let swapped = self.swap_content(bucket, key, id, &[], |_, object| Some(object.clone())).await?;
+        Ok(match swapped {
+            Swapped::Done(_, bytes) => Settled::Moved(bytes),
+            Swapped::InPlace => Settled::InPlace,
+            Swapped::Overtaken => Settled::Gone,
+        })
     }
 }
 
 /// Whether a version's files may lie elsewhere than in `place`; of a composite only its layout tells for sure.
-pub(crate) fn may_lie_elsewhere(object: &ObjectVersion, place: crate::id::Place) -> bool {
+pub(crate) fn may_lie_elsewhere(object: &ObjectVersion, place: Place) -> bool {
     match object.content {
         Content::Empty | Content::Inline(_) => false,
         Content::File(id) => id.place() != place,

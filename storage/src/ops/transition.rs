@@ -3,20 +3,53 @@
 
 use crate::StorageError;
 use crate::blob::inline;
-use crate::id::{BucketId, ContentId, Place};
+use crate::id::{BucketId, ContentId, Place, VersionId};
 use crate::index::family::content;
+use crate::index::family::document::DocumentKind;
 use crate::index::family::layout::{self, LayoutPage, LayoutPart};
-use crate::index::{Batch, Family, IndexError, KeyRange, View};
-use crate::object::Content;
+use crate::index::family::version::Version;
+use crate::index::{Batch, Family, IndexError, KeyRange, Revision, View};
+use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
 
-use super::Store;
 use super::ingest::StagedFile;
-use super::placement::Shared;
+use super::placement::{self, Shared};
+use super::seen::SeenKey;
+use super::{ATTEMPTS_MAX, Store, VersionSelector};
+
+/// A document of the bucket, and the revision that a decision was made by.
+pub(super) type Rules = (DocumentKind, Option<Revision>);
+
+/// What became of a version that was to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swapped {
+    /// It moved, in the commit of this revision; its plaintext bytes.
+    Done(Revision, u64),
+    /// It is as it is to be.
+    InPlace,
+    /// It is gone, or what was decided about it does not hold any more.
+    Overtaken,
+}
+
+/// The bytes of a version, as one view saw them.
+struct Origin {
+    content: Content,
+    /// The parts of a composite.
+    layout: Vec<LayoutPart>,
+    /// The copy that another version's move made, if it is there still.
+    shared: Option<Shared>,
+}
+
+/// A copy of a content's files into a place; an error counts only if the version is still made of that content.
+struct Copied {
+    from: Content,
+    place: Place,
+    moved: Result<Moved, StorageError>,
+}
 
 /// A content that was copied, but that no commit has made visible. Dropped without one, its files go.
 #[derive(Debug)]
-pub(super) struct Moved {
+struct Moved {
     content: Content,
     files: Vec<StagedFile>,
     /// The rows of the copies of inline parts.
@@ -27,14 +60,25 @@ pub(super) struct Moved {
     shared: Option<Shared>,
 }
 
+impl Origin {
+    fn files(&self) -> impl Iterator<Item = ContentId> {
+        let parts = self.layout.iter().map(|part| part.content);
+        [self.content].into_iter().chain(parts).filter_map(file_of)
+    }
+}
+
 impl Moved {
-    /// What the version's record says of its bytes.
-    pub(super) fn content(&self) -> Content {
-        self.content
+    /// The content `from` as a copy that is there already.
+    fn sharing(from: Content, shared: Shared) -> Self {
+        let content = match from {
+            Content::Composite(_) => Content::Composite(shared.id()),
+            Content::Empty | Content::Inline(_) | Content::File(_) => Content::File(shared.id()),
+        };
+        Self { content, files: Vec::new(), inline: Vec::new(), layout: None, shared: Some(shared) }
     }
 
     /// Adds the rows that make the content visible.
-    pub(super) fn join(&self, batch: &mut Batch) -> Result<(), StorageError> {
+    fn join(&self, batch: &mut Batch) -> Result<(), StorageError> {
         if let Some(shared) = &self.shared {
             shared.join(batch)?;
         }
@@ -51,7 +95,7 @@ impl Moved {
     }
 
     /// Whether a commit may have made it visible.
-    pub(super) fn set_visible(&mut self, visible: bool) {
+    fn set_visible(&mut self, visible: bool) {
         for file in &mut self.files {
             file.set_visible(visible);
         }
@@ -59,48 +103,131 @@ impl Moved {
 }
 
 impl Store {
-    /// The files that a content is made of.
-    pub(super) async fn files_of(&self, bucket: BucketId, content: Content) -> Result<Vec<ContentId>, StorageError> {
-        Ok(match content {
-            Content::Empty | Content::Inline(_) => Vec::new(),
-            Content::File(id) => vec![id],
-            Content::Composite(id) => {
-                let parts = self.view(bucket, move |view| read_layout(view, id)).await?;
-                parts.into_iter().filter_map(|part| file_of(part.content)).collect()
-            }
-        })
-    }
-
-    /// Copies what of a content is not in `place` yet; its files are pinned. The copies are durable when it returns.
-    pub(super) async fn copy_content(
+    /// Makes of a version what `decide` says, with its files where its class has them then. They are copied first, and the
+    /// version is looked at again after: what else changes about it meanwhile costs no second copy. `rules` must be as they are
+    /// said to be.
+    ///
+    /// # Errors
+    /// `TierDown`, `DiskFull`, `Corrupt`, `Contention`, `NoSuchBucket`, `BucketBusy`, `ReadOnly`, `Overloaded`, `Io`: it is as it
+    /// was. `OutcomeUnknown`.
+    pub(super) async fn swap_content<D>(
         &self,
         bucket: BucketId,
-        content: Content,
-        place: Place,
-    ) -> Result<Moved, StorageError> {
-        let unmoved = Moved { content, files: Vec::new(), inline: Vec::new(), layout: None, shared: None };
-        if let Content::File(id) | Content::Composite(id) = content
-            && let Some(shared) = self.view(bucket, move |view| moved_before(view, id, place)).await?
-        {
-            let content = match content {
-                Content::Composite(_) => Content::Composite(shared.id()),
-                _ => Content::File(shared.id()),
+        key: &ObjectKey,
+        id: VersionId,
+        rules: &[Rules],
+        decide: D,
+    ) -> Result<Swapped, StorageError>
+    where
+        D: Fn(&SeenKey, &ObjectVersion) -> Option<ObjectVersion>,
+    {
+        let mut copied: Option<Copied> = None;
+        for _ in 0..ATTEMPTS_MAX {
+            // Entered before the look, so that what is seen cannot be collected before it is pinned.
+            let entered = self.pins().enter();
+            let Some((seen, from)) = self.see_origin(bucket, key, id, rules).await? else {
+                return Ok(Swapped::Overtaken);
             };
-            return Ok(Moved { content, shared: Some(shared), ..unmoved });
+            let Some(before) = object_of(&seen, id) else { return Ok(Swapped::Overtaken) };
+            let Some(mut after) = decide(&seen, before) else { return Ok(Swapped::Overtaken) };
+            let (content, place) = (from.content, self.blobs().settled_place_of(after.place_class()));
+            let is_there = from.files().all(|file| file.place() == place);
+            let shared = from.shared.clone().filter(|shared| shared.id().place() == place);
+            let mine = copied.take_if(|copied| copied.from == content && copied.place == place);
+            let mut moved = match (shared, mine) {
+                _ if is_there => None,
+                (Some(shared), _) => Some(Moved::sharing(content, shared)),
+                (None, Some(copied)) => Some(copied.moved?),
+                (None, None) => {
+                    self.blobs().check_up(place)?;
+                    let pins: Vec<_> = from.files().map(|file| self.pins().pin(file)).collect();
+                    drop(entered);
+                    let moved = self.copy(bucket, &from, place).await;
+                    drop(pins);
+                    copied = Some(Copied { from: content, place, moved });
+                    continue;
+                }
+            };
+            drop(entered);
+            if let Some(moved) = &moved {
+                after.content = moved.content;
+            }
+            if after == *before {
+                return Ok(Swapped::InPlace);
+            }
+            let mut mutation = placement::replace_content(key, &seen, before, &after, self.clock().now())?;
+            for (kind, revision) in rules {
+                // Stops: a move by rules that their owner has changed or removed meanwhile.
+                mutation.batch.guard(Family::Document, kind.key(), *revision);
+            }
+            if let Some(moved) = &mut moved {
+                moved.join(&mut mutation.batch)?;
+                // From here on the batch may commit, even if this future is dropped: then the files must stay.
+                moved.set_visible(true);
+            }
+            match self.commit_revision(bucket.into(), mutation.batch, mutation.tasks).await {
+                Ok(Some(revision)) => return Ok(Swapped::Done(revision, after.size_bytes)),
+                Err(StorageError::OutcomeUnknown) => return Err(StorageError::OutcomeUnknown),
+                not_committed => {
+                    moved.iter_mut().for_each(|moved| moved.set_visible(false));
+                    not_committed?;
+                }
+            }
+            let mine = moved.filter(|moved| moved.shared.is_none());
+            copied = mine.map(|moved| Copied { from: content, place, moved: Ok(moved) });
         }
-        match content {
-            Content::Empty | Content::Inline(_) => Ok(unmoved),
-            Content::File(id) if id.place() == place => Ok(unmoved),
+        Err(StorageError::Contention)
+    }
+
+    /// A key, and what the bytes of one of its versions are; None: the rules have changed.
+    async fn see_origin(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: VersionId,
+        rules: &[Rules],
+    ) -> Result<Option<(SeenKey, Origin)>, StorageError> {
+        let (key, rules, planner) = (key.clone(), rules.to_vec(), self.planner().clone());
+        let page = move |view: &dyn View| {
+            for (kind, revision) in &rules {
+                if view.get(Family::Document, &kind.key())?.map(|row| row.revision) != *revision {
+                    return Ok(Ok(None));
+                }
+            }
+            let seen = match SeenKey::read(view, &key, VersionSelector::Id(id), planner.as_ref())? {
+                Ok(seen) => seen,
+                Err(error) => return Ok(Err(error)),
+            };
+            let content = object_of(&seen, id).map_or(Content::Empty, |object| object.content);
+            let layout = match content {
+                Content::Composite(id) => read_layout(view, id)?,
+                Content::Empty | Content::Inline(_) | Content::File(_) => Vec::new(),
+            };
+            let copy = match content {
+                Content::File(id) | Content::Composite(id) => seen.contents.get(&id).and_then(|(_, row)| row.moved_to),
+                Content::Empty | Content::Inline(_) => None,
+            };
+            let shared = match copy {
+                Some(copy) => content::read(view, copy)?
+                    .and_then(|(row, record)| Shared::once_more(copy, row.revision, record)),
+                None => None,
+            };
+            Ok(Ok(Some((seen, Origin { content, layout, shared }))))
+        };
+        self.view(bucket, page).await?
+    }
+
+    /// Copies a content into `place`; its files are pinned. The copies are durable when it returns.
+    async fn copy(&self, bucket: BucketId, from: &Origin, place: Place) -> Result<Moved, StorageError> {
+        match from.content {
+            Content::Composite(_) => self.copy_composite(bucket, from.layout.clone(), place).await,
             Content::File(id) => {
                 let file = self.copy_file(id, place).await?;
-                Ok(Moved { content: Content::File(file.content()), files: vec![file], ..unmoved })
+                let content = Content::File(file.content());
+                Ok(Moved { content, files: vec![file], inline: Vec::new(), layout: None, shared: None })
             }
-            Content::Composite(id) => {
-                let parts = self.view(bucket, move |view| read_layout(view, id)).await?;
-                if parts.iter().filter_map(|part| file_of(part.content)).all(|file| file.place() == place) {
-                    return Ok(unmoved);
-                }
-                self.copy_composite(bucket, parts, place).await
+            content @ (Content::Empty | Content::Inline(_)) => {
+                Ok(Moved { content, files: Vec::new(), inline: Vec::new(), layout: None, shared: None })
             }
         }
     }
@@ -153,11 +280,12 @@ fn file_of(content: Content) -> Option<ContentId> {
     }
 }
 
-/// The copy in `place` of a content that others share, or shared, if one was made and is there still.
-fn moved_before(view: &dyn View, id: ContentId, place: Place) -> Result<Option<Shared>, IndexError> {
-    let copy = content::read(view, id)?.and_then(|(_, record)| record.moved_to);
-    let Some(copy) = copy.filter(|copy| copy.place() == place) else { return Ok(None) };
-    Ok(content::read(view, copy)?.and_then(|(row, record)| Shared::once_more(copy, row.revision, record)))
+/// The version, if it is among those that were seen and is an object.
+fn object_of(seen: &SeenKey, id: VersionId) -> Option<&ObjectVersion> {
+    match seen.find(seen.head.head.as_ref()?, VersionSelector::Id(id))? {
+        Version::Object(object) => Some(object),
+        Version::Marker(_) => None,
+    }
 }
 
 /// All parts of a composite.

@@ -3,8 +3,8 @@
 //! A tier gets its place and an id of its own when it is first configured; both are kept in the index (document 130 of SYSTEM) for as
 //! long as it is configured, and its directory has a marker with the id. A new tier is noted before its directory gets
 //! the marker, and counts as made after: so a start that was cut short is finished by the next one, and an empty directory is
-//! never taken for a tier that has been used. A tier that is not configured any more is forgotten only when no content is in
-//! its place: a start that would lose sight of contents is refused.
+//! never taken for a tier that has been used. A tier that is not configured any more is forgotten only when no file is in
+//! its place: a start that would lose sight of files is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use crate::disk::Mount;
 use crate::id::{BucketId, Place};
 use crate::index::family::directory::DirectoryEntry;
 use crate::index::family::document::DocumentKind;
+use crate::index::family::usage::{self, PlaceCounter};
 use crate::index::{Batch, Family, Index, IndexError, KeyRange, Partition};
 use crate::object::StorageClass;
 use crate::record::Record;
@@ -266,7 +267,7 @@ async fn write(index: &Arc<dyn Index>, record: &TiersRecord) -> Result<(), TierE
     Ok(())
 }
 
-/// A bucket with a content in the place, if there is one.
+/// A bucket with a file in the place, if there is one. (A composite names a place too, and has no file of its own.)
 async fn bucket_using(index: &Arc<dyn Index>, place: u8) -> Result<Option<String>, TierError> {
     let buckets = index.view(Partition::SYSTEM, |view| {
         let mut buckets: Vec<(String, BucketId)> = Vec::new();
@@ -278,13 +279,10 @@ async fn bucket_using(index: &Arc<dyn Index>, place: u8) -> Result<Option<String
         }
         Ok::<_, IndexError>(buckets)
     });
-    let range = KeyRange { start: vec![place << 2], end: (place << 2).checked_add(4).map(|end| vec![end]) };
+    let place = Place::new(place).ok_or(TierError::TooMany)?;
     for (name, bucket) in buckets.await.map_err(StorageError::from)? {
-        let range = range.clone();
-        let used = index.view(bucket.into(), move |view| {
-            Ok::<_, IndexError>(view.cursor(Family::Content, range.clone())?.row().is_some())
-        });
-        if used.await.map_err(StorageError::from)? {
+        let files = index.view(bucket.into(), move |view| usage::read_place(view, place, PlaceCounter::Files));
+        if files.await.map_err(StorageError::from)? != 0 {
             return Ok(Some(name));
         }
     }

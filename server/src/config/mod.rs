@@ -290,11 +290,15 @@ impl Config {
 
     fn check_tiers(&self) -> Result<(), ConfigError> {
         let (mut names, mut classes) = (HashSet::new(), HashSet::new());
-        for Tier { name, classes: of_tier, home } in &self.tiers {
+        for (number, Tier { name, classes: of_tier, home }) in self.tiers.iter().enumerate() {
             if let TierHome::Bucket { remote, .. } = home
                 && !self.remotes.iter().any(|one| one.name == *remote)
             {
                 return Err(ConfigError(format!("tier {name}: {remote} is no [[remote]]")));
+            }
+            if let Some(other) = self.tiers[..number].iter().find(|other| other.home.overlaps(home)) {
+                let why = "both are in one bucket, and the prefix of one begins that of the other";
+                return Err(ConfigError(format!("tier {name}: it is mixed up with {}: {why}", other.name)));
             }
             if !names.insert(name) {
                 return Err(ConfigError(format!("tier: the name {name} is used twice")));

@@ -442,6 +442,22 @@ pub enum TierHome {
     },
 }
 
+impl TierHome {
+    /// Whether what one of them finds in the other service may be the other's.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Bucket { remote, bucket, prefix },
+                Self::Bucket { remote: other_remote, bucket: other_bucket, prefix: other_prefix },
+            ) => {
+                let (one, other) = (prefix.as_str(), other_prefix.as_str());
+                remote == other_remote && bucket == other_bucket && (one.starts_with(other) || other.starts_with(one))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// As it stands in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

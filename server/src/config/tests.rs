@@ -291,6 +291,18 @@ fn tier(name: &str, classes: &str) -> String {
     format!("[[tier]]\nname = \"{name}\"\npath = \"/{name}\"\nclasses = {classes}\n")
 }
 
+fn remote_tiers(one: &str, other: &str) -> String {
+    let tier = |name: &str, prefix: &str| {
+        format!("[[tier]]\nname = \"{name}\"\nremote = \"r\"\nbucket = \"bbb\"\nprefix = \"{prefix}\"\n")
+    };
+    format!("[[remote]]\nname = \"r\"\nendpoint = \"http://h\"\n{}{}", tier("a", one), tier("b", other))
+}
+
+#[test]
+fn tiers_of_one_bucket_have_prefixes_of_their_own() {
+    load_from(&remote_tiers("one/", "two/"), &[], &[]).unwrap();
+}
+
 #[test]
 fn what_must_be_unique_is() {
     let one = account("root_key = { access_key = \"one\", secret_key = \"a-secret-of-one\" }");
@@ -310,6 +322,11 @@ fn what_must_be_unique_is() {
         ("[[tier]]\nname = \"a\"\npath = \"p\"\nbucket = \"bbb\"".to_owned(), "a tier has a path, or a remote"),
         (tier("a", "[]") + &tier("a", "[]"), "the name a is used twice"),
         (tier("a", "[\"GLACIER\"]") + &tier("b", "[\"GLACIER\"]"), "tier b: the class GLACIER is named twice"),
+        (
+            remote_tiers("", "cold/"),
+            "tier b: it is mixed up with a: both are in one bucket, and the prefix of one begins",
+        ),
+        (remote_tiers("one/two", "one/t"), "tier b: it is mixed up with a"),
         ("[[kms_key]]\nid = \"k\"\naccount = \"200000000001\"".to_owned(), "kms_key k: 200000000001 is not an account"),
         (
             "[[kms_key]]\nid = \"k\"\ntransit_key = \"t\"".to_owned(),

@@ -118,16 +118,24 @@ impl Remote for BucketTier {
     }
 
     async fn end_uploads(&self) -> Result<(), RemoteError> {
-        for (key, upload_id) in self.client.list_uploads(&self.bucket, &self.prefix).await.map_err(fault)? {
-            let address = Address { bucket: self.bucket.clone(), key };
-            let abort = address.request(Method::DELETE, None).query("uploadId", &upload_id);
-            match self.client.send(&abort).await {
-                Ok(_) => tracing::info!(key = address.key, "an upload to a storage tier that was cut short is aborted"),
-                Err(error) if error.status() == Some(404) => {}
-                Err(error) => return Err(fault(error)),
+        // A listing has a first page only, which is another one once those in it are aborted.
+        let mut before = Vec::new();
+        loop {
+            let uploads = self.client.list_uploads(&self.bucket, &self.prefix).await.map_err(fault)?;
+            if uploads.is_empty() || uploads == before {
+                return Ok(());
             }
+            for (key, upload_id) in &uploads {
+                let address = Address { bucket: self.bucket.clone(), key: key.clone() };
+                let abort = address.request(Method::DELETE, None).query("uploadId", upload_id);
+                match self.client.send(&abort).await {
+                    Ok(_) => tracing::info!(key, "an upload to a storage tier that was cut short is aborted"),
+                    Err(error) if error.status() == Some(404) => {}
+                    Err(error) => return Err(fault(error)),
+                }
+            }
+            before = uploads;
         }
-        Ok(())
     }
 }
 

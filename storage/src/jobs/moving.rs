@@ -64,7 +64,8 @@ impl Walker for Mover {
                     counts.bytes += bytes;
                 }
                 Ok(Settled::InPlace | Settled::Gone) => counts.skipped += 1,
-                Err(StorageError::NoSuchBucket) => {
+                // What a bucket holds that was found empty, and is being deleted, was written since.
+                Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => {
                     next = None;
                     break;
                 }
@@ -95,7 +96,7 @@ async fn look(store: &Store, bucket: BucketId, within: Vec<u8>) -> Result<Page, 
     let places = StorageClass::ALL.map(|class| blobs.settled_place_of(class));
     let elsewhere =
         move |object: &ObjectVersion| may_lie_elsewhere(object, places[usize::from(object.place_class().code())]);
-    Ok(store.index().view(bucket.into(), move |view| read_page(view, &within, &elsewhere)).await?)
+    Ok(store.index().view_far(bucket.into(), move |view| read_page(view, &within, &elsewhere)).await?)
 }
 
 /// The cursor is the number of a family, and the first key of it to look at.

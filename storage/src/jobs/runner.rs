@@ -1,13 +1,18 @@
-//! Runs the tasks of a queue: page by page of what is due in one bucket, a bounded number at once, each page's outcome in
-//! one commit.
+//! Runs the tasks of a queue: a bounded number at once, in turns for the partitions that have due ones, so that neither a bucket
+//! with many tasks nor a task that takes hours holds up the others. What became of a task is committed as it comes, many in
+//! one commit where many come at once.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
@@ -23,14 +28,17 @@ use super::{Handler, Verdict};
 /// How many tasks one page holds.
 const PAGE_TASKS_MAX: usize = 256;
 
+/// How many partitions' tasks are held at once.
+const PARTITIONS_MAX: usize = 32;
+
+/// How long what became of a task waits at most for that of others, to be committed with it.
+const GATHER: Duration = Duration::from_millis(500);
+
 /// How many characters of a failure are kept.
 const ERROR_CHARS_MAX: usize = 500;
 
 /// How long a runner waits at most before it looks at its schedule again.
 const IDLE_MS_MAX: u64 = 60_000;
-
-/// How long a runner rests after the index failed it.
-const INDEX_FAILURE_REST_MS: i64 = 5_000;
 
 /// How a runner goes about its work.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +51,22 @@ pub struct RunnerOptions {
     pub backoff_ms_min: i64,
     /// The longest delay.
     pub backoff_ms_max: i64,
+    /// How long a bucket's tasks are left alone after the store failed one of them.
+    pub rest: Duration,
+    /// How long a stop waits for the tasks at hand; they are cut short then, as by a crash.
+    pub stop_grace: Duration,
 }
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        Self { concurrency: 8, attempts_max: 12, backoff_ms_min: 1_000, backoff_ms_max: 3_600_000 }
+        Self {
+            concurrency: 8,
+            attempts_max: 12,
+            backoff_ms_min: 1_000,
+            backoff_ms_max: 3_600_000,
+            rest: Duration::from_secs(5),
+            stop_grace: Duration::from_secs(5),
+        }
     }
 }
 
@@ -120,7 +139,7 @@ impl JobHandle {
         }
     }
 
-    /// Stops after the page that is running.
+    /// Stops. The tasks at hand have a few seconds to end; what became of those that do is kept.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(error) = self.task.await {
@@ -167,6 +186,7 @@ struct Runner {
 #[derive(Clone, Debug)]
 struct Found {
     key: Vec<u8>,
+    due: Timestamp,
     id: JobId,
     record: JobRecord,
 }
@@ -177,6 +197,56 @@ struct DuePage {
     next: Option<Timestamp>,
 }
 
+/// A partition whose tasks are at hand.
+#[derive(Default)]
+struct AtHand {
+    waiting: VecDeque<Found>,
+    running: usize,
+    /// What became of those that ran, to be committed.
+    ended: Vec<(Found, Verdict)>,
+    /// The rows of all of these, which are not to be taken up a second time.
+    keys: HashSet<Vec<u8>>,
+    /// When the first of the others may fall due.
+    next: Option<Timestamp>,
+}
+
+/// A task that ran.
+type Ended = (Partition, Found, Verdict);
+
+/// All that a runner has at hand.
+#[derive(Default)]
+struct Work {
+    partitions: HashMap<Partition, AtHand>,
+    running: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Since when something has ended that is to be committed.
+    ended_since: Option<Instant>,
+    /// Partitions that the store failed for: until when each is left alone, and from which time on its tasks are due.
+    resting: Vec<(Instant, Partition, Timestamp)>,
+}
+
+impl AtHand {
+    fn falls_due(&mut self, due: Timestamp) {
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+}
+
+impl Work {
+    fn end(&mut self, (partition, found, verdict): Ended) {
+        let at_hand = self.partitions.entry(partition).or_default();
+        at_hand.running -= 1;
+        at_hand.ended.push((found, verdict));
+        self.ended_since.get_or_insert_with(Instant::now);
+    }
+
+    /// A task that waits, of the partition of which the fewest run.
+    fn next_task(&mut self) -> Option<(Partition, Found)> {
+        let waiting = self.partitions.iter_mut().filter(|(_, at_hand)| !at_hand.waiting.is_empty());
+        let (partition, at_hand) = waiting.min_by_key(|(_, at_hand)| at_hand.running)?;
+        at_hand.running += 1;
+        at_hand.waiting.pop_front().map(|found| (*partition, found))
+    }
+}
+
 impl Runner {
     async fn run(mut self) {
         let queue = self.handler.queue();
@@ -184,69 +254,169 @@ impl Runner {
             tracing::error!(queue = queue.name(), %error, "the queue's tasks cannot be read; none will run");
             return;
         }
+        let mut work = Work::default();
         while !*self.stopped.borrow() {
             // Registered before the schedule is looked at, so that no change in between is missed.
             let schedule = self.store.schedule().clone();
             let mut changed = std::pin::pin!(schedule.changed());
             changed.as_mut().enable();
-            let now = self.store.clock().now();
-            let due = if self.paused.load(Ordering::Relaxed) { None } else { schedule.take_due(queue, now) };
-            if let Some((partition, bound)) = due {
-                let next = self.run_page(partition, bound, now).await;
-                if let Some(next) = next {
-                    schedule.add(queue, partition, next);
-                }
-                continue;
+            self.wake_rested(&mut work);
+            if !self.paused.load(Ordering::Relaxed) {
+                self.take_due(&mut work).await;
+                self.start(&mut work);
             }
+            let rest = self.idle_time(&work);
             tokio::select! {
+                Some(ended) = work.running.next() => {
+                    work.end(ended);
+                    while let Some(Some(ended)) = work.running.next().now_or_never() {
+                        work.end(ended);
+                    }
+                }
                 () = changed => {}
-                () = tokio::time::sleep(self.idle_time(now)) => {}
+                () = tokio::time::sleep(rest) => {}
                 _ = self.stopped.changed() => {}
             }
+            let is_late = work.ended_since.is_some_and(|since| since.elapsed() >= GATHER);
+            self.commit_ended(&mut work, is_late).await;
+        }
+        self.finish(work).await;
+    }
+
+    /// Until something is to be done that nobody tells of.
+    fn idle_time(&self, work: &Work) -> Duration {
+        let now = self.store.clock().now();
+        let due = self.store.schedule().next_due(self.handler.queue());
+        let wait_ms = due.map_or(IDLE_MS_MAX, |due| Timestamp(due.0 - now.0).unsigned_ms().clamp(10, IDLE_MS_MAX));
+        let idle = Duration::from_millis(if self.paused.load(Ordering::Relaxed) { IDLE_MS_MAX } else { wait_ms });
+        let late = work.ended_since.map(|since| GATHER.saturating_sub(since.elapsed()));
+        let rested = work.resting.iter().map(|(until, ..)| until.saturating_duration_since(Instant::now()));
+        rested.chain(late).fold(idle, Duration::min)
+    }
+
+    /// Leaves a partition alone for a while. Its tasks are still there, and idempotent.
+    fn rest(&self, work: &mut Work, partition: Partition, due: Timestamp, error: &StorageError) {
+        let queue = self.handler.queue().name();
+        tracing::warn!(queue, %error, "a bucket's tasks rest after a failure of the store");
+        work.resting.push((Instant::now() + self.options.rest, partition, due));
+    }
+
+    fn wake_rested(&self, work: &mut Work) {
+        let now = Instant::now();
+        for (_, partition, due) in work.resting.extract_if(.., |(until, ..)| *until <= now) {
+            self.store.schedule().add(self.handler.queue(), partition, due);
         }
     }
 
-    fn idle_time(&self, now: Timestamp) -> Duration {
-        let due = self.store.schedule().next_due(self.handler.queue());
-        let wait_ms = due.map_or(IDLE_MS_MAX, |due| Timestamp(due.0 - now.0).unsigned_ms().clamp(10, IDLE_MS_MAX));
-        Duration::from_millis(if self.paused.load(Ordering::Relaxed) { IDLE_MS_MAX } else { wait_ms })
-    }
-
-    /// Runs what is due in the partition; returns when it is to be looked at next.
-    async fn run_page(&self, partition: Partition, bound: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let queue = self.handler.queue();
-        let page = self.store.index().view(partition, move |view| due_page(view, queue, bound, now)).await;
-        let outcome = match page {
-            Err(error) => Err(error.into()),
-            Ok(page) if page.tasks.is_empty() => return page.next,
-            Ok(page) => {
-                let next = page.next;
-                self.run_tasks(partition, page.tasks).await.map(|retry| [next, retry].into_iter().flatten().min())
+    /// Lets the tasks at hand end, for a while.
+    async fn finish(&self, mut work: Work) {
+        let ends = async {
+            while let Some(ended) = work.running.next().await {
+                work.end(ended);
             }
         };
-        outcome.unwrap_or_else(|error: StorageError| {
-            // The tasks are still there, and idempotent.
-            tracing::warn!(queue = queue.name(), %error, "the queue rests after a failure of the store");
-            Some(now.plus_ms(INDEX_FAILURE_REST_MS))
-        })
+        if tokio::time::timeout(self.options.stop_grace, ends).await.is_err() {
+            let queue = self.handler.queue().name();
+            tracing::warn!(
+                queue,
+                count = work.running.len(),
+                "tasks are cut short; they run again after the next start"
+            );
+            work.running.clear();
+        }
+        self.commit_ended(&mut work, true).await;
     }
 
-    /// Runs the tasks and commits what became of them; returns when the first of them is to be tried again.
-    async fn run_tasks(&self, partition: Partition, tasks: Vec<Found>) -> Result<Option<Timestamp>, StorageError> {
-        let verdicts: Vec<(Found, Verdict)> = futures::stream::iter(tasks)
-            .map(|found| async move {
-                self.counters.running.fetch_add(1, Ordering::Relaxed);
-                let verdict = self.handler.run(&self.store, partition, &found.record.task).await;
-                self.counters.running.fetch_sub(1, Ordering::Relaxed);
-                (found, verdict)
-            })
-            .buffer_unordered(self.options.concurrency)
-            .collect()
-            .await;
+    /// Takes up what is due, of as many partitions as are held at once.
+    async fn take_due(&self, work: &mut Work) {
+        let (queue, schedule, now) = (self.handler.queue(), self.store.schedule(), self.store.clock().now());
+        while work.partitions.len() < PARTITIONS_MAX
+            && let Some((partition, bound)) = schedule.take_due(queue, now)
+        {
+            let at_hand = work.partitions.entry(partition).or_default();
+            if !at_hand.waiting.is_empty() {
+                at_hand.falls_due(bound);
+                continue;
+            }
+            let keys = at_hand.keys.clone();
+            let page = move |view: &dyn View| due_page(view, queue, bound, now, &keys);
+            match self.store.index().view(partition, page).await {
+                Ok(page) => {
+                    at_hand.keys.extend(page.tasks.iter().map(|found| found.key.clone()));
+                    at_hand.waiting.extend(page.tasks);
+                    page.next.into_iter().for_each(|next| at_hand.falls_due(next));
+                }
+                Err(error) => self.rest(work, partition, bound, &error.into()),
+            }
+            self.let_go(work, partition);
+        }
+    }
+
+    /// Hands back to the schedule what is not at hand, once nothing of the partition waits any more.
+    fn let_go(&self, work: &mut Work, partition: Partition) {
+        let Some(at_hand) = work.partitions.get_mut(&partition).filter(|at_hand| at_hand.waiting.is_empty()) else {
+            return;
+        };
+        if let Some(next) = at_hand.next.take() {
+            self.store.schedule().add(self.handler.queue(), partition, next);
+        }
+        if at_hand.keys.is_empty() {
+            work.partitions.remove(&partition);
+        }
+    }
+
+    /// Starts as many tasks as may run.
+    fn start(&self, work: &mut Work) {
+        while work.running.len() < self.options.concurrency
+            && let Some((partition, found)) = work.next_task()
+        {
+            let (store, handler) = (self.store.clone(), self.handler.clone());
+            let run = async move {
+                let verdict = handler.run(&store, partition, &found.record.task).await;
+                (partition, found, verdict)
+            };
+            work.running.push(run.boxed());
+            self.let_go(work, partition);
+        }
+        self.counters.running.store(work.running.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Commits what became of tasks, of each partition in one commit: where none waits, or many have ended, or of `all`.
+    async fn commit_ended(&self, work: &mut Work, all: bool) {
+        self.counters.running.store(work.running.len() as u64, Ordering::Relaxed);
+        let is_due = |at_hand: &AtHand| {
+            let is_enough = all || at_hand.waiting.is_empty() || at_hand.ended.len() >= PAGE_TASKS_MAX;
+            !at_hand.ended.is_empty() && is_enough
+        };
+        let due: Vec<_> = work.partitions.iter().filter(|(_, at_hand)| is_due(at_hand)).map(|(of, _)| *of).collect();
+        for partition in due {
+            let at_hand = work.partitions.entry(partition).or_default();
+            let ended = std::mem::take(&mut at_hand.ended);
+            for (found, _) in &ended {
+                at_hand.keys.remove(&found.key);
+            }
+            let first = ended.iter().map(|(found, _)| found.due).min();
+            match self.commit_verdicts(partition, ended).await {
+                Ok(again) => again.into_iter().for_each(|again| at_hand.falls_due(again)),
+                Err(error) => first.into_iter().for_each(|first| self.rest(work, partition, first, &error)),
+            }
+            self.let_go(work, partition);
+        }
+        if work.partitions.values().all(|at_hand| at_hand.ended.is_empty()) {
+            work.ended_since = None;
+        }
+    }
+
+    /// Commits what became of tasks; returns when the first of them is to be tried again.
+    async fn commit_verdicts(
+        &self,
+        partition: Partition,
+        ended: Vec<(Found, Verdict)>,
+    ) -> Result<Option<Timestamp>, StorageError> {
         let now = self.store.clock().now();
         let mut batch = Batch::new();
         let mut retry: Option<Timestamp> = None;
-        for (found, verdict) in verdicts {
+        for (found, verdict) in ended {
             // No guards: only the one runner of the queue changes its rows.
             batch.delete(Family::Job, found.key.clone());
             let again = self.settle(&mut batch, found, verdict, now)?;
@@ -302,7 +472,14 @@ impl Runner {
     }
 }
 
-fn due_page(view: &dyn View, queue: Queue, bound: Timestamp, now: Timestamp) -> Result<DuePage, IndexError> {
+/// What is due from `bound` on, but for what is at hand.
+fn due_page(
+    view: &dyn View,
+    queue: Queue,
+    bound: Timestamp,
+    now: Timestamp,
+    at_hand: &HashSet<Vec<u8>>,
+) -> Result<DuePage, IndexError> {
     let start = job::lower_bound(queue, bound).to_vec();
     let mut page = DuePage { tasks: Vec::new(), next: None };
     let mut cursor = view.cursor(Family::Job, KeyRange { start, end: KeyRange::prefix(&[queue as u8]).end })?;
@@ -312,7 +489,9 @@ fn due_page(view: &dyn View, queue: Queue, bound: Timestamp, now: Timestamp) -> 
             page.next = Some(due);
             break;
         }
-        page.tasks.push(Found { key: key.to_vec(), id, record: JobRecord::from_value(value)? });
+        if !at_hand.contains(key) {
+            page.tasks.push(Found { key: key.to_vec(), due, id, record: JobRecord::from_value(value)? });
+        }
         cursor.advance()?;
     }
     Ok(page)

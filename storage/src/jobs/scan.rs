@@ -7,14 +7,14 @@
 //! commit that was under way has ended) goes to quarantine, and is unlinked a day later if still nothing names it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
-use crate::id::ContentId;
-use crate::index::family::content;
+use crate::id::{BucketId, ContentId};
 use crate::index::family::document::DocumentKind;
-use crate::index::{Batch, Family, Partition};
+use crate::index::{Batch, Family, IndexError, KeyRange, Partition, View};
 use crate::ops::Store;
 
 use super::Verdict;
@@ -26,6 +26,9 @@ const QUARANTINE_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long before the last scan a file may have been begun that became an orphan after it: by a slow upload, or with a
 /// clock that was behind.
 const BEGUN_BEFORE_MS_MAX: i64 = 48 * 60 * 60 * 1_000;
+
+/// How many files are looked for in one view of a bucket.
+const LOOKUP_MAX: usize = 10_000;
 
 /// How the scan goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +59,9 @@ pub async fn floor(store: &Store) -> Result<Timestamp, StorageError> {
 /// The store's; then nothing more is moved, and the next scan looks at the same files again.
 pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOptions) -> Result<u64, StorageError> {
     let started = store.clock().now();
-    let (mut candidates, mut is_partial) = (Vec::new(), false);
+    let (mut candidates, mut is_partial, mut unseen) = (Vec::new(), false, Vec::new());
+    // A bucket that comes after this has candidates that the second look will find named.
+    let buckets = buckets(store).await?;
     for folder in 0..=u8::MAX {
         let listing = store.blobs().list(folder).await?;
         is_partial |= listing.is_partial;
@@ -64,10 +69,10 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
             tracing::warn!(path, "a file among the blobs is not Cairn's; it is left alone");
         }
         let oldest = floor.plus_ms(-BEGUN_BEFORE_MS_MAX).unsigned_ms();
-        for id in listing.contents.into_iter().filter(|id| id.created_ms() >= oldest) {
-            if is_orphan(store, id).await? {
-                candidates.push(id);
-            }
+        unseen.extend(listing.contents.into_iter().filter(|id| id.created_ms() >= oldest));
+        while unseen.len() >= LOOKUP_MAX || (folder == u8::MAX && !unseen.is_empty()) {
+            let some = unseen.split_off(unseen.len().saturating_sub(LOOKUP_MAX));
+            candidates.extend(orphans(store, some, &buckets).await?);
         }
     }
     let mut moved = 0;
@@ -106,7 +111,7 @@ async fn quarantine(store: &Store, id: ContentId) -> Result<bool, StorageError> 
 
 /// Unlinks a file from quarantine, unless something names it after all.
 pub(super) async fn purge(store: &Store, id: ContentId) -> Result<Verdict, StorageError> {
-    if is_indexed(store, id).await? {
+    if unnamed(store, vec![id], &buckets(store).await?).await?.is_empty() {
         return Ok(Verdict::Failed(format!("content {id} is in quarantine, but the index names it")));
     }
     store.blobs().unlink_quarantined(id).await?;
@@ -114,30 +119,48 @@ pub(super) async fn purge(store: &Store, id: ContentId) -> Result<Verdict, Stora
 }
 
 async fn is_orphan(store: &Store, id: ContentId) -> Result<bool, StorageError> {
-    // The pin first: a writer drops it only after its commit, whose row the view then shows.
-    Ok(!store.pins().is_pinned(id) && !is_indexed(store, id).await?)
+    Ok(!orphans(store, vec![id], &buckets(store).await?).await?.is_empty())
 }
 
-/// Whether any bucket has a row for the content. The file's own description says where to look first; but only the
-/// index is believed, and a file that cannot be read is looked for everywhere.
-async fn is_indexed(store: &Store, id: ContentId) -> Result<bool, StorageError> {
-    let blobs = store.blobs().clone();
-    let described = store.blobs().offload().run(move || blobs.describe_blocking(id)).await;
-    if let Ok(description) = described
-        && has_row(store, description.bucket.into(), id).await?
-    {
-        return Ok(true);
+/// Those of the files that no bucket has a row for and nobody pins.
+async fn orphans(store: &Store, mut ids: Vec<ContentId>, buckets: &[BucketId]) -> Result<Vec<ContentId>, StorageError> {
+    // The pins first: a writer drops one only after its commit, whose row the views then show.
+    ids.retain(|id| !store.pins().is_pinned(*id));
+    unnamed(store, ids, buckets).await
+}
+
+/// Those of the contents that no bucket has a row for. Files are not asked whose they are: only the index is believed.
+async fn unnamed(store: &Store, mut ids: Vec<ContentId>, buckets: &[BucketId]) -> Result<Vec<ContentId>, StorageError> {
+    ids.sort_unstable();
+    for bucket in buckets {
+        if ids.is_empty() {
+            break;
+        }
+        let sought: Arc<[ContentId]> = ids.as_slice().into();
+        let named = store.index().view_far((*bucket).into(), move |view| named(view, &sought)).await?;
+        ids.retain(|id| named.binary_search(id).is_err());
     }
-    for (_, entry) in store.all_buckets().await? {
-        if has_row(store, entry.bucket.into(), id).await? {
-            return Ok(true);
+    Ok(ids)
+}
+
+/// Those of the contents, which are in order, that have a row.
+fn named(view: &dyn View, sought: &[ContentId]) -> Result<Vec<ContentId>, IndexError> {
+    let (mut named, mut rest) = (Vec::new(), sought);
+    let mut cursor = view.cursor(Family::Content, KeyRange::all())?;
+    while let Some(first) = rest.first() {
+        cursor.seek(first.as_bytes())?;
+        let Some((key, _, _)) = cursor.row() else { break };
+        rest = &rest[rest.partition_point(|id| id.as_bytes().as_slice() < key)..];
+        if let Some(found) = rest.first().filter(|id| id.as_bytes().as_slice() == key) {
+            named.push(*found);
+            rest = &rest[1..];
         }
     }
-    Ok(false)
+    Ok(named)
 }
 
-async fn has_row(store: &Store, partition: Partition, id: ContentId) -> Result<bool, StorageError> {
-    Ok(store.index().view(partition, move |view| Ok(content::read(view, id)?.is_some())).await?)
+async fn buckets(store: &Store) -> Result<Vec<BucketId>, StorageError> {
+    Ok(store.all_buckets().await?.into_iter().map(|(_, entry)| entry.bucket).collect())
 }
 
 async fn put_floor(store: &Store, floor: Timestamp) -> Result<(), StorageError> {

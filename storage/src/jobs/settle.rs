@@ -22,8 +22,11 @@ use crate::ops::settle::may_lie_elsewhere;
 
 use super::{Handler, NewTask, Verdict};
 
-/// Until a version is tried again whose tier is down, or full, in milliseconds.
-const RETRY_MS: i64 = 5_000;
+/// Until a version is tried again whose tier is down, or full, in milliseconds: an eighth of its age, but at least so long ...
+const RETRY_MS_MIN: i64 = 5_000;
+
+/// ... and at most so long. So many versions that wait for days cost little.
+const RETRY_MS_MAX: i64 = 600_000;
 
 /// Which version.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -87,10 +90,33 @@ impl Handler for Settler {
         };
         let Some(key) = ObjectKey::new(&task.key) else { return Verdict::Failed("settle task: no key".to_owned()) };
         match store.settle_version(BucketId::from_bytes(partition.0), &key, task.version).await {
-            Ok(_) | Err(StorageError::NoSuchBucket | StorageError::BucketBusy) => Verdict::Done,
+            Ok(_) | Err(StorageError::NoSuchBucket) => Verdict::Done,
             Err(error @ (StorageError::Corrupt { .. } | StorageError::Io { .. })) => Verdict::Failed(error.to_string()),
             // However long it takes, the file is to get there; until then it is where it was written.
-            Err(_) => Verdict::Later(RETRY_MS),
+            Err(_) => Verdict::Later(retry_ms(store.clock().now().0, task.version)),
         }
+    }
+}
+
+fn retry_ms(now_ms: i64, version: VersionId) -> i64 {
+    let since_ms = i64::try_from(version.order() / 1_000).unwrap_or(now_ms);
+    (now_ms.saturating_sub(since_ms) / 8).clamp(RETRY_MS_MIN, RETRY_MS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_tried_again_the_later_the_longer_it_waits() {
+        let of = |order: u64| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&order.to_be_bytes());
+            VersionId::from_bytes(bytes)
+        };
+        assert_eq!(retry_ms(1_001_000, of(1_000_000_000)), RETRY_MS_MIN);
+        assert_eq!(retry_ms(1_800_000, of(1_000_000_000)), 100_000);
+        assert_eq!(retry_ms(i64::MAX, of(1_000_000_000)), RETRY_MS_MAX);
+        assert_eq!(retry_ms(1_000_000, of(u64::MAX)), RETRY_MS_MIN, "its order was given elsewhere, by another clock");
     }
 }

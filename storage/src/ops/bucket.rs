@@ -356,12 +356,10 @@ impl Store {
                 EntryState::Active if !is_marked => {}
                 EntryState::Creating if row.is_some() => self.complete_creation(&name, entry, None).await?,
                 EntryState::Creating => self.give_name_up(&name).await?,
-                EntryState::Active | EntryState::Deleting => {
-                    match self.complete_deletion(&name, entry.bucket).await {
-                        Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+                EntryState::Active | EntryState::Deleting => match self.complete_deletion(&name, entry.bucket).await {
+                    Ok(()) | Err(StorageError::BucketNotEmpty | StorageError::BucketBusy) => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(())

@@ -337,7 +337,11 @@ impl<F: Fn(&Encryption) -> bool> Walk<'_, F> {
 
     /// Looks at the keys from this one on; of this one, at the head and, if some were looked at, at the versions behind the
     /// last of those, unless the head is not the one of then. It may be any by now, even one of those older versions.
-    fn keys(&mut self, from: &str, within: Option<(VersionId, Option<Revision>)>) -> Result<Option<EnvelopePosition>, IndexError> {
+    fn keys(
+        &mut self,
+        from: &str,
+        within: Option<(VersionId, Option<Revision>)>,
+    ) -> Result<Option<EnvelopePosition>, IndexError> {
         let range = KeyRange { start: from.as_bytes().to_vec(), end: None };
         let mut older_start = Vec::new();
         crate::index::key::push_escaped_prefix(&mut older_start, from.as_bytes());

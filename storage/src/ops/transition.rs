@@ -132,7 +132,7 @@ impl Store {
             let Some(mut after) = decide(&seen, before) else { return Ok(Swapped::Overtaken) };
             let (content, place) = (from.content, self.blobs().settled_place_of(after.place_class()));
             let is_there = from.files().all(|file| file.place() == place);
-            let shared = from.shared.clone().filter(|shared| shared.id().place() == place);
+            let shared = from.shared.filter(|shared| shared.id().place() == place);
             let mine = copied.take_if(|copied| copied.from == content && copied.place == place);
             let mut moved = match (shared, mine) {
                 _ if is_there => None,
@@ -208,8 +208,9 @@ impl Store {
                 Content::Empty | Content::Inline(_) => None,
             };
             let shared = match copy {
-                Some(copy) => content::read(view, copy)?
-                    .and_then(|(row, record)| Shared::once_more(copy, row.revision, record)),
+                Some(copy) => {
+                    content::read(view, copy)?.and_then(|(row, record)| Shared::once_more(copy, row.revision, record))
+                }
                 None => None,
             };
             Ok(Ok(Some((seen, Origin { content, layout, shared }))))

@@ -5,14 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cairn_storage::blob::BlobStore;
+use cairn_storage::clock::ManualClock;
+use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::health::Health;
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::job::Queue;
+use cairn_storage::index::memory::{Fault, MemoryIndex};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::{Handler, JobHandle, RunnerOptions, Verdict, spawn};
 use cairn_storage::observe::Silent;
 use cairn_storage::ops::Store;
 
-use crate::rig::{FILE_BYTES, Rig, bytes};
+use crate::rig::{FILE_BYTES, Rig, START, bytes};
 
 /// Answers every task alike and counts them.
 #[derive(Debug)]
@@ -33,8 +38,37 @@ impl Handler for Answering {
     }
 }
 
+/// Never comes to the end of the first tasks that it is given, and takes no time over the others.
+#[derive(Debug)]
+struct Stuck {
+    stuck: usize,
+    begun: AtomicUsize,
+    done: AtomicUsize,
+}
+
+#[async_trait]
+impl Handler for Stuck {
+    fn queue(&self) -> Queue {
+        Queue::Collect
+    }
+
+    async fn run(&self, _store: &Store, _partition: Partition, _task: &[u8]) -> Verdict {
+        if self.begun.fetch_add(1, Ordering::SeqCst) < self.stuck {
+            std::future::pending::<()>().await;
+        }
+        self.done.fetch_add(1, Ordering::SeqCst);
+        Verdict::Done
+    }
+}
+
 fn start(rig: &Rig, handler: Arc<dyn Handler>) -> JobHandle {
-    let options = RunnerOptions { attempts_max: 3, backoff_ms_min: 1_000, ..RunnerOptions::default() };
+    let options = RunnerOptions {
+        attempts_max: 3,
+        backoff_ms_min: 1_000,
+        rest: Duration::from_millis(20),
+        stop_grace: Duration::from_millis(50),
+        ..RunnerOptions::default()
+    };
     spawn(rig.store.clone(), handler, Arc::new(Silent), options)
 }
 
@@ -135,5 +169,65 @@ async fn more_tasks_than_a_page_holds_are_all_run() {
     let handle = start(&rig, Arc::new(Collector));
     wait_until(&rig, 0, async || rig.tasks(bucket.id.into(), Queue::Collect).await.is_empty()).await;
     assert!(rig.files().is_empty());
+    handle.stop().await;
+}
+
+/// A bucket with so many tasks in its queue.
+async fn bucket_with_tasks(rig: &Rig, name: &str, count: u64) -> cairn_storage::ops::Bucket {
+    let bucket = rig.create_bucket(name).await;
+    for number in 0..count {
+        rig.put(&bucket, "key", &bytes(number, FILE_BYTES)).await;
+    }
+    rig.delete(&bucket, "key").await;
+    bucket
+}
+
+#[tokio::test]
+async fn a_task_that_takes_long_holds_up_neither_its_bucket_nor_another() {
+    let rig = Rig::new();
+    let one = bucket_with_tasks(&rig, "one", 300).await;
+    let handler = Arc::new(Stuck { stuck: 1, begun: AtomicUsize::new(0), done: AtomicUsize::new(0) });
+    let handle = start(&rig, handler.clone());
+    let left = async |bucket: &cairn_storage::ops::Bucket| rig.tasks(bucket.id.into(), Queue::Collect).await.len();
+    wait_until(&rig, 0, async || left(&one).await == 1).await;
+    let two = bucket_with_tasks(&rig, "two", 3).await;
+    wait_until(&rig, 0, async || left(&two).await == 0).await;
+    rig.put(&one, "key", &bytes(1, FILE_BYTES)).await;
+    rig.delete(&one, "key").await;
+    wait_until(&rig, 0, async || left(&one).await == 1).await;
+    assert_eq!((handle.status().running, handler.begun.load(Ordering::SeqCst)), (1, 305));
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_ever_and_keeps_what_is_done() {
+    let rig = Rig::new();
+    let bucket = bucket_with_tasks(&rig, "bucket", 20).await;
+    let handler = Arc::new(Stuck { stuck: 2, begun: AtomicUsize::new(0), done: AtomicUsize::new(0) });
+    let handle = start(&rig, handler.clone());
+    wait_until(&rig, 0, async || handler.done.load(Ordering::SeqCst) > 0).await;
+    tokio::time::timeout(Duration::from_secs(30), handle.stop()).await.expect("it stops");
+    let done = handler.done.load(Ordering::SeqCst);
+    assert_eq!(rig.tasks(bucket.id.into(), Queue::Collect).await.len(), 20 - done);
+    let handle = start(&rig, Arc::new(Collector));
+    wait_until(&rig, 0, async || rig.tasks(bucket.id.into(), Queue::Collect).await.is_empty()).await;
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_whose_end_could_not_be_noted_run_again() {
+    let health = Health::default();
+    let index = Arc::new(MemoryIndex::new(health.clone()));
+    let disk = SimDisk::new();
+    BlobStore::create_folders(&disk).unwrap();
+    let rig = Rig::over(index.clone(), Arc::new(disk), Arc::new(ManualClock::new(START)), health, 1);
+    let bucket = bucket_with_tasks(&rig, "bucket", 3).await;
+    // Long overdue, as after a night in which the index was stalled.
+    rig.clock.advance_ms(60_000);
+    index.fail_next(Fault::Overloaded);
+    let handler = answering(Verdict::Done);
+    let handle = start(&rig, handler.clone());
+    wait_until(&rig, 0, async || rig.tasks(bucket.id.into(), Queue::Collect).await.is_empty()).await;
+    assert_eq!(handler.runs.load(Ordering::SeqCst), 6);
     handle.stop().await;
 }

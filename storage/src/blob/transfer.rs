@@ -11,7 +11,7 @@ use cairn_crypto::seal::SealId;
 
 use super::format::{Format, Frame, HEADER_BYTES, Header};
 use super::record::StoredTrailer;
-use super::remote::{LocalBytes, RemoteFile};
+use super::remote::{LocalBytes, RemoteFile, RemoteFrames};
 use super::source::Source;
 use super::{BlobStore, BlobWriter, StoredBlob, table};
 use crate::StorageError;
@@ -19,6 +19,9 @@ use crate::id::ContentId;
 
 /// How many chunks are read before they are written.
 const RUN_CHUNKS: u64 = 16;
+
+/// How many chunks, at most, are asked of another service in one request; a multiple of those of a run.
+const STRETCH_CHUNKS: u64 = 256 * RUN_CHUNKS;
 
 /// A file as another content's: what it will consist of.
 struct Copy {
@@ -32,6 +35,9 @@ struct Copy {
     plain_length: u64,
     seal: Option<SealId>,
 }
+
+/// Frames that another service was asked for.
+type OnTheirWay = Option<Box<RemoteFrames>>;
 
 /// Takes away what there is of a content that does not become one. (What its end cannot take away, the scan finds.)
 struct Unfinished {
@@ -92,11 +98,12 @@ impl BlobStore {
         };
         let mut writer = self.offload().run(begin).await?;
         let chunks_count = copy.source.geometry.chunks_count();
-        let mut first = 0;
+        let (mut first, mut on_their_way) = (0, None);
         while first < chunks_count {
-            let run = first..chunks_count.min(first + RUN_CHUNKS);
+            let stretch_end = chunks_count.min((first / STRETCH_CHUNKS + 1) * STRETCH_CHUNKS);
+            let run = first..stretch_end.min(first + RUN_CHUNKS);
             first = run.end;
-            let frames = copy.source.frames_as(copy.to, run).await?;
+            let frames = copy.source.frames_as(copy.to, run, stretch_end, &mut on_their_way).await?;
             let (store, place) = (self.clone(), copy.to.place());
             let write = move || {
                 store.check_space_to_move(place, 0)?;
@@ -141,24 +148,25 @@ impl Copy {
 
     /// The bytes of the file in `range`.
     fn read(self: Arc<Self>, range: Range<u64>) -> LocalBytes {
-        let pieces = futures::stream::try_unfold((self, range), |(copy, range)| async move {
+        let pieces = futures::stream::try_unfold((self, range, None), |(copy, range, mut on_their_way)| async move {
             if range.is_empty() {
                 return Ok(None);
             }
-            let (start, bytes) = copy.piece(range.start).await?;
+            let (start, bytes) = copy.piece(&range, &mut on_their_way).await?;
             let cut = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len());
             let piece = bytes.slice(cut(range.start)..cut(range.end));
             if piece.is_empty() {
                 return Err(StorageError::corrupt("a file is shorter than its chunks are together"));
             }
             let next = range.start + piece.len() as u64..range.end;
-            Ok(Some((piece, (copy, next))))
+            Ok(Some((piece, (copy, next, on_their_way))))
         });
         Box::pin(pieces)
     }
 
-    /// The piece of the file that the byte `at` is in, and where it begins.
-    async fn piece(&self, at: u64) -> Result<(u64, Bytes), StorageError> {
+    /// The piece of the file that the first byte of `range` is in, and where it begins.
+    async fn piece(&self, range: &Range<u64>, on_their_way: &mut OnTheirWay) -> Result<(u64, Bytes), StorageError> {
+        let at = range.start;
         if at < HEADER_BYTES as u64 {
             return Ok((0, Bytes::copy_from_slice(&self.header)));
         }
@@ -166,8 +174,9 @@ impl Copy {
             return Ok((self.frames_end(), Bytes::copy_from_slice(&self.end)));
         }
         let (first, start) = self.frame_at(at);
-        let run = first..self.source.geometry.chunks_count().min(first + RUN_CHUNKS);
-        let frames = self.source.frames_as(self.to, run).await?;
+        let (last, _) = self.frame_at(range.end.min(self.frames_end()) - 1);
+        let run = first..(last + 1).min(first + RUN_CHUNKS);
+        let frames = self.source.frames_as(self.to, run, last + 1, on_their_way).await?;
         let mut bytes = BytesMut::new();
         for frame in &frames {
             bytes.extend_from_slice(&frame.header);
@@ -178,11 +187,23 @@ impl Copy {
 }
 
 impl Source {
-    /// Some of its chunks, verified and as they lie there, framed as another content's.
-    async fn frames_as(self: &Arc<Self>, to: ContentId, run: Range<u64>) -> Result<Vec<Frame>, StorageError> {
+    /// Some of its chunks, verified and as they lie there, framed as another content's. Those that come next, up to `end`, are on
+    /// their way then, if they come from another service.
+    async fn frames_as(
+        self: &Arc<Self>,
+        to: ContentId,
+        run: Range<u64>,
+        end: u64,
+        on_their_way: &mut OnTheirWay,
+    ) -> Result<Vec<Frame>, StorageError> {
         let source = self.clone();
         let frames = match self.store.home_of(self.content).remote() {
-            Some(_) => source.read_remote(None, run.clone(), run.end).await.whole()?,
+            Some(_) => {
+                let is_last = run.end == end;
+                let mut trip = source.read_remote(on_their_way.take(), run, end).await;
+                *on_their_way = trip.frames.take().filter(|_| !is_last);
+                trip.whole()?
+            }
             None => self.store.offload().run(move || run.map(|index| source.read(index)).collect()).await?,
         };
         let none = || StorageError::corrupt(format!("content {} has a frame that is none", self.content));

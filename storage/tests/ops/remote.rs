@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +14,10 @@ use cairn_storage::check;
 use cairn_storage::clock::{ManualClock, SeededEntropy};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
-use cairn_storage::index::Index;
 use cairn_storage::index::family::job::Queue;
 use cairn_storage::index::family::usage::{self, PlaceCounter};
 use cairn_storage::index::memory::MemoryIndex;
+use cairn_storage::index::{Batch, Index, IndexError, Outcome, Page, Partition, Revision};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::jobs::settle::{SettlePlanner, Settler};
@@ -25,13 +26,13 @@ use cairn_storage::observe::Silent;
 use cairn_storage::ops::lifecycle::Act;
 use cairn_storage::ops::planner::NoPlan;
 use cairn_storage::ops::settle::Settled;
-use cairn_storage::ops::{Bucket, GetObject, Limits, PutObject, RangeRequest, Select, Store, StoreParts};
-use cairn_storage::tiers::{self, ConfiguredHome, ConfiguredTier};
+use cairn_storage::ops::{Bucket, CreateUpload, GetObject, Limits, PutObject, RangeRequest, Select, Store, StoreParts};
+use cairn_storage::tiers::{self, ConfiguredHome, ConfiguredTier, TierError};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
 use super::lifecycle::{act, set_rules};
-use super::rig::{INLINE_BYTES_MAX, Rig, START, TestKeys, body, bytes, drain, object_key};
+use super::rig::{INLINE_BYTES_MAX, Rig, START, TestKeys, body, bytes, drain, object_key, upload_of};
 
 const LARGE: usize = 300_000;
 
@@ -48,6 +49,10 @@ struct State {
     asked: u32,
     /// What is put is stored, but the answer is lost.
     loses_answers: bool,
+    /// How many files were put.
+    puts: usize,
+    /// How often bytes were asked for.
+    gets: usize,
 }
 
 impl Fake {
@@ -89,11 +94,13 @@ impl Remote for Fake {
             stored.extend(read);
         }
         let mut state = self.up()?;
+        state.puts += 1;
         state.files.insert(name.to_owned(), stored);
         if state.loses_answers { Err(RemoteError::Down("the answer was lost".to_owned())) } else { Ok(()) }
     }
 
     async fn get(&self, name: &str, range: Range<u64>) -> Result<RemoteBytes, RemoteError> {
+        self.0.lock().gets += 1;
         let file = self.up()?.files.get(name).cloned().ok_or(RemoteError::Missing)?;
         let found = file.get(range.start as usize..range.end as usize);
         let found = found.ok_or_else(|| RemoteError::Wrong("it is too short".to_owned()))?.to_vec();
@@ -143,12 +150,16 @@ pub async fn rig_that_compresses(
     classes: &[StorageClass],
     compression: Compression,
 ) -> Rig {
-    let configured = ConfiguredTier {
-        name: "far".to_owned(),
-        home: ConfiguredHome::Remote(Arc::new(fake.clone())),
-        classes: classes.to_vec(),
-    };
-    let entropy = SeededEntropy::new(classes.len() as u64 + 100);
+    rig_of(index, disk, tier(ConfiguredHome::Remote(Arc::new(fake.clone())), classes), compression).await
+}
+
+fn tier(home: ConfiguredHome, classes: &[StorageClass]) -> ConfiguredTier {
+    ConfiguredTier { name: "far".to_owned(), home, classes: classes.to_vec() }
+}
+
+async fn rig_of(index: Arc<dyn Index>, disk: &SimDisk, configured: ConfiguredTier, compression: Compression) -> Rig {
+    let seed = configured.classes.len() as u64;
+    let entropy = SeededEntropy::new(seed + 100);
     let tiers: Tiers = tiers::open(&index, &entropy, Offload::Inline, &[configured]).await.unwrap();
     let (health, clock) = (Health::default(), Arc::new(ManualClock::new(START)));
     let disk_of_store = Arc::new(disk.clone());
@@ -165,7 +176,7 @@ pub async fn rig_that_compresses(
         blobs: blobs.clone(),
         health: health.clone(),
         clock: clock.clone(),
-        entropy: Arc::new(SeededEntropy::new(classes.len() as u64)),
+        entropy: Arc::new(SeededEntropy::new(seed)),
         planner: Arc::new(SettlePlanner::new(blobs, Arc::new(NoPlan))),
         limits: Limits { inline_threshold_bytes: INLINE_BYTES_MAX },
     });
@@ -184,6 +195,7 @@ async fn new_rig() -> (Rig, Fake, SimDisk) {
 async fn look(rig: &Rig) {
     for tier in rig.store.blobs().tiers() {
         rig.store.blobs().probe_remote(tier.place).await;
+        rig.store.blobs().probe_tier(tier.place);
     }
 }
 
@@ -403,4 +415,86 @@ async fn a_reader_in_flight_goes_on_while_its_object_moves_there() {
     let rest = drain(reading).await.unwrap();
     assert!([first.to_vec(), rest].concat() == bytes(1, LARGE));
     assert_eq!(rig.get(&bucket, "key").await.unwrap(), bytes(1, LARGE));
+}
+
+/// An index in which the guards of the next commits do not hold.
+#[derive(Debug)]
+struct Busy {
+    index: MemoryIndex,
+    conflicts: AtomicUsize,
+}
+
+#[async_trait]
+impl Index for Busy {
+    async fn read(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError> {
+        self.index.read(partition, page).await
+    }
+
+    async fn commit(&self, partition: Partition, batch: Batch) -> Outcome {
+        let fewer = |left: usize| left.checked_sub(1);
+        if self.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+            return Outcome::Conflict;
+        }
+        self.index.commit(partition, batch).await
+    }
+
+    fn last_change(&self, partition: Partition) -> Option<Revision> {
+        self.index.last_change(partition)
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_to_be_repeated_costs_no_second_copy() {
+    let (disk, fake) = (SimDisk::new(), Fake::default());
+    BlobStore::create_folders(&disk).unwrap();
+    let index = Arc::new(Busy { index: MemoryIndex::new(Health::default()), conflicts: AtomicUsize::new(0) });
+    let rig = rig_with(index.clone(), &disk, &fake, &[StorageClass::GlacierIr]).await;
+    let bucket = rig.create_bucket("bucket").await;
+    put(&rig, &bucket, "key", &bytes(1, LARGE)).await;
+    index.conflicts.store(3, Ordering::SeqCst);
+    let id = rig.newest_id(&bucket, "key").await;
+    let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
+    assert_eq!((settled, fake.0.lock().puts), (Settled::Moved(LARGE as u64), 1));
+    rig.collect_all().await;
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), bytes(1, LARGE));
+    is_whole(&rig).await;
+}
+
+/// A composite names the place of its class, but has no file of its own there.
+#[tokio::test]
+async fn a_tier_is_kept_by_files_and_not_by_parts_in_the_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = ConfiguredHome::Directory { path: directory.path().to_owned(), floor_bytes: 0 };
+    let (disk, index) = (SimDisk::new(), Arc::new(MemoryIndex::new(Health::default())) as Arc<dyn Index>);
+    BlobStore::create_folders(&disk).unwrap();
+    let rig = rig_of(index.clone(), &disk, tier(home, &[StorageClass::GlacierIr]), Compression::default()).await;
+    let bucket = rig.create_bucket("bucket").await;
+    let open_without = async || tiers::open(&index, &SeededEntropy::new(9), Offload::Inline, &[]).await;
+    put(&rig, &bucket, "file", &bytes(1, LARGE)).await;
+    assert!(matches!(open_without().await, Err(TierError::InUse { bucket, .. }) if bucket == "bucket"));
+    rig.delete(&bucket, "file").await;
+    let create = CreateUpload { storage_class: StorageClass::GlacierIr, ..upload_of(None) };
+    let upload = rig.store.create_upload(&bucket, &object_key("parts"), create).await.unwrap().id;
+    let part = rig.upload_part(&bucket, "parts", upload, 1, b"small").await.unwrap();
+    rig.complete(&bucket, "parts", upload, &[part]).await.unwrap();
+    assert!(open_without().await.unwrap().directories.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_comes_back_is_asked_for_in_one_request() {
+    let (disk, fake) = (SimDisk::new(), Fake::default());
+    BlobStore::create_folders(&disk).unwrap();
+    let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
+    let rig = rig_with(index.clone(), &disk, &fake, &[StorageClass::GlacierIr]).await;
+    let bucket = rig.create_bucket("bucket").await;
+    let content = bytes(1, 3 << 20);
+    put(&rig, &bucket, "key", &content).await;
+    assert_eq!(settle(&rig).await, 0);
+    let rig = rig_with(index, &disk, &fake, &[]).await;
+    let id = rig.newest_id(&bucket, "key").await;
+    fake.0.lock().gets = 0;
+    let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
+    // The header twice, the trailer, and the frames.
+    assert_eq!((settled, fake.0.lock().gets), (Settled::Moved(3 << 20), 4));
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), content);
 }

@@ -174,9 +174,8 @@ impl OpenStore {
         self.monitor.abort();
         // Its end is awaited, because it shares the runners.
         let _ = self.monitor.await;
-        for runner in Arc::into_inner(self.runners).into_iter().flatten() {
-            runner.stop().await;
-        }
+        let runners = Arc::into_inner(self.runners).into_iter().flatten();
+        futures::future::join_all(runners.map(JobHandle::stop)).await;
         let closed = tokio::task::spawn_blocking(move || {
             self.index.close()?;
             if drained && !scan_is_owed {

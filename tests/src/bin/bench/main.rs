@@ -24,12 +24,13 @@ use cairn_tests::{Cairn, Config};
 use floor::Floor;
 use table::Aims;
 
-const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--list-keys N] [--markers N] [--sweep-keys N] [--replicated-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
+const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--encryption KIND] [--list-keys N] [--markers N] [--sweep-keys N] [--replicated-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
      --only         one group: put, get, head, delete, multipart, list, start, sweep, versions or replication\n\
      --size         one object size\n\
      --connections  one number of connections\n\
+     --encryption   of objects: plain, without that of others (default: all kinds)
      --list-keys    how many keys the groups list and start go over (default 100000; the aims are for 1000000)\n\
      --markers      how many delete markers the group versions lists among (default 300000)\n\
      --sweep-keys   how many objects the group sweep sweeps over (default 100000; the aim of the rate is for 1000000, that of the time for\n\
@@ -51,6 +52,7 @@ pub(crate) struct Options {
     only: Option<String>,
     size: Option<usize>,
     connections: Option<usize>,
+    plain_only: bool,
     list_keys: usize,
     markers: usize,
     sweep_keys: usize,
@@ -66,6 +68,7 @@ impl Options {
             only: None,
             size: None,
             connections: None,
+            plain_only: false,
             list_keys: 100_000,
             markers: 300_000,
             sweep_keys: 100_000,
@@ -81,6 +84,7 @@ impl Options {
                 "--only" if GROUPS.contains(&value.as_str()) => options.only = Some(value),
                 "--size" => options.size = Some(number()?),
                 "--connections" => options.connections = Some(number()?.max(1)),
+                "--encryption" if value == "plain" => options.plain_only = true,
                 "--list-keys" => options.list_keys = number()?,
                 "--markers" => options.markers = number()?,
                 "--sweep-keys" => options.sweep_keys = number()?,

@@ -104,6 +104,18 @@ pub enum Failure {
         /// What happened.
         reason: String,
     },
+    /// The target does not answer: it is down, or this version does not get through to it.
+    #[error("{reason}")]
+    Silent {
+        /// What happened.
+        reason: String,
+    },
+    /// The target has no room: for anything, or for something so large.
+    #[error("{reason}")]
+    Full {
+        /// What happened.
+        reason: String,
+    },
     /// The target as a whole does not answer (or its credentials, or its bucket, are not there): its other tasks wait as well.
     #[error("{reason}")]
     Down {

@@ -360,6 +360,24 @@ async fn revoked_credentials_and_a_full_disk_delay_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn what_does_not_get_through_holds_up_no_other() {
+    let (source, target, proxy) = pair().await;
+    let (here, there) = (source.client(), target.client());
+    here.put(BUCKET, "before", "x").await.expect(200);
+    is_at_target(&here, "before").await;
+    proxy.set_break_after(400_000);
+    let large = body(1, 1_500_000);
+    here.put(BUCKET, "large", large.clone()).await.expect(200);
+    here.put(BUCKET, "large", large).await.expect(200);
+    here.put(BUCKET, "small", "x").await.expect(200);
+    is_at_target(&here, "small").await;
+    assert_eq!(here.head(BUCKET, "large").await.header(STATUS), Some("PENDING"));
+    proxy.set_break_after(0);
+    is_at_target(&here, "large").await;
+    assert_eq!(converged(&[&here, &there]).await, 4);
+}
+
+#[tokio::test]
 async fn a_lock_holds_at_the_target_too() {
     let proxy = Proxy::new();
     let target = Cairn::start(Config::default());

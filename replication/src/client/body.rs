@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cairn_crypto::checksum::Checksum;
 
 /// The most bytes of a body in memory that are sent at once.
-const PIECE_BYTES_MAX: usize = 64 << 10;
+pub(super) const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// Why a stream ended early.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;

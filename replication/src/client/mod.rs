@@ -4,6 +4,7 @@
 //!   a stream is sent unsigned but with a digest, which is signed and which the server verifies.
 //! - What is downloaded is compared with the length and the checksum that the server declares, before its end is passed on; a
 //!   download that breaks goes on from where it was.
+//! - A bounded number of bodies is sent at once, a smaller one where bandwidth is limited: each of them moves before a server gives it up.
 //! - What may pass (no connection, 429, 5xx, a slow target) is tried again with exponential backoff and full jitter, not before
 //!   `Retry-After`. Redirects are not followed. A clock that is wrong is corrected by the server's.
 //! - Nothing about credentials is in errors or in `Debug`.
@@ -36,6 +37,7 @@ use std::time::Duration;
 use cairn_storage::clock::{Clock, Entropy};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder};
+use tokio::sync::Semaphore;
 
 pub use answer::Answer;
 pub use body::{Body, BodyError, BodyStream, Digest, Stream};
@@ -52,10 +54,17 @@ pub use retry::RetryPolicy;
 pub use sign::Signer;
 pub use xml::tagging_document;
 
+use body::PIECE_BYTES_MAX;
 use throttle::Throttle;
 
 /// The most connections that are kept open while nothing is sent on them.
 const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// The most bodies that are sent at once.
+const BODIES_AT_ONCE_MAX: usize = 64;
+
+/// Within what time each of the bodies that are sent at once moves, however little may move: less than servers wait for.
+const MOVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a client goes about its requests.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +126,8 @@ struct Inner {
     credentials: CredentialSource,
     options: Options,
     throttle: Throttle,
+    /// Those that may be sent now.
+    bodies: Semaphore,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// What is added to the clock so that the server believes the requests' times, in milliseconds.
@@ -148,8 +159,9 @@ impl Client {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
         let http = trusting(builder, &endpoint)?.build().map_err(BuildError::Http)?;
         let throttle = Throttle::new(options.bandwidth_limit_bytes);
+        let bodies = Semaphore::new(bodies_at_once(options.bandwidth_limit_bytes));
         let clock_skew_ms = AtomicI64::new(0);
-        let inner = Inner { http, endpoint, credentials, options, throttle, clock, entropy, clock_skew_ms };
+        let inner = Inner { http, endpoint, credentials, options, throttle, bodies, clock, entropy, clock_skew_ms };
         Ok(Self(Arc::new(inner), Attempts::AsOptionsSay))
     }
 
@@ -181,6 +193,13 @@ impl Client {
     }
 }
 
+/// How many bodies share the bandwidth, so that each moves now and then.
+fn bodies_at_once(bandwidth_limit_bytes: Option<u64>) -> usize {
+    let pieces = |rate: u64| rate.saturating_mul(MOVES_WITHIN.as_secs()) / PIECE_BYTES_MAX as u64;
+    let bodies = bandwidth_limit_bytes.map_or(usize::MAX, |rate| usize::try_from(pieces(rate)).unwrap_or(usize::MAX));
+    bodies.clamp(1, BODIES_AT_ONCE_MAX)
+}
+
 /// A client that trusts the certificates of the endpoint's file, if it names one, and else the machine's.
 fn trusting(builder: ClientBuilder, endpoint: &Endpoint) -> Result<ClientBuilder, BuildError> {
     match endpoint.ca_file() {
@@ -196,5 +215,17 @@ fn trusting(builder: ClientBuilder, endpoint: &Endpoint) -> Result<ClientBuilder
         // Machines and containers that have no certificates to trust can still make requests without TLS.
         None if !endpoint.is_encrypted() => Ok(builder.tls_certs_only([])),
         None => Ok(builder),
+    }
+}
+
+#[cfg(test)]
+mod bounds {
+    use super::*;
+
+    #[test]
+    fn as_many_bodies_are_sent_at_once_as_move_within_ten_seconds() {
+        for (rate, bodies) in [(None, 64), (Some(0), 1), (Some(64 << 10), 10), (Some(200 << 20), 64)] {
+            assert_eq!(bodies_at_once(rate), bodies, "{rate:?}");
+        }
     }
 }

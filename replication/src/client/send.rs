@@ -83,7 +83,12 @@ impl Client {
     async fn attempt_any(&self, request: &Request, url: &Url) -> Result<Answer, ClientError> {
         let inner = &self.0;
         let at_once = request.body.in_one_piece();
-        // Before it is signed, because a signature is good for minutes only.
+        // Both before it is signed, because a signature is good for minutes only.
+        let _sent = match request.body.length_bytes() {
+            0 => None,
+            // It is never closed.
+            _ => inner.bodies.acquire().await.ok(),
+        };
         if let Some(bytes) = at_once {
             inner.throttle.pass(bytes.len()).await;
         }

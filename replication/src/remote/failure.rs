@@ -5,11 +5,10 @@ use crate::target::Failure;
 
 /// Codes that say that nobody at this target is served with these credentials, or that the bucket takes no replicas as it is: everything
 /// else for it waits as well.
-const OF_THE_TARGET: [&str; 13] = [
+const OF_THE_TARGET: [&str; 12] = [
     "AccountProblem",
     "AuthorizationHeaderMalformed",
     "ExpiredToken",
-    "InsufficientCapacity",
     "InvalidAccessKeyId",
     "InvalidBucketState",
     "InvalidToken",
@@ -29,7 +28,8 @@ const TRANSIENT: [&str; 6] =
 pub(super) fn of_client(error: ClientError) -> Failure {
     let reason = reason(&error);
     match error {
-        ClientError::Credentials(_) | ClientError::Unanswered(_) => Failure::Down { reason },
+        ClientError::Credentials(_) => Failure::Down { reason },
+        ClientError::Unanswered(_) => Failure::Silent { reason },
         ClientError::Unsendable | ClientError::Unsigned(_) | ClientError::TooManyParts(_) => {
             Failure::Refused { reason }
         }
@@ -41,8 +41,7 @@ pub(super) fn of_client(error: ClientError) -> Failure {
         ClientError::Refused { status, ref code, retry_after, .. } => match code.as_str() {
             code if OF_THE_TARGET.contains(&code) => Failure::Down { reason },
             code if TRANSIENT.contains(&code) => Failure::Later { reason, after: retry_after },
-            // A disk that is full, without a document.
-            "" if status == 507 => Failure::Down { reason },
+            _ if status == 507 => Failure::Full { reason },
             _ if status >= 500 || status == 429 || status == 408 => Failure::Later { reason, after: retry_after },
             _ => Failure::Refused { reason },
         },
@@ -75,10 +74,11 @@ mod tests {
 
     #[test]
     fn what_concerns_all_tasks_is_told_from_what_concerns_one() {
-        for (status, code) in
-            [(403, "InvalidAccessKeyId"), (404, "NoSuchBucket"), (507, "InsufficientCapacity"), (507, "")]
-        {
+        for (status, code) in [(403, "InvalidAccessKeyId"), (404, "NoSuchBucket")] {
             assert!(matches!(refused(status, code), Failure::Down { .. }), "{code}");
+        }
+        for code in ["InsufficientCapacity", ""] {
+            assert!(matches!(refused(507, code), Failure::Full { .. }), "{code}");
         }
         for (status, code) in [(503, "SlowDown"), (500, ""), (404, "NoSuchUpload"), (400, "BadDigest")] {
             let failure = refused(status, code);

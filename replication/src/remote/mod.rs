@@ -13,6 +13,7 @@ mod sending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_storage::index::family::version::Version;
 
 use crate::client::{Client, Method, Request};
 use crate::target::{Brought, Content, Failure, Outgoing, Target};
@@ -26,6 +27,9 @@ const FORM: &str = "1";
 
 /// The header of HeadBucket's answer in which a server says that it takes replicas.
 const REPLICAS: &str = "x-amz-cairn-replicas";
+
+/// What is at least so large may find no room where others do.
+const LARGE_BYTES_MIN: u64 = 1 << 20;
 
 /// A bucket at another server.
 #[derive(Clone, Debug)]
@@ -61,6 +65,19 @@ impl Remote {
     }
 }
 
+impl Remote {
+    /// Whether the server answers at all: then it is the version that did not get through, and others may.
+    async fn answers(&self) -> bool {
+        let probed = self.client.once().probe(&Request::bucket(Method::HEAD, &self.bucket)).await;
+        probed.is_ok_and(|answer| answer.status() < 500)
+    }
+}
+
+/// Whether there may be room for others where there is none for this one.
+fn is_large(outgoing: &Outgoing) -> bool {
+    matches!(&outgoing.version, Version::Object(object) if object.size_bytes >= LARGE_BYTES_MIN)
+}
+
 #[async_trait]
 impl Target for Remote {
     fn keeps_ids(&self) -> bool {
@@ -68,9 +85,14 @@ impl Target for Remote {
     }
 
     async fn bring(&self, outgoing: &Outgoing, content: Option<Arc<dyn Content>>) -> Result<Brought, Failure> {
-        match self.kind {
+        let brought = match self.kind {
             Kind::Cairn => self.bring_to_cairn(outgoing, content).await,
             Kind::Foreign => self.bring_to_foreign(outgoing, content).await,
+        };
+        match brought {
+            Err(Failure::Silent { reason }) if self.answers().await => Err(Failure::Later { reason, after: None }),
+            Err(Failure::Full { reason }) if is_large(outgoing) => Err(Failure::Later { reason, after: None }),
+            brought => brought,
         }
     }
 }

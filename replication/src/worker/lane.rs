@@ -1,6 +1,7 @@
-//! One lane: what one bucket brings to one target.
+//! One lane: what one bucket brings to one target. A task holds up those of its own key alone, and no more than [`KNOWN_MAX`] are held.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::JobId;
 use cairn_storage::jobs::replicate::Lane;
-use cairn_storage::ops::replication::{Noted, Position, QueuedTask, SETTLED_TOGETHER_MAX, Settled};
+use cairn_storage::ops::replication::{Noted, PAGE_TASKS_MAX, Position, QueuedTask, SETTLED_TOGETHER_MAX, Settled};
 use futures::FutureExt as _;
 use tokio::task::{JoinError, JoinSet};
 
@@ -19,6 +20,9 @@ use super::{Carried, INDEX_FAILURE_REST, Outcome, Shared, Told};
 
 /// How long a lane waits at most before it looks again.
 const IDLE_MS_MAX: i64 = 60_000;
+
+/// How many tasks a lane has read and not ended, at most, when it reads on.
+const KNOWN_MAX: usize = 4 * PAGE_TASKS_MAX;
 
 /// What came of carrying out a task.
 enum Came {
@@ -39,10 +43,12 @@ struct Work {
     next: Option<Position>,
     /// Read, and not begun.
     waiting: VecDeque<QueuedTask>,
+    /// To begin before those, the next of their keys.
+    resumed: VecDeque<QueuedTask>,
+    /// The keys of tasks under way, until they are settled, with the tasks of the same key that come after them: they hold up no others.
+    busy: HashMap<String, VecDeque<QueuedTask>>,
     /// Read, and not ended.
     known: HashSet<JobId>,
-    /// Keys of tasks under way, until they are settled.
-    keys: HashSet<String>,
     /// Being carried out, each in a task of its own, so that all processors take part.
     running: JoinSet<(QueuedTask, Came)>,
     /// Carried out, and not settled; at most [`SETTLED_TOGETHER_MAX`] when one more begins.
@@ -58,14 +64,15 @@ struct Work {
 /// Works until nothing waits in the lane, or the worker stops.
 pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
     let mut stopped = shared.stopped.clone();
-    let lanes = shared.store.lanes().clone();
+    let added = shared.store.lanes().listen(lane);
     let mut work = Work {
         shared,
         lane,
         next: None,
         waiting: VecDeque::new(),
+        resumed: VecDeque::new(),
+        busy: HashMap::new(),
         known: HashSet::new(),
-        keys: HashSet::new(),
         running: JoinSet::new(),
         done: Vec::new(),
         outcomes: Vec::new(),
@@ -74,10 +81,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
         rests_until: None,
     };
     while !*stopped.borrow() {
-        // Registered before the lane is looked at, so that nothing added in between is missed.
-        let mut changed = std::pin::pin!(lanes.changed());
-        changed.as_mut().enable();
-        if let Some(due) = lanes.take(lane) {
+        if let Some(due) = added.take() {
             work.look_from(Position::at(due));
         }
         while let Some(ended) = work.running.try_join_next() {
@@ -92,7 +96,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
         tokio::select! {
             Some(ended) = work.running.join_next() => work.end(ended),
             Some(settled) = work.settling.join_next() => work.note(settled),
-            () = changed => {}
+            () = added.more() => {}
             () = tokio::time::sleep(pause) => {}
             _ = stopped.changed() => {}
         }
@@ -109,7 +113,7 @@ impl Work {
     }
 
     fn is_over(&self) -> bool {
-        self.next.is_none() && self.waiting.is_empty() && self.is_idle()
+        self.next.is_none() && self.waiting.is_empty() && self.resumed.is_empty() && self.is_idle()
     }
 
     /// How long nothing can begin unless something ends or is added.
@@ -132,15 +136,7 @@ impl Work {
         // A target that was down is asked with one task.
         let at_once = if self.failures == 0 { self.shared.options.concurrency } else { 1 };
         while self.running.len() < at_once && self.done.len() < SETTLED_TOGETHER_MAX {
-            let Some(place) = self.waiting.iter().position(|queued| !self.keys.contains(&queued.task.key)) else {
-                let read = self.waiting.is_empty() && self.read(now).await;
-                if read {
-                    continue;
-                }
-                break;
-            };
-            let Some(queued) = self.waiting.remove(place) else { break };
-            self.keys.insert(queued.task.key.clone());
+            let Some(queued) = self.next_task(now).await else { break };
             let shared = Arc::clone(&self.shared);
             self.running.spawn(async move {
                 let came = carry_out(&shared, &queued).await;
@@ -148,6 +144,37 @@ impl Work {
             });
         }
         self.tell_state();
+    }
+
+    /// The next task that may begin. None: none is due, or all that may be held wait for others of their keys.
+    async fn next_task(&mut self, now: Timestamp) -> Option<QueuedTask> {
+        if let Some(queued) = self.resumed.pop_front() {
+            return Some(queued);
+        }
+        loop {
+            while let Some(queued) = self.waiting.pop_front() {
+                match self.busy.entry(queued.task.key.clone()) {
+                    Entry::Occupied(mut others) => others.get_mut().push_back(queued),
+                    Entry::Vacant(key) => {
+                        key.insert(VecDeque::new());
+                        return Some(queued);
+                    }
+                }
+            }
+            if self.known.len() >= KNOWN_MAX || !self.read(now).await {
+                return None;
+            }
+        }
+    }
+
+    /// No task of this key is under way any more.
+    fn release(&mut self, key: &str) {
+        match self.busy.get_mut(key).and_then(VecDeque::pop_front) {
+            Some(next) => self.resumed.push_back(next),
+            None => {
+                self.busy.remove(key);
+            }
+        }
     }
 
     /// Reads the next page. False: nothing is due.
@@ -207,8 +234,7 @@ impl Work {
                 Ok(Noted::Done) => outcome,
                 Ok(Noted::Full) => Outcome::Failed,
                 Ok(Noted::Changed) => {
-                    self.keys.remove(&queued.task.key);
-                    self.waiting.push_front(queued);
+                    self.resumed.push_back(queued);
                     continue;
                 }
                 Err(error) => {
@@ -216,7 +242,7 @@ impl Work {
                     continue;
                 }
             };
-            self.keys.remove(&queued.task.key);
+            self.release(&queued.task.key);
             self.known.remove(&queued.id);
             if let Settled::Again { due, .. } = settled {
                 self.look_from(Position::at(due));
@@ -228,7 +254,7 @@ impl Work {
 
     /// The task's row is as it was: the target is down, or the store failed.
     fn leave(&mut self, queued: &QueuedTask, down: bool, reason: String) {
-        self.keys.remove(&queued.task.key);
+        self.release(&queued.task.key);
         self.put_back(queued);
         // Those that were under way when it went down fail as well, and are no further probes.
         if self.rests_until.is_none() {
@@ -242,6 +268,13 @@ impl Work {
     /// What was read is left in the index, and read again then.
     fn rest(&mut self, until: Timestamp, reason: String) {
         tracing::warn!(lane = ?self.lane, reason, "a replication lane rests");
+        for queued in std::mem::take(&mut self.resumed) {
+            self.put_back(&queued);
+            // Nobody holds its key, and those after it are put back below.
+            let after = self.busy.remove(&queued.task.key);
+            self.waiting.extend(after.into_iter().flatten());
+        }
+        self.waiting.extend(self.busy.values_mut().flat_map(std::mem::take));
         for queued in std::mem::take(&mut self.waiting) {
             self.put_back(&queued);
         }
@@ -260,7 +293,7 @@ impl Work {
     fn tell_state(&self) {
         let mut states = self.shared.states.lock();
         let state = states.entry(self.lane).or_default();
-        state.running = self.keys.len();
+        state.running = self.running.len();
         if self.failures == 0 && self.rests_until.is_none() {
             state.down_until = None;
             state.last_error = None;
@@ -292,7 +325,7 @@ async fn carry_out(shared: &Shared, queued: &QueuedTask) -> Came {
         Ok(Carried::Wait(ms)) => {
             Came::Done(Settled::Again { due: now().plus_ms(ms.max(1)), reason: None }, Outcome::Retried)
         }
-        Err(Failure::Down { reason }) => Came::Down { reason },
+        Err(Failure::Down { reason } | Failure::Silent { reason } | Failure::Full { reason }) => Came::Down { reason },
         Err(Failure::Refused { reason }) => Came::Done(Settled::Failed { reason }, Outcome::Failed),
         Err(Failure::Later { reason, .. }) if queued.attempts + 1 >= shared.options.attempts_max => {
             Came::Done(Settled::Failed { reason }, Outcome::Failed)

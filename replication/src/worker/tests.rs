@@ -14,11 +14,12 @@ use cairn_storage::index::memory::MemoryIndex;
 use cairn_storage::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
 use cairn_storage::observe::Silent;
 use cairn_storage::ops::planner::{Change, Plan, Planner};
+use cairn_storage::ops::replication::{Noted, PAGE_TASKS_MAX, Position, Settled};
 use cairn_storage::ops::{
     Body, Bucket, BucketName, DeclaredChecksum, GetObject, Limits, NewBucket, Permit, Powers, PutObject, StoreParts,
     VersionSelector, WriteConditions,
 };
-use cairn_storage::replication::{ReplicationStatus, TargetId};
+use cairn_storage::replication::{Progress, ReplicationStatus, TargetId};
 use cairn_storage::settings::Tag;
 
 use super::*;
@@ -84,6 +85,8 @@ struct Scripted {
     /// How many tasks of a key are under way.
     under_way: Mutex<HashSet<(String, String)>>,
     takes: Duration,
+    /// The key whose tasks take as long as it stands here.
+    held: Mutex<Option<String>>,
 }
 
 #[async_trait]
@@ -96,6 +99,9 @@ impl Carrier for Scripted {
         let key = ObjectKey::new(&task.key).unwrap();
         let version = self.store.any_version(self.bucket.id, &key, task.version).await.unwrap();
         tokio::time::sleep(self.takes).await;
+        while self.held.lock().as_ref() == Some(&task.key) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.under_way.lock().remove(&of_key);
         match self.answers.lock().get(&task.target).cloned() {
             Some(Answer::Is(failure)) => return Err(failure),
@@ -153,6 +159,7 @@ async fn world(takes: Duration) -> World {
         asked: Mutex::default(),
         under_way: Mutex::default(),
         takes,
+        held: Mutex::default(),
     });
     World { store, bucket, carrier }
 }
@@ -234,9 +241,7 @@ async fn a_target_that_is_down_holds_up_no_other_and_gets_all_when_it_is_back() 
     let near = TargetId::of(NEAR);
     for (key, id) in &ids {
         let began = std::time::Instant::now();
-        while world.object(key, *id).await.replication.unwrap().at(near).unwrap().progress
-            != cairn_storage::replication::Progress::Completed
-        {
+        while world.object(key, *id).await.replication.unwrap().at(near).unwrap().progress != Progress::Completed {
             assert!(began.elapsed() < PATIENCE);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -301,6 +306,65 @@ async fn what_panics_is_tried_again_and_then_given_up_and_others_go_on() {
     let id = world.put("other").await;
     world.status("other", id, ReplicationStatus::Completed).await;
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_takes_long_holds_up_those_of_its_key_alone() {
+    let world = world(Duration::ZERO).await;
+    *world.carrier.held.lock() = Some("slow".to_owned());
+    let mut slow = Vec::new();
+    let mut others = Vec::new();
+    for n in 0..3 * PAGE_TASKS_MAX {
+        slow.push(world.put("slow").await);
+        if n % 100 == 0 {
+            others.push((format!("{n}"), world.put(&format!("{n}")).await));
+        }
+    }
+    let worker = world.work();
+    for (key, id) in &others {
+        world.status(key, *id, ReplicationStatus::Completed).await;
+    }
+    assert_eq!(world.waiting().await, 2 * i64::try_from(slow.len()).unwrap());
+    *world.carrier.held.lock() = None;
+    for id in slow.iter().rev().take(2) {
+        world.status("slow", *id, ReplicationStatus::Completed).await;
+    }
+    while world.waiting().await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn many_are_settled_in_one_commit_and_what_has_changed_is_not() {
+    let world = world(Duration::ZERO).await;
+    for n in 0..40 {
+        world.put(&format!("{n:02}")).await;
+    }
+    let lane = Lane { partition: world.bucket.id.into(), target: TargetId::of(NEAR) };
+    let now = world.store.clock().now();
+    let page = world.store.queued(lane, Position::at(Timestamp(0)), now).await.unwrap();
+    let settings = |queued: &QueuedTask| match queued.task.key.as_str() {
+        "07" => {
+            ObjectSettings { tags: vec![Tag { key: "old".to_owned(), value: String::new() }], ..Default::default() }
+        }
+        _ => ObjectSettings::default(),
+    };
+    let brought = |queued: QueuedTask| {
+        let settings = Some(settings(&queued));
+        (queued, Settled::Completed { settings, foreign_version: None })
+    };
+    let tasks: Vec<_> = page.tasks.into_iter().map(brought).collect();
+    let before = world.store.last_change(world.bucket.id).unwrap();
+    let noted: Vec<_> = world.store.settle(lane, &tasks).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(world.store.last_change(world.bucket.id).unwrap().0 - before.0, 1);
+    for ((queued, _), noted) in tasks.iter().zip(noted) {
+        let object = world.object(&queued.task.key, queued.task.version).await;
+        let is_done = object.replication.unwrap().at(lane.target).unwrap().progress == Progress::Completed;
+        assert_eq!(noted, if queued.task.key == "07" { Noted::Changed } else { Noted::Done });
+        assert_eq!(is_done, queued.task.key != "07");
+    }
+    assert_eq!(world.waiting().await, 41);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! The runner of a lane is `replication`'s; here is what a commit needs to know. A version has at most one task for a target at a time:
 //! that which joined the commit that made it PENDING there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -89,42 +89,86 @@ pub struct Lanes(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    bounds: Mutex<BTreeMap<Lane, Timestamp>>,
-    /// Told when a bound is added or lowered.
+    state: Mutex<State>,
+    /// Told when something is added to a lane that nobody listens to.
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bounds: BTreeMap<Lane, Timestamp>,
+    listeners: HashMap<Lane, Arc<Notify>>,
 }
 
 impl Lanes {
     /// A task of this lane falls due at `due`.
     pub fn add(&self, lane: Lane, due: Timestamp) {
-        let mut bounds = self.0.bounds.lock();
-        let bound = bounds.entry(lane).or_insert(due);
+        let mut state = self.0.state.lock();
+        let bound = state.bounds.entry(lane).or_insert(due);
         *bound = (*bound).min(due);
-        drop(bounds);
-        self.0.changed.notify_waiters();
+        match state.listeners.get(&lane) {
+            Some(listener) => listener.notify_one(),
+            None => self.0.changed.notify_waiters(),
+        }
     }
 
-    /// Takes what was added to the lane since it was taken last.
+    /// Listens to what is added to this lane from now on; only one at a time does.
     #[must_use]
-    pub fn take(&self, lane: Lane) -> Option<Timestamp> {
-        self.0.bounds.lock().remove(&lane)
+    pub fn listen(&self, lane: Lane) -> Listener {
+        let added = Arc::new(Notify::new());
+        self.0.state.lock().listeners.insert(lane, Arc::clone(&added));
+        Listener { lanes: self.clone(), lane, added }
     }
 
     /// The lanes that something was added to.
     #[must_use]
     pub fn added(&self) -> Vec<Lane> {
-        self.0.bounds.lock().keys().copied().collect()
+        self.0.state.lock().bounds.keys().copied().collect()
     }
 
-    /// Completes when something is added after this call, or after the future was enabled.
+    /// Completes when something is added, after this call or after the future was enabled, to a lane that nobody listens to.
     pub fn changed(&self) -> Notified<'_> {
         self.0.changed.notified()
+    }
+}
+
+/// Listens to one lane.
+#[derive(Debug)]
+pub struct Listener {
+    lanes: Lanes,
+    lane: Lane,
+    added: Arc<Notify>,
+}
+
+impl Listener {
+    /// Takes what was added to the lane since it was taken last.
+    #[must_use]
+    pub fn take(&self) -> Option<Timestamp> {
+        self.lanes.0.state.lock().bounds.remove(&self.lane)
+    }
+
+    /// Completes when something was added since it completed last.
+    pub fn more(&self) -> Notified<'_> {
+        self.added.notified()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut state = self.lanes.0.state.lock();
+        state.listeners.remove(&self.lane);
+        // What came at the last moment is told to those who listen to all.
+        if state.bounds.contains_key(&self.lane) {
+            self.lanes.0.changed.notify_waiters();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use futures::FutureExt as _;
 
     use super::*;
     use crate::index::family::job::JobRecord;
@@ -156,7 +200,25 @@ mod tests {
         lanes.add(lane, Timestamp(3));
         lanes.add(lane, Timestamp(9));
         assert_eq!(lanes.added(), [lane]);
-        assert_eq!(lanes.take(lane), Some(Timestamp(3)));
-        assert_eq!((lanes.take(lane), lanes.added()), (None, vec![]));
+        let listener = lanes.listen(lane);
+        assert_eq!(listener.take(), Some(Timestamp(3)));
+        assert_eq!((listener.take(), lanes.added()), (None, vec![]));
+    }
+
+    #[test]
+    fn what_is_added_is_told_to_who_listens_to_the_lane_and_else_to_who_listens_to_all() {
+        let lanes = Lanes::default();
+        let lane = Lane { partition: Partition([1; 16]), target: TargetId::from_bytes([2; 8]) };
+        let listener = lanes.listen(lane);
+        let all = lanes.changed().now_or_never();
+        assert!(all.is_none() && listener.more().now_or_never().is_none());
+        let waiting = lanes.clone();
+        let mut all = std::pin::pin!(waiting.changed());
+        all.as_mut().enable();
+        lanes.add(lane, Timestamp(1));
+        assert!(listener.more().now_or_never().is_some());
+        assert!(all.as_mut().now_or_never().is_none());
+        drop(listener);
+        assert!(all.now_or_never().is_some());
     }
 }

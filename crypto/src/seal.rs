@@ -31,9 +31,11 @@
 //! It leaves to others: dividing a content into chunks, keeping the seal id beside them, and noticing that chunks are
 //! missing at the end (no chunk was the last).
 
+mod cipher;
+
 use crate::derive::derive;
 use crate::secret::{DataKey, EntropyError, Layers, random};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use cipher::{Cipher, NONCE_BYTES};
 use std::fmt;
 
 /// How much longer a chunk is for each layer that it is sealed in.
@@ -199,32 +201,30 @@ pub fn overhead_bytes(layers: Layers) -> usize {
 
 /// One time that a chunk is sealed.
 struct Layer {
-    key: LessSafeKey,
+    key: Cipher,
     format: u8,
 }
 
 impl Layer {
     fn new(data_key: &DataKey, seal_id: SealId, kind: Kind) -> Self {
         let file_key = derive(data_key.expose(), &seal_id.0, kind.info);
-        Self { key: cipher(&file_key), format: kind.format }
+        Self { key: Cipher::new(&file_key), format: kind.format }
     }
 
     /// Encrypts all but the last of the bytes, which the tag takes.
     fn seal(&self, seal_id: SealId, chunk: Chunk, bytes: &mut [u8]) {
         let (bytes, room) = bytes.split_at_mut(bytes.len() - TAG_BYTES);
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce(chunk.index), self.associated_data(seal_id, chunk), bytes)
-            .expect("AES-GCM seals anything shorter than its limit");
-        room.copy_from_slice(tag.as_ref());
+        let associated_data = self.associated_data(seal_id, chunk);
+        let tag = self.key.seal(nonce(chunk.index), associated_data.as_ref(), bytes);
+        room.copy_from_slice(&tag.expect("AES-GCM seals anything shorter than its limit"));
     }
 
     fn open<'a>(&self, seal_id: SealId, chunk: Chunk, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
         let associated_data = self.associated_data(seal_id, chunk);
-        self.key.open_in_place(nonce(chunk.index), associated_data, sealed).map_err(|_| SealError::NotAuthentic)
+        self.key.open(nonce(chunk.index), associated_data.as_ref(), sealed).ok_or(SealError::NotAuthentic)
     }
 
-    fn associated_data(&self, seal_id: SealId, chunk: Chunk) -> Aad<AssociatedData> {
+    fn associated_data(&self, seal_id: SealId, chunk: Chunk) -> AssociatedData {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let mut bytes = [0; ASSOCIATED_DATA_BYTES_MAX];
         bytes[0] = self.format;
@@ -238,7 +238,7 @@ impl Layer {
                 bytes.len()
             }
         };
-        Aad::from(AssociatedData { bytes, length })
+        AssociatedData { bytes, length }
     }
 }
 
@@ -260,14 +260,10 @@ impl fmt::Debug for ChunkSealer {
     }
 }
 
-fn cipher(key: &[u8; 32]) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes"))
-}
-
-fn nonce(index: u64) -> Nonce {
-    let mut bytes = [0; NONCE_LEN];
-    bytes[NONCE_LEN - 8..].copy_from_slice(&index.to_be_bytes());
-    Nonce::assume_unique_for_key(bytes)
+fn nonce(index: u64) -> [u8; NONCE_BYTES] {
+    let mut bytes = [0; NONCE_BYTES];
+    bytes[NONCE_BYTES - 8..].copy_from_slice(&index.to_be_bytes());
+    bytes
 }
 
 #[cfg(test)]

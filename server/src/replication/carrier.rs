@@ -16,6 +16,7 @@ use cairn_storage::ops::Bucket;
 use cairn_storage::ops::replication::QueuedTask;
 use cairn_storage::replication::{Progress, TargetStatus};
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::Trail;
 use crate::authorize::{Action, AsRole};
@@ -31,6 +32,10 @@ use super::source::SourceContent;
 /// How long a version waits for an older one of its key, where the order matters.
 const OLDER_FIRST_MS: i64 = 2_000;
 
+/// How many tasks are on their way to one remote at once, or within this server, from all buckets together: each may hold a file, a
+/// connection and a small object's bytes.
+const AT_ONCE_MAX: usize = 64;
+
 /// Carries out tasks.
 #[derive(Debug)]
 pub struct Replicator {
@@ -40,6 +45,8 @@ pub struct Replicator {
     metrics: Arc<Metrics>,
     /// The names of the buckets that tasks were about.
     names: Mutex<HashMap<BucketId, String>>,
+    /// Who may be on the way, by remote; None: within this server.
+    turns: Mutex<HashMap<Option<String>, Arc<Semaphore>>>,
 }
 
 /// A task with what it is about.
@@ -59,6 +66,7 @@ impl Carrier for Replicator {
         let rule = errand
             .rule()
             .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
+        let _turn = self.turn(rule.destination.target.remote.as_deref()).await;
         let now = self.edge.store.clock().now();
         let identities = self.edge.identities.snapshot();
         let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
@@ -110,7 +118,15 @@ impl Replicator {
     /// With what the operations work with, too.
     #[must_use]
     pub fn new(edge: Edge, metrics: Arc<Metrics>) -> Self {
-        Self { edge, metrics, names: Mutex::default() }
+        Self { edge, metrics, names: Mutex::default(), turns: Mutex::default() }
+    }
+
+    /// Waits until one more may be on its way there.
+    async fn turn(&self, remote: Option<&str>) -> Option<OwnedSemaphorePermit> {
+        let new = || Arc::new(Semaphore::new(AT_ONCE_MAX));
+        let place = Arc::clone(self.turns.lock().entry(remote.map(str::to_owned)).or_insert_with(new));
+        // It is never closed.
+        place.acquire_owned().await.ok()
     }
 
     /// What the task is about; None: there is nothing to bring any more.

@@ -35,7 +35,7 @@ test: setup-build setup-test
 
 # The longer variants of the crash tests.
 soak: setup-build setup-test
-	@CAIRN_SOAK=1 deploy/run-tests.sh "$(CARGO)" "$(FLAGS)" -p cairn-tests --test crash --test model $(TEST)
+	@CAIRN_SOAK=1 deploy/run-tests.sh "$(CARGO)" "$(FLAGS)" -p cairn-tests --test crash --test model --test replication_backfill $(TEST)
 
 # Throughput, latency, CPU and memory beside the floor of this machine, and what is aimed at. BENCH takes flags:
 # make bench BENCH='--only list --list-keys 1000000'

@@ -10,6 +10,7 @@ mod jobs;
 mod lifecycle;
 mod lock_clock;
 mod master_key;
+mod remote;
 mod replicate;
 mod restore;
 mod restores;
@@ -28,6 +29,7 @@ use jobs::JobsCommand;
 use lifecycle::LifecycleCommand;
 use lock_clock::LockClockCommand;
 use master_key::MasterKeyCommand;
+use remote::RemoteCommand;
 use replicate::ReplicateCommand;
 use restore::RestoreArgs;
 use restores::RestoresCommand;
@@ -76,7 +78,10 @@ enum Command {
     /// Ask a running server about its storage tiers, and have files moved between them
     #[command(subcommand)]
     Tier(TierCommand),
-    /// Show how far behind a bucket's replication is, and try again what was given up
+    /// Show, add, remove and try the other S3 services that buckets replicate to
+    #[command(subcommand)]
+    Remote(RemoteCommand),
+    /// Show how far behind a bucket's replication is, try again what was given up, and compare with its targets
     #[command(subcommand)]
     Replicate(ReplicateCommand),
     /// Ask a running server what it decided about a request, and why: exit status 0 when it is known, else 2
@@ -126,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(command) => jobs::run_jobs(command, &|name| std::env::var_os(name)),
         Command::Lifecycle(command) => lifecycle::run_lifecycle(command, &|name| std::env::var_os(name)),
         Command::Tier(command) => tier::run_tier(command, &|name| std::env::var_os(name)),
+        Command::Remote(command) => remote::run_remote(command, &|name| std::env::var_os(name)),
         Command::Replicate(command) => replicate::run_replicate(command, &|name| std::env::var_os(name)),
         Command::Why(args) => why::run_why(args, &|name| std::env::var_os(name)),
         Command::Version => {

@@ -1,8 +1,15 @@
-//! Other S3 services that the settings declare (`[[remote]]`): one client for each, shared by all that go there, so that its
-//! connections, its credentials and its limit of bandwidth are theirs together.
+//! Other S3 services, which the settings declare (`[[remote]]`) or a call of the admin API has added: one client for each, shared by all that
+//! go there, so that its connections, its credentials and its limit of bandwidth are theirs together.
+//!
+//! Those that were added are kept in the index ([`kept`]), and used at once: whoever asks for a client next gets the new one. Tiers are the
+//! settings' and have remotes of the settings.
+
+pub mod kept;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cairn_replication::client::{
@@ -11,10 +18,15 @@ use cairn_replication::client::{
 };
 use cairn_replication::remote::Remote;
 use cairn_replication::target::Failure;
+use cairn_storage::StorageError;
 use cairn_storage::clock::{Clock, Entropy};
-use parking_lot::Mutex;
+use cairn_storage::index::Index;
+use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
+use parking_lot::{Mutex, RwLock};
 
 use crate::config;
+
+use kept::{Given as GivenRemote, Kept, KeptError};
 
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +43,9 @@ const BELIEVED: Duration = Duration::from_secs(600);
 
 /// The most buckets of which that is remembered.
 const TARGETS_MAX: usize = 1_000;
+
+/// The most remotes that calls add.
+pub const ADDED_MAX: usize = 100;
 
 /// Why a remote cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,15 +66,81 @@ enum Fault {
     Client(#[from] BuildError),
 }
 
-/// The clients, by their remotes' names. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+/// Why a remote was not added or removed. Nothing has changed, unless the index's answer says that nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The settings declare one of this name.
+    #[error("the settings declare the remote {0}")]
+    Declared(String),
+    /// One of this name was added.
+    #[error("there is a remote {0} already, which is another one")]
+    Exists(String),
+    /// There is none of this name.
+    #[error("there is no remote {0}")]
+    Missing(String),
+    /// There are too many.
+    #[error("{ADDED_MAX} remotes were added, which is the most")]
+    TooMany,
+    /// It makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] RemoteError),
+    /// It cannot be sealed.
+    #[error("the remote cannot be sealed")]
+    Seal(#[from] WrapError),
+    /// The index's answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A remote as it is shown: without its secret.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its name.
+    pub name: String,
+    /// Where it answers.
+    pub endpoint: String,
+    /// The region that its signatures name.
+    pub region: Option<String>,
+    /// The public half of its own key.
+    pub access_key: Option<String>,
+    /// Bytes a second at most.
+    pub bandwidth_limit: Option<u64>,
+    /// A call has added it; else the settings declare it.
+    pub is_added: bool,
+    /// Why it cannot be used, if it cannot.
+    pub fault: Option<String>,
+}
+
+/// The clients, by their remotes' names. Cheap to clone; clones are the same.
+#[derive(Clone)]
 pub struct Remotes(Arc<Inner>);
 
-#[derive(Debug, Default)]
 struct Inner {
-    clients: BTreeMap<String, Client>,
+    declared: BTreeMap<String, Known>,
+    added: RwLock<BTreeMap<String, Added>>,
+    /// Where those that were added are kept, once the store is open.
+    kept: OnceLock<Kept>,
+    /// Only one change at a time: what is kept and what is used end the same.
+    changing: tokio::sync::Mutex<()>,
     /// The buckets there that replication goes to.
     targets: Mutex<HashMap<BucketThere, Discovered>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+struct Known {
+    client: Client,
+    about: About,
+}
+
+struct Added {
+    /// None: it cannot be used, and why is in `about`.
+    client: Option<Client>,
+    about: About,
+    given: GivenRemote,
 }
 
 /// A remote's name, and a bucket's.
@@ -67,6 +148,12 @@ type BucketThere = (String, String);
 
 /// A target, and since when it is known what it is.
 type Discovered = (Instant, Arc<Remote>);
+
+impl fmt::Debug for Remotes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all()).finish()
+    }
+}
 
 impl Remotes {
     /// Clients of what the settings declare. Nothing is sent yet; credentials that they do not give are looked for where the
@@ -80,22 +167,97 @@ impl Remotes {
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, RemoteError> {
-        let client = |remote: &config::Remote| {
-            let made = client_of(remote, environment, clock, entropy);
-            let name = remote.name.as_str().to_owned();
-            match made {
-                Ok(client) => Ok((name, client)),
-                Err(fault) => Err(RemoteError { name, fault }),
-            }
+        let known = |remote: &config::Remote| {
+            let client = client_of(remote, environment, clock, entropy)?;
+            let about = About { region: Some(client.endpoint().region().to_owned()), ..about(remote, false) };
+            Ok((about.name.clone(), Known { client, about }))
         };
-        let clients = declared.iter().map(client).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Inner { clients, targets: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            declared: declared.iter().map(known).collect::<Result<_, _>>()?,
+            added: RwLock::default(),
+            kept: OnceLock::new(),
+            changing: tokio::sync::Mutex::default(),
+            targets: Mutex::default(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        })))
+    }
+
+    /// Reads those that calls have added. One that cannot be used now, or that the settings declare by now, is shown and not used.
+    ///
+    /// # Errors
+    /// The index's; that one cannot be opened with this master key.
+    pub async fn open(&self, index: Arc<dyn Index>, master_key: MasterKeyWrap) -> Result<(), KeptError> {
+        let kept = Kept::new(index, master_key);
+        let added = kept.load().await?.into_iter().map(|given| (given.name().to_owned(), self.added(given).1));
+        *self.0.added.write() = added.collect();
+        // There is one store, which is opened once.
+        let _ = self.0.kept.set(kept);
+        Ok(())
     }
 
     /// The client of the remote of this name.
     #[must_use]
-    pub fn client(&self, name: &str) -> Option<&Client> {
-        self.0.clients.get(name)
+    pub fn client(&self, name: &str) -> Option<Client> {
+        match self.0.declared.get(name) {
+            Some(known) => Some(known.client.clone()),
+            None => self.0.added.read().get(name).and_then(|added| added.client.clone()),
+        }
+    }
+
+    /// All remotes, by their names: those that the settings declare, and those that were added.
+    #[must_use]
+    pub fn all(&self) -> Vec<About> {
+        let declared = self.0.declared.values().map(|known| known.about.clone());
+        declared.chain(self.0.added.read().values().map(|added| added.about.clone())).collect()
+    }
+
+    /// Adds a remote, given as a `[[remote]]` in JSON. Durable when it returns, and used from then on. One that is there as it is given is
+    /// left so; another one of the name is replaced only if that is asked for.
+    ///
+    /// # Errors
+    /// Why it was not added.
+    pub async fn add(&self, given: &serde_json::Value, replace: bool) -> Result<About, ChangeError> {
+        let given = GivenRemote::parse(given).map_err(ChangeError::Invalid)?;
+        let _changing = self.0.changing.lock().await;
+        let name = given.name().to_owned();
+        if self.0.declared.contains_key(&name) {
+            return Err(ChangeError::Declared(name));
+        }
+        {
+            let added = self.0.added.read();
+            match added.get(&name) {
+                Some(there) if there.given == given => return Ok(there.about.clone()),
+                Some(_) if !replace => return Err(ChangeError::Exists(name)),
+                None if added.len() >= ADDED_MAX => return Err(ChangeError::TooMany),
+                _ => {}
+            }
+        }
+        let (usable, added) = self.added(given);
+        usable?;
+        self.kept()?.put(&added.given).await?;
+        let about = added.about.clone();
+        self.0.added.write().insert(name.clone(), added);
+        self.forget_targets(&name);
+        Ok(about)
+    }
+
+    /// Removes a remote that was added. Durable when it returns. Whether anything goes there is the caller's to ask.
+    ///
+    /// # Errors
+    /// Why it was not removed.
+    pub async fn remove(&self, name: &str) -> Result<(), ChangeError> {
+        let _changing = self.0.changing.lock().await;
+        if self.0.declared.contains_key(name) {
+            return Err(ChangeError::Declared(name.to_owned()));
+        }
+        if !self.0.added.read().contains_key(name) {
+            return Err(ChangeError::Missing(name.to_owned()));
+        }
+        self.kept()?.remove(name).await?;
+        self.0.added.write().remove(name);
+        self.forget_targets(name);
+        Ok(())
     }
 
     /// A bucket there, for replication. What kind of server has it is found out, and believed for a while.
@@ -108,20 +270,69 @@ impl Remotes {
         if let Some((_, target)) = self.0.targets.lock().get(&there).filter(believed) {
             return Ok(Arc::clone(target));
         }
-        let client = self.client(name).cloned();
         let client =
-            client.ok_or_else(|| Failure::Down { reason: format!("the settings declare no remote {name}") })?;
-        let target = Arc::new(Remote::discover(client, bucket).await?);
+            self.client(name).ok_or_else(|| Failure::Down { reason: format!("there is no remote {name}") })?;
+        let target = Arc::new(Remote::discover(client.clone(), bucket).await?);
         let mut targets = self.0.targets.lock();
         if targets.len() >= TARGETS_MAX {
             targets.clear();
         }
-        targets.insert(there, (Instant::now(), Arc::clone(&target)));
+        // It may have been replaced meanwhile.
+        if self.client(name).is_some_and(|now| now.is_same(&client)) {
+            targets.insert(there, (Instant::now(), Arc::clone(&target)));
+        }
         Ok(target)
+    }
+
+    fn kept(&self) -> Result<&Kept, StorageError> {
+        self.0.kept.get().ok_or(StorageError::Overloaded)
+    }
+
+    fn forget_targets(&self, name: &str) {
+        self.0.targets.lock().retain(|(remote, _), _| remote != name);
+    }
+
+    /// A remote, and whether it can be used.
+    fn added(&self, given: GivenRemote) -> (Result<(), RemoteError>, Added) {
+        let remote = given.remote();
+        let made = client_of(remote, &|name| std::env::var_os(name), &self.0.clock, &self.0.entropy);
+        let about = about(remote, true);
+        match made {
+            Ok(client) => {
+                let about = About { region: Some(client.endpoint().region().to_owned()), ..about };
+                (Ok(()), Added { client: Some(client), about, given })
+            }
+            Err(error) => {
+                let about = About { fault: Some(crate::wiring::chain(&error)), ..about };
+                (Err(error), Added { client: None, about, given })
+            }
+        }
+    }
+}
+
+fn about(remote: &config::Remote, is_added: bool) -> About {
+    About {
+        name: remote.name.as_str().to_owned(),
+        endpoint: remote.endpoint.as_str().to_owned(),
+        region: remote.region.as_ref().map(|region| region.as_str().to_owned()),
+        access_key: remote.access_key.as_ref().map(|key| key.as_str().to_owned()),
+        bandwidth_limit: remote.bandwidth_limit,
+        is_added,
+        fault: None,
     }
 }
 
 fn client_of(
+    remote: &config::Remote,
+    environment: Environment<'_>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Client, RemoteError> {
+    let made = make_client(remote, environment, clock, entropy);
+    made.map_err(|fault| RemoteError { name: remote.name.as_str().to_owned(), fault })
+}
+
+fn make_client(
     remote: &config::Remote,
     environment: Environment<'_>,
     clock: &Arc<dyn Clock>,
@@ -152,7 +363,12 @@ mod tests {
 
     use std::ffi::OsString;
 
+    use cairn_crypto::secret::{KEY_BYTES, MasterKey};
     use cairn_storage::clock::{SystemClock, SystemEntropy};
+    use cairn_storage::health::Health;
+    use cairn_storage::index::family::identity::IdentityKind;
+    use cairn_storage::index::memory::MemoryIndex;
+    use cairn_storage::index::{Family, Partition};
 
     use super::*;
 
@@ -181,6 +397,51 @@ mod tests {
         assert_eq!(remotes.client("found").unwrap().endpoint().region(), "eu-north-1");
         assert!(remotes.client("other").is_none());
         assert!(!format!("{remotes:?}").contains("secret-secret"));
+    }
+
+    fn given(more: &str) -> serde_json::Value {
+        let text = format!(r#"{{"name":"added","endpoint":"http://h:3","region":"us-east-1"{more}}}"#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_remote_that_is_added_is_used_at_once_and_after_a_restart_and_its_secret_is_sealed() {
+        let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
+        let master_key = || MasterKeyWrap::new(&MasterKey::from_bytes([7; KEY_BYTES]));
+        let open = || async {
+            let file = "[[remote]]\nname = \"own\"\nendpoint = \"http://h:1\"\nregion = \"eu-west-3\"\n\
+                        access_key = \"AKIAOWN\"\nsecret_key = \"secret-secret\"\n";
+            let remotes = remotes(file, &[]).unwrap();
+            remotes.open(Arc::clone(&index), master_key()).await.unwrap();
+            remotes
+        };
+        let opened = open().await;
+        let key = r#","access_key":"AKIAADDED","secret_key":"secret-of-added""#;
+        let about = opened.add(&given(key), false).await.unwrap();
+        assert!(about.is_added && opened.client("added").is_some());
+        // Once more is no change; another one must be asked for.
+        opened.add(&given(key), false).await.unwrap();
+        let other = given(r#","access_key":"AKIAOTHER","secret_key":"secret-of-other""#);
+        assert!(matches!(opened.add(&other, false).await, Err(ChangeError::Exists(_))));
+        let clashing: serde_json::Value =
+            serde_json::from_str(r#"{"name":"own","endpoint":"http://h:9"}"#).unwrap();
+        assert!(matches!(opened.add(&clashing, true).await, Err(ChangeError::Declared(_))));
+        for malformed in [r#","access_key":"AKIAADDED""#, r#","colour":"red""#, r#","bandwidth_limit":5"#] {
+            assert!(matches!(opened.add(&given(malformed), true).await, Err(ChangeError::Invalid(_))), "{malformed}");
+        }
+        opened.add(&other, true).await.unwrap();
+        let opened = open().await;
+        let names: Vec<String> = opened.all().into_iter().map(|about| about.name).collect();
+        assert_eq!(names, ["own", "added"]);
+        assert_eq!(opened.all()[1].access_key.as_deref(), Some("AKIAOTHER"));
+        assert!(!format!("{opened:?}").contains("secret-of"));
+        let row = cairn_storage::index::family::identity::key(IdentityKind::Remote, "added");
+        let stored = index.view(Partition::SYSTEM, move |view| view.get(Family::Identity, &row)).await.unwrap().unwrap();
+        assert!(!stored.value.windows(9).any(|window| window == b"secret-of"));
+        opened.remove("added").await.unwrap();
+        assert!(matches!(opened.remove("added").await, Err(ChangeError::Missing(_))));
+        assert!(matches!(opened.remove("own").await, Err(ChangeError::Declared(_))));
+        assert!(open().await.client("added").is_none());
     }
 
     #[test]

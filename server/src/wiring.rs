@@ -53,6 +53,7 @@ use crate::master_key::{self, MasterKeyError};
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
+use crate::remotes::kept::KeptError;
 use crate::remotes::{RemoteError, Remotes};
 use crate::replication::carrier::Replicator;
 use crate::replication::verify::Verifier;
@@ -130,6 +131,9 @@ pub enum ServeError {
     /// Another S3 service cannot be used.
     #[error(transparent)]
     Remotes(#[from] RemoteError),
+    /// Remotes that were added cannot be read.
+    #[error(transparent)]
+    KeptRemotes(#[from] KeptError),
     /// No signature can name the region.
     #[error(transparent)]
     Region(#[from] InvalidRegion),
@@ -309,8 +313,9 @@ async fn start(
         .take_external_kms()
         .map(|settings| ExternalKms::new(settings, store.entropy().clone(), metrics.external_kms()).map(Arc::new));
     let external_kms = external_kms.transpose()?;
-    let Keyed { identities, sessions, key_store, kms, declared_keys, new_key } =
+    let Keyed { identities, sessions, key_store, kms, declared_keys, of_remotes, new_key } =
         keyed(config, store, identity_partitions, external_kms.clone()).await?;
+    remotes.open(store.index().clone(), of_remotes).await?;
     let sts = StsApi {
         identities: identities.clone(),
         sessions: sessions.clone(),
@@ -439,6 +444,8 @@ struct Keyed {
     kms: Arc<Kms>,
     /// The ids of the KMS keys that the configuration declares, by their ARNs.
     declared_keys: HashMap<String, String>,
+    /// The master key, for the secrets of remotes.
+    of_remotes: MasterKeyWrap,
     /// A root key, if one was made just now.
     new_key: Option<NewKey>,
 }
@@ -470,7 +477,7 @@ async fn keyed(
         }
     }
     let sessions = Sessions::new(&master_key);
-    let [of_keys, of_kms, master_key] = std::array::from_fn(|_| match &former {
+    let [of_keys, of_kms, of_remotes, master_key] = std::array::from_fn(|_| match &former {
         Some(former) => MasterKeyWrap::new(&master_key).with_former(former),
         None => MasterKeyWrap::new(&master_key),
     });
@@ -511,7 +518,7 @@ async fn keyed(
         lock_clock: store.lock_clock().clone(),
         entropy: store.entropy().clone(),
     };
-    Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, declared_keys, new_key })
+    Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, declared_keys, of_remotes, new_key })
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

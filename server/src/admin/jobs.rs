@@ -2,7 +2,10 @@
 //!
 //! A bucket's sweeps are one job, which is there as long as something of the bucket can fall due. Its id is [`SWEEPS_OF`] and
 //! the bucket's name, which no other id looks like.
+//!
+//! `cairn jobs` reads the same documents as are written here.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use cairn_lifecycle::state::{End, Summary};
@@ -14,7 +17,7 @@ use cairn_storage::jobs::queues::{DeadTask, QueueSummary};
 use cairn_storage::jobs::walks::{WalkChange, WalkError};
 use cairn_storage::ops::{Bucket, BucketName};
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::authorize::{Authorized, OnServer};
 use crate::lifecycle_sweeps::Status;
@@ -31,33 +34,33 @@ const SWEEPS_OF: &str = "sweeps-of-";
 const SWEEPS_MAX: usize = 200;
 
 /// A job as the calls answer it. The times are of RFC 3339, in UTC.
-#[derive(Serialize)]
-pub(super) struct JobDocument {
-    id: String,
-    kind: &'static str,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct JobDocument {
+    pub(crate) id: String,
+    pub(crate) kind: Cow<'static, str>,
     /// None: the whole store.
-    bucket: Option<String>,
+    pub(crate) bucket: Option<String>,
     /// `running`, `paused`, `done`, `failed` or `cancelled`; of sweeps also `waiting`, for their turn. They are `failed` if
     /// the last one could not do all, which the next one tries again.
-    state: &'static str,
-    examined: u64,
-    changed: u64,
-    skipped: u64,
-    failed: u64,
-    bytes: u64,
-    last_error: Option<String>,
+    pub(crate) state: Cow<'static, str>,
+    pub(crate) examined: u64,
+    pub(crate) changed: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last_error: Option<String>,
     /// None: no sweep has begun.
-    started: Option<String>,
-    updated: Option<String>,
+    pub(crate) started: Option<String>,
+    pub(crate) updated: Option<String>,
 }
 
 impl From<WalkRecord> for JobDocument {
     fn from(walk: WalkRecord) -> Self {
         Self {
             id: walk.id.to_string(),
-            kind: walk.kind.name(),
+            kind: walk.kind.name().into(),
             bucket: walk.bucket.map(|bucket| bucket.name),
-            state: walk.state.name(),
+            state: walk.state.name().into(),
             examined: walk.counts.examined,
             changed: walk.counts.changed,
             skipped: walk.counts.skipped,
@@ -88,9 +91,9 @@ impl JobDocument {
         let of_sweep = |count: fn(&Summary) -> u64| sweep.as_ref().map_or(0, count);
         Self {
             id: format!("{SWEEPS_OF}{}", bucket.as_str()),
-            kind: "sweeps",
+            kind: "sweeps".into(),
             bucket: Some(bucket.as_str().to_owned()),
-            state,
+            state: state.into(),
             examined: of_sweep(|sweep| sweep.versions),
             changed: of_sweep(|sweep| sweep.done.iter().map(|done| done.count).sum()),
             skipped: of_sweep(|sweep| sweep.overtaken),
@@ -107,7 +110,7 @@ impl JobDocument {
 
     /// The higher, the sooner somebody wants to see it.
     fn interest(&self) -> u8 {
-        match self.state {
+        match &*self.state {
             "running" => 4,
             "failed" => 3,
             "waiting" => 2,
@@ -117,28 +120,28 @@ impl JobDocument {
     }
 }
 
-#[derive(Serialize)]
-struct QueueDocument {
-    queue: &'static str,
-    waiting: u64,
-    first_due: Option<String>,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct QueueDocument {
+    pub(crate) queue: Cow<'static, str>,
+    pub(crate) waiting: u64,
+    pub(crate) first_due: Option<String>,
 }
 
 impl From<QueueSummary> for QueueDocument {
     fn from(summary: QueueSummary) -> Self {
         let QueueSummary { queue, waiting, first_due } = summary;
-        Self { queue: queue.name(), waiting, first_due: first_due.map(time_text) }
+        Self { queue: queue.name().into(), waiting, first_due: first_due.map(time_text) }
     }
 }
 
-#[derive(Serialize)]
-struct DeadTaskDocument {
-    id: String,
-    bucket: Option<String>,
-    queue: Option<&'static str>,
-    attempts: u32,
-    last_error: Option<String>,
-    since: String,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DeadTaskDocument {
+    pub(crate) id: String,
+    pub(crate) bucket: Option<String>,
+    pub(crate) queue: Option<Cow<'static, str>>,
+    pub(crate) attempts: u32,
+    pub(crate) last_error: Option<String>,
+    pub(crate) since: String,
 }
 
 impl From<DeadTask> for DeadTaskDocument {
@@ -146,7 +149,7 @@ impl From<DeadTask> for DeadTaskDocument {
         Self {
             id: task.id.to_string(),
             bucket: task.bucket,
-            queue: task.queue.map(|queue| queue.name()),
+            queue: task.queue.map(|queue| queue.name().into()),
             attempts: task.attempts,
             last_error: task.last_error,
             since: time_text(task.since),
@@ -154,21 +157,21 @@ impl From<DeadTask> for DeadTaskDocument {
     }
 }
 
-#[derive(Serialize)]
-struct JobsDocument {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct JobsDocument {
     /// In the order in which they began; of those that have ended, the last ones.
-    jobs: Vec<JobDocument>,
+    pub(crate) jobs: Vec<JobDocument>,
     /// Of the buckets that have any: those under way first, then those that failed, that wait and that are paused.
-    sweeps: Vec<JobDocument>,
+    pub(crate) sweeps: Vec<JobDocument>,
     /// How many buckets have any.
-    sweeps_count: usize,
-    queues: Vec<QueueDocument>,
+    pub(crate) sweeps_count: usize,
+    pub(crate) queues: Vec<QueueDocument>,
     /// Tasks that were given up, the first of them.
-    dead: Vec<DeadTaskDocument>,
+    pub(crate) dead: Vec<DeadTaskDocument>,
     /// How many there are.
-    dead_count: u64,
+    pub(crate) dead_count: u64,
     /// So many tasks wait that not all were counted.
-    is_partial: bool,
+    pub(crate) is_partial: bool,
 }
 
 /// What retrying did.

@@ -6,10 +6,11 @@
 
 mod decisions;
 mod encryption_key;
-mod jobs;
+pub(crate) mod jobs;
 pub mod lifecycle;
 mod lock_clock;
-mod replication;
+pub(crate) mod remotes;
+pub(crate) mod replication;
 mod restores;
 mod tiers;
 
@@ -37,6 +38,7 @@ use crate::identities::Identities;
 use crate::key_store::KeyStore;
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
+use crate::remotes::Remotes;
 use crate::replication::Replication;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::headers;
@@ -143,6 +145,20 @@ pub enum Call {
         /// Only the files of this bucket; its name is not yet checked.
         bucket: Option<String>,
     },
+    /// `GET /-/admin/v1/remotes`
+    ListRemotes,
+    /// `POST /-/admin/v1/remotes`
+    AddRemote,
+    /// `DELETE /-/admin/v1/remotes/NAME`
+    RemoveRemote {
+        /// The remote's name, not yet checked.
+        name: String,
+    },
+    /// `POST /-/admin/v1/remotes/NAME/test`
+    TestRemote {
+        /// The remote's name, not yet checked.
+        name: String,
+    },
     /// `GET /-/admin/v1/replication/BUCKET`
     GetReplication {
         /// The bucket's name, not yet checked.
@@ -202,6 +218,10 @@ impl Call {
             Self::PlanLifecycle => "PlanLifecycle",
             Self::ListTiers => "ListTiers",
             Self::MoveFiles { .. } => "MoveFiles",
+            Self::ListRemotes => "ListRemotes",
+            Self::AddRemote => "AddRemote",
+            Self::RemoveRemote { .. } => "RemoveRemote",
+            Self::TestRemote { .. } => "TestRemote",
             Self::GetReplication { .. } => "GetReplication",
             Self::ListFailedReplication { .. } => "ListFailedReplication",
             Self::WalkReplication { kind: WalkKind::Resync, .. } => "ResyncReplication",
@@ -267,6 +287,11 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "lifecycle", bucket, does @ ("pause" | "resume")] => {
             vec![("POST", Call::PauseLifecycle { bucket: bucket.to_owned(), paused: does == "pause" })]
         }
+        [VERSION, "remotes"] => vec![("GET", Call::ListRemotes), ("POST", Call::AddRemote)],
+        [VERSION, "remotes", name] if !name.is_empty() => {
+            vec![("DELETE", Call::RemoveRemote { name: name.to_owned() })]
+        }
+        [VERSION, "remotes", name, "test"] => vec![("POST", Call::TestRemote { name: name.to_owned() })],
         [VERSION, "replication", bucket] => vec![("GET", Call::GetReplication { bucket: bucket.to_owned() })],
         [VERSION, "replication", bucket, "failed"] => {
             vec![("GET", Call::ListFailedReplication { bucket: bucket.to_owned() })]
@@ -335,6 +360,8 @@ pub struct Admin {
     pub sweeps: Arc<Sweeps>,
     /// Buckets' replication.
     pub replication: Arc<Replication>,
+    /// Other S3 services.
+    pub remotes: Remotes,
 }
 
 #[async_trait]
@@ -367,6 +394,7 @@ impl Admin {
             lifecycle: Arc::clone(&edge.lifecycle),
             sweeps: Arc::clone(&edge.sweeps),
             replication: Arc::clone(&edge.replication),
+            remotes: edge.remotes.clone(),
         }
     }
 
@@ -477,6 +505,18 @@ impl Admin {
             Call::MoveFiles { bucket } => {
                 tiers::move_files(self, authorizer.server("cairn:MoveFiles")?, bucket.as_deref()).await
             }
+            Call::ListRemotes => remotes::list_remotes(self, authorizer.server("cairn:ListRemotes")?).await,
+            Call::AddRemote => {
+                let authorized = authorizer.server("cairn:AddRemote")?;
+                remotes::add_remote(self, authorized, read(request.input, BODY_BYTES_MAX).await?).await
+            }
+            Call::RemoveRemote { name } => {
+                remotes::remove_remote(self, authorizer.server("cairn:RemoveRemote")?, &name).await
+            }
+            Call::TestRemote { name } => {
+                let authorized = authorizer.server("cairn:TestRemote")?;
+                remotes::test_remote(self, authorized, &name, read(request.input, BODY_BYTES_MAX).await?).await
+            }
             Call::ListJobs => jobs::list_jobs(self, authorizer.server("cairn:ListJobs")?).await,
             Call::GetJob(id) => jobs::get_job(self, authorizer.server("cairn:GetJob")?, &id).await,
             Call::ChangeJob { id, change } => {
@@ -573,6 +613,10 @@ mod tests {
                 Ok(Call::GetReplicationReport { bucket: "b".to_owned(), job: None, after: 0 }),
             ),
             ("GET", "/-/admin/v1/replication/b/resync", Err(("MethodNotAllowed", 405))),
+            ("GET", "/-/admin/v1/remotes", Ok(Call::ListRemotes)),
+            ("DELETE", "/-/admin/v1/remotes/paris", Ok(Call::RemoveRemote { name: "paris".to_owned() })),
+            ("POST", "/-/admin/v1/remotes/paris/test", Ok(Call::TestRemote { name: "paris".to_owned() })),
+            ("POST", "/-/admin/v1/remotes/paris", Err(("MethodNotAllowed", 405))),
             ("GET", "/-/admin/v1/restores", Ok(Call::ListRestores { after: None })),
             ("POST", "/-/admin/v1/restores", Ok(Call::StartRestore)),
             ("GET", "/-/admin/v1/restores/b.c", Ok(Call::GetRestore { bucket: "b.c".to_owned() })),

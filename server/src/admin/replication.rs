@@ -1,4 +1,7 @@
-//! Replication: how far behind a bucket's rules are, and what was given up.
+//! Replication: how far behind a bucket's rules are, what was given up, and walks through what is there. `cairn replicate` reads the same
+//! documents as are written here.
+
+use std::borrow::Cow;
 
 use cairn_storage::index::family::walk::{Finding, WalkKind, WalkRecord};
 use cairn_storage::jobs::walks::FINDINGS_KEPT_MAX;
@@ -22,25 +25,25 @@ const FAILED_MAX: usize = 1_000;
 /// How much of what a verification has found one call shows.
 const FINDINGS_PAGE: usize = 100;
 
-#[derive(Serialize)]
-struct StatusDocument {
-    bucket: String,
-    rules: Vec<RuleDocument>,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StatusDocument {
+    pub(crate) bucket: String,
+    pub(crate) rules: Vec<RuleDocument>,
 }
 
 /// A rule. The times are of RFC 3339, in UTC.
-#[derive(Serialize)]
-struct RuleDocument {
-    rule: String,
-    target: String,
-    pending_versions: u64,
-    pending_bytes: u64,
-    oldest_pending: Option<String>,
-    failed: u64,
-    running: usize,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RuleDocument {
+    pub(crate) rule: String,
+    pub(crate) target: String,
+    pub(crate) pending_versions: u64,
+    pub(crate) pending_bytes: u64,
+    pub(crate) oldest_pending: Option<String>,
+    pub(crate) failed: u64,
+    pub(crate) running: usize,
     /// The target does not answer, and is asked again then.
-    down_until: Option<String>,
-    last_error: Option<String>,
+    pub(crate) down_until: Option<String>,
+    pub(crate) last_error: Option<String>,
 }
 
 impl From<RuleStatus> for RuleDocument {
@@ -59,23 +62,23 @@ impl From<RuleStatus> for RuleDocument {
     }
 }
 
-#[derive(Serialize)]
-struct FailedDocument {
-    failed: Vec<GivenUpDocument>,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FailedDocument {
+    pub(crate) failed: Vec<GivenUpDocument>,
     /// There is more than is shown.
-    more: bool,
+    pub(crate) more: bool,
 }
 
 /// A version that was given up on its way to a target.
-#[derive(Serialize)]
-struct GivenUpDocument {
-    key: String,
-    version: String,
-    rule: String,
-    target: String,
-    at: String,
-    attempts: u32,
-    reason: String,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GivenUpDocument {
+    pub(crate) key: String,
+    pub(crate) version: String,
+    pub(crate) rule: String,
+    pub(crate) target: String,
+    pub(crate) at: String,
+    pub(crate) attempts: u32,
+    pub(crate) reason: String,
 }
 
 impl From<QueuedTask> for GivenUpDocument {
@@ -92,14 +95,14 @@ impl From<QueuedTask> for GivenUpDocument {
     }
 }
 
-#[derive(Serialize)]
-struct RetriedDocument {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RetriedDocument {
     /// PENDING again.
-    retried: u64,
+    pub(crate) retried: u64,
     /// Gone, or at the target meanwhile: forgotten.
-    forgotten: u64,
+    pub(crate) forgotten: u64,
     /// There is more: call once more.
-    more: bool,
+    pub(crate) more: bool,
 }
 
 /// What to walk for.
@@ -114,32 +117,32 @@ pub(super) struct WalkDocument {
 }
 
 /// What a verification has found.
-#[derive(Serialize)]
-struct ReportDocument {
-    job: JobDocument,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReportDocument {
+    pub(crate) job: JobDocument,
     /// In the order in which they were found, those behind the ones that were asked for before. What the job counts as `failed` is all.
-    findings: Vec<FindingDocument>,
+    pub(crate) findings: Vec<FindingDocument>,
     /// Where there is more of what is kept.
-    next: Option<u64>,
+    pub(crate) next: Option<u64>,
     /// At most so many are kept.
-    kept_max: u64,
+    pub(crate) kept_max: u64,
 }
 
-#[derive(Serialize)]
-struct FindingDocument {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FindingDocument {
     /// `missing`, `differs`, `extra` or `unreadable`.
-    kind: &'static str,
-    key: String,
-    version: String,
-    target: String,
-    detail: String,
-    mended: bool,
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) key: String,
+    pub(crate) version: String,
+    pub(crate) target: String,
+    pub(crate) detail: String,
+    pub(crate) mended: bool,
 }
 
 impl From<Finding> for FindingDocument {
     fn from(finding: Finding) -> Self {
         let Finding { kind, key, version, target, detail, mended } = finding;
-        Self { kind: kind.name(), key, version, target, detail, mended }
+        Self { kind: kind.name().into(), key, version, target, detail, mended }
     }
 }
 

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::jobs::JobDocument;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::jobs::Job;
 use cairn_replication::client::Environment;
 
 /// The server could not be asked.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 
+use crate::admin::jobs::{JobDocument, JobsDocument, QueueDocument};
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
@@ -38,59 +39,15 @@ pub(super) struct JobArgs {
     id: String,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Job {
-    pub(super) id: String,
-    kind: String,
-    bucket: Option<String>,
-    pub(super) state: String,
-    examined: u64,
-    changed: u64,
-    skipped: u64,
-    pub(super) failed: u64,
-    bytes: u64,
-    last_error: Option<String>,
-    started: Option<String>,
-    updated: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Queue {
-    queue: String,
-    waiting: u64,
-    first_due: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct DeadTask {
-    id: String,
-    bucket: Option<String>,
-    queue: Option<String>,
-    attempts: u32,
-    last_error: Option<String>,
-    since: String,
-}
-
-#[derive(Deserialize)]
-struct Jobs {
-    jobs: Vec<Job>,
-    sweeps: Vec<Job>,
-    sweeps_count: usize,
-    queues: Vec<Queue>,
-    dead: Vec<DeadTask>,
-    dead_count: u64,
-    is_partial: bool,
-}
-
 /// What a change answers: the job, or the task that is back in its queue.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Changed {
-    Job(Job),
+    Job(JobDocument),
     Task { id: String },
 }
 
-impl Job {
+impl JobDocument {
     /// One line of the list.
     pub(super) fn line(&self) -> String {
         let place = self.bucket.as_deref().unwrap_or("(all buckets)");
@@ -136,7 +93,7 @@ fn ask(command: JobsCommand, environment: Environment<'_>) -> Result<(), CallErr
         }
         JobsCommand::Show(JobArgs { server, id }) => {
             let client = AdminClient::new(server, environment)?;
-            let job: Job = runtime.block_on(client.call(Method::GET, &format!("jobs/{id}")))?;
+            let job: JobDocument = runtime.block_on(client.call(Method::GET, &format!("jobs/{id}")))?;
             println!("{}", job.line());
             return Ok(());
         }
@@ -153,7 +110,7 @@ fn ask(command: JobsCommand, environment: Environment<'_>) -> Result<(), CallErr
     Ok(())
 }
 
-fn print_all(all: &Jobs) {
+fn print_all(all: &JobsDocument) {
     for job in all.jobs.iter().chain(&all.sweeps) {
         println!("{}", job.line());
     }
@@ -161,7 +118,7 @@ fn print_all(all: &Jobs) {
         println!("buckets with sweeps in all: {}", all.sweeps_count);
     }
     let bound = if all.is_partial { "at least " } else { "" };
-    for Queue { queue, waiting, first_due } in &all.queues {
+    for QueueDocument { queue, waiting, first_due } in &all.queues {
         let due = first_due.as_ref().map(|due| format!("  first due {due}")).unwrap_or_default();
         println!("queue {queue}  {bound}{waiting} waiting{due}");
     }

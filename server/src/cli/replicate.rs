@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use cairn_replication::client::Environment;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::admin::jobs::JobDocument;
+use crate::admin::replication::{
+    FailedDocument, FindingDocument, GivenUpDocument, ReportDocument, RetriedDocument, RuleDocument, StatusDocument,
+};
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::jobs::Job;
 
 /// Something was given up.
 const EXIT_INCOMPLETE: u8 = 1;
@@ -80,43 +82,7 @@ pub(super) struct ReportArgs {
     json: bool,
 }
 
-#[derive(Deserialize)]
-struct Report {
-    job: Job,
-    findings: Vec<Finding>,
-    next: Option<u64>,
-    kept_max: u64,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Finding {
-    kind: String,
-    key: String,
-    version: String,
-    target: String,
-    detail: String,
-    mended: bool,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    rules: Vec<Rule>,
-}
-
-#[derive(Deserialize)]
-struct Rule {
-    rule: String,
-    target: String,
-    pending_versions: u64,
-    pending_bytes: u64,
-    oldest_pending: Option<String>,
-    failed: u64,
-    running: usize,
-    down_until: Option<String>,
-    last_error: Option<String>,
-}
-
-impl Rule {
+impl RuleDocument {
     fn line(&self) -> String {
         let Self { rule, target, pending_versions, pending_bytes, failed, running, .. } = self;
         let mut line = format!(
@@ -130,30 +96,6 @@ impl Rule {
         }
         line
     }
-}
-
-#[derive(Deserialize)]
-struct Failed {
-    failed: Vec<GivenUp>,
-    more: bool,
-}
-
-#[derive(Deserialize)]
-struct GivenUp {
-    key: String,
-    version: String,
-    rule: String,
-    target: String,
-    at: String,
-    attempts: u32,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-struct Retried {
-    retried: u64,
-    forgotten: u64,
-    more: bool,
 }
 
 pub(super) fn run_replicate(command: ReplicateCommand, environment: Environment<'_>) -> ExitCode {
@@ -184,7 +126,7 @@ fn exit(incomplete: bool) -> ExitCode {
 
 fn status(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
     let client = AdminClient::new(args.server, environment)?;
-    let status: Status = runtime()?.block_on(client.call(Method::GET, &format!("replication/{}", args.bucket)))?;
+    let status: StatusDocument = runtime()?.block_on(client.call(Method::GET, &format!("replication/{}", args.bucket)))?;
     for rule in &status.rules {
         println!("{}", rule.line());
     }
@@ -194,8 +136,8 @@ fn status(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
 fn failed(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
     let client = AdminClient::new(args.server, environment)?;
     let path = format!("replication/{}/failed", args.bucket);
-    let Failed { failed, more } = runtime()?.block_on(client.call(Method::GET, &path))?;
-    for GivenUp { key, version, rule, target, at, attempts, reason } in &failed {
+    let FailedDocument { failed, more } = runtime()?.block_on(client.call(Method::GET, &path))?;
+    for GivenUpDocument { key, version, rule, target, at, attempts, reason } in &failed {
         println!("{key} {version}, {rule} to {target}, given up at {at} after {attempts} attempts: {reason}");
     }
     if more {
@@ -207,7 +149,7 @@ fn failed(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
 fn walk(of: BucketArgs, name: &str, what: &Value, environment: Environment<'_>) -> Result<ExitCode, CallError> {
     let client = AdminClient::new(of.server, environment)?;
     let path = format!("replication/{}/{name}", of.bucket);
-    let job: Job = runtime()?.block_on(client.post(&path, what))?;
+    let job: JobDocument = runtime()?.block_on(client.post(&path, what))?;
     println!("{}", job.id);
     Ok(ExitCode::SUCCESS)
 }
@@ -221,7 +163,7 @@ fn report(args: ReportArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
     let mut after = 0_u64;
     loop {
         let query = [("job", asked.clone().unwrap_or_default()), ("after", after.to_string())];
-        let Report { job, findings, next, kept_max } = runtime.block_on(client.query(&path, &query))?;
+        let ReportDocument { job, findings, next, kept_max } = runtime.block_on(client.query(&path, &query))?;
         for finding in &findings {
             if json {
                 println!("{}", serde_json::to_string(finding).unwrap_or_default()); // strings and a flag
@@ -243,7 +185,7 @@ fn report(args: ReportArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
     }
 }
 
-impl Finding {
+impl FindingDocument {
     fn line(&self) -> String {
         let Self { kind, key, version, target, detail, mended } = self;
         let mended = if *mended { "; it is brought there again" } else { "" };
@@ -257,7 +199,7 @@ fn retry(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, Cal
     let runtime = runtime()?;
     let (mut again, mut gone) = (0, 0);
     loop {
-        let Retried { retried, forgotten, more } = runtime.block_on(client.call(Method::POST, &path))?;
+        let RetriedDocument { retried, forgotten, more } = runtime.block_on(client.call(Method::POST, &path))?;
         again += retried;
         gone += forgotten;
         if !more {

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 
+use crate::admin::jobs::JobDocument;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
-use super::jobs::Job;
 
 /// A tier is down, or takes no writes.
 const EXIT_ILL: u8 = 1;
@@ -73,7 +73,7 @@ fn ask(command: TierCommand, environment: Environment<'_>) -> Result<ExitCode, C
         TierCommand::Move(MoveArgs { server, bucket }) => {
             let client = AdminClient::new(server, environment)?;
             let path = bucket.map_or("tiers/move".to_owned(), |bucket| format!("tiers/move/{bucket}"));
-            let job: Job = runtime.block_on(client.call(Method::POST, &path))?;
+            let job: JobDocument = runtime.block_on(client.call(Method::POST, &path))?;
             println!("{}", job.line());
             Ok(ExitCode::SUCCESS)
         }

@@ -277,13 +277,12 @@ impl Config {
 
     fn check_remotes(&self) -> Result<(), ConfigError> {
         let mut names = HashSet::new();
-        for Remote { name, access_key, secret_key, .. } in &self.remotes {
+        for remote in &self.remotes {
+            let name = &remote.name;
             if !names.insert(name) {
                 return Err(ConfigError(format!("remote: the name {name} is used twice")));
             }
-            if access_key.is_some() != secret_key.is_some() {
-                return Err(ConfigError(format!("remote {name}: access_key and secret_key must be set together")));
-            }
+            remote.check().map_err(|fault| ConfigError(format!("remote {name}: {fault}")))?;
         }
         Ok(())
     }

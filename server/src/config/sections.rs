@@ -516,6 +516,17 @@ pub struct Remote {
     pub bandwidth_limit: Option<u64>,
 }
 
+impl Remote {
+    /// Whether its values go together; if not, what is wrong.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.access_key.is_some() == self.secret_key.is_some() {
+            Ok(())
+        } else {
+            Err("access_key and secret_key must be set together")
+        }
+    }
+}
+
 /// Where a remote's buckets are named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

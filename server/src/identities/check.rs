@@ -62,6 +62,8 @@ async fn of_system(index: &dyn Index) -> Result<Vec<String>, StorageError> {
             Some((&kind, b"")) if kind == IdentityKind::MasterKey as u8 => {
                 value.len() == 16 && value.iter().all(u8::is_ascii_hexdigit)
             }
+            // Sealed, as the next ones.
+            Some((&kind, name)) if kind == IdentityKind::Remote as u8 => !name.is_empty() && !value.is_empty(),
             // Sealed, and so whole or of no use at all, which the start finds out.
             Some((&kind, b"")) => {
                 [IdentityKind::RootAccount, IdentityKind::FormerMasterKey].iter().any(|sealed| *sealed as u8 == kind)

@@ -25,6 +25,7 @@ use crate::identities::{self, RowsError, own};
 use crate::key_store::{self, KeyStoreError};
 use crate::kms::record::Kind as KmsKind;
 use crate::kms::{KmsError, keys};
+use crate::remotes;
 
 /// The rows are named by their kinds alone.
 const NAME: &str = "";
@@ -165,6 +166,7 @@ fn resealed(
         return Ok(match () {
             () if is_kind(IdentityKind::RootAccount as u8) => own::resealed(value, master_key)?,
             () if is_kind(IdentityKind::StoreKey as u8) => key_store::resealed(value, master_key)?,
+            () if is_kind(IdentityKind::Remote as u8) => remotes::kept::resealed(row_key, value, master_key)?,
             () => None,
         });
     };

@@ -199,7 +199,7 @@ fn configured_tiers(config: &Config, remotes: &Remotes) -> Vec<ConfiguredTier> {
         },
         TierHome::Bucket { remote, bucket, prefix } => {
             let client = remotes.client(remote.as_str()).expect("the settings were checked to declare it");
-            let tier = BucketTier::new(client.clone(), bucket.as_str(), prefix.as_str());
+            let tier = BucketTier::new(client, bucket.as_str(), prefix.as_str());
             ConfiguredHome::Remote(Arc::new(tier))
         }
     };

@@ -16,7 +16,7 @@ use super::seen::SeenBucket;
 use super::{ATTEMPTS_MAX, Bucket, Powers, Store};
 
 /// The largest document, as stored.
-pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+pub const DOCUMENT_BYTES_MAX: usize = 2 << 20;
 
 const ACL_KEY: [u8; 1] = [DocumentKind::Acl as u8];
 

@@ -27,6 +27,8 @@ pub enum IdentityKind {
     /// The master key before this one, sealed under it: there from when the master key is changed until nothing is sealed under
     /// the one before any more.
     FormerMasterKey = 4,
+    /// Another S3 service that a call has added, by its name, sealed under the master key.
+    Remote = 5,
 }
 
 /// The row's key.

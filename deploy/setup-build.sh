@@ -19,6 +19,7 @@ python3-venv:venv
 curl:curl
 strace:strace
 faketime:faketime
+iproute2:ip
 xfsprogs:mkfs.xfs
 e2fsprogs:mkfs.ext4
 '

@@ -18,17 +18,24 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use crate::derive::derive;
-use crate::secret::{CustomerKey, DataKey, random};
-use crate::wrap::{KeyWrap, NONCE_BYTES, OnceCipher, WrapContext, WrapError, Wrapped, associated_data};
+use crate::secret::{CustomerKey, DataKey, KEY_BYTES, random};
+use crate::wrap::{KeyWrap, NONCE_BYTES, OnceCipher, TAG_BYTES, WrapContext, WrapError, Wrapped, associated_data};
 
 const FORMAT: u8 = 3;
 const SALT_BYTES: usize = 16;
 const CHECK_BYTES: usize = 16;
 const CHECK_AT: usize = 1 + SALT_BYTES;
 const NONCE_AT: usize = CHECK_AT + CHECK_BYTES;
+const ENVELOPE_BYTES: usize = NONCE_AT + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
 const WRAP_KEY_INFO: &[u8] = b"cairn customer wrap key 1";
 const CHECK_INFO: &[u8] = b"cairn customer key check 1";
+
+/// Whether these bytes have the form of what a customer's key wraps: all that can be said of them without the key.
+#[must_use]
+pub fn is_envelope(bytes: &[u8]) -> bool {
+    bytes.len() == ENVELOPE_BYTES && bytes.first() == Some(&FORMAT)
+}
 
 /// The wrap under one customer's key.
 pub struct CustomerKeyWrap(CustomerKey);

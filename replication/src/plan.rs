@@ -13,7 +13,7 @@ use super::rules::{Configuration, Kind, Rule, Subject};
 /// The plan of a change in a bucket with these rules.
 ///
 /// Replicas are planned for no target, and nor are delete markers that a lifecycle rule made, objects in an archive class and
-/// deletions of a version (S3 user guide, "What does Amazon S3 replicate?"). What is sealed under a customer's key cannot be opened here.
+/// deletions of a version (S3 user guide, "What does Amazon S3 replicate?").
 #[must_use]
 pub fn plan(configuration: &Configuration, change: Change<'_>) -> Plan {
     match change {
@@ -37,7 +37,7 @@ fn added(configuration: &Configuration, key: &ObjectKey, version: &Version) -> P
 #[must_use]
 pub fn rules_of_object<'c>(configuration: &'c Configuration, key: &ObjectKey, object: &ObjectVersion) -> Vec<&'c Rule> {
     let mode = object.encryption.as_ref().map(|encryption| encryption.mode);
-    if object.storage_class.needs_restore() || mode == Some(EncryptionMode::Customer) {
+    if object.storage_class.needs_restore() {
         return Vec::new();
     }
     let kms = matches!(mode, Some(EncryptionMode::Kms | EncryptionMode::KmsDsse));

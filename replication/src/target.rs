@@ -12,24 +12,33 @@ use cairn_crypto::checksum::Checksum;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::object::{ObjectKey, StorageClass};
+use cairn_storage::ops::SealedObject;
 
 use crate::client::BodyStream;
 
 /// A part of an object that was uploaded in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartBounds {
-    /// Plaintext bytes.
+    /// Its number at the target.
+    pub number: u16,
+    /// Bytes of what [`Content::open`] gives.
     pub size_bytes: u64,
     /// Its own checksum.
     pub checksum: Option<Checksum>,
 }
 
-/// An object's bytes at the source, opened under the role's permissions.
+/// An object's bytes at the source: opened under the role's permissions, or as they are sealed under a customer's key.
 pub trait Content: Send + Sync + fmt::Debug {
+    /// How they are sealed; None: they are opened. What is sealed is opened only whole, or part by part.
+    fn sealed(&self) -> Option<&SealedObject>;
+
+    /// How many they are.
+    fn size_bytes(&self) -> u64;
+
     /// The parts that it was uploaded in, in their order; empty: it was put whole.
     fn parts(&self) -> &[PartBounds];
 
-    /// Its plaintext, or a range of it. May be opened again.
+    /// The bytes, or a range of them. May be opened again.
     fn open(&self, range: Range<u64>) -> BodyStream;
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_replication::client::{
-    Address, Body, BodyStream, Client, ClientError, CredentialSource, Digest, Endpoint, Method, Options, Range,
+    Address, Body, BodyStream, Client, ClientError, CredentialSource, Digest, Endpoint, Method, Options, Part, Range,
     Request, RetryPolicy, Stream, UploadHeaders,
 };
 use cairn_storage::clock::{SystemClock, SystemEntropy};
@@ -164,7 +164,7 @@ async fn parts_keep_their_boundaries() {
     let client = server.bucket().await;
     let (first, second) = (bytes(5 << 20, 1), bytes(1_000, 2));
     let parts = vec![stream(first.clone(), digest(&first)), stream(second.clone(), digest(&second))];
-    let stored = client.upload(&at("k"), UploadHeaders::default(), parts, 2).await.unwrap();
+    let stored = client.upload(&at("k"), UploadHeaders::default(), Part::numbered(parts), 2).await.unwrap();
     assert!(stored.etag.ends_with("-2\""), "{stored:?}");
     assert_eq!(read(&client, "k", None, None).await, [first, second.clone()].concat());
     let last = client.send(&at("k").request(Method::GET, None).query("partNumber", "2")).await.unwrap();

@@ -4,6 +4,8 @@
 //! Storage makes data keys' envelopes by a [`KeyWrap`] that it is given, and has them opened by the caller's [`Keys`]; it
 //! holds no key longer than an operation lasts, and never decides who may use one.
 
+mod carried;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +18,9 @@ use minicbor::{Decode, Encode};
 use crate::StorageError;
 use crate::id::{BucketId, UploadId, VersionId};
 use crate::object::ObjectKey;
+
+pub(crate) use carried::LENGTH_BYTES;
+pub use carried::{Envelope, SealedContent};
 
 /// Whose key wraps the data key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -115,9 +120,24 @@ pub struct Encryption {
     /// The key that the envelope was made under, if a KMS issued it. Boxed, because most records have none.
     #[n(3)]
     pub kms: Option<Box<UnderKms>>,
+    /// The id of the bucket that the data key was wrapped in, if what is sealed came from there as it was; None: this one.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    made_in: Option<[u8; 16]>,
 }
 
 impl Encryption {
+    /// What its data key is wrapped for, in the record of the version, or upload, `id` of `key`.
+    pub(crate) fn context<'k>(&self, bucket: BucketId, key: &'k ObjectKey, id: [u8; 16]) -> WrapContext<'k> {
+        let partition = self.made_in.unwrap_or(*bucket.as_bytes());
+        WrapContext { partition, object_key: key.as_bytes(), version: self.made_for.unwrap_or(id) }
+    }
+
+    /// What it seals came from another bucket as it was.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.made_in.is_some()
+    }
+
     /// What the record of a new version with the content of `version`, which has this one, is to say: the same envelope.
     /// Only of the same key in the same bucket, which the envelope is bound to as well.
     pub(crate) fn kept_from(self, version: VersionId) -> Self {
@@ -240,7 +260,7 @@ impl Sealing {
             .wrap(&self.seal.key, &context)
             .map_err(|error| StorageError::Io { doing: "wrapping a data key", source: std::io::Error::other(error) })?;
         let wrapped = wrapped.as_bytes().to_vec();
-        Ok(Encryption { mode: self.seal.mode, wrapped, made_for: None, kms: self.kms.clone() })
+        Ok(Encryption { mode: self.seal.mode, wrapped, made_for: None, kms: self.kms.clone(), made_in: None })
     }
 }
 
@@ -314,7 +334,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sample_encryption() -> Encryption {
-        Encryption { mode: EncryptionMode::Customer, wrapped: vec![1, 2, 3], made_for: Some([9; 16]), kms: None }
+        Encryption {
+            mode: EncryptionMode::Customer,
+            wrapped: vec![1, 2, 3],
+            made_for: Some([9; 16]),
+            kms: None,
+            made_in: None,
+        }
     }
 
     pub(crate) fn sample_under_kms() -> Encryption {
@@ -336,8 +362,8 @@ pub(crate) mod tests {
             envelope: vec![0; KMS_ENVELOPE_BYTES_MAX],
         };
         assert!(kms.is_bounded());
-        let kms = Some(Box::new(kms));
-        Encryption { wrapped: vec![0; WRAPPED_BYTES_MAX], kms, ..sample_encryption() }
+        let (kms, made_in) = (Some(Box::new(kms)), Some([8; 16]));
+        Encryption { wrapped: vec![0; WRAPPED_BYTES_MAX], kms, made_in, ..sample_encryption() }
     }
 
     #[test]

@@ -179,6 +179,13 @@ pub enum StorageError {
         version: crate::id::VersionId,
     },
 
+    /// What a replica that stays sealed says of how it is sealed cannot be.
+    #[error("what is said of how it is sealed is not possible: {what}")]
+    SealedMalformed {
+        /// What of it.
+        what: &'static str,
+    },
+
     // --- the body failed a check; nothing was stored
     /// The body's stream failed: the edge knows the error's type.
     #[error("the body could not be read")]

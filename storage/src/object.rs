@@ -494,8 +494,11 @@ impl ObjectVersion {
     /// What its data key is wrapped for.
     #[must_use]
     pub fn wrap_context<'k>(&self, bucket: BucketId, key: &'k ObjectKey) -> WrapContext<'k> {
-        let id = self.encryption.as_ref().map(|encryption| encryption.id_in(self.version_id));
-        encryption::context(bucket, key, id.unwrap_or(*self.version_id.as_bytes()))
+        let id = *self.version_id.as_bytes();
+        match &self.encryption {
+            Some(encryption) => encryption.context(bucket, key, id),
+            None => encryption::context(bucket, key, id),
+        }
     }
 }
 

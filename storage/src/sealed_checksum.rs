@@ -2,7 +2,7 @@
 //! of the bytes.
 
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};
-use cairn_crypto::sealed_checksum::{ChecksumScope, open_checksum, seal_checksum};
+use cairn_crypto::sealed_checksum::{ChecksumScope, SEALED_CHECKSUM_OVERHEAD_BYTES, open_checksum, seal_checksum};
 use cairn_crypto::secret::DataKey;
 use minicbor::{Decode, Encode};
 
@@ -82,6 +82,12 @@ impl SealedChecksum {
     /// `Corrupt` if it is not one of that part, by this key.
     pub fn open_of_part(&self, key: &DataKey, number: u16) -> Result<Checksum, StorageError> {
         self.open(key, ChecksumScope::Part(number))
+    }
+
+    /// Whether it is as long as one of its algorithm: all that can be said of it without a key.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        let digest_bytes = ChecksumAlgorithm::from_code(self.code).map(ChecksumAlgorithm::digest_bytes);
+        digest_bytes.is_some_and(|bytes| self.sealed.len() == bytes + SEALED_CHECKSUM_OVERHEAD_BYTES)
     }
 
     /// What is known of it without a key.

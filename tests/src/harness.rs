@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::{Client, REGION};
+use crate::network::Host;
 use crate::sigv4::Credentials;
 
 /// Hosts below it name a bucket.
@@ -104,6 +105,8 @@ pub struct Cairn {
     website: SocketAddr,
     process: Option<Child>,
     environment: Vec<(&'static str, String)>,
+    /// Where it runs, if not on this host.
+    host: Option<Host>,
 }
 
 impl Cairn {
@@ -118,7 +121,20 @@ impl Cairn {
     pub fn prepare(config: Config) -> Cairn {
         let directory = tempfile::Builder::new().prefix("cairn-test-").tempdir().expect("a temporary directory");
         let (s3, ops, website) = (free_address(), free_address(), free_address());
-        let cairn = Cairn { config, directory, s3, ops, website, process: None, environment: vec![] };
+        Cairn::at(config, directory, [s3, ops, website], None)
+    }
+
+    /// Starts a server on a host of its own, at the port 9000.
+    pub fn start_on(config: Config, host: Host) -> Cairn {
+        let directory = tempfile::Builder::new().prefix("cairn-test-").tempdir().expect("a temporary directory");
+        let addresses = [9_000, 9_001, 9_002].map(|port| SocketAddr::from((host.address, port)));
+        let mut cairn = Cairn::at(config, directory, addresses, Some(host));
+        cairn.start_again();
+        cairn
+    }
+
+    fn at(config: Config, directory: TempDir, [s3, ops, website]: [SocketAddr; 3], host: Option<Host>) -> Cairn {
+        let cairn = Cairn { config, directory, s3, ops, website, process: None, environment: vec![], host };
         fs::write(cairn.config_file(), cairn.config_text()).expect("the configuration is written");
         cairn
     }
@@ -180,8 +196,11 @@ impl Cairn {
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "the server is running already");
         let log = File::options().create(true).append(true).open(self.log_file()).expect("the log file opens");
-        let child = self
-            .command(&["serve", "--config"])
+        let mut command = self.command(&["serve", "--config"]);
+        if let Some(host) = &self.host {
+            command = on_host(host, &command);
+        }
+        let child = command
             .arg(self.config_file())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -426,6 +445,22 @@ impl Drop for Cairn {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// The same command on another host.
+fn on_host(host: &Host, command: &Command) -> Command {
+    let mut there = Command::new("ip");
+    there.args(["netns", "exec", &host.namespace]).arg(command.get_program()).args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        there.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => there.env(name, value),
+            None => there.env_remove(name),
+        };
+    }
+    there
 }
 
 /// The `cairn` binary of the profile that this program was built in: `CAIRN_BIN`, or what cargo builds (which costs

@@ -35,6 +35,17 @@ fn format_3_stays_as_it_was_first_written() {
 }
 
 #[test]
+fn the_form_of_an_envelope_is_known_without_the_key() {
+    let wrapped = wrap_under([1; 32]).wrap(&data_key(), &CONTEXT).unwrap();
+    let bytes = wrapped.as_bytes();
+    assert!(is_envelope(bytes));
+    for other in [&bytes[1..], &bytes[..bytes.len() - 1], &[bytes, &[0]].concat(), &[]] {
+        assert!(!is_envelope(other), "{} bytes", other.len());
+    }
+    assert!(!is_envelope(&[&[2], &bytes[1..]].concat()));
+}
+
+#[test]
 fn a_wrong_key_is_told_from_damage() {
     let wrapped = wrap_under([1; 32]).wrap(&data_key(), &CONTEXT).unwrap();
     assert!(matches!(wrap_under([2; 32]).unwrap(&wrapped, &CONTEXT), Err(WrapError::WrongCustomerKey)));

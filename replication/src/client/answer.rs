@@ -9,6 +9,9 @@ use time::format_description::well_known::Rfc2822;
 
 use super::{ClientError, retry, xml};
 
+/// How many times as long as an answer may stand still it may take to come whole, if it is a document.
+const WHOLE_IDLE_TIMES: u32 = 4;
+
 /// The most that is read of a refusal.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
@@ -52,19 +55,23 @@ impl Answer {
         self.header("content-length")?.parse().ok()
     }
 
-    /// The whole body.
+    /// The whole body, which is a document: it may take a bounded time in all, too.
     ///
     /// # Errors
     /// `Foreign` if it has more bytes than `bytes_max`; `Unanswered` or `Stalled` if it does not come to its end.
     pub async fn bytes(mut self, bytes_max: usize) -> Result<Bytes, ClientError> {
-        let mut body = BytesMut::new();
-        while let Some(piece) = self.chunk().await? {
-            if body.len() + piece.len() > bytes_max {
-                return Err(ClientError::Foreign("it is too long"));
+        let time_max = self.idle_timeout.saturating_mul(WHOLE_IDLE_TIMES);
+        let whole = async move {
+            let mut body = BytesMut::new();
+            while let Some(piece) = self.chunk().await? {
+                if body.len() + piece.len() > bytes_max {
+                    return Err(ClientError::Foreign("it is too long"));
+                }
+                body.extend_from_slice(&piece);
             }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body.freeze())
+            Ok(body.freeze())
+        };
+        tokio::time::timeout(time_max, whole).await.unwrap_or(Err(ClientError::Stalled(time_max)))
     }
 
     /// The next bytes of the body; None at its end.

@@ -46,7 +46,7 @@ pub use download::{Download, Range};
 pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::ClientError;
 pub use list::{VersionThere, VersionsThere};
-pub use multipart::{PARTS_MAX, UploadHeaders};
+pub use multipart::{PARTS_MAX, Part, UploadHeaders};
 pub use object::{Address, Stored};
 pub use request::Request;
 pub use reqwest::Method;

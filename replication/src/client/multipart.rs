@@ -27,8 +27,33 @@ pub struct UploadHeaders {
     pub each: Vec<(String, String)>,
 }
 
+/// A part to upload.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its number, from 1 on.
+    pub number: usize,
+    /// Headers of its request alone.
+    pub headers: Vec<(String, String)>,
+    /// Its bytes.
+    pub body: Body,
+}
+
+impl Part {
+    /// The one at this place, from 0 on, of parts that are numbered one after the other.
+    #[must_use]
+    pub fn at(index: usize, body: Body) -> Self {
+        Self { number: index + 1, headers: Vec::new(), body }
+    }
+
+    /// These bodies as parts, one after the other.
+    #[must_use]
+    pub fn numbered(bodies: Vec<Body>) -> Vec<Self> {
+        bodies.into_iter().enumerate().map(|(index, body)| Self::at(index, body)).collect()
+    }
+}
+
 impl Client {
-    /// Uploads an object in these parts, at most [`PARTS_MAX`], `concurrency` at once. An upload that fails is aborted, if the
+    /// Uploads an object in these parts, at most [`PARTS_MAX`] and in the order of their numbers, `concurrency` at once. An upload that fails is aborted, if the
     /// endpoint can still be reached; one whose creation was not answered, or whose future is dropped, is not. Parts that declare
     /// checksums all declare the same algorithm's.
     ///
@@ -39,12 +64,12 @@ impl Client {
         &self,
         to: &Address,
         headers: UploadHeaders,
-        parts: Vec<Body>,
+        parts: Vec<Part>,
         concurrency: usize,
     ) -> Result<Stored, ClientError> {
         let UploadHeaders { mut create, each } = headers;
         let names_one = create.iter().any(|(name, _)| name == CHECKSUM_ALGORITHM);
-        if let Some(checksum) = parts.first().and_then(checksum_of).filter(|_| !names_one) {
+        if let Some(checksum) = parts.first().and_then(|part| checksum_of(&part.body)).filter(|_| !names_one) {
             create.push((CHECKSUM_ALGORITHM.to_owned(), checksum.algorithm().as_str().to_owned()));
         }
         let part = |index: usize| std::future::ready(Ok(parts[index].clone()));
@@ -65,7 +90,7 @@ impl Client {
         concurrency: usize,
     ) -> Result<Stored, ClientError>
     where
-        F: Future<Output = Result<Body, ClientError>> + Send,
+        F: Future<Output = Result<Part, ClientError>> + Send,
     {
         if parts_count > PARTS_MAX {
             return Err(ClientError::TooManyParts(parts_count));
@@ -101,13 +126,13 @@ impl Client {
         concurrency: usize,
     ) -> Result<Stored, ClientError>
     where
-        F: Future<Output = Result<Body, ClientError>> + Send,
+        F: Future<Output = Result<Part, ClientError>> + Send,
     {
         let part = &part;
         let uploaded: Vec<UploadedPart> = futures::stream::iter(0..parts_count)
             .map(|index| async move {
-                let body = part(index).await?;
-                self.upload_part(to, upload_id, each, index + 1, body).await
+                let part = part(index).await?;
+                self.upload_part(to, upload_id, each, part).await
             })
             .buffered(concurrency.max(1))
             .try_collect()
@@ -131,14 +156,15 @@ impl Client {
         to: &Address,
         upload_id: &str,
         each: &[(String, String)],
-        number: usize,
-        body: Body,
+        part: Part,
     ) -> Result<UploadedPart, ClientError> {
+        let Part { number, headers, body } = part;
         let checksum = checksum_of(&body);
         let request = to.request(Method::PUT, None).query("partNumber", &number.to_string());
-        let answer = self.send(&request.query("uploadId", upload_id).headers(each.to_vec()).body(body)).await?;
+        let request = request.query("uploadId", upload_id).headers(each.to_vec()).headers(headers).body(body);
+        let answer = self.send(&request).await?;
         let etag = answer.header("etag").ok_or(ClientError::Foreign("a part has no ETag"))?.to_owned();
-        Ok(UploadedPart { etag, checksum })
+        Ok(UploadedPart { number, etag, checksum })
     }
 }
 

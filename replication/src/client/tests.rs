@@ -297,8 +297,10 @@ async fn what_fails_for_good_has_no_more_attempts_in_a_download_or_an_upload() {
         },
     )
     .await;
-    let error =
-        client(&fake).upload(&address(), UploadHeaders::default(), vec![stream(5, &["first"]).0], 1).await.unwrap_err();
+    let error = client(&fake)
+        .upload(&address(), UploadHeaders::default(), Part::numbered(vec![stream(5, &["first"]).0]), 1)
+        .await
+        .unwrap_err();
     let asked = fake.seen().into_iter().filter(|seen| completes(seen)).count();
     assert_eq!((error.code(), asked), (Some("SlowDown"), 4));
 }
@@ -336,7 +338,7 @@ fn upload_script(_: usize, seen: &fake::Seen) -> Reply {
 async fn parts_keep_their_boundaries_and_their_checksums() {
     let fake = Fake::start(upload_script).await;
     let parts = vec![stream(5, &["first"]).0, stream(6, &["second"]).0];
-    let uploaded = client(&fake).upload(&address(), UploadHeaders::default(), parts, 2).await.unwrap();
+    let uploaded = client(&fake).upload(&address(), UploadHeaders::default(), Part::numbered(parts), 2).await.unwrap();
     assert_eq!(uploaded, Stored { etag: "\"whole-2\"".to_owned(), version_id: Some("v".to_owned()) });
     let seen = fake.seen();
     assert_eq!(seen[0].header("x-amz-checksum-algorithm"), Some("CRC64NVME"));
@@ -360,7 +362,7 @@ async fn an_upload_that_fails_is_aborted() {
         )
         .await;
     let parts = vec![stream(5, &["first"]).0, stream(6, &["second"]).0];
-    let error = client(&fake).upload(&address(), UploadHeaders::default(), parts, 1).await.unwrap_err();
+    let error = client(&fake).upload(&address(), UploadHeaders::default(), Part::numbered(parts), 1).await.unwrap_err();
     assert_eq!(error.code(), Some("AccessDenied"));
     assert_eq!(fake.seen().last().unwrap().method, "DELETE");
 }
@@ -377,8 +379,9 @@ async fn an_error_after_the_answer_began_is_one() {
             upload_script(n, seen)
         })
         .await;
-        let uploaded =
-            client(&fake).upload(&address(), UploadHeaders::default(), vec![stream(5, &["first"]).0], 1).await;
+        let uploaded = client(&fake)
+            .upload(&address(), UploadHeaders::default(), Part::numbered(vec![stream(5, &["first"]).0]), 1)
+            .await;
         assert_eq!(uploaded.is_ok(), is_passing, "{code}");
     }
 }
@@ -414,6 +417,26 @@ async fn a_request_that_waited_for_bandwidth_is_signed_when_it_goes() {
     }
     let signed: Vec<_> = fake.seen().iter().map(|seen| seen.header("x-amz-date").unwrap().to_owned()).collect();
     assert_ne!(signed[0], signed[1], "more than a second passed in between");
+}
+
+#[tokio::test]
+async fn a_document_that_comes_byte_by_byte_does_not_hold_up_who_waits_for_it() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4_096];
+        stream.read(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let client =
+        client_at(&url, Options { idle_timeout: Duration::from_millis(100), ..options() }, Arc::new(SystemClock));
+    let answer = client.send(&Request::bucket(Method::GET, "b")).await.unwrap();
+    let error = answer.bytes(1_000).await.unwrap_err();
+    assert!(matches!(error, ClientError::Stalled(_)), "{error:?}");
 }
 
 /// An endpoint that takes a body of this size in steps, and then answers.

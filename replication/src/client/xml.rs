@@ -130,17 +130,18 @@ impl<const N: usize> Listing<N> {
 /// A part as the server has it.
 #[derive(Debug)]
 pub(super) struct UploadedPart {
+    pub(super) number: usize,
     pub(super) etag: String,
     /// What it was declared to be.
     pub(super) checksum: Option<Checksum>,
 }
 
-/// The document that completes an upload of these parts, numbered from 1.
+/// The document that completes an upload of these parts.
 pub(super) fn complete_upload(parts: &[UploadedPart]) -> String {
     let mut document = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
-    for (index, part) in parts.iter().enumerate() {
+    for part in parts {
         let etag = escape(part.etag.as_str());
-        document.push_str(&format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag>", index + 1));
+        document.push_str(&format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag>", part.number));
         if let Some(checksum) = &part.checksum {
             let (name, value) = (checksum.algorithm().as_str(), checksum.to_base64());
             document.push_str(&format!("<Checksum{name}>{value}</Checksum{name}>"));
@@ -207,8 +208,8 @@ mod tests {
     #[test]
     fn parts_are_numbered_from_one_and_etags_escaped() {
         let checksum = Checksum::from_bytes(ChecksumAlgorithm::Crc32, &[0; 4]).ok();
-        let part = |etag: &str, checksum| UploadedPart { etag: etag.to_owned(), checksum };
-        let document = complete_upload(&[part("\"a\"", None), part("\"b\"", checksum)]);
+        let part = |number, etag: &str, checksum| UploadedPart { number, etag: etag.to_owned(), checksum };
+        let document = complete_upload(&[part(1, "\"a\"", None), part(2, "\"b\"", checksum)]);
         let second =
             "<Part><PartNumber>2</PartNumber><ETag>&quot;b&quot;</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>";
         assert!(document.contains(second), "{document}");

@@ -23,6 +23,9 @@ pub(super) const CHANGED: &str = "x-amz-cairn-replica-changed";
 pub(super) const SETTINGS: &str = "x-amz-cairn-replica-settings";
 pub(super) const ATTRIBUTES: &str = "x-amz-cairn-replica-attributes";
 pub(super) const OWNER: &str = "x-amz-cairn-replica-owner";
+const ENVELOPE: &str = "x-amz-cairn-replica-envelope";
+const SEALED: &str = "x-amz-cairn-replica-sealed";
+const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 
 /// From this size on it is asked first whether the version is there already.
 const ASKED_FIRST_BYTES_MIN: u64 = 8 << 20;
@@ -66,11 +69,20 @@ impl Remote {
         object: &ObjectVersion,
         content: &Arc<dyn Content>,
     ) -> Result<Brought, Failure> {
-        let (to, headers) = (self.address(outgoing), of_version(outgoing, object)?);
+        let (to, mut headers) = (self.address(outgoing), of_version(outgoing, object)?);
+        if let Some(sealed) = content.sealed() {
+            headers.push(header(ENVELOPE, encoded(&sealed.envelope)?));
+            // For the target's policies, which may ask about it.
+            headers.push(header(CUSTOMER_ALGORITHM, "AES256"));
+        }
+        let of_sealed = |place: usize| -> Result<Option<(String, String)>, Failure> {
+            let part = content.sealed().and_then(|sealed| sealed.parts.get(place));
+            part.map(|part| Ok(header(SEALED, encoded(&part.content)?))).transpose()
+        };
         let id = object.version_id.to_string();
         let stored = if content.parts().is_empty() {
             let (body, checksum) = sending::whole(object, content).await?;
-            let headers = headers.into_iter().chain(checksum).collect();
+            let headers = headers.into_iter().chain(checksum).chain(of_sealed(0)?).collect();
             self.client.put(&to, headers, body).await
         } else {
             let mut create = headers;
@@ -79,10 +91,20 @@ impl Remote {
                 create.push(header("x-amz-checksum-type", checksum.checksum_type().as_str()));
             }
             let headers = UploadHeaders { create, each: vec![header(VERSION_ID, id.as_str())] };
-            let parts = sending::parts(content).await?;
+            let mut parts = sending::parts(content).await?;
+            for (place, part) in parts.iter_mut().enumerate() {
+                part.headers.extend(of_sealed(place)?);
+            }
             self.client.upload(&to, headers, parts, sending::PARTS_AT_ONCE).await
         };
-        let Stored { version_id, .. } = stored.map_err(of_client)?;
+        let Stored { version_id, .. } = stored.map_err(|error| match error.code() {
+            // An older Cairn, which refuses headers that it does not know.
+            Some("NotImplemented") if content.sealed().is_some() => {
+                let reason = "SrcObjectNotEligible: it is sealed under a customer's key, and the server there takes nothing that stays sealed";
+                Failure::Refused { reason: reason.to_owned() }
+            }
+            _ => of_client(error),
+        })?;
         check_id(&id, version_id.as_deref())
     }
 

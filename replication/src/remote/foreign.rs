@@ -1,7 +1,7 @@
 //! Any other S3 server: it gives versions ids of its own. A version goes as a client would put it, with its source's id in the metadata,
 //! so that one whose answer was lost is found again instead of put twice. The worker keeps the order of each key's versions.
 //!
-//! ACLs stay behind, because accounts are not the same ones there.
+//! ACLs stay behind, because accounts are not the same ones there. So does all of what is sealed under a customer's key.
 
 use std::sync::Arc;
 
@@ -58,6 +58,10 @@ impl Remote {
         object: &ObjectVersion,
         content: &Arc<dyn Content>,
     ) -> Result<Brought, Failure> {
+        if content.sealed().is_some() {
+            let reason = "SrcObjectNotEligible: it is sealed under a customer's key, and only another Cairn takes what stays sealed";
+            return Err(Failure::Refused { reason: reason.to_owned() });
+        }
         let to = self.address(outgoing);
         if let Some(id) = &outgoing.foreign_version
             && self.is_there(&to, object, id).await?

@@ -9,7 +9,7 @@ use cairn_crypto::digest::Digests;
 use cairn_storage::object::ObjectVersion;
 use futures::StreamExt as _;
 
-use crate::client::{Body, Digest, Stream};
+use crate::client::{Body, Digest, Part, Stream};
 use crate::target::{Content, Failure, PartBounds};
 
 /// Up to so many bytes are read into memory and signed.
@@ -31,27 +31,28 @@ pub(super) async fn whole(
     object: &ObjectVersion,
     content: &Arc<dyn Content>,
 ) -> Result<(Body, Option<(String, String)>), Failure> {
-    let range = 0..object.size_bytes;
+    let range = 0..content.size_bytes();
     let checksum = object.checksum.filter(|checksum| !checksum.composite).map(|checksum| checksum.value);
-    if object.size_bytes <= IN_MEMORY_BYTES_MAX {
+    if range.end <= IN_MEMORY_BYTES_MAX {
         let body = Body::Memory(read(content, range).await?);
         return Ok((body, checksum.map(|checksum| Digest::Checksum(checksum).header())));
     }
     Ok((body(content, range, checksum).await?, None))
 }
 
-/// The parts of an object as bodies. All of them declare checksums of one algorithm, or none.
-pub(super) async fn parts(content: &Arc<dyn Content>) -> Result<Vec<Body>, Failure> {
+/// The parts of an object. All of them declare checksums of one algorithm, or none.
+pub(super) async fn parts(content: &Arc<dyn Content>) -> Result<Vec<Part>, Failure> {
     let bounds = content.parts().to_vec();
     let algorithm = bounds.first().and_then(|part| part.checksum).map(|checksum| checksum.algorithm());
     let have_one = bounds.iter().all(|part| part.checksum.map(|checksum| checksum.algorithm()) == algorithm);
-    let mut bodies = Vec::with_capacity(bounds.len());
+    let mut parts = Vec::with_capacity(bounds.len());
     let mut start = 0;
-    for PartBounds { size_bytes, checksum } in bounds {
-        bodies.push(body(content, start..start + size_bytes, checksum.filter(|_| have_one)).await?);
+    for PartBounds { number, size_bytes, checksum } in bounds {
+        let body = body(content, start..start + size_bytes, checksum.filter(|_| have_one)).await?;
+        parts.push(Part { number: usize::from(number), headers: Vec::new(), body });
         start += size_bytes;
     }
-    Ok(bodies)
+    Ok(parts)
 }
 
 async fn body(content: &Arc<dyn Content>, range: Range<u64>, checksum: Option<Checksum>) -> Result<Body, Failure> {

@@ -186,8 +186,10 @@ impl World {
                 length: Some(5),
                 content_md5: None,
                 checksum: DeclaredChecksum::None,
+                sealed: None,
             },
             sealing: None,
+            envelope: None,
             conditions: WriteConditions::default(),
             replica: None,
         };

@@ -8,10 +8,10 @@ use crate::s3::error::Failure;
 use crate::s3::headers::{
     self, COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5,
     IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE,
-    OBJECT_LOCK_RETAIN_UNTIL_DATE, REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ETAG, REPLICA_OWNER,
-    REPLICA_SETTINGS, REPLICA_VERSION_ID, SERVER_SIDE_ENCRYPTION, SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED,
-    SERVER_SIDE_ENCRYPTION_CONTEXT, SERVER_SIDE_ENCRYPTION_KMS_KEY_ID, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY,
-    SSE_CUSTOMER_KEY_MD5,
+    OBJECT_LOCK_RETAIN_UNTIL_DATE, REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ENVELOPE,
+    REPLICA_ETAG, REPLICA_OWNER, REPLICA_SEALED, REPLICA_SETTINGS, REPLICA_VERSION_ID, SERVER_SIDE_ENCRYPTION,
+    SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED, SERVER_SIDE_ENCRYPTION_CONTEXT, SERVER_SIDE_ENCRYPTION_KMS_KEY_ID,
+    SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5,
 };
 
 use super::routes::Operation;
@@ -68,7 +68,7 @@ static OF_COPY: [HeaderName; 3] =
     [COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5];
 
 /// What comes with a new version that is a replica.
-static OF_REPLICA: [HeaderName; 7] = [
+static OF_REPLICA: [HeaderName; 8] = [
     REPLICA_VERSION_ID,
     REPLICA_CREATED,
     REPLICA_ETAG,
@@ -76,7 +76,11 @@ static OF_REPLICA: [HeaderName; 7] = [
     REPLICA_SETTINGS,
     REPLICA_OWNER,
     REPLICA_ATTRIBUTES,
+    REPLICA_ENVELOPE,
 ];
+
+/// What comes with bytes of a replica that stay sealed.
+static OF_REPLICAS_BYTES: [HeaderName; 1] = [REPLICA_SEALED];
 
 /// What comes with a delete marker that is a replica, or names the one whose upload goes on, or that is asked about.
 static OF_MARKER: [HeaderName; 2] = [REPLICA_VERSION_ID, REPLICA_CREATED];
@@ -85,19 +89,19 @@ static OF_SOME_REPLICA: [HeaderName; 1] = [REPLICA_VERSION_ID];
 /// What brings a replica's settings.
 static OF_REPLICAS_SETTINGS: [HeaderName; 3] = [REPLICA_VERSION_ID, REPLICA_CHANGED, REPLICA_SETTINGS];
 
-fn honoured(operation: Operation) -> [&'static [HeaderName]; 3] {
+fn honoured(operation: Operation) -> [&'static [HeaderName]; 4] {
     match operation {
-        Operation::DeleteObject => [&OF_DELETE, &OF_MARKER, &[]],
-        Operation::PutObject | Operation::CreateMultipartUpload => [&OF_NEW_VERSION, &OF_SEALED, &OF_REPLICA],
-        Operation::PostObject => [&OF_NEW_VERSION, &OF_SEALED, &[]],
-        Operation::PutObjectTagging => [&OF_REPLICAS_SETTINGS, &[], &[]],
-        Operation::UploadPart | Operation::CompleteMultipartUpload | Operation::HeadObject => {
-            [&OF_SEALED, &OF_SOME_REPLICA, &[]]
-        }
-        Operation::CopyObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_COPY],
-        Operation::UploadPartCopy => [&OF_SEALED, &OF_COPY, &[]],
-        Operation::ListParts | Operation::GetObject | Operation::GetObjectAttributes => [&OF_SEALED, &[], &[]],
-        _ => [&[], &[], &[]],
+        Operation::DeleteObject => [&OF_DELETE, &OF_MARKER, &[], &[]],
+        Operation::PutObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_REPLICA, &OF_REPLICAS_BYTES],
+        Operation::CreateMultipartUpload => [&OF_NEW_VERSION, &OF_SEALED, &OF_REPLICA, &[]],
+        Operation::PostObject => [&OF_NEW_VERSION, &OF_SEALED, &[], &[]],
+        Operation::PutObjectTagging => [&OF_REPLICAS_SETTINGS, &[], &[], &[]],
+        Operation::UploadPart => [&OF_SEALED, &OF_SOME_REPLICA, &OF_REPLICAS_BYTES, &[]],
+        Operation::CompleteMultipartUpload | Operation::HeadObject => [&OF_SEALED, &OF_SOME_REPLICA, &[], &[]],
+        Operation::CopyObject => [&OF_NEW_VERSION, &OF_SEALED, &OF_COPY, &[]],
+        Operation::UploadPartCopy => [&OF_SEALED, &OF_COPY, &[], &[]],
+        Operation::ListParts | Operation::GetObject | Operation::GetObjectAttributes => [&OF_SEALED, &[], &[], &[]],
+        _ => [&[], &[], &[], &[]],
     }
 }
 

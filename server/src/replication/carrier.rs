@@ -27,7 +27,7 @@ use crate::s3::replica_keys;
 
 use super::local::Local;
 use super::role;
-use super::source::SourceContent;
+use super::source::{SealedSource, SourceContent};
 
 /// How long a version waits for an older one of its key, where the order matters.
 const OLDER_FIRST_MS: i64 = 2_000;
@@ -171,7 +171,7 @@ impl Replicator {
             settings = Some(object.settings.clone());
             self.read(errand, rule, acting, object).await?;
             if need == Need::Version {
-                content = Some(Arc::new(self.open(errand, acting, caller, object).await?) as Arc<dyn Content>);
+                content = Some(self.open(errand, acting, caller, object).await?);
             }
         }
         match target.bring(&outgoing, content).await? {
@@ -223,13 +223,18 @@ impl Replicator {
         acting: AsRole<'_>,
         caller: &Arc<Caller>,
         object: &mut ObjectVersion,
-    ) -> Result<SourceContent, Failure> {
-        let (bucket, key) = (&errand.bucket, &errand.key);
+    ) -> Result<Arc<dyn Content>, Failure> {
+        let (store, bucket, key) = (&self.edge.store, &errand.bucket, &errand.key);
+        if object.encryption.as_ref().is_some_and(|encryption| encryption.mode == EncryptionMode::Customer) {
+            let sealed = SealedSource::open(store, bucket, key, object.version_id).await.map_err(of_store)?;
+            let changed = || Failure::Later { reason: "the version was changed meanwhile".to_owned(), after: None };
+            return Ok(Arc::new(sealed.ok_or_else(changed)?));
+        }
         let data_key =
             replica_keys::open(&self.edge, caller, acting.trail, (bucket, key), object).await.map_err(of_store)?;
         // So that the bytes on their way are held to it, and the replica has it.
         object.reveal_checksum(data_key.as_ref()).map_err(of_store)?;
-        SourceContent::open(&self.edge.store, bucket, key, object, data_key).await.map_err(of_store)
+        Ok(Arc::new(SourceContent::open(store, bucket, key, object, data_key).await.map_err(of_store)?))
     }
 }
 

@@ -113,9 +113,16 @@ impl Local<'_> {
     ) -> Result<Brought, Failure> {
         let AsRole { edge, caller, trail, .. } = self.acting;
         let settings = self.settings(bucket, outgoing, object).await?;
-        let sealing = replica_keys::seal(edge, caller, trail, (bucket, &outgoing.key), &outgoing.seal)
-            .await
-            .map_err(of_failure)?;
+        let envelope = content.sealed().map(|sealed| sealed.envelope.clone());
+        let sealing = match &envelope {
+            Some(_) => {
+                replica_keys::check_stays_sealed(edge, bucket).await.map_err(of_failure)?;
+                None
+            }
+            None => replica_keys::seal(edge, caller, trail, (bucket, &outgoing.key), &outgoing.seal)
+                .await
+                .map_err(of_failure)?,
+        };
         let changed = object.replication.as_ref().and_then(|replication| replication.changed);
         let of =
             ReplicaOf { version_id: object.version_id, created: object.created, etag: opaque_etag(object), changed };
@@ -128,8 +135,12 @@ impl Local<'_> {
                     storage_class: outgoing.class,
                     settings,
                     owner,
-                    body: Body { content_md5: md5_of(object), ..body(content, 0..object.size_bytes, declared(object)) },
+                    body: Body {
+                        content_md5: md5_of(object),
+                        ..body(content, 0, 0..content.size_bytes(), declared(object))
+                    },
                     sealing,
+                    envelope,
                     conditions: WriteConditions::default(),
                     replica: Some(of),
                 };
@@ -147,15 +158,18 @@ impl Local<'_> {
                     checksum,
                     acl_is_public: false,
                     sealing,
+                    envelope,
                     replica: Some(of),
                 };
                 let mut start = 0;
-                let bodies: Vec<Body> = parts
+                let bodies: Vec<(u16, Body)> = parts
                     .iter()
-                    .map(|part| {
+                    .enumerate()
+                    .map(|(place, part)| {
                         let range = start..start + part.size_bytes;
                         start = range.end;
-                        body(content, range, part.checksum.map_or(DeclaredChecksum::None, DeclaredChecksum::Header))
+                        let declared = part.checksum.map_or(DeclaredChecksum::None, DeclaredChecksum::Header);
+                        (part.number, body(content, place, range, declared))
                     })
                     .collect();
                 Box::pin(edge.store.put_replica_in_parts(bucket, &outgoing.key, create, bodies.into_iter())).await
@@ -204,6 +218,8 @@ fn declared(object: &ObjectVersion) -> DeclaredChecksum {
     whole.map_or(DeclaredChecksum::None, |checksum| DeclaredChecksum::Header(checksum.value))
 }
 
-fn body(content: &dyn Content, range: Range<u64>, checksum: DeclaredChecksum) -> Body {
-    Body { length: Some(range.end - range.start), stream: content.open(range), content_md5: None, checksum }
+/// The bytes of the part at `place`, or of all.
+fn body(content: &dyn Content, place: usize, range: Range<u64>, checksum: DeclaredChecksum) -> Body {
+    let sealed = content.sealed().and_then(|sealed| sealed.parts.get(place)).map(|part| part.content.clone());
+    Body { length: Some(range.end - range.start), stream: content.open(range), content_md5: None, checksum, sealed }
 }

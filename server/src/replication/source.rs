@@ -1,4 +1,4 @@
-//! An object's bytes at the source, opened under the role's permissions.
+//! An object's bytes at the source: opened under the role's permissions, or as they are sealed under a customer's key.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,8 +7,11 @@ use cairn_crypto::secret::DataKey;
 use cairn_replication::client::{BodyError, BodyStream};
 use cairn_replication::target::{Content, PartBounds};
 use cairn_storage::StorageError;
+use cairn_storage::id::VersionId;
 use cairn_storage::object::{Content as Stored, ObjectKey, ObjectVersion};
-use cairn_storage::ops::{Bucket, GetObject, GetObjectParts, RangeRequest, Select, Store, VersionSelector};
+use cairn_storage::ops::{
+    Bucket, GetObject, GetObjectParts, RangeRequest, SealedObject, SealedPart, Select, Store, VersionSelector,
+};
 use futures::TryStreamExt as _;
 
 /// How many parts are read at once.
@@ -43,6 +46,7 @@ impl SourceContent {
             let mut page = store.object_parts(bucket, key, get).await?;
             page.reveal_checksums(data_key.as_ref())?;
             let bounds = |part: &cairn_storage::ops::ObjectPart| PartBounds {
+                number: part.number,
                 size_bytes: part.size_bytes,
                 checksum: part.checksum,
             };
@@ -55,6 +59,14 @@ impl SourceContent {
 }
 
 impl Content for SourceContent {
+    fn sealed(&self) -> Option<&SealedObject> {
+        None
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     fn parts(&self) -> &[PartBounds] {
         &self.parts
     }
@@ -82,5 +94,75 @@ impl fmt::Debug for SourceContent {
             .field("key", &self.key)
             .field("parts", &self.parts.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a version under a customer's key, which stay sealed.
+pub(super) struct SealedSource {
+    store: Store,
+    bucket: Bucket,
+    key: ObjectKey,
+    version: VersionId,
+    sealed: SealedObject,
+    /// Empty: it was put whole.
+    parts: Vec<PartBounds>,
+}
+
+impl SealedSource {
+    /// Those of a version; None: it is not sealed so.
+    pub(super) async fn open(
+        store: &Store,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Result<Option<Self>, StorageError> {
+        let Some(sealed) = store.sealed_object(bucket, key, version).await? else { return Ok(None) };
+        let bounds = |part: &SealedPart| PartBounds {
+            number: part.number,
+            size_bytes: part.content.travelling_bytes(),
+            checksum: None,
+        };
+        let parts = if sealed.in_parts { sealed.parts.iter().map(bounds).collect() } else { Vec::new() };
+        let (store, bucket, key) = (store.clone(), bucket.clone(), key.clone());
+        Ok(Some(Self { store, bucket, key, version, sealed, parts }))
+    }
+}
+
+impl Content for SealedSource {
+    fn sealed(&self) -> Option<&SealedObject> {
+        Some(&self.sealed)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.sealed.parts.iter().map(|part| part.content.travelling_bytes()).sum()
+    }
+
+    fn parts(&self) -> &[PartBounds] {
+        &self.parts
+    }
+
+    fn open(&self, range: Range<u64>) -> BodyStream {
+        if range.is_empty() {
+            return Box::pin(futures::stream::empty());
+        }
+        let mut start = 0;
+        let place = self.sealed.parts.iter().position(|part| {
+            let here = start == range.start && part.content.travelling_bytes() == range.end - range.start;
+            start += part.content.travelling_bytes();
+            here
+        });
+        match place {
+            Some(place) => self.store.sealed_bytes(&self.bucket, &self.key, self.version, place),
+            None => {
+                let error = StorageError::RangeNotSatisfiable { size_bytes: self.size_bytes() };
+                Box::pin(futures::stream::iter([Err(error.into())]))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SealedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedSource").field("key", &self.key).field("parts", &self.parts.len()).finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use super::put_object::settings;
 use super::replica;
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, attributes, checksum, encryption, tags};
+use super::{Edge, attributes, checksum, encryption, replica_keys, tags};
 
 pub(super) async fn create_upload(
     edge: &Edge,
@@ -30,6 +30,14 @@ pub(super) async fn create_upload(
         None => (attributes::from_headers(&request.headers)?, settings(&request.headers)?),
         Some(arriving) => (arriving.attributes.clone(), arriving.settings.clone()),
     };
+    let envelope = arriving.as_ref().and_then(|arriving| arriving.envelope.clone());
+    let sealing = match &envelope {
+        Some(_) => None,
+        None => encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
+    };
+    if envelope.is_some() {
+        replica_keys::check_stays_sealed(edge, authorized.bucket()).await?;
+    }
     let create = CreateUpload {
         attributes,
         storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
@@ -39,7 +47,8 @@ pub(super) async fn create_upload(
         created_by: authorized.creator(),
         checksum: requested_checksum(&request.headers)?,
         acl_is_public,
-        sealing: encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
+        sealing,
+        envelope,
         replica: arriving.map(|arriving| arriving.of),
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;

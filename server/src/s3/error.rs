@@ -163,7 +163,9 @@ impl From<StorageError> for Failure {
                 // Not RequestTimeTooSkewed: that is about the request's own time, by which clients correct their clocks.
                 Self::custom("ReplicaFromTheFuture", StatusCode::FORBIDDEN, error.to_string())
             }
-            StorageError::ReplicaCollides { .. } => Self::invalid_request(error.to_string()),
+            StorageError::ReplicaCollides { .. } | StorageError::SealedMalformed { .. } => {
+                Self::invalid_request(error.to_string())
+            }
             StorageError::InvalidBucketState { what } => Self::with_message(S3ErrorCode::InvalidBucketState, what),
             StorageError::RestoreRunning => Self::with_message(
                 S3ErrorCode::OperationAborted,

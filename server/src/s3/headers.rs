@@ -75,8 +75,10 @@ names! {
     REPLICA_ATTRIBUTES = "x-amz-cairn-replica-attributes";
     REPLICA_CHANGED = "x-amz-cairn-replica-changed";
     REPLICA_CREATED = "x-amz-cairn-replica-created";
+    REPLICA_ENVELOPE = "x-amz-cairn-replica-envelope";
     REPLICA_ETAG = "x-amz-cairn-replica-etag";
     REPLICA_OWNER = "x-amz-cairn-replica-owner";
+    REPLICA_SEALED = "x-amz-cairn-replica-sealed";
     REPLICA_SETTINGS = "x-amz-cairn-replica-settings";
     REPLICA_VERSION_ID = "x-amz-cairn-replica-version-id";
     REPLICAS = "x-amz-cairn-replicas";

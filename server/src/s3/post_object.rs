@@ -115,6 +115,7 @@ impl Edge {
                 content_md5: checksum::content_md5(&request.headers)?,
                 checksum: checksum::declared(&request.headers, None)?,
                 stream: file,
+                sealed: None,
             })
         }))
         .await?;

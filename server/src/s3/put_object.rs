@@ -1,8 +1,9 @@
 //! PutObject.
 
+use cairn_storage::encryption::SealedContent;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::object::ObjectVersion;
-use cairn_storage::ops::{Body, Bucket, PutObject, WriteConditions};
+use cairn_storage::ops::{Body, Bucket, PUT_BYTES_MAX, PutObject, WriteConditions};
 use cairn_storage::settings::ObjectSettings;
 use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
@@ -14,7 +15,7 @@ use super::error::Failure;
 use super::headers::{VERSION_ID, quoted};
 use super::replica::{self, Arriving};
 use super::request::{Answer, Request};
-use super::{Edge, attributes, checksum, conditions, encryption, object_lock, tags, version_header};
+use super::{Edge, attributes, checksum, conditions, encryption, object_lock, replica_keys, tags, version_header};
 
 pub(super) async fn put_object(
     edge: &Edge,
@@ -43,7 +44,14 @@ pub(super) async fn put(
         Some(arriving) => (arriving.attributes.clone(), arriving.settings.clone()),
     };
     let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
-    let sealing = encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing;
+    let envelope = arriving.as_ref().and_then(|arriving| arriving.envelope.clone());
+    let sealing = match &envelope {
+        Some(_) => None,
+        None => encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
+    };
+    if envelope.is_some() {
+        replica_keys::check_stays_sealed(edge, authorized.bucket()).await?;
+    }
     let answer_to = encryption::named_in(&request.headers);
     let put = PutObject {
         attributes,
@@ -51,6 +59,7 @@ pub(super) async fn put(
         settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
         owner,
         sealing,
+        envelope,
         conditions: WriteConditions { if_public_acls: acl_is_public, ..conditions::of_write(&request.headers) },
         body: body(request)?,
         replica: arriving.map(|arriving| arriving.of),
@@ -81,11 +90,14 @@ pub(super) fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
 
 /// The request's body for storage, with what the headers declare of it.
 pub(super) fn body(request: Request) -> Result<Body, Failure> {
+    let sealed = replica::sealed_content(&request.headers)?;
+    let bytes_max = sealed.as_ref().map_or(PUT_BYTES_MAX, SealedContent::travelling_bytes);
     Ok(Body {
-        length: Some(request.body_length()?),
+        length: Some(request.body_length(bytes_max)?),
         content_md5: checksum::content_md5(&request.headers)?,
         checksum: checksum::declared(&request.headers, request.trailers)?,
         stream: Box::pin(request.body),
+        sealed,
     })
 }
 

@@ -10,6 +10,9 @@
 //! x-amz-cairn-replica-attributes   its headers and metadata, as the record has them, in base64. With a new object
 //! x-amz-cairn-replica-settings     its lock and ACL, as the record has them, in base64; its tags are in `x-amz-tagging`, or in the document
 //! x-amz-cairn-replica-owner        `bucket-owner`: it is to belong to the owner of the bucket
+//! x-amz-cairn-replica-envelope     how it is sealed under a customer's key (`Envelope`), in base64. With a new object that stays sealed
+//! x-amz-cairn-replica-sealed       how its bytes, or those of its part, are sealed (`SealedContent`, which says also what the body then
+//!                                  is), in base64. With the bytes of such an object; digests are of the body
 //! ```
 //!
 //! HeadObject of a version has the first, and answers the next five as far as the version has them, its tags among its settings; the last,
@@ -23,6 +26,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cairn_iam::acl::{Acl, Grantee};
 use cairn_storage::clock::Timestamp;
+use cairn_storage::encryption::{Envelope, SealedContent};
 use cairn_storage::id::{UploadId, VersionId};
 use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::object::{Etag, ObjectAttributes};
@@ -42,11 +46,11 @@ use super::acl::{Asked, OfNewObject, to_store};
 use super::error::Failure;
 use super::headers::{
     self, ACL, DELETE_MARKER, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE,
-    REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ETAG, REPLICA_OWNER, REPLICA_SETTINGS,
-    REPLICA_VERSION_ID, VERSION_ID,
+    REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ENVELOPE, REPLICA_ETAG, REPLICA_OWNER,
+    REPLICA_SEALED, REPLICA_SETTINGS, REPLICA_VERSION_ID, SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5, VERSION_ID,
 };
 use super::request::{Answer, Request};
-use super::{checksum, tags, version_header};
+use super::{checksum, encryption, tags, version_header};
 
 /// The value of [`headers::REPLICAS`]: the first form of the headers above.
 pub const REPLICAS_FORM: &str = "1";
@@ -67,6 +71,8 @@ pub(super) struct Arriving {
     /// Its lock and ACL, and no tags.
     pub(super) settings: ObjectSettings,
     pub(super) attributes: ObjectAttributes,
+    /// It comes sealed under a customer's key, and stays so.
+    pub(super) envelope: Option<Envelope>,
     to_bucket_owner: bool,
 }
 
@@ -94,7 +100,35 @@ pub(super) fn arriving(headers: &HeaderMap) -> Result<Option<Arriving>, Failure>
     let changed = time(headers, &REPLICA_CHANGED)?;
     let of = ReplicaOf { version_id, created, etag: etag(headers)?, changed };
     let attributes = attributes(headers)?;
-    Ok(Some(Arriving { of, settings: settings(headers)?, attributes, to_bucket_owner }))
+    let envelope = envelope(headers, &of)?;
+    Ok(Some(Arriving { of, settings: settings(headers)?, attributes, envelope, to_bucket_owner }))
+}
+
+/// How the object is sealed that a request brings; None: it does not come sealed. What S3's own headers say of sealing is then not asked
+/// for, but that it is under a customer's key, which policies may want.
+fn envelope(headers: &HeaderMap, of: &ReplicaOf) -> Result<Option<Envelope>, Failure> {
+    let Some(text) = once(headers, &REPLICA_ENVELOPE)? else { return Ok(None) };
+    let envelope: Envelope = decoded(&REPLICA_ENVELOPE, &text)?;
+    envelope.check()?;
+    if of.etag.is_none() {
+        return Err(Failure::invalid_request(format!("What stays sealed needs {REPLICA_ETAG}.")));
+    }
+    encryption::refuse_method(headers)?;
+    match [SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5].iter().find(|name| headers.contains_key(*name)) {
+        Some(name) => Err(Failure::invalid_request(format!("What stays sealed comes without {name}."))),
+        None => Ok(Some(envelope)),
+    }
+}
+
+/// How the bytes are sealed that a request brings; None: they do not come sealed.
+///
+/// # Errors
+/// `InvalidArgument`, and `InvalidRequest` for what cannot be.
+pub(super) fn sealed_content(headers: &HeaderMap) -> Result<Option<SealedContent>, Failure> {
+    let Some(text) = once(headers, &REPLICA_SEALED)? else { return Ok(None) };
+    let content: SealedContent = decoded(&REPLICA_SEALED, &text)?;
+    content.check()?;
+    Ok(Some(content))
 }
 
 /// The id of the version that a request is about; None: it is about no replica.

@@ -9,6 +9,7 @@ use cairn_storage::StorageError;
 use cairn_storage::encryption::{EncryptionMode, KmsContext, Sealing};
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::Bucket;
+use s3s::S3ErrorCode;
 
 use crate::audit::Trail;
 use crate::authorize::Caller;
@@ -33,6 +34,17 @@ pub async fn open(
     object: &ObjectVersion,
 ) -> Result<Option<DataKey>, StorageError> {
     RequestKeys::of_role(edge, caller, trail).open_version(bucket.id, key, object).await
+}
+
+/// Ok if what is sealed under a customer's key may come into the bucket as it is.
+///
+/// # Errors
+/// `AccessDenied` where the bucket blocks customers' keys (S3 user guide, "Blocking or unblocking SSE-C for a general purpose bucket": also
+/// in replication), and the index's.
+pub async fn check_stays_sealed(edge: &Edge, bucket: &Bucket) -> Result<(), Failure> {
+    let of_bucket = BucketEncryption::of(&edge.store, bucket).await?;
+    let blocks = of_bucket.is_some_and(|of_bucket| of_bucket.blocks_customer_keys());
+    if blocks { Err(S3ErrorCode::AccessDenied.into()) } else { Ok(()) }
 }
 
 /// How a replica is sealed that the role writes. Under a KMS's key it takes `kms:GenerateDataKey`.

@@ -1,7 +1,7 @@
 //! A request and an answer as operations see them.
 
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
-use cairn_storage::ops::{PUT_BYTES_MAX, VersionSelector};
+use cairn_storage::ops::VersionSelector;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -130,16 +130,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// The length that the client declared for the body of a PUT.
+    /// The length that the client declared for the body of a PUT, of at most so many bytes.
     ///
     /// # Errors
-    /// `MissingContentLength`, and `EntityTooLarge` beyond 5 GiB.
-    pub fn body_length(&self) -> Result<u64, Failure> {
+    /// `MissingContentLength`, `EntityTooLarge`.
+    pub fn body_length(&self, bytes_max: u64) -> Result<u64, Failure> {
         let declared = self.headers.contains_key(CONTENT_LENGTH) || self.headers.contains_key(DECODED_CONTENT_LENGTH);
         let length = self.body.remaining_length().exact().filter(|_| declared);
         let length_bytes = length.ok_or(S3ErrorCode::MissingContentLength)? as u64;
-        if length_bytes > PUT_BYTES_MAX {
-            return Err(too_large(length_bytes, PUT_BYTES_MAX));
+        if length_bytes > bytes_max {
+            return Err(too_large(length_bytes, bytes_max));
         }
         Ok(length_bytes)
     }

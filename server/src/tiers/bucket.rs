@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use cairn_replication::client::{self, Address, Body, Client, ClientError, Method, PARTS_MAX, UploadHeaders};
+use cairn_replication::client::{self, Address, Body, Client, ClientError, Method, PARTS_MAX, Part, UploadHeaders};
 use cairn_storage::StorageError;
 use cairn_storage::blob::{LocalBytes, Remote, RemoteBytes, RemoteError, RemoteFile};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -60,7 +60,7 @@ impl Remote for BucketTier {
                 let pieces = (file.read)(start..file.length.min(start + part_bytes));
                 async move {
                     let read = whole(pieces).await;
-                    read.map(Body::Memory).map_err(|error| ClientError::Source(Box::new(error)))
+                    read.map(|read| Part::at(index, Body::Memory(read))).map_err(|error| ClientError::Source(Box::new(error)))
                 }
             };
             let headers = UploadHeaders::default();

@@ -92,6 +92,33 @@ pub fn copy(from: ContentId, value: &[u8], to: ContentId) -> Result<Bytes, Stora
     Ok(Bytes::from(copy))
 }
 
+/// The seal id and the payload of a value that is sealed once, its checksum verified: sealed as it is, without the key.
+///
+/// # Errors
+/// `Corrupt` if the value is damaged, another content's, or not sealed so.
+pub fn sealed(content: ContentId, value: &Bytes) -> Result<(SealId, Bytes), StorageError> {
+    let Frame { seal, payload_at } = Frame::read(content, value)?;
+    match seal {
+        Some((seal, Layers::One)) if value.len() >= payload_at + overhead_bytes(Layers::One) => {
+            Ok((seal, value.slice(payload_at..)))
+        }
+        _ => Err(damaged(content, "it should be sealed once")),
+    }
+}
+
+/// The value of a content whose one chunk is sealed already.
+#[must_use]
+pub fn encode_sealed(content: ContentId, seal: SealId, payload: &[u8]) -> Bytes {
+    let crc_at = SEAL_ID_AT + SEAL_ID_BYTES;
+    let mut value = Vec::with_capacity(crc_at + CRC_BYTES + payload.len());
+    value.extend([FORMAT, FLAG_SEALED]);
+    value.extend_from_slice(seal.as_bytes());
+    let crc = crc64(&[content.as_bytes(), &value[1..], payload]);
+    value.extend_from_slice(&crc.to_be_bytes());
+    value.extend_from_slice(payload);
+    Bytes::from(value)
+}
+
 /// How many bytes the content of a value has, its checksum verified: all that can be told without a key.
 ///
 /// # Errors
@@ -157,6 +184,19 @@ mod tests {
 
     fn key_for_two_layers() -> DataKey {
         key().in_layers(Layers::Two)
+    }
+
+    #[test]
+    fn a_sealed_value_becomes_another_contents_without_the_key() {
+        let value = encode(content(), Some(&key()), b"plain").unwrap();
+        let (seal, payload) = sealed(content(), &value).unwrap();
+        let to = ContentId::from_bytes([8; 16]);
+        let there = encode_sealed(to, seal, &payload);
+        assert_eq!(there, copy(content(), &value, to).unwrap());
+        assert_eq!(decode(to, Some(&key()), &there).unwrap(), &b"plain"[..]);
+        for other in [encode(content(), None, b"plain"), encode(content(), Some(&key_for_two_layers()), b"plain")] {
+            assert!(sealed(content(), &other.unwrap()).is_err());
+        }
     }
 
     proptest! {

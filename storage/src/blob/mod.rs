@@ -21,6 +21,7 @@ mod reader;
 mod record;
 mod remote;
 mod scan;
+mod sealed;
 mod source;
 mod table;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use cairn_crypto::secret::DataKey;
 
 pub use compression::{Compression, LEVEL_DEFAULT, LEVEL_MAX};
 pub use format::CHUNK_BYTES;
+pub(crate) use format::{CHUNK_BYTES_MAX, CHUNKS_COUNT_MAX};
 pub use offload::Offload;
 pub use pins::{Entered, Pin, Pins};
 pub use place::{FIRST_TIER_PLACE, Tiers};
@@ -47,6 +49,7 @@ pub use reader::{BlobReader, BlobStream};
 pub use record::{BlobDescription, BlobTrailer, PartOf};
 pub use remote::{LocalBytes, Remote, RemoteBytes, RemoteError, RemoteFile, RemoteTier};
 pub use scan::{Inspection, Listing};
+pub(crate) use sealed::{SealedWriter, Unframing, framed};
 pub use tier::{MARKER_BYTES_MAX, TIER_MARKER, Tier, TierStatus, read_marker};
 pub use writer::{BlobWriter, StoredBlob};
 

@@ -37,7 +37,7 @@ struct Copy {
 }
 
 /// Frames that another service was asked for.
-type OnTheirWay = Option<Box<RemoteFrames>>;
+pub(super) type OnTheirWay = Option<Box<RemoteFrames>>;
 
 /// Takes away what there is of a content that does not become one. (What its end cannot take away, the scan finds.)
 struct Unfinished {
@@ -187,8 +187,27 @@ impl Copy {
 }
 
 impl Source {
-    /// Some of its chunks, verified and as they lie there, framed as another content's. Those that come next, up to `end`, are on
-    /// their way then, if they come from another service.
+    /// Some of its frames, verified and as they lie there. Those that come next, up to `end`, are on their way then, if they come
+    /// from another service.
+    pub(super) async fn frames(
+        self: &Arc<Self>,
+        run: Range<u64>,
+        end: u64,
+        on_their_way: &mut OnTheirWay,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        let source = self.clone();
+        match self.store.home_of(self.content).remote() {
+            Some(_) => {
+                let is_last = run.end == end;
+                let mut trip = source.read_remote(on_their_way.take(), run, end).await;
+                *on_their_way = trip.frames.take().filter(|_| !is_last);
+                trip.whole()
+            }
+            None => self.store.offload().run(move || run.map(|index| source.read(index)).collect()).await,
+        }
+    }
+
+    /// The same as another content's.
     async fn frames_as(
         self: &Arc<Self>,
         to: ContentId,
@@ -196,16 +215,7 @@ impl Source {
         end: u64,
         on_their_way: &mut OnTheirWay,
     ) -> Result<Vec<Frame>, StorageError> {
-        let source = self.clone();
-        let frames = match self.store.home_of(self.content).remote() {
-            Some(_) => {
-                let is_last = run.end == end;
-                let mut trip = source.read_remote(on_their_way.take(), run, end).await;
-                *on_their_way = trip.frames.take().filter(|_| !is_last);
-                trip.whole()?
-            }
-            None => self.store.offload().run(move || run.map(|index| source.read(index)).collect()).await?,
-        };
+        let frames = self.frames(run, end, on_their_way).await?;
         let none = || StorageError::corrupt(format!("content {} has a frame that is none", self.content));
         frames.iter().map(|frame| Frame::of_another(to, frame).ok_or_else(none)).collect()
     }

@@ -196,5 +196,5 @@ pub(super) fn copied_body(body: ObjectBody, algorithm: Option<ChecksumAlgorithm>
     let length = Some(body.remaining_bytes());
     let stream = body.map(|item| item.map_err(|error| Box::new(error) as BodyError));
     let checksum = algorithm.map_or(DeclaredChecksum::None, DeclaredChecksum::Compute);
-    Body { stream: Box::pin(stream), length, content_md5: None, checksum }
+    Body { stream: Box::pin(stream), length, content_md5: None, checksum, sealed: None }
 }

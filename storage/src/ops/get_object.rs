@@ -167,7 +167,7 @@ pub(super) struct Piece {
 
 impl Piece {
     /// The file that it is read from. (An inline row was read with the view.)
-    fn file(&self) -> Option<ContentId> {
+    pub(super) fn file(&self) -> Option<ContentId> {
         match self.source {
             Source::File { id, .. } => Some(id),
             Source::Inline { .. } => None,
@@ -332,7 +332,7 @@ fn select_part(view: &dyn View, object: &ObjectVersion, number: u16) -> FoundOrN
     Ok(selected.ok_or(StorageError::NoSuchPart { parts_count: object.etag.parts_count }))
 }
 
-fn pieces(view: &dyn View, object: &ObjectVersion, range: &Range<u64>) -> Result<Vec<Piece>, IndexError> {
+pub(super) fn pieces(view: &dyn View, object: &ObjectVersion, range: &Range<u64>) -> Result<Vec<Piece>, IndexError> {
     match object.content {
         Content::Composite(id) => {
             let mut pieces = Vec::new();
@@ -357,7 +357,7 @@ fn pieces(view: &dyn View, object: &ObjectVersion, range: &Range<u64>) -> Result
     }
 }
 
-fn piece(
+pub(super) fn piece(
     view: &dyn View,
     content: Content,
     size_bytes: u64,

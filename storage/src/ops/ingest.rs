@@ -5,6 +5,8 @@
 //! they arrive. Memory is bounded: one batch is gathered from the stream while the one before it is hashed and
 //! written on the blocking pool. Whatever goes wrong before the commit, the file is removed.
 
+mod sealed;
+
 use std::fmt;
 use std::pin::Pin;
 
@@ -17,7 +19,7 @@ use futures::{Stream, StreamExt as _};
 use crate::StorageError;
 use crate::blob::{self, BlobDescription, BlobStore, BlobTrailer, BlobWriter, PartOf, StoredBlob};
 use crate::clock::Timestamp;
-use crate::encryption::Seal;
+use crate::encryption::{Seal, SealedContent};
 use crate::id::{BucketId, ContentId, Place, UploadId};
 use crate::index::family::content::{ContentKind, ContentRecord};
 use crate::index::family::usage;
@@ -78,6 +80,8 @@ pub struct Body {
     pub content_md5: Option<[u8; 16]>,
     /// The checksum.
     pub checksum: DeclaredChecksum,
+    /// The bytes are chunks that are sealed already, and stay as they are. What is declared is about the bytes as they come.
+    pub sealed: Option<SealedContent>,
 }
 
 impl Body {
@@ -259,6 +263,8 @@ struct Expectation {
     keep: Option<ChecksumAlgorithm>,
     /// The ETag, if it is not the MD5.
     etag: Option<[u8; 16]>,
+    /// The most bytes that there may be.
+    bytes_max: u64,
 }
 
 impl Expectation {
@@ -273,8 +279,8 @@ impl Expectation {
             Some(declared_bytes) if got_bytes > declared_bytes => {
                 Err(StorageError::BodyLength { declared_bytes, got_bytes })
             }
-            _ if got_bytes > PUT_BYTES_MAX => {
-                Err(StorageError::TooLarge { size_bytes: got_bytes, max_bytes: PUT_BYTES_MAX })
+            _ if got_bytes > self.bytes_max => {
+                Err(StorageError::TooLarge { size_bytes: got_bytes, max_bytes: self.bytes_max })
             }
             _ => Ok(()),
         }
@@ -339,7 +345,7 @@ impl Store {
     /// declared one's.
     ///
     /// # Errors
-    /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer`, `DiskFull`, `ReadOnly`, `Io`: nothing is stored.
+    /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer`, `SealedMalformed`, `DiskFull`, `ReadOnly`, `Io`: nothing is stored.
     pub(super) async fn ingest(
         &self,
         body: Body,
@@ -347,6 +353,9 @@ impl Store {
         keep: Option<ChecksumAlgorithm>,
         seal: Option<&Seal>,
     ) -> Result<Ingested, StorageError> {
+        if let Some(sealed) = body.sealed.clone() {
+            return self.ingest_sealed(body, sealed, destination).await;
+        }
         let hides_md5 = seal.is_some_and(|seal| !seal.mode.shows_md5());
         let expected = Expectation {
             length: body.length,
@@ -354,6 +363,7 @@ impl Store {
             checksum: body.checksum,
             keep,
             etag: hides_md5.then(|| self.entropy().random_16()),
+            bytes_max: PUT_BYTES_MAX,
         };
         let key = seal.map(|seal| &seal.key);
         expected.check_progress(0)?;

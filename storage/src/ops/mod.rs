@@ -29,6 +29,7 @@ pub mod replication;
 pub mod restore;
 mod restore_object;
 pub mod rewrap;
+pub mod sealed_object;
 mod seen;
 pub mod settle;
 mod share;
@@ -58,6 +59,7 @@ pub use object_parts::{GetObjectParts, ObjectPart, ObjectPartsPage};
 pub use permit::Permit;
 pub use put_object::PutObject;
 pub use restore::NewRestore;
+pub use sealed_object::{SealedObject, SealedPart};
 pub use store::{Limits, Store, StoreParts};
 
 /// The largest object that one request may carry (S3 API reference, PutObject and UploadPart).

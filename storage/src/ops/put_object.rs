@@ -1,7 +1,7 @@
 //! PutObject: ingest the body, then place the version.
 
 use crate::StorageError;
-use crate::encryption::{Encryption, Sealing};
+use crate::encryption::{Encryption, Envelope, Sealing};
 use crate::id::{AccountId, VersionId};
 use crate::index::family::version::Version;
 use crate::object::{Etag, ObjectAttributes, ObjectChecksum, ObjectKey, ObjectVersion, StorageClass};
@@ -30,8 +30,10 @@ pub struct PutObject {
     pub owner: AccountId,
     /// Its bytes, and what the client declares about them.
     pub body: Body,
-    /// How it is sealed; None: not at all.
+    /// How it is sealed; None: not at all, or as it comes.
     pub sealing: Option<Sealing>,
+    /// How it is sealed already, if it comes so: of a replica alone.
+    pub envelope: Option<Envelope>,
     /// Conditions on what it replaces.
     pub conditions: WriteConditions,
     /// What it is a replica of; None: it is none.
@@ -70,7 +72,7 @@ impl Store {
     /// # Errors
     /// `Body`, `BodyLength`, `TooLarge`, `BadDigest`, `BadTrailer` about the body; `NoSuchBucket`, `NoObjectLock`,
     /// `RetentionInPast`, `Locked` (the `null` version that it would replace), `PreconditionFailed`, `MetadataTooLarge`,
-    /// `DiskFull`, `ReadOnly`, `Overloaded`, `Io`, and those of [`Store::check_replica`]: nothing was stored. `OutcomeUnknown`: nobody
+    /// `SealedMalformed`, `DiskFull`, `ReadOnly`, `Overloaded`, `Io`, and those of [`Store::check_replica`]: nothing was stored. `OutcomeUnknown`: nobody
     /// knows.
     pub async fn put_object(
         &self,
@@ -82,6 +84,7 @@ impl Store {
             None => self.check_asked_lock(bucket.object_lock, &put.settings)?,
             Some(replica) => self.check_replica(bucket, &put.settings, replica)?,
         }
+        check_carried(put.envelope.as_ref(), put.body.sealed.is_some())?;
         let conditional = put.conditions != WriteConditions::default();
         if conditional {
             // A look before the body is read; what counts is decided again under the guards.
@@ -98,12 +101,12 @@ impl Store {
                 .and_then(|replica| replica.etag)
                 .unwrap_or(Etag { digest: ingested.etag, parts_count: 0 }),
             checksum: ingested.checksum.map(|value| ObjectChecksum { value, composite: false }),
-            sealed_checksum: None,
+            sealed_checksum: put.envelope.as_ref().and_then(|envelope| envelope.checksum.clone()),
             storage_class: put.storage_class,
             attributes: put.attributes,
             content: ingested.content(),
             settings: put.settings,
-            encryption: None,
+            encryption: put.envelope.as_ref().map(Envelope::encryption),
             replica: put.replica,
         };
         self.place_new(bucket, key, new, put.sealing.as_ref(), &put.conditions, ingested).await
@@ -126,8 +129,9 @@ impl Store {
                 return self.bring_settings(bucket, key, there, &new).await;
             }
             let mut object = self.new_version(&seen, new.clone());
-            object.encryption =
-                sealing.map(|sealing| sealing.of_version(bucket.id, key, object.version_id)).transpose()?;
+            if let Some(sealing) = sealing {
+                object.encryption = Some(sealing.of_version(bucket.id, key, object.version_id)?);
+            }
             let version = Version::Object(object.clone().with_sealed_checksum(sealing.map(Sealing::seal))?);
             let removal = self.removal(Governance::Heeded);
             let place = if new.replica.is_some() { placement::place } else { placement::add };
@@ -169,5 +173,14 @@ impl Store {
             access: None,
             replication: new.replica.map(|replica| Replication::of_replica(replica.changed)),
         }
+    }
+}
+
+/// Ok if a body comes sealed just where an envelope says how.
+fn check_carried(envelope: Option<&Envelope>, comes_sealed: bool) -> Result<(), StorageError> {
+    match envelope {
+        Some(envelope) if comes_sealed => envelope.check(),
+        None if !comes_sealed => Ok(()),
+        _ => Err(StorageError::SealedMalformed { what: "that it comes sealed" }),
     }
 }

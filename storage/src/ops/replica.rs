@@ -66,7 +66,7 @@ impl Store {
         if ahead_ms > AHEAD_MS_MAX { Err(StorageError::ReplicaFromFuture { ahead_ms }) } else { Ok(()) }
     }
 
-    /// Puts a replica in the parts that the version was uploaded in. Atomic; durable when it returns; what is there.
+    /// Puts a replica in the parts that the version was uploaded in, under their numbers. Atomic; durable when it returns; what is there.
     ///
     /// # Errors
     /// As [`Store::create_upload`], [`Store::upload_part`] and [`Store::complete_upload`]: nothing is there. `InvalidPart`: there are too many.
@@ -75,7 +75,7 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         create: CreateUpload,
-        parts: impl Iterator<Item = Body> + Send,
+        parts: impl Iterator<Item = (u16, Body)> + Send,
     ) -> Result<ObjectVersion, StorageError> {
         let sealing = create.sealing.clone();
         let upload = self.create_upload(bucket, key, create).await?;
@@ -95,12 +95,12 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         id: UploadId,
-        parts: impl Iterator<Item = Body> + Send,
+        parts: impl Iterator<Item = (u16, Body)> + Send,
         keys: &OneSealing,
     ) -> Result<ObjectVersion, StorageError> {
         let mut named = Vec::new();
-        for (number, body) in (1..).zip(parts) {
-            if number > PARTS_MAX {
+        for (number, body) in parts {
+            if !(1..=PARTS_MAX).contains(&number) {
                 return Err(StorageError::InvalidPart { part_number: number });
             }
             let part = self.upload_part(bucket, key, id, number, body, keys).await?;

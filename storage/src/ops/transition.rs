@@ -290,7 +290,7 @@ fn object_of(seen: &SeenKey, id: VersionId) -> Option<&ObjectVersion> {
 }
 
 /// All parts of a composite.
-fn read_layout(view: &dyn View, id: ContentId) -> Result<Vec<LayoutPart>, IndexError> {
+pub(super) fn read_layout(view: &dyn View, id: ContentId) -> Result<Vec<LayoutPart>, IndexError> {
     let mut parts = Vec::new();
     let mut cursor = view.cursor(Family::Layout, KeyRange::prefix(id.as_bytes()))?;
     while let Some((_, _, value)) = cursor.row() {

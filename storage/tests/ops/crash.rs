@@ -5,6 +5,7 @@
 //! that returned is durable, as the database's are; the disk is simulated and keeps any mixture of what was not synced.
 //! After each cut a new process recovers, and all it shows must be the state before the operation under way or after.
 
+mod replicas;
 mod see;
 
 use std::collections::{BTreeMap, HashSet};
@@ -301,7 +302,7 @@ async fn work(work: &mut Work) -> Result<(), StorageError> {
     work_with_versions(work).await
 }
 
-/// Versions, delete markers, removals and suspension.
+/// Versions, delete markers, removals and suspension, and then replicas.
 async fn work_with_versions(work: &mut Work) -> Result<(), StorageError> {
     let file = |seed| bytes(seed, FILE_BYTES);
     work.create_bucket("kept").await?;
@@ -328,6 +329,7 @@ async fn work_with_versions(work: &mut Work) -> Result<(), StorageError> {
     for _ in 0..2 {
         work.collect().await?;
     }
+    replicas::work_with_replicas(work).await?;
     // Last, because every scan after it looks into the folders of one more class.
     work.set_rules("kept").await?;
     work.transition("kept", "key", 0, StorageClass::GlacierIr).await?;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod buckets;
+mod carried;
 mod collecting;
 mod compression;
 mod conditions;

@@ -59,7 +59,7 @@ async fn place_parts(
     sizes: &[usize],
 ) -> Result<ObjectVersion, StorageError> {
     let create = CreateUpload { replica: Some(of), sealing: rig.sealing(), ..upload_of(None) };
-    let parts = sizes.iter().map(|size| body(&bytes(5, *size)));
+    let parts = (1..).zip(sizes.iter().map(|size| body(&bytes(5, *size))));
     rig.store.put_replica_in_parts(bucket, &object_key(KEY), create, parts).await
 }
 

@@ -556,7 +556,7 @@ pub fn body(bytes: &[u8]) -> Body {
 
 pub fn body_of(pieces: Vec<Bytes>, length: Option<u64>) -> Body {
     let stream = Box::pin(futures::stream::iter(pieces.into_iter().map(Ok)));
-    Body { stream, length, content_md5: None, checksum: DeclaredChecksum::None }
+    Body { stream, length, content_md5: None, checksum: DeclaredChecksum::None, sealed: None }
 }
 
 pub fn put_of(body: Body) -> PutObject {
@@ -567,6 +567,7 @@ pub fn put_of(body: Body) -> PutObject {
         owner: owner(),
         body,
         sealing: None,
+        envelope: None,
         conditions: WriteConditions::default(),
         replica: None,
     }
@@ -586,6 +587,7 @@ pub fn upload_of(
         acl_is_public: false,
         checksum,
         sealing: None,
+        envelope: None,
         replica: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Services that give out credentials for a while: a container's, and an instance's (IMDSv2).
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -105,14 +106,18 @@ impl Instance {
 
     async fn fetch(&self) -> Result<Credentials, CredentialsError> {
         let fault = |fault| unfetched(INSTANCE, fault);
-        let url = Url::parse(&self.endpoint).map_err(|error| fault(error.to_string()))?;
+        let url = Url::parse(&self.endpoint).map_err(|error| fault(Fault::Other(error.to_string())))?;
         let http = client(&url).map_err(fault)?;
         let token = http
             .put(format!("{}/latest/api/token", self.endpoint))
             .header("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS);
-        // Who has no such service is not on an instance, and simply has no credentials.
-        let absent = |_| CredentialsError::Absent { profile: self.profile.clone() };
-        let token = ask(token).await.map_err(absent)?;
+        // A service that does not answer may be none, or one that is away; one that refuses has no credentials to give.
+        let untold = |fault| match fault {
+            Fault::Status(400..=499) => CredentialsError::Absent { profile: self.profile.clone() },
+            Fault::Status(_) => unfetched(INSTANCE, fault),
+            Fault::Other(fault) => CredentialsError::Unanswered { profile: self.profile.clone(), fault },
+        };
+        let token = ask(token).await.map_err(untold)?;
         let folder = format!("{}/latest/meta-data/iam/security-credentials/", self.endpoint);
         let get = |url: &str| http.get(url).header("x-aws-ec2-metadata-token", token.trim());
         let roles = ask(get(&folder)).await.map_err(fault)?;
@@ -141,26 +146,44 @@ fn is_trusted(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_near
 }
 
-fn client(url: &Url) -> Result<Client, String> {
+/// Why there is no answer to be used.
+enum Fault {
+    /// It is another one than 200.
+    Status(u16),
+    /// There is none, or none that can be read.
+    Other(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Other(fault) => f.write_str(fault),
+        }
+    }
+}
+
+fn client(url: &Url) -> Result<Client, Fault> {
     let builder = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(TIMEOUT / 2).timeout(TIMEOUT);
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
-    builder.build().map_err(|error| error.to_string())
+    builder.build().map_err(|error| Fault::Other(error.to_string()))
 }
 
 /// The text of a 200. Faults name neither the URL nor what was sent.
-async fn ask(request: RequestBuilder) -> Result<String, String> {
-    let mut response = request.send().await.map_err(|error| error.without_url().to_string())?;
+async fn ask(request: RequestBuilder) -> Result<String, Fault> {
+    let unanswered = |error: reqwest::Error| Fault::Other(error.without_url().to_string());
+    let mut response = request.send().await.map_err(unanswered)?;
     if response.status() != reqwest::StatusCode::OK {
-        return Err(format!("status {}", response.status().as_u16()));
+        return Err(Fault::Status(response.status().as_u16()));
     }
     let mut text = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
+    while let Some(piece) = response.chunk().await.map_err(unanswered)? {
         if text.len() + piece.len() > ANSWER_BYTES_MAX {
-            return Err("its answer is too long".to_owned());
+            return Err(Fault::Other("its answer is too long".to_owned()));
         }
         text.extend_from_slice(&piece);
     }
-    String::from_utf8(text).map_err(|_| "its answer is not text".to_owned())
+    String::from_utf8(text).map_err(|_| Fault::Other("its answer is not text".to_owned()))
 }
 
 /// How both services give out credentials.
@@ -176,13 +199,13 @@ struct Document {
 fn parse(place: &'static str, document: &str) -> Result<Credentials, CredentialsError> {
     // The parser's own message may quote a secret.
     let document: Document =
-        serde_json::from_str(document).map_err(|_| unfetched(place, "its answer has none".to_owned()))?;
+        serde_json::from_str(document).map_err(|_| unfetched(place, Fault::Other("its answer has none".to_owned())))?;
     let expiry = document.expiration.map(|time| OffsetDateTime::parse(&time, &Rfc3339)).transpose();
-    let expiry = expiry.map_err(|_| unfetched(place, "its answer has no time of expiry".to_owned()))?;
+    let expiry = expiry.map_err(|_| unfetched(place, Fault::Other("its answer has no time of expiry".to_owned())))?;
     let expiry = expiry.map(SystemTime::from);
     Ok(Credentials::new(document.access_key_id, document.secret_access_key, document.token, expiry, place))
 }
 
-fn unfetched(place: &'static str, fault: String) -> CredentialsError {
-    CredentialsError::Unfetched { place, fault }
+fn unfetched(place: &'static str, fault: Fault) -> CredentialsError {
+    CredentialsError::Unfetched { place, fault: fault.to_string() }
 }

@@ -42,6 +42,17 @@ pub enum CredentialsError {
         /// The profile that was looked for.
         profile: String,
     },
+    /// There are none anywhere but, perhaps, at the instance's service, which does not answer.
+    #[error(
+        "there are no credentials: none are given, in the environment, or in the profile {profile:?} in ~/.aws/credentials, and the \
+         instance's metadata service does not answer: {fault}"
+    )]
+    Unanswered {
+        /// The profile that was looked for.
+        profile: String,
+        /// What is wrong.
+        fault: String,
+    },
     /// An access key without its secret, or the other way round.
     #[error("{place} has only one half of a key")]
     Half {
@@ -88,7 +99,7 @@ pub enum CredentialsError {
 impl CredentialsError {
     /// Whether it may be different later without anybody's doing.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Unfetched { .. })
+        matches!(self, Self::Unfetched { .. } | Self::Unanswered { .. })
     }
 }
 

@@ -194,12 +194,27 @@ async fn requests_that_are_refused_together_renew_credentials_once() {
 }
 
 #[tokio::test]
-async fn a_machine_without_such_a_service_has_no_credentials() {
+async fn an_instance_without_a_role_has_no_credentials() {
+    let fake = Fake::start(|_, _| Reply::new(404, "")).await;
+    let error = at_instance(&fake).get(0).await.unwrap_err();
+    assert!(matches!(error, CredentialsError::Absent { .. }) && !error.may_pass(), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_may_come_back() {
+    let fake = Fake::start(|n, seen| if n == 0 { Reply::new(503, "") } else { instance(n, seen) }).await;
+    let source = at_instance(&fake);
+    assert!(source.get(0).await.unwrap_err().may_pass());
+    assert!(source.get(0).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_machine_whose_service_does_not_answer_is_told_so() {
     let variables =
         [("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")];
     let source = Home::new("", "", &variables).find(Given::default()).unwrap().credentials;
     let error = source.get(0).await.unwrap_err();
-    assert!(matches!(error, CredentialsError::Absent { .. }), "{error}");
+    assert!(matches!(error, CredentialsError::Unanswered { .. }) && error.may_pass(), "{error}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::index::key::{push_escaped, take_escaped};
 use crate::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
 use crate::record::Record;
 use crate::replication::ReplicaOf;
+use crate::sealed_checksum::SealedChecksum;
 use crate::settings::ObjectSettings;
 
 /// What an upload has come to.
@@ -111,6 +112,9 @@ pub struct UploadRecord {
     /// What the object will be a replica of; None: it will be none.
     #[n(11)]
     pub replica: Option<ReplicaOf>,
+    /// The object's checksum, sealed, of one whose parts come sealed.
+    #[n(12)]
+    pub sealed_checksum: Option<SealedChecksum>,
 }
 
 /// Who created an upload, if not an account's root.
@@ -160,6 +164,7 @@ mod tests {
     use super::*;
     use crate::index::family::version::tests::sample_object;
     use crate::record::check_round_trip;
+    use crate::sealed_checksum::tests::largest_sealed_checksum;
 
     #[test]
     fn round_trips() {
@@ -181,6 +186,7 @@ mod tests {
                 etag: Some(sample_object().etag),
                 changed: Some(Timestamp(i64::MAX)),
             }),
+            sealed_checksum: Some(largest_sealed_checksum()),
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

@@ -142,7 +142,7 @@ impl Store {
             size_bytes: assembled.size_bytes,
             etag: assembled.etag,
             checksum: assembled.checksum,
-            sealed_checksum: None,
+            sealed_checksum: upload.record.sealed_checksum.clone(),
             storage_class: upload.record.storage_class,
             attributes: upload.record.attributes.clone(),
             content: Content::Composite(composite),
@@ -208,7 +208,7 @@ impl SeenParts {
         complete: &CompleteUpload,
         keys: &dyn Keys,
     ) -> Result<Option<Seal>, StorageError> {
-        if self.upload.record.encryption.is_none() {
+        if self.upload.is_carried() || self.upload.record.encryption.is_none() {
             return Ok(None);
         }
         let is_wanted = self.upload.record.checksum.is_some()

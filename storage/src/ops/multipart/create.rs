@@ -3,7 +3,7 @@
 use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 
 use crate::StorageError;
-use crate::encryption::Sealing;
+use crate::encryption::{Envelope, Sealing};
 use crate::id::{AccountId, ContentId, UploadId, VersionId};
 use crate::index::family::upload::{self, CreatedBy, UploadChecksum, UploadRecord, UploadState};
 use crate::index::{Family, IndexError, KeyRange, Revision, View};
@@ -40,8 +40,10 @@ pub struct CreateUpload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     /// The object's ACL is public, which the bucket must not refuse.
     pub acl_is_public: bool,
-    /// How its parts are sealed; None: not at all.
+    /// How its parts are sealed; None: not at all, or as they come.
     pub sealing: Option<Sealing>,
+    /// How they are sealed already, if they come so: of a replica alone. It then keeps the checksum that it says, and no other.
+    pub envelope: Option<Envelope>,
     /// What the object will be a replica of; None: it will be none.
     pub replica: Option<ReplicaOf>,
 }
@@ -50,7 +52,7 @@ impl Store {
     /// Creates a multipart upload. Durable when it returns. One of a replica ends those of the same version that were left behind.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `NoObjectLock`, `RetentionInPast`, `MetadataTooLarge`, `PublicAccessBlocked`, `DiskFull`, `ReadOnly`,
+    /// `NoSuchBucket`, `NoObjectLock`, `RetentionInPast`, `MetadataTooLarge`, `PublicAccessBlocked`, `SealedMalformed`, `DiskFull`, `ReadOnly`,
     /// `Overloaded`, and those of [`Store::check_replica`].
     pub async fn create_upload(
         &self,
@@ -63,6 +65,7 @@ impl Store {
             None => self.check_asked_lock(bucket.object_lock, &create.settings)?,
             Some(replica) => self.check_replica(bucket, &create.settings, replica)?,
         }
+        create.envelope.as_ref().map_or(Ok(()), Envelope::check)?;
         let (clock, entropy) = (self.clock().as_ref(), self.entropy().as_ref());
         let id = UploadId::generate(clock, entropy);
         let record = UploadRecord {
@@ -71,14 +74,21 @@ impl Store {
             owner: create.owner,
             storage_class: create.storage_class,
             attributes: create.attributes,
-            checksum: create.checksum.map(|(algorithm, kind)| UploadChecksum::new(algorithm, kind)),
+            checksum: create
+                .checksum
+                .filter(|_| create.envelope.is_none())
+                .map(|(algorithm, kind)| UploadChecksum::new(algorithm, kind)),
             state: UploadState::Open,
             settings: create.settings,
             initiator: Some(create.initiator),
             created_by: create.created_by,
             replica: create.replica,
             // The sealing lives until the commit: who retires a key's older versions waits for those that hold it.
-            encryption: create.sealing.as_ref().map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
+            encryption: match (&create.envelope, &create.sealing) {
+                (Some(envelope), _) => Some(envelope.encryption()),
+                (None, sealing) => sealing.as_ref().map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
+            },
+            sealed_checksum: create.envelope.and_then(|envelope| envelope.checksum),
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;

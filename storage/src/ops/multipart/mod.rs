@@ -66,7 +66,11 @@ impl Upload {
     /// What its data key is wrapped for.
     #[must_use]
     pub fn wrap_context(&self, bucket: BucketId) -> WrapContext<'_> {
-        encryption::context(bucket, &self.key, *self.id.as_bytes())
+        let id = *self.id.as_bytes();
+        match &self.encryption {
+            Some(encryption) => encryption.context(bucket, &self.key, id),
+            None => encryption::context(bucket, &self.key, id),
+        }
     }
 
     fn new(key: ObjectKey, id: UploadId, record: &UploadRecord) -> Self {
@@ -153,7 +157,17 @@ impl SeenUpload {
         self.record.checksum.and_then(upload::UploadChecksum::algorithm).unwrap_or(ChecksumAlgorithm::Crc64Nvme)
     }
 
-    /// What a part is sealed with.
+    fn is_carried(&self) -> bool {
+        self.record.encryption.as_ref().is_some_and(Encryption::is_carried)
+    }
+
+    /// Ok if its parts come sealed.
+    fn check_carried(&self) -> Result<(), StorageError> {
+        let what = "that a part comes sealed";
+        if self.is_carried() { Ok(()) } else { Err(StorageError::SealedMalformed { what }) }
+    }
+
+    /// What a part is sealed with, unless its parts come sealed.
     async fn open(
         &self,
         bucket: &Bucket,
@@ -162,6 +176,9 @@ impl SeenUpload {
         keys: &dyn Keys,
     ) -> Result<Option<Seal>, StorageError> {
         let encryption = self.record.encryption.as_ref();
+        if self.is_carried() {
+            return Err(StorageError::SealedMalformed { what: "that a part comes unsealed" });
+        }
         let data_key = keys.open(encryption, encryption::context(bucket.id, key, *id.as_bytes())).await?;
         Ok(encryption.zip(data_key).map(|(encryption, key)| Seal { key, mode: encryption.mode }))
     }

@@ -44,7 +44,7 @@ impl Store {
     /// Uploads a part, replacing one of the same number. Atomic; durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchUpload`, `ChecksumMismatchesUpload`, `DigestMissing` (of a part that will be locked), what [`Keys::open`]
+    /// `NoSuchUpload`, `ChecksumMismatchesUpload`, `DigestMissing` (of a part that will be locked), `SealedMalformed`, what [`Keys::open`]
     /// refuses, and what [`Store::put_object`] refuses about a body.
     pub async fn upload_part(
         &self,
@@ -69,9 +69,16 @@ impl Store {
         };
         check_algorithm(&seen, declared)?;
         let destination = Destination::part(bucket.id, key, (id, number), seen.record.storage_class);
+        if let Some(sealed) = &body.sealed {
+            seen.check_carried()?;
+            let kept = Kept { clear: None, sealed: sealed.checksum.clone() };
+            let ingested = self.ingest(body, destination, None, None).await?;
+            return self.place_part(bucket, key, (id, number), ingested, kept, None).await;
+        }
         let seal = seen.open(bucket, key, id, keys).await?;
         let ingested = self.ingest(body, destination, Some(keep), seal.as_ref()).await?;
-        self.place_part(bucket, key, (id, number), ingested, seal.as_ref()).await
+        let kept = Kept { clear: ingested.checksum, sealed: None }.sealed_by(seal.as_ref(), number)?;
+        self.place_part(bucket, key, (id, number), ingested, kept, seal.as_ref()).await
     }
 
     /// Makes a part of (a range of) an object.
@@ -101,7 +108,8 @@ impl Store {
         let destination = Destination::part(bucket.id, key, (id, number), seen.record.storage_class);
         let body = copied_body(body, Some(seen.part_algorithm()));
         let ingested = self.ingest(body, destination, None, seal.as_ref()).await?;
-        Ok((self.place_part(bucket, key, (id, number), ingested, seal.as_ref()).await?, object))
+        let kept = Kept { clear: ingested.checksum, sealed: None }.sealed_by(seal.as_ref(), number)?;
+        Ok((self.place_part(bucket, key, (id, number), ingested, kept, seal.as_ref()).await?, object))
     }
 
     async fn place_part(
@@ -110,9 +118,9 @@ impl Store {
         key: &ObjectKey,
         (id, number): (UploadId, u16),
         mut ingested: Ingested,
+        kept: Kept,
         seal: Option<&Seal>,
     ) -> Result<Part, StorageError> {
-        let kept = Kept { clear: ingested.checksum, sealed: None }.sealed_by(seal, number)?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_part(bucket, key, id, number).await?;
             seen.upload.check_open()?;

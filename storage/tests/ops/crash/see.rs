@@ -8,10 +8,11 @@ use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::family::version::VersionSummary;
 use cairn_storage::object::StorageClass;
 use cairn_storage::ops::{
-    Bucket, ListBuckets, ListObjects, ListUploads, ListVersions, ListedUpload, ListedVersion, VersionSelector,
+    Bucket, GetObject, ListBuckets, ListObjects, ListUploads, ListVersions, ListedUpload, ListedVersion,
+    VersionSelector,
 };
 
-use crate::rig::{Rig, owner};
+use crate::rig::{Rig, TestKeys, drain, owner};
 
 /// A version as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub async fn see(rig: &Rig) -> Result<Seen, StorageError> {
             for version in versions {
                 let content = match version {
                     VersionSummary::Object(_) => {
-                        Some(rig.get_version(&handle, &key, VersionSelector::Id(version.id())).await?)
+                        Some(read(rig, &handle, &key, VersionSelector::Id(version.id())).await?)
                     }
                     VersionSummary::Marker(_) => None,
                 };
@@ -87,6 +88,17 @@ pub async fn see(rig: &Rig) -> Result<Seen, StorageError> {
     Ok(seen)
 }
 
+/// A version's bytes, if need be with the key of the customer.
+async fn read(rig: &Rig, bucket: &Bucket, key: &str, version: VersionSelector) -> Result<Vec<u8>, StorageError> {
+    match rig.get_version(bucket, key, version).await {
+        Err(StorageError::KeyMissing) => {
+            let get = GetObject { version, ..GetObject::default() };
+            drain(rig.open(bucket, key, get, &TestKeys::new(Some(1))).await?).await
+        }
+        read => read,
+    }
+}
+
 /// Each key's versions, newest first.
 pub async fn versions(rig: &Rig, bucket: &Bucket) -> Result<BTreeMap<String, Vec<VersionSummary>>, StorageError> {
     let mut versions: BTreeMap<String, Vec<VersionSummary>> = BTreeMap::new();
@@ -103,7 +115,7 @@ async fn check_objects(rig: &Rig, bucket: &Bucket, seen: &Seen) -> Result<(), St
     let mut objects = Vec::new();
     let list = ListObjects { max_keys: 100, ..ListObjects::default() };
     for entry in rig.store.list_objects(bucket, list).await?.entries {
-        let content = rig.get(bucket, entry.name()).await?;
+        let content = read(rig, bucket, entry.name(), VersionSelector::Newest).await?;
         objects.push((entry.name().to_owned(), content));
     }
     let of_bucket = seen.versions.iter().filter(|((name, _), _)| name == bucket.name.as_str());

@@ -206,7 +206,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             let is_damaged = open.store().health().read_only().is_some();
             let walkers = if is_damaged { Vec::new() } else { walkers };
             let walking = walks::spawn(open.store().clone(), walkers, metrics.clone(), WalkOptions::default());
-            let replicating = Replicating::start(edge, &metrics);
+            let replicating = Replicating::start(edge, &metrics, &audit);
             let service = move |request, connection: ConnectionInfo| {
                 let gate = gate.clone();
                 async move { gate.answer(request, connection).await }
@@ -263,11 +263,11 @@ struct Replicating {
 }
 
 impl Replicating {
-    fn start(edge: Edge, metrics: &Arc<Metrics>) -> Self {
+    fn start(edge: Edge, metrics: &Arc<Metrics>, audit: &Arc<Audit>) -> Self {
         let (store, replication) = (edge.store.clone(), edge.replication.clone());
         let sampling = tokio::spawn(status::keep_sampling(store.clone(), replication.clone(), metrics.clone()));
         let worker = store.health().read_only().is_none().then(|| {
-            let carrier = Arc::new(Replicator::new(edge, metrics.clone()));
+            let carrier = Arc::new(Replicator::new(edge, metrics.clone(), audit.clone()));
             let worker = Worker::spawn(store, carrier, worker::Options::default());
             // Nobody sets it but this, once.
             let _ = replication.lanes.set(worker.states());
@@ -358,7 +358,7 @@ async fn start(
         accesses: accesses.clone(),
         sweeps: sweeps.clone(),
         remotes: remotes.clone(),
-        replication: Arc::new(Replication::new(rules)),
+        replication: Arc::new(Replication::new(rules, config.replication.bandwidth_limit)),
     };
     let walkers = walkers(&edge, &kms);
     let settings = gate_settings(config, store);

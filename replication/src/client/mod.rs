@@ -52,10 +52,10 @@ pub use request::Request;
 pub use reqwest::Method;
 pub use retry::RetryPolicy;
 pub use sign::Signer;
+pub use throttle::Throttle;
 pub use xml::tagging_document;
 
 use body::PIECE_BYTES_MAX;
-use throttle::Throttle;
 
 /// The most connections that are kept open while nothing is sent on them.
 const IDLE_CONNECTIONS_MAX: usize = 32;

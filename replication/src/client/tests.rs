@@ -193,7 +193,7 @@ async fn parts_are_made_when_their_turn_comes() {
     let part = async |index: usize| {
         // Of the requests so far the first one created the upload.
         assert_eq!(fake.seen().len(), index + 1);
-        Ok(Body::Memory(Bytes::from(format!("part {index}"))))
+        Ok(Part::at(index, Body::Memory(Bytes::from(format!("part {index}")))))
     };
     client(&fake).upload_made(&address(), UploadHeaders::default(), 3, part, 1).await.unwrap();
     let sent: Vec<_> = fake.seen().into_iter().filter(|seen| seen.method == "PUT").map(|seen| seen.body).collect();
@@ -426,7 +426,7 @@ async fn a_document_that_comes_byte_by_byte_does_not_hold_up_who_waits_for_it() 
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = [0; 4_096];
-        stream.read(&mut head).await.unwrap();
+        assert_ne!(stream.read(&mut head).await.unwrap(), 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
         while stream.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
-//! A limit of bytes a second, shared by all bodies of a client.
+//! A limit of bytes a second, shared by all bodies of a client, or of whoever has one.
 
 use std::time::Duration;
 
@@ -6,20 +6,22 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Lets bytes through at a rate. Whoever comes waits until those before him have had their time.
-#[derive(Debug)]
-pub(super) struct Throttle {
+#[derive(Debug, Default)]
+pub struct Throttle {
     bytes_per_second: Option<u64>,
     /// When the next bytes may go.
     next: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
-    pub(super) fn new(bytes_per_second: Option<u64>) -> Self {
+    /// At so many bytes a second, or at once.
+    #[must_use]
+    pub fn new(bytes_per_second: Option<u64>) -> Self {
         Self { bytes_per_second, next: Mutex::new(None) }
     }
 
     /// Waits until so many bytes may go.
-    pub(super) async fn pass(&self, bytes: usize) {
+    pub async fn pass(&self, bytes: usize) {
         if let Some(start) = self.admit(bytes, Instant::now()) {
             tokio::time::sleep_until(start).await;
         }

@@ -86,6 +86,9 @@ pub struct Config {
     pub limits: Limits,
     /// Logs.
     pub log: Log,
+    /// Replication between buckets of this server.
+    #[serde(default)]
+    pub replication: Replication,
     /// The sweep of lifecycle rules.
     pub lifecycle: Lifecycle,
     /// How long a restore from an archive class takes.

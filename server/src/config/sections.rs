@@ -297,6 +297,16 @@ pub enum LogLevel {
     Trace,
 }
 
+/// `[replication]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Replication {
+    /// Bytes a second at most between buckets of this server.
+    #[serde(default, deserialize_with = "values::some_bandwidth")]
+    pub bandwidth_limit: Option<u64>,
+}
+
 /// `[lifecycle]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

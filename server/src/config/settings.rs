@@ -160,6 +160,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     setting("audit.file_bytes_max", "16777216", "The size at which the next file of the audit log begins"),
     setting("audit.files_max", "8", "Files of the audit log that are kept; 0 switches it off"),
+    Setting {
+        name: "replication.bandwidth_limit",
+        default: None,
+        in_force: true,
+        help: "Bytes a second at most that replication copies between buckets of this server; by default unlimited",
+    },
     setting("lifecycle.day_seconds", "86400", "The length of a lifecycle rule's day; shorter ones are for tests"),
     setting(
         "lifecycle.sweep_interval_seconds",

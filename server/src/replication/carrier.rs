@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use cairn_replication::rules::{Configuration, Rule};
@@ -18,13 +19,14 @@ use cairn_storage::replication::{Progress, TargetStatus};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::audit::Trail;
+use crate::audit::{Audit, Trail};
 use crate::authorize::{Action, AsRole};
 use crate::identities::Caller;
 use crate::metrics::Metrics;
 use crate::s3::Edge;
 use crate::s3::replica_keys;
 
+use super::decided::Decisions;
 use super::local::Local;
 use super::role;
 use super::source::{SealedSource, SourceContent};
@@ -47,6 +49,8 @@ pub struct Replicator {
     names: Mutex<HashMap<BucketId, String>>,
     /// Who may be on the way, by remote; None: within this server.
     turns: Mutex<HashMap<Option<String>, Arc<Semaphore>>>,
+    /// Where it is audited.
+    decisions: Decisions,
 }
 
 /// A task with what it is about.
@@ -62,30 +66,11 @@ struct Errand<'q> {
 #[async_trait]
 impl Carrier for Replicator {
     async fn carry(&self, queued: &QueuedTask) -> Result<Carried, Failure> {
-        let Some(errand) = self.errand(queued).await? else { return Ok(Carried::Nothing) };
-        let rule = errand
-            .rule()
-            .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
-        let _turn = self.turn(rule.destination.target.remote.as_deref()).await;
-        let now = self.edge.store.clock().now();
-        let identities = self.edge.identities.snapshot();
-        let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
-            .map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
-        let trail = Trail::default();
-        let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail: &trail };
-        let local = Local { acting, name: &rule.destination.target.bucket };
-        let there;
-        let target: &dyn Target = match &rule.destination.target.remote {
-            None => &local,
-            Some(remote) => {
-                there = self.edge.remotes.target(remote, &rule.destination.target.bucket).await?;
-                there.as_ref()
-            }
-        };
-        if !target.keeps_ids() && self.older_waits(&errand).await? {
-            return Ok(Carried::Wait(OLDER_FIRST_MS));
-        }
-        self.bring(&errand, rule, acting, &caller, target).await
+        let (trail, began) = (Trail::default(), Instant::now());
+        let carried = self.carry_with(queued, &trail).await;
+        let failure = carried.as_ref().err().map(ToString::to_string);
+        self.decisions.note(queued.lane, &trail, began.elapsed(), failure.as_deref());
+        carried
     }
 
     fn told(&self, told: Told<'_>) {
@@ -117,8 +102,9 @@ impl Errand<'_> {
 impl Replicator {
     /// With what the operations work with, too.
     #[must_use]
-    pub fn new(edge: Edge, metrics: Arc<Metrics>) -> Self {
-        Self { edge, metrics, names: Mutex::default(), turns: Mutex::default() }
+    pub fn new(edge: Edge, metrics: Arc<Metrics>, audit: Arc<Audit>) -> Self {
+        let decisions = Decisions::new(audit, edge.store.clock().clone(), edge.store.entropy().clone());
+        Self { edge, metrics, names: Mutex::default(), turns: Mutex::default(), decisions }
     }
 
     /// Waits until one more may be on its way there.
@@ -127,6 +113,32 @@ impl Replicator {
         let place = Arc::clone(self.turns.lock().entry(remote.map(str::to_owned)).or_insert_with(new));
         // It is never closed.
         place.acquire_owned().await.ok()
+    }
+
+    async fn carry_with(&self, queued: &QueuedTask, trail: &Trail) -> Result<Carried, Failure> {
+        let Some(errand) = self.errand(queued).await? else { return Ok(Carried::Nothing) };
+        let rule = errand
+            .rule()
+            .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
+        let _turn = self.turn(rule.destination.target.remote.as_deref()).await;
+        let now = self.edge.store.clock().now();
+        let identities = self.edge.identities.snapshot();
+        let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
+            .map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
+        let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail };
+        let local = Local { acting, name: &rule.destination.target.bucket };
+        let there;
+        let target: &dyn Target = match &rule.destination.target.remote {
+            None => &local,
+            Some(remote) => {
+                there = self.edge.remotes.target(remote, &rule.destination.target.bucket).await?;
+                there.as_ref()
+            }
+        };
+        if !target.keeps_ids() && self.older_waits(&errand).await? {
+            return Ok(Carried::Wait(OLDER_FIRST_MS));
+        }
+        self.bring(&errand, rule, acting, &caller, target).await
     }
 
     /// What the task is about; None: there is nothing to bring any more.

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use cairn_replication::client::Throttle;
 use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Target};
 use cairn_storage::StorageError;
 use cairn_storage::encryption::EncryptionMode;
@@ -17,6 +19,7 @@ use cairn_storage::ops::{
 };
 use cairn_storage::replication::ReplicaOf;
 use cairn_storage::settings::ObjectSettings;
+use futures::StreamExt as _;
 
 use crate::authorize::{Action, AsRole};
 use crate::s3::replica_keys;
@@ -112,6 +115,7 @@ impl Local<'_> {
         content: &dyn Content,
     ) -> Result<Brought, Failure> {
         let AsRole { edge, caller, trail, .. } = self.acting;
+        let throttle = &edge.replication.local_bandwidth;
         let settings = self.settings(bucket, outgoing, object).await?;
         let envelope = content.sealed().map(|sealed| sealed.envelope.clone());
         let sealing = match &envelope {
@@ -137,7 +141,7 @@ impl Local<'_> {
                     owner,
                     body: Body {
                         content_md5: md5_of(object),
-                        ..body(content, 0, 0..content.size_bytes(), declared(object))
+                        ..body(throttle, content, 0, 0..content.size_bytes(), declared(object))
                     },
                     sealing,
                     envelope,
@@ -169,7 +173,7 @@ impl Local<'_> {
                         let range = start..start + part.size_bytes;
                         start = range.end;
                         let declared = part.checksum.map_or(DeclaredChecksum::None, DeclaredChecksum::Header);
-                        (part.number, body(content, place, range, declared))
+                        (part.number, body(throttle, content, place, range, declared))
                     })
                     .collect();
                 Box::pin(edge.store.put_replica_in_parts(bucket, &outgoing.key, create, bodies.into_iter())).await
@@ -219,7 +223,21 @@ fn declared(object: &ObjectVersion) -> DeclaredChecksum {
 }
 
 /// The bytes of the part at `place`, or of all.
-fn body(content: &dyn Content, place: usize, range: Range<u64>, checksum: DeclaredChecksum) -> Body {
+fn body(
+    throttle: &Arc<Throttle>,
+    content: &dyn Content,
+    place: usize,
+    range: Range<u64>,
+    checksum: DeclaredChecksum,
+) -> Body {
     let sealed = content.sealed().and_then(|sealed| sealed.parts.get(place)).map(|part| part.content.clone());
-    Body { length: Some(range.end - range.start), stream: content.open(range), content_md5: None, checksum, sealed }
+    let (length, throttle) = (Some(range.end - range.start), Arc::clone(throttle));
+    let stream = content.open(range).then(move |piece| {
+        let throttle = Arc::clone(&throttle);
+        async move {
+            throttle.pass(piece.as_ref().map_or(0, Bytes::len)).await;
+            piece
+        }
+    });
+    Body { length, stream: Box::pin(stream), content_md5: None, checksum, sealed }
 }

@@ -5,6 +5,7 @@
 //! through what was there before ([`walks`], [`verify`]).
 
 pub mod carrier;
+mod decided;
 mod local;
 pub mod role;
 mod source;
@@ -15,6 +16,7 @@ pub mod walks;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use cairn_replication::client::Throttle;
 use cairn_replication::rules::Configuration;
 use cairn_replication::worker::Lanes;
 use cairn_storage::StorageError;
@@ -87,12 +89,14 @@ pub struct Replication {
     pub rules: Rules,
     /// How the worker's lanes are, once it runs.
     pub lanes: OnceLock<Lanes>,
+    /// Bytes a second between buckets of this server.
+    pub local_bandwidth: Arc<Throttle>,
 }
 
 impl Replication {
-    /// With these rules.
+    /// With these rules, and so many bytes a second at most between buckets of this server.
     #[must_use]
-    pub fn new(rules: Rules) -> Self {
-        Self { rules, lanes: OnceLock::new() }
+    pub fn new(rules: Rules, bandwidth_limit_bytes: Option<u64>) -> Self {
+        Self { rules, lanes: OnceLock::new(), local_bandwidth: Arc::new(Throttle::new(bandwidth_limit_bytes)) }
     }
 }

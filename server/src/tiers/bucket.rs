@@ -60,7 +60,8 @@ impl Remote for BucketTier {
                 let pieces = (file.read)(start..file.length.min(start + part_bytes));
                 async move {
                     let read = whole(pieces).await;
-                    read.map(|read| Part::at(index, Body::Memory(read))).map_err(|error| ClientError::Source(Box::new(error)))
+                    read.map(|read| Part::at(index, Body::Memory(read)))
+                        .map_err(|error| ClientError::Source(Box::new(error)))
                 }
             };
             let headers = UploadHeaders::default();

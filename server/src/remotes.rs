@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
 use cairn_replication::client::{
     BuildError, Client, CredentialsError, Endpoint, EndpointError, Environment, Found, Given, Options, RetryPolicy,
     find,
@@ -21,7 +22,6 @@ use cairn_replication::target::Failure;
 use cairn_storage::StorageError;
 use cairn_storage::clock::{Clock, Entropy};
 use cairn_storage::index::Index;
-use cairn_crypto::wrap::{MasterKeyWrap, WrapError};
 use parking_lot::{Mutex, RwLock};
 
 use crate::config;
@@ -270,8 +270,7 @@ impl Remotes {
         if let Some((_, target)) = self.0.targets.lock().get(&there).filter(believed) {
             return Ok(Arc::clone(target));
         }
-        let client =
-            self.client(name).ok_or_else(|| Failure::Down { reason: format!("there is no remote {name}") })?;
+        let client = self.client(name).ok_or_else(|| Failure::Down { reason: format!("there is no remote {name}") })?;
         let target = Arc::new(Remote::discover(client.clone(), bucket).await?);
         let mut targets = self.0.targets.lock();
         if targets.len() >= TARGETS_MAX {
@@ -423,8 +422,7 @@ mod tests {
         opened.add(&given(key), false).await.unwrap();
         let other = given(r#","access_key":"AKIAOTHER","secret_key":"secret-of-other""#);
         assert!(matches!(opened.add(&other, false).await, Err(ChangeError::Exists(_))));
-        let clashing: serde_json::Value =
-            serde_json::from_str(r#"{"name":"own","endpoint":"http://h:9"}"#).unwrap();
+        let clashing: serde_json::Value = serde_json::from_str(r#"{"name":"own","endpoint":"http://h:9"}"#).unwrap();
         assert!(matches!(opened.add(&clashing, true).await, Err(ChangeError::Declared(_))));
         for malformed in [r#","access_key":"AKIAADDED""#, r#","colour":"red""#, r#","bandwidth_limit":5"#] {
             assert!(matches!(opened.add(&given(malformed), true).await, Err(ChangeError::Invalid(_))), "{malformed}");
@@ -436,7 +434,8 @@ mod tests {
         assert_eq!(opened.all()[1].access_key.as_deref(), Some("AKIAOTHER"));
         assert!(!format!("{opened:?}").contains("secret-of"));
         let row = cairn_storage::index::family::identity::key(IdentityKind::Remote, "added");
-        let stored = index.view(Partition::SYSTEM, move |view| view.get(Family::Identity, &row)).await.unwrap().unwrap();
+        let stored =
+            index.view(Partition::SYSTEM, move |view| view.get(Family::Identity, &row)).await.unwrap().unwrap();
         assert!(!stored.value.windows(9).any(|window| window == b"secret-of"));
         opened.remove("added").await.unwrap();
         assert!(matches!(opened.remove("added").await, Err(ChangeError::Missing(_))));

@@ -104,7 +104,8 @@ pub(super) async fn list_remotes(admin: &Admin, _: Authorized<OnServer>) -> Resu
     let mut remotes: Vec<RemoteDocument> = admin.remotes.all().into_iter().map(RemoteDocument::from).collect();
     for bucket in replicating(admin).await? {
         for rule in status::of_bucket(&admin.store, &admin.replication, &bucket).await? {
-            let goes_to = |remote: &&mut RemoteDocument| rule.target.starts_with(&format!("arn:aws:s3:{}::", remote.name));
+            let goes_to =
+                |remote: &&mut RemoteDocument| rule.target.starts_with(&format!("arn:aws:s3:{}::", remote.name));
             let Some(remote) = remotes.iter_mut().find(goes_to) else { continue };
             let name = bucket.name.as_str();
             if remote.buckets.len() < BUCKETS_NAMED_MAX && remote.buckets.last().is_none_or(|last| last != name) {
@@ -167,7 +168,13 @@ pub(super) async fn test_remote(
 
 async fn test(client: Client, bucket: &str) -> TestedDocument {
     let server = match Remote::discover(client.clone(), bucket).await {
-        Ok(remote) => if remote.is_cairn() { "cairn" } else { "s3" },
+        Ok(remote) => {
+            if remote.is_cairn() {
+                "cairn"
+            } else {
+                "s3"
+            }
+        }
         Err(failure) => return TestedDocument { server: None, lists: false, error: Some(failure.to_string()) },
     };
     let listed = client.list(bucket, "", None).await;

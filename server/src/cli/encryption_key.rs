@@ -89,6 +89,6 @@ fn ask(command: EncryptionKeyCommand, environment: Environment<'_>) -> Result<()
 }
 
 /// What `cairn jobs show` watches.
-fn print_job(job: &Job) {
+fn print_job(job: &JobDocument) {
     println!("{}", job.line());
 }

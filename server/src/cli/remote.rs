@@ -119,7 +119,8 @@ fn ask(command: RemoteCommand, environment: Environment<'_>) -> Result<ExitCode,
         }
         RemoteCommand::Remove(RemoveArgs { server, name }) => {
             let client = AdminClient::new(server, environment)?;
-            let RemovedDocument { removed } = runtime.block_on(client.call(Method::DELETE, &format!("remotes/{name}")))?;
+            let RemovedDocument { removed } =
+                runtime.block_on(client.call(Method::DELETE, &format!("remotes/{name}")))?;
             println!("{removed}  removed");
             Ok(ExitCode::SUCCESS)
         }
@@ -139,7 +140,9 @@ impl AddArgs {
         let secret_key = match (&self.remote_access_key, &self.remote_secret_key_file) {
             (None, _) => None,
             (Some(_), Some(file)) => Some(secret_in(file)?),
-            (Some(_), None) => environment(SECRET_VARIABLE).and_then(|secret| secret.into_string().ok()).map(Zeroizing::new),
+            (Some(_), None) => {
+                environment(SECRET_VARIABLE).and_then(|secret| secret.into_string().ok()).map(Zeroizing::new)
+            }
         };
         let mut remote = json!({ "name": self.name, "endpoint": self.url });
         let given = [

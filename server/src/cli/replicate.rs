@@ -126,7 +126,8 @@ fn exit(incomplete: bool) -> ExitCode {
 
 fn status(args: BucketArgs, environment: Environment<'_>) -> Result<ExitCode, CallError> {
     let client = AdminClient::new(args.server, environment)?;
-    let status: StatusDocument = runtime()?.block_on(client.call(Method::GET, &format!("replication/{}", args.bucket)))?;
+    let status: StatusDocument =
+        runtime()?.block_on(client.call(Method::GET, &format!("replication/{}", args.bucket)))?;
     for rule in &status.rules {
         println!("{}", rule.line());
     }

@@ -156,11 +156,7 @@ fn label(name: &str) -> String {
 }
 
 /// The row under the master key as it is now; None: it is.
-pub(crate) fn resealed(
-    row_key: &[u8],
-    value: &[u8],
-    master_key: &MasterKeyWrap,
-) -> Result<Option<Vec<u8>>, WrapError> {
+pub(crate) fn resealed(row_key: &[u8], value: &[u8], master_key: &MasterKeyWrap) -> Result<Option<Vec<u8>>, WrapError> {
     let name = String::from_utf8_lossy(row_key.get(1..).unwrap_or_default());
     master_key.reseal_secret(&label(&name), value)
 }

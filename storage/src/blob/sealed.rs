@@ -88,14 +88,15 @@ impl SealedFile {
     /// The chunks, each after its length.
     pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, StorageError>> + Send {
         let chunks_count = self.source.geometry.chunks_count();
-        let runs = futures::stream::try_unfold((self.source, 0, None), move |(source, first, mut on_their_way)| async move {
-            let run = first..chunks_count.min(first + RUN_CHUNKS);
-            if run.is_empty() {
-                return Ok::<_, StorageError>(None);
-            }
-            let (next, frames) = (run.end, source.frames(run, chunks_count, &mut on_their_way).await?);
-            Ok(Some((frames, (source, next, on_their_way))))
-        });
+        let runs =
+            futures::stream::try_unfold((self.source, 0, None), move |(source, first, mut on_their_way)| async move {
+                let run = first..chunks_count.min(first + RUN_CHUNKS);
+                if run.is_empty() {
+                    return Ok::<_, StorageError>(None);
+                }
+                let (next, frames) = (run.end, source.frames(run, chunks_count, &mut on_their_way).await?);
+                Ok(Some((frames, (source, next, on_their_way))))
+            });
         let travelling = |frame: Bytes| [frame.slice(..LENGTH_BYTES), frame.slice(FRAME_HEADER_BYTES..)];
         let travelling = move |frames: Vec<Bytes>| frames.into_iter().flat_map(travelling).map(Ok);
         runs.map_ok(move |frames| futures::stream::iter(travelling(frames))).try_flatten()

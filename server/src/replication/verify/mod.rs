@@ -266,7 +266,7 @@ impl Comparison<'_> {
 /// What a target's failure means for the walk.
 fn of_target(failure: Failure) -> StepFailure {
     match failure {
-        Failure::Down { reason } => StepFailure::Later(reason),
+        Failure::Down { reason } | Failure::Silent { reason } | Failure::Full { reason } => StepFailure::Later(reason),
         Failure::Later { reason, .. } => StepFailure::Failed(reason),
         Failure::Refused { reason } => StepFailure::Refused(format!("the target: {reason}")),
     }

@@ -281,7 +281,8 @@ fn sharers_that_move_at_once_keep_a_file_each_or_share_one() {
         rig.collect_all().await;
         let moved = moved.into_iter().filter(|moved| *moved).count();
         assert!(moved >= 1, "somebody's commit comes first");
-        assert_eq!(rig.files().len(), if moved == 2 { 1 } else { 2 });
+        // Who has copied before the other's commit may keep the copy.
+        assert!((if moved == 2 { 1..=2 } else { 2..=2 }).contains(&rig.files().len()));
         for key in ["one", "two"] {
             assert_eq!(rig.get(&bucket, key).await.unwrap(), bytes(1, FILE_BYTES));
         }

@@ -32,6 +32,9 @@ use crate::metrics::Metrics;
 /// Buckets that are swept at once, so that one in which much is to be moved holds up no other.
 const SWEEPS_AT_ONCE: usize = 3;
 
+/// Moves of one sweep take one part in so many of an interval; then other buckets have their turn.
+const MOVES_SHARE: u32 = 4;
+
 /// After a sweep that was cut short by a failure, the next one need not wait for an interval.
 const FAILED_RETRY_DELAY: Duration = Duration::from_secs(60);
 
@@ -246,7 +249,7 @@ impl Sweeps {
             if requested.is_none() && rest.is_some_and(|rest| rest.lasts(&self.store, &bucket)) {
                 return Ok((bucket, Turn::Rested));
             }
-            let moves_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
+            let moves_ms = i64::try_from((self.interval / MOVES_SHARE).as_millis()).unwrap_or(i64::MAX);
             match sweep::sweep(&self.store, &bucket, self.calendar, moves_ms, &running.watch).await {
                 Ok(ended) => Ok((bucket, Turn::Swept(ended))),
                 Err(error) => Err((Some(bucket), error)),

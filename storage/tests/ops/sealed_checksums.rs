@@ -12,7 +12,7 @@ use cairn_storage::index::family::head::SeenHead;
 use cairn_storage::index::family::layout::LayoutPage;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::index::{Batch, Family, KeyRange};
-use cairn_storage::object::{ObjectAttributes, ObjectVersion};
+use cairn_storage::object::{Content, ObjectAttributes, ObjectVersion};
 use cairn_storage::ops::multipart::PART_BYTES_MIN;
 use cairn_storage::ops::restore::RestoreLimits;
 use cairn_storage::ops::{
@@ -255,16 +255,18 @@ async fn a_restored_version_has_its_checksum() {
 async fn write_in_the_clear(rig: &Rig, bucket: &Bucket, key: &str) {
     let object = rig.store.head_object(bucket, &object_key(key), GetObject::default()).await.unwrap().object;
     let opened = data_key(bucket, key, &object, Way::Server).await;
-    let key = object_key(key);
+    let (key, content) = (object_key(key), object.content);
     let (read, layouts) = rig
         .store
         .index()
         .view(bucket.id.into(), move |view| {
             let mut layouts = Vec::new();
-            let mut cursor = view.cursor(Family::Layout, KeyRange::all())?;
-            while let Some((row_key, _, value)) = cursor.row() {
-                layouts.push((row_key.to_vec(), LayoutPage::from_value(value)?));
-                cursor.advance()?;
+            if let Content::Composite(id) = content {
+                let mut cursor = view.cursor(Family::Layout, KeyRange::prefix(id.as_bytes()))?;
+                while let Some((row_key, _, value)) = cursor.row() {
+                    layouts.push((row_key.to_vec(), LayoutPage::from_value(value)?));
+                    cursor.advance()?;
+                }
             }
             let head = SeenHead::read(view, &key)?.head;
             Ok(((key.clone(), head), layouts))

@@ -33,9 +33,9 @@ run: build
 test: setup-build setup-test
 	@deploy/run-tests.sh "$(CARGO)" "$(FLAGS)" $(TEST)
 
-# The longer variants of the crash tests.
+# The longer variants of the crash tests, also of servers that replicate to each other.
 soak: setup-build setup-test
-	@CAIRN_SOAK=1 deploy/run-tests.sh "$(CARGO)" "$(FLAGS)" -p cairn-tests --test crash --test model --test replication_backfill $(TEST)
+	@CAIRN_SOAK=1 deploy/run-tests.sh "$(CARGO)" "$(FLAGS)" -p cairn-tests --test crash --test model --test replication_remote --test replication_backfill $(TEST)
 
 # Throughput, latency, CPU and memory beside the floor of this machine, and what is aimed at. BENCH takes flags:
 # make bench BENCH='--only list --list-keys 1000000'

@@ -65,10 +65,21 @@ pub async fn replicate(client: &Client, bucket: &str, targets: &[&str]) {
 
 /// Every version of the bucket, in the order of the listing, with all that a listing shows of it. None: nobody answers.
 pub async fn history(client: &Client, bucket: &str) -> Option<Vec<Vec<String>>> {
-    let listed = client.bucket("GET", bucket).query("versions", "").try_send();
-    let listed = listed.await.ok().filter(|listed| listed.status == 200)?;
     let names = ["Key", "VersionId", "IsLatest", "LastModified", "ETag", "Size"];
-    Some(names.map(|name| listed.xml_all(name)).to_vec())
+    let mut all = vec![Vec::new(); names.len()];
+    let mut after: Option<(String, String)> = None;
+    loop {
+        let mut list = client.bucket("GET", bucket).query("versions", "");
+        if let Some((key, version)) = &after {
+            list = list.query("key-marker", key).query("version-id-marker", version);
+        }
+        let listed = list.try_send().await.ok().filter(|listed| listed.status == 200)?;
+        all.iter_mut().zip(names).for_each(|(all, name)| all.extend(listed.xml_all(name)));
+        if listed.xml("IsTruncated") != "true" {
+            return Some(all);
+        }
+        after = Some((listed.xml("NextKeyMarker"), listed.xml("NextVersionIdMarker")));
+    }
 }
 
 /// Waits until the bucket has the same history on all of these servers; how many versions that is.

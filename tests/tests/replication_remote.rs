@@ -9,29 +9,16 @@ use cairn_tests::foreign::Foreign;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::proxy::Proxy;
 use cairn_tests::random::body;
+use cairn_tests::replication::{self, PATIENCE, STATUS, remote, remote_as, versioned};
 use cairn_tests::{Cairn, Client, Config, Random, Reply, skip};
 
-const ACCOUNT: &str = "100000000001";
 const BUCKET: &str = "copies";
-const STATUS: &str = "x-amz-replication-status";
-
-/// How long a version may take to its target on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How often one of two servers, or the network between them, fails.
 const CYCLES: u64 = 20;
 
-/// A `[[remote]]` at this address, with the key of the harness's first account.
-fn remote(name: &str, url: &str) -> String {
-    remote_as(name, url, "cairn-test-access", "cairn-test-secret-key-0000000000000001")
-}
-
-fn remote_as(name: &str, url: &str, access_key: &str, secret_key: &str) -> String {
-    format!(
-        "\n[[remote]]\nname = \"{name}\"\nendpoint = \"{url}\"\nregion = \"us-east-1\"\naccess_key = \"{access_key}\"\n\
-         secret_key = \"{secret_key}\"\n"
-    )
-}
+/// The same with `CAIRN_SOAK=1`.
+const SOAK_CYCLES: u64 = 500;
 
 fn config(more: String) -> Config {
     Config { more, ..Config::default() }
@@ -41,37 +28,11 @@ async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Repl
     client.action("iam", action, parameters).send().await.expect(200)
 }
 
-/// The bucket, with versions, on this server.
-async fn versioned(client: &Client, bucket: &str) {
-    client.bucket("PUT", bucket).send().await.expect(200);
-    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    client.bucket("PUT", bucket).query("versioning", "").body(on).send().await.expect(200);
-}
-
-/// Makes a role that may do everything, and replicates the bucket to those of these remotes.
+/// Replicates the bucket to those of these remotes.
 async fn replicate(client: &Client, bucket: &str, remotes: &[&str]) {
-    let policy = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let may = policy(r#"{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}"#);
-    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    // Another bucket's rules have made it.
-    client.action("iam", "CreateRole", &name).send().await;
-    iam(client, "PutRolePolicy", &[("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", &may)]).await;
-    let rule = |(at, remote): (usize, &&str)| {
-        format!(
-            "<Rule><ID>{remote}</ID><Priority>{}</Priority><Filter></Filter><Status>Enabled</Status>\
-             <SourceSelectionCriteria><ReplicaModifications><Status>Enabled</Status></ReplicaModifications>\
-             </SourceSelectionCriteria>\
-             <Destination><Bucket>arn:aws:s3:{remote}::{BUCKET}</Bucket></Destination>\
-             <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule>",
-            at + 1
-        )
-    };
-    let rules: String = remotes.iter().enumerate().map(rule).collect();
-    let document = format!(
-        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role>{rules}</ReplicationConfiguration>"
-    );
-    client.bucket("PUT", bucket).query("replication", "").body(document).send().await.expect(200);
+    let targets: Vec<String> = remotes.iter().map(|remote| format!("arn:aws:s3:{remote}::{BUCKET}")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    replication::replicate(client, bucket, &targets).await;
 }
 
 /// A source and its target behind a proxy, with the bucket on both.
@@ -86,40 +47,17 @@ async fn pair() -> (Cairn, Cairn, Proxy) {
     (source, target, proxy)
 }
 
-/// Every version of the bucket, in the order of the listing, with all that a listing shows of it.
 async fn history(client: &Client) -> Option<Vec<Vec<String>>> {
-    let listed = client.bucket("GET", BUCKET).query("versions", "").try_send();
-    let listed = listed.await.ok().filter(|listed| listed.status == 200)?;
-    let names = ["Key", "VersionId", "IsLatest", "LastModified", "ETag", "Size"];
-    Some(names.map(|name| listed.xml_all(name)).to_vec())
+    replication::history(client, BUCKET).await
 }
 
 /// Waits until all of these have the same history; how many versions that is.
 async fn converged(clients: &[&Client]) -> usize {
-    let began = Instant::now();
-    loop {
-        let mut histories = Vec::new();
-        for client in clients {
-            histories.push(history(client).await);
-        }
-        if histories[0].is_some() && histories.windows(2).all(|pair| pair[0] == pair[1]) {
-            return histories[0].as_ref().unwrap()[0].len();
-        }
-        assert!(began.elapsed() < PATIENCE, "they do not converge: {histories:#?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    replication::converged(clients, BUCKET).await
 }
 
 async fn until(what: &str, client: &Client, key: &str, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = client.head(BUCKET, key).await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{key}: {what} does not happen: {:?}", reply.headers);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    replication::until(&format!("{what} of {key}"), || client.object("HEAD", BUCKET, key), wished).await
 }
 
 async fn is_at_target(client: &Client, key: &str) -> Reply {
@@ -172,7 +110,8 @@ async fn failures_of_either_server_and_the_network_lose_nothing_and_double_nothi
     let (mut source, mut target, proxy) = pair().await;
     let mut random = Random::new(11);
     let mut acknowledged = 0;
-    for cycle in 0..CYCLES {
+    let soak = std::env::var("CAIRN_SOAK").is_ok_and(|value| value == "1");
+    for cycle in 0..if soak { SOAK_CYCLES } else { CYCLES } {
         let (here, fault) = (source.client(), random.number() % 4);
         if fault == 3 {
             proxy.set_break_after(random.number() % 150_000);

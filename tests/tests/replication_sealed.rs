@@ -115,6 +115,30 @@ async fn what_a_customers_key_seals_opens_with_it_at_both_targets_and_with_no_ot
 }
 
 #[tokio::test]
+async fn what_is_compressed_before_it_is_sealed_stays_so() {
+    let target = Cairn::start(config(String::new()));
+    let compressing = "\n[compression]\nclasses = [\"STANDARD\"]\n";
+    let there = remote("there", &format!("http://{}", target.client().address));
+    let source = Cairn::start(config(format!("{there}{compressing}")));
+    let (here, there) = (source.client(), target.client());
+    versioned(&there, BUCKET).await;
+    versioned(&here, BUCKET).await;
+    versioned(&here, "local").await;
+    replicate(&here, BUCKET, &[THERE, HERE]).await;
+    // Chunks that shrink, and some that do not.
+    let text = |length: usize| "so it is said, and said again; ".bytes().cycle().take(length).collect::<Vec<u8>>();
+    let content = [text(150_000), body(3, 140_000).to_vec(), text(90_001)].concat();
+    with_key(here.object("PUT", BUCKET, "mixed"), 1).body(content.clone()).send().await.expect(200);
+    carried(&here, "mixed").await;
+    assert_same((&here, BUCKET), (&there, BUCKET), "mixed").await;
+    assert_same((&here, BUCKET), (&here, "local"), "mixed").await;
+    let got = with_key(get(&there, BUCKET, "mixed"), 1).send().await.expect(200);
+    assert!(got.body == content);
+    let stored = std::fs::metadata(target.blob_files().pop().unwrap()).unwrap().len();
+    assert!(stored < 200_000, "{stored} bytes of {}", content.len());
+}
+
+#[tokio::test]
 async fn a_bucket_that_blocks_customers_keys_takes_none_by_replication() {
     let source = Cairn::start(config(String::new()));
     let here = source.client();

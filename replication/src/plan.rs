@@ -40,6 +40,11 @@ pub fn rules_of_object<'c>(configuration: &'c Configuration, key: &ObjectKey, ob
     if object.storage_class.needs_restore() {
         return Vec::new();
     }
+    rules_of_kind(configuration, key, object)
+}
+
+fn rules_of_kind<'c>(configuration: &'c Configuration, key: &ObjectKey, object: &ObjectVersion) -> Vec<&'c Rule> {
+    let mode = object.encryption.as_ref().map(|encryption| encryption.mode);
     let kms = matches!(mode, Some(EncryptionMode::Kms | EncryptionMode::KmsDsse));
     configuration.select(&Subject { key: key.as_str(), tags: &object.settings.tags, kind: Kind::Object { kms } })
 }
@@ -74,6 +79,22 @@ pub fn carrying<'c>(
         let is_meant = rule.is_none_or(|named| taking.id == named) && taking.destination.target.id() == target;
         is_meant && (went || taking.existing_objects == Some(true))
     })
+}
+
+/// The rule that takes a version, which is no replica, to this target as things are now, whether or not it would have when the version
+/// came. That an object has been archived since is not asked.
+#[must_use]
+pub fn taking<'c>(
+    configuration: &'c Configuration,
+    target: TargetId,
+    key: &ObjectKey,
+    version: &Version,
+) -> Option<&'c Rule> {
+    let rules = match version {
+        Version::Object(object) => rules_of_kind(configuration, key, object),
+        Version::Marker(_) => rules_of_version(configuration, key, version),
+    };
+    rules.into_iter().find(|rule| rule.destination.target.id() == target)
 }
 
 /// What it entails to bring a version to a rule's target once more.

@@ -13,6 +13,8 @@ use cairn_storage::id::AccountId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::object::{ObjectKey, StorageClass};
 use cairn_storage::ops::SealedObject;
+use cairn_storage::ops::replication::Newer;
+use cairn_storage::replication::Left;
 
 use crate::client::BodyStream;
 
@@ -76,10 +78,14 @@ pub struct Outgoing {
     pub need: Need,
     /// Its id at a foreign target, if it has been there.
     pub foreign_version: Option<String>,
+    /// Newer versions of its key, the newest first: at a foreign target it must not come above them.
+    pub newer: Vec<Newer>,
     /// The replica's class.
     pub class: StorageClass,
     /// Owner override: the replica is to belong to this account, the owner of the target, without the source's ACL.
     pub new_owner: Option<AccountId>,
+    /// What of its settings stays behind.
+    pub left: Left,
     /// How the replica is to be sealed.
     pub seal: Seal,
 }
@@ -136,8 +142,8 @@ pub enum Failure {
 /// A bucket that replicas go to.
 #[async_trait]
 pub trait Target: Send + Sync + fmt::Debug {
-    /// Its versions have the source's ids, so that the order of arrival does not matter. If not, the worker keeps the order of each
-    /// key's versions.
+    /// Its versions have the source's ids, so that the order of arrival does not matter. If not, the order of each key's versions is kept:
+    /// one waits for older ones, and is refused where a newer one has arrived.
     fn keeps_ids(&self) -> bool;
 
     /// Brings the version there. `content` is an object's bytes; None for a delete marker, and where only settings are needed.

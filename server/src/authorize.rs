@@ -45,6 +45,7 @@ use crate::s3::error::Failure;
 use crate::s3::headers::{
     self, BYPASS_GOVERNANCE_RETENTION, EXPECTED_BUCKET_OWNER, REQUEST_PAYER, SOURCE_EXPECTED_BUCKET_OWNER,
 };
+use crate::s3::replica;
 use crate::s3::upload_part::upload_id;
 
 use access::Access;
@@ -84,6 +85,11 @@ impl Rules<'_> {
     pub fn caller(&self, signer: Option<&Signer>) -> Result<Arc<Caller>, Failure> {
         let Some(signer) = signer else { return Ok(Arc::new(Caller::anonymous())) };
         Ok(self.identities.signed_by(signer).ok_or(S3ErrorCode::InvalidAccessKeyId)?)
+    }
+
+    /// What a bucket and its owner's account block of public access.
+    fn block(&self, bucket: &Bucket) -> PublicAccessBlock {
+        bucket.public_access_block.unwrap_or_default().or(self.block_of(bucket.owner))
     }
 
     /// What an account blocks of public access.
@@ -250,7 +256,9 @@ impl<'r> Authorizer<'r> {
             self.signer("Anonymous users cannot initiate multipart uploads. Please authenticate.")?;
         }
         let governance = self.governance(&access, &resource);
-        Ok(self.authorized(OnObject { bucket, key: key.clone(), found, block: access.block, governance }))
+        let may_lift_hold = self.may_lift_hold(&access, &resource);
+        let key = key.clone();
+        Ok(self.authorized(OnObject { bucket, key, found, block: access.block, governance, may_lift_hold }))
     }
 
     /// On a key to which something is copied. `with_tags`: its tags are copied, too, which takes the right to read them (API
@@ -368,6 +376,13 @@ impl<'r> Authorizer<'r> {
         }
     }
 
+    /// Whether the caller brings a replica's settings, and may lift its legal hold.
+    fn may_lift_hold(&self, access: &Access, resource: &str) -> bool {
+        self.is(table::brings_settings)
+            && replica::is_asked(self.facts.headers)
+            && self.may(&self.question(access, Action::PutObjectLegalHold, resource))
+    }
+
     /// Asks about what is in no bucket: the caller's policies decide alone.
     fn check_alone(&self, action: &str, resource: &str, owner: Option<AccountId>) -> Result<(), Failure> {
         let decision = without_resource_policy(self.facts, &self.caller, (action, resource), owner);
@@ -435,8 +450,7 @@ impl<'r> Authorizer<'r> {
         } else {
             self.rules.policies.of(store, self.rules.identities.accounts(), bucket).await?
         };
-        let block = bucket.public_access_block.unwrap_or_default().or(self.rules.block_of(bucket.owner));
-        Ok(Access { owner: bucket.owner, policy, acl, acls_count, block })
+        Ok(Access { owner: bucket.owner, policy, acl, acls_count, block: self.rules.block(bucket) })
     }
 
     fn signer(&self, message: &'static str) -> Result<Arc<Account>, Failure> {

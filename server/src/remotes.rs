@@ -272,6 +272,9 @@ impl Remotes {
         }
         let client = self.client(name).ok_or_else(|| Failure::Down { reason: format!("there is no remote {name}") })?;
         let target = Arc::new(Remote::discover(client.clone(), bucket).await?);
+        if !target.is_certain() {
+            return Ok(target);
+        }
         let mut targets = self.0.targets.lock();
         if targets.len() >= TARGETS_MAX {
             targets.clear();
@@ -285,6 +288,11 @@ impl Remotes {
 
     fn kept(&self) -> Result<&Kept, StorageError> {
         self.0.kept.get().ok_or(StorageError::Overloaded)
+    }
+
+    /// What was believed of a bucket there has turned out to be wrong, or may have: it is found out again.
+    pub fn forget(&self, name: &str, bucket: &str) {
+        self.0.targets.lock().remove(&(name.to_owned(), bucket.to_owned()));
     }
 
     fn forget_targets(&self, name: &str) {

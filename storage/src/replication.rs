@@ -130,6 +130,24 @@ pub struct ReplicaOf {
     /// See [`Replication::changed`].
     #[n(3)]
     pub changed: Option<Timestamp>,
+    /// What of its settings has stayed behind.
+    #[n(4)]
+    #[cbor(default)]
+    pub left: Left,
+}
+
+/// What of a version's settings stays behind when it is brought somewhere: of these nothing is said there, so what is there stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Left {
+    /// Its tags.
+    #[n(0)]
+    #[cbor(default)]
+    pub tags: bool,
+    /// Its ACL.
+    #[n(1)]
+    #[cbor(default)]
+    pub acl: bool,
 }
 
 /// `x-amz-replication-status`.

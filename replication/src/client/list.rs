@@ -1,4 +1,4 @@
-//! What is in a bucket: keys, versions, and uploads that were not completed.
+//! What is in a bucket: keys, versions, and uploads that were not completed; and whether it keeps versions.
 
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
@@ -94,6 +94,18 @@ impl Client {
             Some(versions) if !(more && versions.is_empty()) => Ok(VersionsThere { versions, more }),
             _ => Err(ClientError::Foreign("it is not a listing of S3's")),
         }
+    }
+
+    /// The status of a bucket's versioning; None: it has never been enabled.
+    ///
+    /// # Errors
+    /// Those of [`Client::send`], and `Foreign`.
+    pub async fn versioning(&self, bucket: &str) -> Result<Option<String>, ClientError> {
+        let request = Request::bucket(Method::GET, bucket).query("versioning", "");
+        let text = self.send(&request).await?.bytes(PAGE_BYTES_MAX).await?;
+        let document = xml::Flat::parse(&text).filter(|document| document.root == "VersioningConfiguration");
+        let document = document.ok_or(ClientError::Foreign("it is not a document of S3's"))?;
+        Ok(document.text("Status").map(|status| status.trim().to_owned()))
     }
 
     async fn page<const N: usize>(

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How long a server is believed at most that asks to be left alone.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
+/// The longest time that a server can name at all.
+const NAMED_MAX: Duration = Duration::from_secs(3_600);
+
 /// How often, and how soon, a request is made again.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
@@ -38,9 +41,10 @@ impl RetryPolicy {
     }
 }
 
-/// `Retry-After` in seconds; a date is not understood, and S3 sends none.
+/// `Retry-After` in seconds, of which an hour is believed at most; a date is not understood, and S3 sends none.
 pub(super) fn parse_retry_after(value: &str) -> Option<Duration> {
-    value.trim().parse().ok().map(Duration::from_secs)
+    let after = value.trim().parse().ok().map(Duration::from_secs);
+    after.map(|after| after.min(NAMED_MAX))
 }
 
 #[cfg(test)]
@@ -73,6 +77,7 @@ mod tests {
         assert_eq!(after(3), Some(Duration::from_secs(3)));
         assert_eq!(after(u64::MAX), Some(RETRY_AFTER_MAX));
         assert_eq!(parse_retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(parse_retry_after("18446744073709551615"), Some(NAMED_MAX));
         assert_eq!(parse_retry_after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
     }
 }

@@ -22,6 +22,7 @@ const ETAG: &str = "x-amz-cairn-replica-etag";
 pub(super) const CHANGED: &str = "x-amz-cairn-replica-changed";
 pub(super) const SETTINGS: &str = "x-amz-cairn-replica-settings";
 pub(super) const ATTRIBUTES: &str = "x-amz-cairn-replica-attributes";
+const LEFT: &str = "x-amz-cairn-replica-left";
 pub(super) const OWNER: &str = "x-amz-cairn-replica-owner";
 const ENVELOPE: &str = "x-amz-cairn-replica-envelope";
 const SEALED: &str = "x-amz-cairn-replica-sealed";
@@ -179,13 +180,18 @@ pub(super) fn of_seal(seal: &Seal) -> Headers {
     }
 }
 
-/// Lock and ACL, and of when they are. The tags have a place of their own.
+/// Lock and ACL, of when they are, and what has stayed behind. The tags have a place of their own.
 fn of_settings(outgoing: &Outgoing, object: &ObjectVersion) -> Result<Headers, Failure> {
     let mut headers = Vec::new();
     if let Some(changed) = object.replication.as_ref().and_then(|replication| replication.changed) {
         headers.push(header(CHANGED, changed.0.max(0)));
     }
-    let acl = object.settings.acl.clone().filter(|_| outgoing.new_owner.is_none());
+    let left = [("tags", outgoing.left.tags), ("acl", outgoing.left.acl)];
+    let left: Vec<&str> = left.into_iter().filter(|(_, is_left)| *is_left).map(|(name, _)| name).collect();
+    if !left.is_empty() {
+        headers.push(header(LEFT, left.join(",")));
+    }
+    let acl = object.settings.acl.clone().filter(|_| !outgoing.left.acl);
     let settings = ObjectSettings { tags: Vec::new(), acl, ..object.settings.clone() };
     if settings != ObjectSettings::default() {
         headers.push(header(SETTINGS, encoded(&settings)?));

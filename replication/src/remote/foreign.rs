@@ -1,5 +1,6 @@
 //! Any other S3 server: it gives versions ids of its own. A version goes as a client would put it, with its source's id in the metadata,
-//! so that one whose answer was lost is found again instead of put twice. The worker keeps the order of each key's versions.
+//! so that one whose answer was lost is found again instead of put twice. What is put last is the newest there, so no version goes there after
+//! a newer one of its key.
 //!
 //! ACLs stay behind, because accounts are not the same ones there. So does all of what is sealed under a customer's key.
 
@@ -13,7 +14,7 @@ use cairn_storage::settings::Retention;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::client::{Address, ClientError, Method, Request, UploadHeaders};
+use crate::client::{Address, Answer, ClientError, Method, Request, UploadHeaders};
 use crate::target::{Brought, Content, Failure, Need, Outgoing};
 
 use super::cairn::{header, of_seal, tagging, tags_in_query};
@@ -21,7 +22,7 @@ use super::failure::of_client;
 use super::{Remote, sending};
 
 /// The user metadata that names the source's version.
-const OF_VERSION: &str = "x-amz-meta-cairn-version-id";
+pub(super) const OF_VERSION: &str = "x-amz-meta-cairn-version-id";
 
 impl Remote {
     pub(super) async fn bring_to_foreign(
@@ -34,22 +35,25 @@ impl Remote {
             (Version::Object(object), Some(content)) if outgoing.need == Need::Version => {
                 self.put(outgoing, object, &content).await
             }
-            (Version::Object(object), _) => match &outgoing.foreign_version {
-                None => Ok(Brought::Absent),
-                Some(version) => self.set(outgoing, object, version).await,
-            },
+            (Version::Object(object), _) => self.set_known(outgoing, object).await,
         }
     }
 
     /// A delete marker. One upon another would hide nothing more.
     async fn mark(&self, outgoing: &Outgoing) -> Result<Brought, Failure> {
         let to = self.address(outgoing);
-        let newest = self.client.probe(&to.request(Method::HEAD, None)).await.map_err(of_client)?;
-        if newest.status() == 404 && newest.header("x-amz-delete-marker") == Some("true") {
-            return Ok(Brought::There { foreign_version: newest.header("x-amz-version-id").map(str::to_owned) });
+        if let Some(known) = &outgoing.foreign_version
+            && self.has(&to, known).await?
+        {
+            return Ok(Brought::There { foreign_version: Some(known.clone()) });
         }
-        let foreign_version = self.client.once().delete(&to, None).await.map_err(of_client)?;
-        Ok(Brought::There { foreign_version })
+        let newest = self.asked(&to, None).await?;
+        self.check_order(&to, outgoing, &newest).await?;
+        if newest.status() == 404 && newest.header("x-amz-delete-marker") == Some("true") {
+            return there(newest.header("x-amz-version-id"));
+        }
+        let marker = self.client.once().delete(&to, None).await.map_err(of_client)?;
+        there(marker.as_deref())
     }
 
     async fn put(
@@ -63,14 +67,16 @@ impl Remote {
             return Err(Failure::Refused { reason: reason.to_owned() });
         }
         let to = self.address(outgoing);
-        if let Some(id) = &outgoing.foreign_version
-            && self.is_there(&to, object, id).await?
+        if let Some(known) = &outgoing.foreign_version
+            && is_it(&self.asked(&to, Some(known)).await?, object)
         {
-            return self.set(outgoing, object, id).await;
+            return self.set(outgoing, object, known).await;
         }
-        if let Some(there) = self.found(&to, object).await? {
-            return Ok(there);
+        let newest = self.asked(&to, None).await?;
+        if is_it(&newest, object) {
+            return there(newest.header("x-amz-version-id"));
         }
+        self.check_order(&to, outgoing, &newest).await?;
         let headers = of_version(outgoing, object)?;
         let stored = if content.parts().is_empty() {
             let (body, checksum) = sending::whole(object, content).await?;
@@ -82,25 +88,30 @@ impl Remote {
             self.client.upload(&to, headers, parts, sending::PARTS_AT_ONCE).await
         };
         match stored {
-            Ok(stored) => Ok(Brought::There { foreign_version: stored.version_id }),
+            Ok(stored) => there(stored.version_id.as_deref()),
             // The answer that completed it may have been lost.
-            Err(error) => self.found(&to, object).await?.ok_or_else(|| of_client(error)),
+            Err(error) => {
+                let newest = self.asked(&to, None).await?;
+                if is_it(&newest, object) { there(newest.header("x-amz-version-id")) } else { Err(of_client(error)) }
+            }
         }
     }
 
-    /// Whether the version that was put there once is still there, so that it would only be doubled.
-    async fn is_there(&self, to: &Address, object: &ObjectVersion, id: &str) -> Result<bool, Failure> {
-        let found = self.client.probe(&to.request(Method::HEAD, Some(id))).await.map_err(of_client)?;
-        Ok(found.status() == 200 && found.header(OF_VERSION) == Some(object.version_id.to_string().as_str()))
+    /// What is said of a version there, or of the newest one.
+    async fn asked(&self, to: &Address, version: Option<&str>) -> Result<Answer, Failure> {
+        self.client.probe(&to.request(Method::HEAD, version)).await.map_err(of_client)
     }
 
-    /// The version, if the newest there is it.
-    async fn found(&self, to: &Address, object: &ObjectVersion) -> Result<Option<Brought>, Failure> {
-        let newest = self.client.probe(&to.request(Method::HEAD, None)).await.map_err(of_client)?;
-        let id = object.version_id.to_string();
-        let is_it = newest.status() == 200 && newest.header(OF_VERSION) == Some(id.as_str());
-        let foreign_version = newest.header("x-amz-version-id").map(str::to_owned);
-        Ok(is_it.then_some(Brought::There { foreign_version }))
+    /// Brings tags and lock of a version that has been there, unless nobody knows which one it is there.
+    async fn set_known(&self, outgoing: &Outgoing, object: &ObjectVersion) -> Result<Brought, Failure> {
+        if let Some(known) = &outgoing.foreign_version {
+            return self.set(outgoing, object, known).await;
+        }
+        let newest = self.asked(&self.address(outgoing), None).await?;
+        match newest.header("x-amz-version-id").filter(|_| is_it(&newest, object)) {
+            Some(id) => self.set(outgoing, object, id).await,
+            None => Ok(Brought::Absent),
+        }
     }
 
     /// Brings tags and lock of a version that is there.
@@ -111,7 +122,10 @@ impl Remote {
             let (body, digest) = sending::document(document);
             to.request(Method::PUT, Some(version)).query(resource, "").headers([digest]).body(body)
         };
-        let mut requests = vec![put("tagging", tagging(&settings.tags))];
+        let mut requests = Vec::new();
+        if !outgoing.left.tags {
+            requests.push(put("tagging", tagging(&settings.tags)));
+        }
         if let Some(retention) = settings.retention {
             let document = format!(
                 "<Retention><Mode>{}</Mode><RetainUntilDate>{}</RetainUntilDate></Retention>",
@@ -131,6 +145,19 @@ impl Remote {
             }
         }
         Ok(Brought::There { foreign_version: Some(version.to_owned()) })
+    }
+}
+
+/// Whether it is this version that the server speaks of.
+fn is_it(answer: &Answer, object: &ObjectVersion) -> bool {
+    answer.status() == 200 && answer.header(OF_VERSION) == Some(object.version_id.to_string().as_str())
+}
+
+/// The version is there, under an id of its own. Without one the bucket does not keep versions any more, and nothing more may go there.
+fn there(id: Option<&str>) -> Result<Brought, Failure> {
+    match id.filter(|id| !id.is_empty() && *id != "null") {
+        Some(id) => Ok(Brought::There { foreign_version: Some(id.to_owned()) }),
+        None => Err(Failure::Down { reason: "the versioning of the bucket is not enabled there any more".to_owned() }),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Targets at other servers: one bucket behind a [`Client`].
 //!
 //! Another Cairn takes a version under its own id, with all that belongs to it, by headers of its own (`server/src/s3/replica.rs`); whether
-//! a server does, its answer to HeadBucket says. To any other S3 server the version goes as a client would put it: it gets an id of
-//! that server's, and its source's id in its metadata, by which an attempt whose answer was lost is recognized.
+//! a server does, its answers to HeadBucket say, also when they refuse. To any other S3 server the version goes as a client would put it:
+//! it gets an id of that server's, and its source's id in its metadata, by which an attempt whose answer was lost is recognized. The bucket
+//! there must keep versions, or a delete marker would remove the only copy.
 
 mod cairn;
 mod failure;
 mod foreign;
+mod order;
 mod inspect;
 mod sending;
 
@@ -37,6 +39,7 @@ pub struct Remote {
     client: Client,
     bucket: String,
     kind: Kind,
+    is_certain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +52,43 @@ impl Remote {
     /// Finds out what kind of server has the bucket.
     ///
     /// # Errors
-    /// `Down` if it does not answer, or has no such bucket.
+    /// `Down` if it does not answer, has no such bucket, takes replicas in another form, or is no Cairn and does not keep versions there.
     pub async fn discover(client: Client, bucket: &str) -> Result<Self, Failure> {
         let probed = client.probe(&Request::bucket(Method::HEAD, bucket)).await.map_err(of_client)?;
-        let kind = match probed.header(REPLICAS) {
-            Some(FORM) => Kind::Cairn,
-            _ => Kind::Foreign,
+        let down = |reason: String| Err(Failure::Down { reason });
+        let (kind, is_certain) = match (probed.header(REPLICAS), probed.status()) {
+            (_, 404) => return down(format!("there is no bucket {bucket}")),
+            // Who may not list a bucket may be allowed to write into it.
+            (Some(FORM), 200..=299 | 403) => (Kind::Cairn, true),
+            (Some(form), 200..=299 | 403) => return down(format!("the server takes replicas in another form, {form}")),
+            (None, 200..=299) => (Kind::Foreign, true),
+            // A Cairn that says so only to those whom it knows would answer this to one who is not let in at the moment.
+            (None, 403) => (Kind::Foreign, false),
+            (_, status) => return down(format!("HeadBucket of {bucket} answers {status}")),
         };
-        // Who may not list a bucket may be allowed to write into it.
-        match probed.status() {
-            200..=299 | 403 => Ok(Self { client, bucket: bucket.to_owned(), kind }),
-            404 => Err(Failure::Down { reason: format!("there is no bucket {bucket}") }),
-            status => Err(Failure::Down { reason: format!("HeadBucket of {bucket} answers {status}") }),
+        if kind == Kind::Foreign {
+            check_versioned(&client, bucket).await?;
         }
+        Ok(Self { client, bucket: bucket.to_owned(), kind, is_certain })
     }
+
+    /// Whether what kind of server it is may be remembered.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.is_certain
+    }
+}
+
+async fn check_versioned(client: &Client, bucket: &str) -> Result<(), Failure> {
+    let reason = match client.versioning(bucket).await {
+        Ok(Some(status)) if status == "Enabled" => return Ok(()),
+        Ok(_) => format!("the versioning of the bucket {bucket} is not enabled there"),
+        Err(error) => {
+            let reason = of_client(error);
+            format!("whether the bucket {bucket} keeps versions cannot be told (s3:GetBucketVersioning): {reason}")
+        }
+    };
+    Err(Failure::Down { reason })
 }
 
 impl Remote {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use cairn_storage::index::family::bucket::PublicAccessBlock;
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::{Bucket, VersionSelector};
 use http::HeaderMap;
@@ -30,6 +31,16 @@ pub struct AsRole<'a> {
 }
 
 impl AsRole<'_> {
+    fn rules(&self) -> Rules<'_> {
+        Rules { store: &self.edge.store, identities: self.identities, policies: &self.edge.policies }
+    }
+
+    /// What the bucket and its owner's account block of public access.
+    #[must_use]
+    pub fn block(&self, bucket: &Bucket) -> PublicAccessBlock {
+        self.rules().block(bucket)
+    }
+
     /// Whether it may do all of this to a key in the bucket: to `object`, or to what will be there. If not, why.
     ///
     /// # Errors
@@ -52,8 +63,7 @@ impl AsRole<'_> {
             now: self.edge.store.clock().now(),
             region: &self.edge.region,
         };
-        let rules = Rules { store: &self.edge.store, identities: self.identities, policies: &self.edge.policies };
-        let authorizer = Authorizer::new(rules, Arc::clone(self.caller), facts, self.trail.clone())?;
+        let authorizer = Authorizer::new(self.rules(), Arc::clone(self.caller), facts, self.trail.clone())?;
         let access = authorizer.access(bucket).await?;
         let resource = arn_of_object(bucket.name.as_str(), key);
         let version = object.map(|object| VersionSelector::Id(object.version_id));

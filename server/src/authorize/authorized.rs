@@ -67,6 +67,7 @@ pub struct OnObject {
     pub(super) found: Found,
     pub(super) block: PublicAccessBlock,
     pub(super) governance: Governance,
+    pub(super) may_lift_hold: bool,
 }
 
 /// A key in a bucket, and what is copied to it.
@@ -321,6 +322,11 @@ impl Authorized<OnObject> {
     /// Whether GOVERNANCE retentions bind the caller: not if it asks to bypass them and may.
     pub fn governance(&self) -> Governance {
         self.resource.governance
+    }
+
+    /// Whether the caller, who brings a replica's settings, may lift its legal hold.
+    pub fn may_lift_hold(&self) -> bool {
+        self.resource.may_lift_hold
     }
 
     /// What is decided about the version that the operation finds. Nothing is permitted if that depends on the document in

@@ -158,6 +158,11 @@ pub fn may_bypass_governance(operation: Operation) -> bool {
     matches!(operation, Operation::DeleteObject | Operation::DeleteObjects | Operation::PutObjectRetention)
 }
 
+/// Whether an operation brings a replica's settings, if it is about one.
+pub fn brings_settings(operation: Operation) -> bool {
+    operation == Operation::PutObjectTagging
+}
+
 /// Whether an operation is about a version that must be there.
 pub fn finds_version(operation: Operation) -> bool {
     matches!(

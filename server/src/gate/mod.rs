@@ -28,7 +28,7 @@ use bytes::Bytes;
 use cairn_storage::clock::{Clock, Entropy};
 use http::header::{CONTENT_TYPE, HOST, ORIGIN, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use s3s::S3ErrorCode;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -46,7 +46,8 @@ use crate::listener::ConnectionInfo;
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::s3::error::{Failure, slow_down};
-use crate::s3::headers::{self, COPY_SOURCE};
+use crate::s3::headers::{self, COPY_SOURCE, REPLICAS};
+use crate::s3::replica::REPLICAS_FORM;
 use crate::s3::request::{Answer, Query, Target};
 use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
 use crate::sts::session::Sessions;
@@ -265,9 +266,20 @@ impl Gate {
             },
         };
         let mut response = outcome.unwrap_or_else(|failure| answer::failed(&failure, &about, &mut record));
+        if is_head_bucket(&method, &path, host_bucket.as_deref(), api) {
+            response.headers_mut().insert(REPLICAS, HeaderValue::from_static(REPLICAS_FORM));
+        }
         response.headers_mut().extend(for_pages);
         answer::finish(response, record, reusable)
     }
+}
+
+/// That this server takes replicas is no secret, and no refusal keeps it: who brings them must not take it for another kind of server
+/// because a key is not valid at the moment, or because of a permission.
+fn is_head_bucket(method: &Method, path: &str, host_bucket: Option<&str>, api: Api) -> bool {
+    *method == Method::HEAD
+        && matches!(api, Api::S3)
+        && matches!(target::of_path(path, host_bucket), Ok(Target::Bucket(_)))
 }
 
 impl Inner {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use cairn_replication::plan;
 use cairn_replication::rules::{Configuration, Rule};
 use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Seal, Target};
 use cairn_replication::worker::{Carried, Carrier, Told};
@@ -14,14 +15,13 @@ use cairn_storage::id::BucketId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::Bucket;
-use cairn_storage::ops::replication::QueuedTask;
-use cairn_storage::replication::{Progress, TargetStatus};
+use cairn_storage::ops::replication::{Newer, QueuedTask, Standing};
+use cairn_storage::replication::{Left, Progress, TargetStatus};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::{Audit, Trail};
 use crate::authorize::{Action, AsRole};
-use crate::identities::Caller;
 use crate::metrics::Metrics;
 use crate::s3::Edge;
 use crate::s3::replica_keys;
@@ -34,6 +34,8 @@ use super::source::{SealedSource, SourceContent};
 /// How long a version waits for an older one of its key, where the order matters.
 const OLDER_FIRST_MS: i64 = 2_000;
 
+/// How long a task waits whose bucket is being deleted.
+const GOING_MS: i64 = 2_000;
 /// How many tasks are on their way to one remote at once, or within this server, from all buckets together: each may hold a file, a
 /// connection and a small object's bytes.
 const AT_ONCE_MAX: usize = 64;
@@ -81,8 +83,13 @@ impl Carrier for Replicator {
 }
 
 impl Errand<'_> {
-    /// The rule by which it goes: the one that took it, or another one for the same target that is about its key now.
+    /// The rule by which it goes. A version that has not been there goes by the rule that takes it now: who has switched off, say, the
+    /// replication of delete markers does not want those either that wait. What may change about one that has been there goes by the rule
+    /// that took it, or by another one for the same target that is about its key now.
     fn rule(&self) -> Option<&Rule> {
+        if self.need() == Need::Version {
+            return plan::taking(&self.rules, self.queued.lane.target, &self.key, &self.version);
+        }
         let arn = &self.queued.task.target;
         let holds = |rule: &&Rule| {
             rule.enabled
@@ -116,56 +123,65 @@ impl Replicator {
     }
 
     async fn carry_with(&self, queued: &QueuedTask, trail: &Trail) -> Result<Carried, Failure> {
-        let Some(errand) = self.errand(queued).await? else { return Ok(Carried::Nothing) };
+        let errand = match self.errand(queued).await? {
+            Ok(errand) => errand,
+            Err(carried) => return Ok(carried),
+        };
         let rule = errand
             .rule()
             .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
-        let _turn = self.turn(rule.destination.target.remote.as_deref()).await;
+        let destination = &rule.destination.target;
+        let _turn = self.turn(destination.remote.as_deref()).await;
         let now = self.edge.store.clock().now();
         let identities = self.edge.identities.snapshot();
         let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
             .map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
         let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail };
-        let local = Local { acting, name: &rule.destination.target.bucket };
+        let local = Local { acting, name: &destination.bucket };
         let there;
-        let target: &dyn Target = match &rule.destination.target.remote {
+        let target: &dyn Target = match &destination.remote {
             None => &local,
             Some(remote) => {
-                there = self.edge.remotes.target(remote, &rule.destination.target.bucket).await?;
+                there = self.edge.remotes.target(remote, &destination.bucket).await?;
                 there.as_ref()
             }
         };
-        if !target.keeps_ids() && self.older_waits(&errand).await? {
+        let standing = if target.keeps_ids() { Standing::default() } else { self.standing(&errand).await? };
+        if standing.older_waits {
             return Ok(Carried::Wait(OLDER_FIRST_MS));
         }
-        self.bring(&errand, rule, acting, &caller, target).await
+        let brought = self.bring(&errand, rule, acting, target, standing.newer).await;
+        if let (Err(Failure::Down { .. }), Some(remote)) = (&brought, &destination.remote) {
+            // It may not be what it was taken for any more.
+            self.edge.remotes.forget(remote, &destination.bucket);
+        }
+        brought
     }
 
-    /// What the task is about; None: there is nothing to bring any more.
-    async fn errand<'q>(&self, queued: &'q QueuedTask) -> Result<Option<Errand<'q>>, Failure> {
+    /// What the task is about, or what came of it if there is nothing to bring.
+    async fn errand<'q>(&self, queued: &'q QueuedTask) -> Result<Result<Errand<'q>, Carried>, Failure> {
         let store = &self.edge.store;
         let id = BucketId::from_bytes(queued.lane.partition.0);
-        let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else { return Ok(None) };
+        // One that is being deleted takes its tasks along, or stays after all.
+        let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else { return Ok(Err(Carried::Wait(GOING_MS))) };
         self.names.lock().entry(id).or_insert_with(|| bucket.name.as_str().to_owned());
         let key = ObjectKey::new(&queued.task.key).ok_or_else(|| refused("Corrupt", "the task has no key"))?;
         let version = store.any_version(id, &key, queued.task.version).await.map_err(of_store)?;
-        let Some(version) = version else { return Ok(None) };
+        let Some(version) = version else { return Ok(Err(Carried::Nothing)) };
         let status = version.replication().and_then(|replication| replication.at(queued.lane.target));
         let Some(status) = status.filter(|status| status.progress == Progress::Pending).cloned() else {
-            return Ok(None);
+            return Ok(Err(Carried::Nothing));
         };
         let rules = self.edge.replication.rules.of(store, &bucket).await.map_err(of_store)?;
         let rules =
             rules.ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "the bucket has no rules any more"))?;
-        Ok(Some(Errand { queued, bucket, key, version, status, rules }))
+        Ok(Ok(Errand { queued, bucket, key, version, status, rules }))
     }
 
-    async fn older_waits(&self, errand: &Errand<'_>) -> Result<bool, Failure> {
+    async fn standing(&self, errand: &Errand<'_>) -> Result<Standing, Failure> {
         let (store, task) = (&self.edge.store, &errand.queued.task);
-        store
-            .older_waits(errand.bucket.id, &errand.key, task.version, errand.queued.lane.target)
-            .await
-            .map_err(of_store)
+        let standing = store.standing(errand.bucket.id, &errand.key, task.version, errand.queued.lane.target);
+        standing.await.map_err(of_store)
     }
 
     async fn bring(
@@ -173,17 +189,17 @@ impl Replicator {
         errand: &Errand<'_>,
         rule: &Rule,
         acting: AsRole<'_>,
-        caller: &Arc<Caller>,
         target: &dyn Target,
+        newer: Vec<Newer>,
     ) -> Result<Carried, Failure> {
         let need = errand.need();
-        let mut outgoing = outgoing(errand, rule, need);
+        let mut outgoing = Outgoing { newer, ..outgoing(errand, rule, need) };
         let (mut content, mut settings) = (None, None);
         if let Version::Object(object) = &mut outgoing.version {
             settings = Some(object.settings.clone());
-            self.read(errand, rule, acting, object).await?;
+            outgoing.left.tags = !self.read(errand, rule, acting, object).await?;
             if need == Need::Version {
-                content = Some(self.open(errand, acting, caller, object).await?);
+                content = Some(self.open(errand, acting, object).await?);
             }
         }
         match target.bring(&outgoing, content).await? {
@@ -196,15 +212,15 @@ impl Replicator {
         }
     }
 
-    /// Whether the role may read what is to be brought. Tags that it may not read stay behind (S3 user guide, "Setting up permissions for
-    /// live replication").
+    /// Ok if the role may read what is to be brought. False: but for the tags, which stay behind (S3 user guide, "Setting up permissions
+    /// for live replication").
     async fn read(
         &self,
         errand: &Errand<'_>,
         rule: &Rule,
         acting: AsRole<'_>,
         object: &mut ObjectVersion,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let settings = &object.settings;
         let besides = |asks: bool, action| asks.then_some(action);
         let with_acl = settings.acl.is_some() && !rule.destination.owner_override;
@@ -219,21 +235,19 @@ impl Replicator {
         .collect();
         let may = acting.may(&errand.bucket, &errand.key, &actions, Some(object)).await.map_err(of_failure)?;
         may.map_err(|reason| refused("SrcGetObjectNotPermitted", reason))?;
-        if !object.settings.tags.is_empty() {
-            let tags = [Action::GetObjectVersionTagging];
-            let may = acting.may(&errand.bucket, &errand.key, &tags, Some(object)).await.map_err(of_failure)?;
-            if may.is_err() {
-                object.settings.tags.clear();
-            }
+        // Also where it has none: that is not for everybody to bring either.
+        let tags = [Action::GetObjectVersionTagging];
+        let may = acting.may(&errand.bucket, &errand.key, &tags, Some(object)).await.map_err(of_failure)?;
+        if may.is_err() {
+            object.settings.tags.clear();
         }
-        Ok(())
+        Ok(may.is_ok())
     }
 
     async fn open(
         &self,
         errand: &Errand<'_>,
         acting: AsRole<'_>,
-        caller: &Arc<Caller>,
         object: &mut ObjectVersion,
     ) -> Result<Arc<dyn Content>, Failure> {
         let (store, bucket, key) = (&self.edge.store, &errand.bucket, &errand.key);
@@ -243,7 +257,7 @@ impl Replicator {
             return Ok(Arc::new(sealed.ok_or_else(changed)?));
         }
         let data_key =
-            replica_keys::open(&self.edge, caller, acting.trail, (bucket, key), object).await.map_err(of_store)?;
+            replica_keys::open(&self.edge, acting.caller, acting.trail, (bucket, key), object).await.map_err(of_store)?;
         // So that the bytes on their way are held to it, and the replica has it.
         object.reveal_checksum(data_key.as_ref()).map_err(of_store)?;
         Ok(Arc::new(SourceContent::open(store, bucket, key, object, data_key).await.map_err(of_store)?))
@@ -261,14 +275,17 @@ fn outgoing(errand: &Errand<'_>, rule: &Rule, need: Need) -> Outgoing {
         (Some(EncryptionMode::S3), _) => Seal::Server,
         _ => Seal::Default,
     };
+    let new_owner = destination.account.filter(|_| destination.owner_override);
     Outgoing {
         bucket: errand.bucket.name.as_str().to_owned(),
         key: errand.key.clone(),
         version: errand.version.clone(),
         need,
         foreign_version: errand.status.foreign_version.clone(),
+        newer: Vec::new(),
         class: destination.storage_class.unwrap_or(class),
-        new_owner: destination.account.filter(|_| destination.owner_override),
+        new_owner,
+        left: Left { tags: false, acl: new_owner.is_some() },
         seal,
     }
 }

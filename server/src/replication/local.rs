@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cairn_iam::acl::Acl;
 use cairn_replication::client::Throttle;
 use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Target};
 use cairn_storage::StorageError;
@@ -13,18 +14,26 @@ use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::{ObjectOwnership, Versioning};
 use cairn_storage::index::family::version::Version;
 use cairn_storage::object::{Etag, ObjectVersion};
-use cairn_storage::ops::replica::SettingsBrought;
+use cairn_storage::ops::replica::{Bringing, SettingsBrought};
 use cairn_storage::ops::{
     Body, Bucket, BucketName, CreateUpload, DeclaredChecksum, Governance, Permit, PutObject, WriteConditions,
 };
-use cairn_storage::replication::ReplicaOf;
+use cairn_storage::replication::{Left, ReplicaOf};
 use cairn_storage::settings::ObjectSettings;
 use futures::StreamExt as _;
 
 use crate::authorize::{Action, AsRole};
+use crate::s3::replica::acl_here;
 use crate::s3::replica_keys;
 
 use super::carrier::{of_failure, of_store, refused};
+
+/// What a replica is to have.
+struct Here {
+    settings: ObjectSettings,
+    left: Left,
+    acl_is_public: bool,
+}
 
 /// A bucket of this server, written to by a role.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +54,8 @@ impl Target for Local<'_> {
         match (&outgoing.version, content) {
             (Version::Marker(marker), _) => {
                 self.may(&bucket, outgoing, Action::ReplicateDelete, "DstDelObjNotPermitted").await?;
-                let of =
-                    ReplicaOf { version_id: marker.version_id, created: marker.created, etag: None, changed: None };
+                let (version_id, created) = (marker.version_id, marker.created);
+                let of = ReplicaOf { version_id, created, etag: None, changed: None, left: Left::default() };
                 let owner = owner_in(&bucket, outgoing.new_owner.unwrap_or(marker.owner));
                 let store = &self.acting.edge.store;
                 store.place_replica_marker(&bucket, &outgoing.key, owner, &of).await.map_err(of_store)?;
@@ -82,29 +91,33 @@ impl Local<'_> {
         may.map_err(|reason| refused(code, reason))
     }
 
+    async fn is_permitted(&self, bucket: &Bucket, outgoing: &Outgoing, action: Action) -> Result<bool, Failure> {
+        let may = self.acting.may(bucket, &outgoing.key, &[action], None).await.map_err(of_failure)?;
+        Ok(may.is_ok())
+    }
+
     /// The settings that the replica is to have. Tags that the role may not replicate stay behind (S3 user guide, "Setting up
     /// permissions for live replication").
-    async fn settings(
-        &self,
-        bucket: &Bucket,
-        outgoing: &Outgoing,
-        object: &ObjectVersion,
-    ) -> Result<ObjectSettings, Failure> {
+    async fn here(&self, bucket: &Bucket, outgoing: &Outgoing, object: &ObjectVersion) -> Result<Here, Failure> {
         self.may(bucket, outgoing, Action::ReplicateObject, "DstPutObjectNotPermitted").await?;
-        let mut settings = object.settings.clone();
         if outgoing.new_owner.is_some() {
             let action = Action::ObjectOwnerOverrideToBucketOwner;
             self.may(bucket, outgoing, action, "DstPutAclNotPermitted").await?;
         }
-        if outgoing.new_owner.is_some() || bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
-            settings.acl = None;
+        let mut here = Here { settings: object.settings.clone(), left: outgoing.left, acl_is_public: false };
+        here.left.acl |= bucket.ownership == ObjectOwnership::BucketOwnerEnforced;
+        let acl = match here.left.acl {
+            true => None,
+            false => acl_here(self.acting.edge, self.acting.block(bucket), &here.settings)
+                .map_err(|failure| refused("DstPutAclNotPermitted", failure.message()))?,
+        };
+        here.acl_is_public = acl.as_ref().is_some_and(Acl::is_public);
+        here.settings.acl = acl.map(|acl| acl.encode().into());
+        here.left.tags |= !self.is_permitted(bucket, outgoing, Action::ReplicateTags).await?;
+        if here.left.tags {
+            here.settings.tags.clear();
         }
-        let may_tag =
-            self.acting.may(bucket, &outgoing.key, &[Action::ReplicateTags], None).await.map_err(of_failure)?;
-        if !settings.tags.is_empty() && may_tag.is_err() {
-            settings.tags.clear();
-        }
-        Ok(settings)
+        Ok(here)
     }
 
     async fn put(
@@ -116,7 +129,7 @@ impl Local<'_> {
     ) -> Result<Brought, Failure> {
         let AsRole { edge, caller, trail, .. } = self.acting;
         let throttle = &edge.replication.local_bandwidth;
-        let settings = self.settings(bucket, outgoing, object).await?;
+        let Here { settings, left, acl_is_public } = self.here(bucket, outgoing, object).await?;
         let envelope = content.sealed().map(|sealed| sealed.envelope.clone());
         let sealing = match &envelope {
             Some(_) => {
@@ -128,8 +141,8 @@ impl Local<'_> {
                 .map_err(of_failure)?,
         };
         let changed = object.replication.as_ref().and_then(|replication| replication.changed);
-        let of =
-            ReplicaOf { version_id: object.version_id, created: object.created, etag: opaque_etag(object), changed };
+        let (version_id, created) = (object.version_id, object.created);
+        let of = ReplicaOf { version_id, created, etag: opaque_etag(object), changed, left };
         let owner = owner_in(bucket, outgoing.new_owner.unwrap_or(object.owner));
         let attributes = object.attributes.clone();
         let put = match content.parts() {
@@ -145,7 +158,7 @@ impl Local<'_> {
                     },
                     sealing,
                     envelope,
-                    conditions: WriteConditions::default(),
+                    conditions: WriteConditions { if_public_acls: acl_is_public, ..WriteConditions::default() },
                     replica: Some(of),
                 };
                 Box::pin(edge.store.put_object(bucket, &outgoing.key, put)).await
@@ -160,7 +173,7 @@ impl Local<'_> {
                     initiator: bucket.owner,
                     created_by: None,
                     checksum,
-                    acl_is_public: false,
+                    acl_is_public,
                     sealing,
                     envelope,
                     replica: Some(of),
@@ -184,16 +197,20 @@ impl Local<'_> {
     }
 
     async fn update(&self, bucket: &Bucket, outgoing: &Outgoing, object: &ObjectVersion) -> Result<Brought, Failure> {
-        let settings = self.settings(bucket, outgoing, object).await?;
-        let changed = object.replication.as_ref().and_then(|replication| replication.changed);
+        let Here { settings, left, acl_is_public } = self.here(bucket, outgoing, object).await?;
+        // Who may shorten a retention or lift a hold at the source says nothing of the target's: where the role may not, it stays.
+        let may_shorten = self.is_permitted(bucket, outgoing, Action::BypassGovernanceRetention).await?;
+        let lifts = settings.legal_hold == Some(false);
+        let bringing = Bringing {
+            settings: &settings,
+            left,
+            changed: object.replication.as_ref().and_then(|replication| replication.changed),
+            governance: if may_shorten { Governance::Bypassed } else { Governance::Heeded },
+            may_lift_hold: lifts && self.is_permitted(bucket, outgoing, Action::PutObjectLegalHold).await?,
+            if_public_acls: acl_is_public,
+        };
         let (store, id) = (&self.acting.edge.store, object.version_id);
-        // Who may shorten a retention at the source says nothing of the target's: where the role may not, the longer one stays.
-        let bypass = [Action::BypassGovernanceRetention];
-        let may = self.acting.may(bucket, &outgoing.key, &bypass, None).await.map_err(of_failure)?;
-        let governance = if may.is_ok() { Governance::Bypassed } else { Governance::Heeded };
-        let brought = store
-            .update_replica_settings(bucket, &outgoing.key, id, &Permit::any(), &settings, changed, governance)
-            .await;
+        let brought = store.update_replica_settings(bucket, &outgoing.key, id, &Permit::any(), &bringing).await;
         Ok(match brought.map_err(of_store)? {
             SettingsBrought::Applied(_) | SettingsBrought::Older(_) => Brought::There { foreign_version: None },
             SettingsBrought::Absent => Brought::Absent,

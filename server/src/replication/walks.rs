@@ -21,6 +21,10 @@ use super::Rules;
 /// How many versions one page looks at.
 const PAGE_VERSIONS_MAX: usize = 500;
 
+/// How many versions of one key are held to begin with the oldest of them. Of a key that has more, older ones than these come after newer
+/// ones, which a target that gives its own ids then refuses.
+const KEY_VERSIONS_MAX: usize = 20_000;
+
 /// How many keys are looked at at once.
 const CONCURRENCY: usize = 16;
 
@@ -66,7 +70,8 @@ pub struct Existing {
     pub kind: WalkKind,
 }
 
-/// The versions of one key on a page, the oldest first: for a target that gives its own ids, the older ones have to be PENDING first.
+/// The versions of one key, the newest first.
+#[derive(Debug, PartialEq, Eq)]
 struct OfKey {
     key: ObjectKey,
     versions: Vec<VersionId>,
@@ -89,22 +94,9 @@ impl Walker for Existing {
             [] => None,
             cursor => Some(minicbor::decode(cursor).map_err(malformed)?),
         };
-        let list = ListVersions {
-            after: behind.as_ref().map(|cursor| cursor.key.clone()),
-            after_version: behind.map(|cursor| VersionSelector::Id(cursor.version)),
-            max_keys: PAGE_VERSIONS_MAX,
-            ..ListVersions::default()
-        };
-        let page = store.list_versions(&bucket, list).await?;
-        let last = page.entries.iter().rev().find_map(|entry| match entry {
-            ListedVersion::Version { key, version, .. } => Some((key.clone(), version.id())),
-            ListedVersion::Prefix(_) => None,
-        });
-        let next = page.next.is_some().then_some(last).flatten().map(|(key, version)| {
-            let cursor = Cursor { key: key.as_str().to_owned(), version };
-            minicbor::to_vec(cursor).unwrap_or_default() // writing to a Vec cannot fail
-        });
-        let counts = self.bring(store, &bucket, &rules, &walked, of_keys(page.entries)).await?;
+        let (keys, next) = whole_keys(store, &bucket, behind).await?;
+        let next = next.map(|cursor| minicbor::to_vec(cursor).unwrap_or_default()); // writing to a Vec cannot fail
+        let counts = self.bring(store, &bucket, &rules, &walked, keys).await?;
         Ok(Step { cursor: place.then(next), counts, note: None })
     }
 }
@@ -142,7 +134,8 @@ impl Existing {
     ) -> Result<WalkCounts, StorageError> {
         let mut counts = WalkCounts::default();
         let bring = if self.kind == WalkKind::Resync { Bring::Again } else { Bring::Missing };
-        for id in versions {
+        // For a target that gives its own ids, the older ones have to be PENDING first.
+        for id in versions.into_iter().rev() {
             let now = store.clock().now();
             let plan = |version: &_| plan::existing(rules, walked.rule.as_deref(), &key, version, now);
             let pending = store.replicate_existing(bucket.id, &key, id, bring, plan).await?;
@@ -164,16 +157,81 @@ pub(super) fn no_rules() -> StepFailure {
     StepFailure::Refused("the bucket has no replication rules".to_owned())
 }
 
-/// A page by its keys.
-fn of_keys(entries: Vec<ListedVersion>) -> Vec<OfKey> {
-    let mut keys: Vec<OfKey> = Vec::new();
+/// The next versions, and where there are more. They end where a key does: for a target that gives its own ids, no newer version of a key may
+/// become PENDING a page before an older one.
+async fn whole_keys(
+    store: &Store,
+    bucket: &Bucket,
+    mut behind: Option<Cursor>,
+) -> Result<(Vec<OfKey>, Option<Cursor>), StorageError> {
+    let mut keys = Vec::new();
+    loop {
+        let list = ListVersions {
+            after: behind.as_ref().map(|cursor| cursor.key.clone()),
+            after_version: behind.map(|cursor| VersionSelector::Id(cursor.version)),
+            max_keys: PAGE_VERSIONS_MAX,
+            ..ListVersions::default()
+        };
+        let page = store.list_versions(bucket, list).await?;
+        add(&mut keys, page.entries);
+        if page.next.is_none() {
+            return Ok((keys, None));
+        }
+        let goes_on = leave_last(&mut keys);
+        behind = keys.last().and_then(Cursor::behind);
+        if !goes_on || behind.is_none() {
+            return Ok((keys, behind));
+        }
+    }
+}
+
+/// Adds a page, by its keys.
+fn add(keys: &mut Vec<OfKey>, entries: Vec<ListedVersion>) {
     for entry in entries {
         let ListedVersion::Version { key, version, .. } = entry else { continue };
         match keys.last_mut().filter(|last| last.key == key) {
-            // Listings have the newest first.
-            Some(last) => last.versions.insert(0, version.id()),
+            Some(last) => last.versions.push(version.id()),
             None => keys.push(OfKey { key, versions: vec![version.id()] }),
         }
     }
-    keys
+}
+
+/// Leaves the last key, which may go on on the next page, to that. True: there is no other one, so that the next page is to be added.
+fn leave_last(keys: &mut Vec<OfKey>) -> bool {
+    if keys.len() > 1 {
+        keys.pop();
+        return false;
+    }
+    keys.first().is_some_and(|only| only.versions.len() < KEY_VERSIONS_MAX)
+}
+
+impl Cursor {
+    fn behind(OfKey { key, versions }: &OfKey) -> Option<Self> {
+        Some(Self { key: key.as_str().to_owned(), version: *versions.last()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn of_key(key: &str, versions: usize) -> OfKey {
+        let id = |version: usize| VersionId::from_bytes([u8::try_from(version % 256).unwrap(); 16]);
+        OfKey { key: ObjectKey::new(key).unwrap(), versions: (0..versions).rev().map(id).collect() }
+    }
+
+    #[test]
+    fn a_page_ends_where_a_key_does() {
+        let mut keys = vec![of_key("a", 3), of_key("b", 2)];
+        assert!(!leave_last(&mut keys));
+        assert_eq!(keys, [of_key("a", 3)]);
+        let behind = Cursor::behind(&keys[0]).unwrap();
+        assert_eq!((behind.key.as_str(), behind.version), ("a", VersionId::from_bytes([0; 16])));
+        // A key that fills a page goes on with the next one, as long as it can be held.
+        assert!(leave_last(&mut vec![of_key("a", PAGE_VERSIONS_MAX)]));
+        assert!(!leave_last(&mut vec![of_key("a", KEY_VERSIONS_MAX)]));
+        assert!(!leave_last(&mut Vec::new()));
+    }
 }

@@ -49,7 +49,7 @@ pub(super) async fn create_upload(
         acl_is_public,
         sealing,
         envelope,
-        replica: arriving.map(|arriving| arriving.of),
+        replica: arriving.map(|arriving| arriving.of_in(authorized.bucket())),
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;
     let mut document = Document::new("InitiateMultipartUploadResult");

@@ -77,6 +77,7 @@ names! {
     REPLICA_CREATED = "x-amz-cairn-replica-created";
     REPLICA_ENVELOPE = "x-amz-cairn-replica-envelope";
     REPLICA_ETAG = "x-amz-cairn-replica-etag";
+    REPLICA_LEFT = "x-amz-cairn-replica-left";
     REPLICA_OWNER = "x-amz-cairn-replica-owner";
     REPLICA_SEALED = "x-amz-cairn-replica-sealed";
     REPLICA_SETTINGS = "x-amz-cairn-replica-settings";

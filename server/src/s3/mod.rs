@@ -104,7 +104,7 @@ use crate::replication::Replication;
 
 use encryption::EncryptionSettings;
 use error::Failure;
-use headers::{REPLICAS, REQUEST_CHARGED};
+use headers::REQUEST_CHARGED;
 use lifecycle::Lifecycle;
 use request::{Answer, Request, Target};
 use xml::Document;
@@ -232,12 +232,7 @@ impl Edge {
                 (create_bucket::create_bucket(self, authorized, request).await, false)
             }
             Target::Bucket(name) => {
-                // That this server takes replicas is no secret, and those who bring them need not be allowed to list.
-                let say = |failure: Failure| match operation {
-                    Operation::HeadBucket => failure.header(REPLICAS, HeaderValue::from_static(replica::REPLICAS_FORM)),
-                    _ => failure,
-                };
-                let authorized = authorizer.bucket(&name).await.map_err(say)?;
+                let authorized = authorizer.bucket(&name).await?;
                 let charged = authorizer.charged();
                 (self.on_bucket(operation, authorized, request).await, charged)
             }

@@ -62,7 +62,7 @@ pub(super) async fn put(
         envelope,
         conditions: WriteConditions { if_public_acls: acl_is_public, ..conditions::of_write(&request.headers) },
         body: body(request)?,
-        replica: arriving.map(|arriving| arriving.of),
+        replica: arriving.map(|arriving| arriving.of_in(authorized.bucket())),
     };
     if locked && !put.body.is_declared() {
         return Err(object_lock::digest_missing(named));

@@ -9,6 +9,7 @@
 //! x-amz-cairn-replica-changed      when its settings were last changed, ms since the epoch; absent: never
 //! x-amz-cairn-replica-attributes   its headers and metadata, as the record has them, in base64. With a new object
 //! x-amz-cairn-replica-settings     its lock and ACL, as the record has them, in base64; its tags are in `x-amz-tagging`, or in the document
+//! x-amz-cairn-replica-left         `tags`, `acl` or `tags,acl`: these have stayed behind, so what is here of them stays
 //! x-amz-cairn-replica-owner        `bucket-owner`: it is to belong to the owner of the bucket
 //! x-amz-cairn-replica-envelope     how it is sealed under a customer's key (`Envelope`), in base64. With a new object that stays sealed
 //! x-amz-cairn-replica-sealed       how its bytes, or those of its part, are sealed (`SealedContent`, which says also what the body then
@@ -20,7 +21,7 @@
 //!
 //! Invariants: a request with such a header needs `s3:ReplicateObject`, `s3:ReplicateDelete` or `s3:ReplicateTags`, and HeadObject what the
 //! source's role needs to read a version with all of that, in place of what it would need without (`authorize/table.rs`); an operation that does not know them refuses them (`gate/refused_headers.rs`); as all of `x-amz-`,
-//! they must be signed. Who knows them says so in the answer to HeadBucket, with [`headers::REPLICAS`].
+//! they must be signed. Who knows them says so in every answer to HeadBucket, with [`headers::REPLICAS`].
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -28,11 +29,11 @@ use cairn_iam::acl::{Acl, Grantee};
 use cairn_storage::clock::Timestamp;
 use cairn_storage::encryption::{Envelope, SealedContent};
 use cairn_storage::id::{UploadId, VersionId};
-use cairn_storage::index::family::bucket::ObjectOwnership;
+use cairn_storage::index::family::bucket::{ObjectOwnership, PublicAccessBlock};
 use cairn_storage::object::{Etag, ObjectAttributes};
-use cairn_storage::ops::replica::SettingsBrought;
-use cairn_storage::ops::{GetObject, VersionSelector};
-use cairn_storage::replication::ReplicaOf;
+use cairn_storage::ops::replica::{Bringing, SettingsBrought};
+use cairn_storage::ops::{Bucket, GetObject, VersionSelector};
+use cairn_storage::replication::{Left, ReplicaOf};
 use cairn_storage::settings::ObjectSettings;
 use http::header::{CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -46,7 +47,7 @@ use super::acl::{Asked, OfNewObject, to_store};
 use super::error::Failure;
 use super::headers::{
     self, ACL, DELETE_MARKER, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE,
-    REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ENVELOPE, REPLICA_ETAG, REPLICA_OWNER,
+    REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ENVELOPE, REPLICA_ETAG, REPLICA_LEFT, REPLICA_OWNER,
     REPLICA_SEALED, REPLICA_SETTINGS, REPLICA_VERSION_ID, SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5, VERSION_ID,
 };
 use super::request::{Answer, Request};
@@ -98,7 +99,9 @@ pub(super) fn arriving(headers: &HeaderMap) -> Result<Option<Arriving>, Failure>
         Some(other) => return Err(invalid(&REPLICA_OWNER, other)),
     };
     let changed = time(headers, &REPLICA_CHANGED)?;
-    let of = ReplicaOf { version_id, created, etag: etag(headers)?, changed };
+    let left = left(headers)?;
+    let left = Left { acl: left.acl || to_bucket_owner, ..left };
+    let of = ReplicaOf { version_id, created, etag: etag(headers)?, changed, left };
     let attributes = attributes(headers)?;
     let envelope = envelope(headers, &of)?;
     Ok(Some(Arriving { of, settings: settings(headers)?, attributes, envelope, to_bucket_owner }))
@@ -146,6 +149,12 @@ pub(super) fn version_id(headers: &HeaderMap) -> Result<Option<VersionId>, Failu
 }
 
 impl Arriving {
+    /// What the replica has from its source, in a bucket that may have no ACLs.
+    pub(super) fn of_in(&self, bucket: &Bucket) -> ReplicaOf {
+        let left = Left { acl: self.of.left.acl || is_without_acls(bucket), ..self.of.left };
+        ReplicaOf { left, ..self.of }
+    }
+
     /// Whose the replica is, and its ACL. Grants to accounts that this server does not know are left out.
     ///
     /// # Errors
@@ -156,17 +165,13 @@ impl Arriving {
         authorized: &Authorized<Resource>,
     ) -> Result<OfNewObject, Failure> {
         let bucket = authorized.bucket();
-        let enforced = bucket.ownership == ObjectOwnership::BucketOwnerEnforced;
-        if enforced || self.to_bucket_owner {
+        if is_without_acls(bucket) || self.to_bucket_owner {
             return Ok(OfNewObject { owner: bucket.owner, acl: None, acl_is_public: false });
         }
         let owner = authorized.writer();
-        let Some(acl) = known_acl(edge, &self.settings)? else {
-            return Ok(OfNewObject { owner, acl: None, acl_is_public: false });
-        };
-        let acl_is_public = acl.is_public();
-        let stored = to_store(&acl, owner).map(ByteVec::from);
-        Asked::Explicit(acl).check_block(authorized.block())?;
+        let acl = acl_here(edge, authorized.block(), &self.settings)?;
+        let acl_is_public = acl.as_ref().is_some_and(Acl::is_public);
+        let stored = acl.and_then(|acl| to_store(&acl, owner)).map(ByteVec::from);
         Ok(OfNewObject { owner, acl: stored, acl_is_public })
     }
 }
@@ -221,24 +226,21 @@ pub(super) async fn bring_settings(
     let tags = tags::from_document(&document, tags::OBJECT_TAGS_MAX)?;
     let asked = settings(&request.headers)?;
     let bucket = authorized.bucket();
-    let acl = match bucket.ownership {
-        ObjectOwnership::BucketOwnerEnforced => None,
-        _ => known_acl(edge, &asked)?,
-    };
-    let acl = match acl {
-        None => None,
-        Some(acl) => {
-            let stored = acl.encode();
-            Asked::Explicit(acl).check_block(authorized.block())?;
-            Some(ByteVec::from(stored))
-        }
-    };
+    let left = left(&request.headers)?;
+    let left = Left { acl: left.acl || is_without_acls(bucket), ..left };
+    let acl = if left.acl { None } else { acl_here(edge, authorized.block(), &asked)? };
+    let if_public_acls = acl.as_ref().is_some_and(Acl::is_public);
     let permit = authorized.permit_with(InDocument { tags: Some(tags.clone()), ..InDocument::default() });
-    let settings = ObjectSettings { tags, acl, ..asked };
-    let changed = time(&request.headers, &REPLICA_CHANGED)?;
-    let governance = authorized.governance();
-    let brought =
-        edge.store.update_replica_settings(bucket, authorized.key(), id, &permit, &settings, changed, governance).await;
+    let settings = ObjectSettings { tags, acl: acl.map(|acl| ByteVec::from(acl.encode())), ..asked };
+    let bringing = Bringing {
+        settings: &settings,
+        left,
+        changed: time(&request.headers, &REPLICA_CHANGED)?,
+        governance: authorized.governance(),
+        may_lift_hold: authorized.may_lift_hold(),
+        if_public_acls,
+    };
+    let brought = edge.store.update_replica_settings(bucket, authorized.key(), id, &permit, &bringing).await;
     match brought.map_err(|error| authorized.failure(error))? {
         SettingsBrought::Applied(object) | SettingsBrought::Older(object) => {
             Ok(Some(Answer::empty(StatusCode::OK).header(VERSION_ID, version_header(object.shown()))))
@@ -271,7 +273,7 @@ pub(super) async fn look(
     if let Some(changed) = object.replication.as_ref().and_then(|replication| replication.changed) {
         answer = answer.header(REPLICA_CHANGED, HeaderValue::from(changed.0));
     }
-    if bucket.ownership == ObjectOwnership::BucketOwnerEnforced {
+    if is_without_acls(bucket) {
         answer = answer.header(REPLICA_OWNER, HeaderValue::from_static(BUCKET_OWNER));
     }
     if let Some(of_object) = &object.checksum {
@@ -286,6 +288,20 @@ fn encoded<T: minicbor::Encode<()>>(value: &T) -> Result<HeaderValue, Failure> {
     Ok(headers::value(&BASE64_STANDARD.encode(bytes)))
 }
 
+fn is_without_acls(bucket: &Bucket) -> bool {
+    bucket.ownership == ObjectOwnership::BucketOwnerEnforced
+}
+
+/// The ACL that a replica with these settings gets where this is blocked.
+///
+/// # Errors
+/// `AccessDenied` for a public one where those are blocked, `InvalidArgument` for one that is none.
+pub fn acl_here(edge: &Edge, block: PublicAccessBlock, settings: &ObjectSettings) -> Result<Option<Acl>, Failure> {
+    let Some(acl) = known_acl(edge, settings)? else { return Ok(None) };
+    Asked::Explicit(acl.clone()).check_block(block)?;
+    Ok(Some(acl))
+}
+
 /// The ACL among settings, without what it grants to accounts that are not known here.
 fn known_acl(edge: &Edge, settings: &ObjectSettings) -> Result<Option<Acl>, Failure> {
     let Some(bytes) = &settings.acl else { return Ok(None) };
@@ -297,6 +313,19 @@ fn known_acl(edge: &Edge, settings: &ObjectSettings) -> Result<Option<Acl>, Fail
     };
     let grants = acl.grants().iter().filter(|grant| is_known(&grant.grantee)).cloned().collect();
     Acl::new(grants).map(Some).map_err(|_| malformed())
+}
+
+fn left(headers: &HeaderMap) -> Result<Left, Failure> {
+    let mut left = Left::default();
+    let Some(text) = once(headers, &REPLICA_LEFT)? else { return Ok(left) };
+    for name in text.split(',') {
+        match name {
+            "tags" => left.tags = true,
+            "acl" => left.acl = true,
+            _ => return Err(invalid(&REPLICA_LEFT, &text)),
+        }
+    }
+    Ok(left)
 }
 
 fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
@@ -376,6 +405,7 @@ mod tests {
             (&REPLICA_CHANGED, "5"),
             (&REPLICA_ETAG, &etag),
             (&REPLICA_SETTINGS, &text),
+            (&REPLICA_LEFT, "tags"),
             (&REPLICA_OWNER, "bucket-owner"),
         ]);
         let arriving = arriving(&headers).unwrap().unwrap();
@@ -384,6 +414,7 @@ mod tests {
             created: Timestamp(1_700_000_000_000),
             etag: Some(Etag { digest: [0xAB; 16], parts_count: 3 }),
             changed: Some(Timestamp(5)),
+            left: Left { tags: true, acl: true },
         };
         assert_eq!((arriving.of, arriving.settings, arriving.to_bucket_owner), (of, locked, true));
     }
@@ -413,6 +444,8 @@ mod tests {
             (&[id, created, (&REPLICA_CHANGED, "soon")], "InvalidArgument"),
             (&[id, created, (&REPLICA_ETAG, "\"ab\"")], "InvalidArgument"),
             (&[id, created, (&REPLICA_OWNER, "me")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_LEFT, "")], "InvalidArgument"),
+            (&[id, created, (&REPLICA_LEFT, "tags, acl")], "InvalidArgument"),
             (&[id, created, (&REPLICA_SETTINGS, "!")], "InvalidArgument"),
             (&[id, created, (&REPLICA_SETTINGS, &long)], "InvalidArgument"),
             (&[id, created, (&REPLICA_SETTINGS, &tagged)], "InvalidArgument"),

@@ -17,7 +17,7 @@ use crate::id::{AccountId, UploadId, VersionId};
 use crate::index::family::bucket::Versioning;
 use crate::index::family::version::Version;
 use crate::object::{DeleteMarker, ObjectKey, ObjectVersion};
-use crate::replication::{ReplicaOf, Replication};
+use crate::replication::{Left, ReplicaOf, Replication};
 use crate::settings::{ObjectSettings, Retention, RetentionMode};
 
 use super::ingest::Body;
@@ -34,6 +34,23 @@ use super::{
 /// How far ahead of the clock a replica's id and creation time may be. An id is an order in microseconds: one from the far future would be
 /// newer than all that its bucket's other sources make.
 pub const AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+
+/// Settings of a version on their way to its replica.
+#[derive(Clone, Copy, Debug)]
+pub struct Bringing<'s> {
+    /// The version's settings.
+    pub settings: &'s ObjectSettings,
+    /// What of them is not among these.
+    pub left: Left,
+    /// When they were changed, see [`Replication::changed`].
+    pub changed: Option<Timestamp>,
+    /// Whether a GOVERNANCE retention binds who brings them.
+    pub governance: Governance,
+    /// Whether who brings them may lift a legal hold.
+    pub may_lift_hold: bool,
+    /// The bucket must not refuse public ACLs: there is one among them.
+    pub if_public_acls: bool,
+}
 
 /// What an update of a replica's settings came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +79,8 @@ impl Store {
             return Err(StorageError::NoObjectLock);
         }
         let by_id = i64::try_from(replica.version_id.order() / 1_000).unwrap_or(i64::MAX);
-        let ahead_ms = by_id.max(replica.created.0).saturating_sub(self.clock().now().0);
-        if ahead_ms > AHEAD_MS_MAX { Err(StorageError::ReplicaFromFuture { ahead_ms }) } else { Ok(()) }
+        let last = replica.changed.map_or(i64::MIN, |changed| changed.0).max(by_id).max(replica.created.0);
+        self.check_ahead(Some(Timestamp(last)))
     }
 
     /// Puts a replica in the parts that the version was uploaded in, under their numbers. Atomic; durable when it returns; what is there.
@@ -146,40 +163,37 @@ impl Store {
         Err(StorageError::Contention)
     }
 
-    /// Brings a version's settings to what they are elsewhere since `changed`, unless they were changed later here. A retention that binds
-    /// stays, unless `governance` lets it go; of two COMPLIANCE retentions the longer one stays, whichever came later. Durable when it
-    /// returns.
+    /// Brings a version's settings to what they are elsewhere, unless they were changed later here. A retention that binds stays, unless
+    /// [`Bringing::governance`] lets it go; of two COMPLIANCE retentions the longer one stays, whichever came later. A legal hold stays
+    /// unless it is lifted, and may be. Durable when it returns.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `NotPermitted`, `NoObjectLock`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`: nothing changed.
-    #[allow(clippy::too_many_arguments)] // whose, and all of what
+    /// `NoSuchBucket`, `NotPermitted`, `NoObjectLock`, `ReplicaFromFuture`, `PublicAccessBlocked`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`:
+    /// nothing changed.
     pub async fn update_replica_settings(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         id: VersionId,
         permit: &Permit,
-        settings: &ObjectSettings,
-        changed: Option<Timestamp>,
-        governance: Governance,
+        bringing: &Bringing<'_>,
     ) -> Result<SettingsBrought, StorageError> {
         self.health().check_writable()?;
-        if !bucket.object_lock && lock::is_asked(settings) {
+        if !bucket.object_lock && lock::is_asked(bringing.settings) {
             return Err(StorageError::NoObjectLock);
         }
+        self.check_ahead(bringing.changed)?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_key(bucket.id, key, VersionSelector::Id(id)).await?;
+            if bringing.if_public_acls {
+                seen.bucket.record.check_public(|block| block.refuse_acls)?;
+            }
             let Some(Version::Object(there)) = version_of(&seen, id) else { return Ok(SettingsBrought::Absent) };
             permit.check(there)?;
-            let later = is_later((changed, settings), there)?;
-            let retention = merge_retention(there, settings, later, self.lock_clock().now(), governance);
-            let merged = match later {
-                true => ObjectSettings { retention, ..settings.clone() },
-                false => ObjectSettings { retention, ..there.settings.clone() },
-            };
-            let mut updated = ObjectVersion { settings: merged, ..there.clone() };
+            let (later, settings) = bringing.merged(there, self.lock_clock().now())?;
+            let mut updated = ObjectVersion { settings, ..there.clone() };
             if later {
-                updated.replication.get_or_insert_default().changed = changed;
+                updated.replication.get_or_insert_default().changed = bringing.changed;
             }
             if updated != *there {
                 let change = Change::Updated { key, before: there, version: &updated, origin: Origin::Replica };
@@ -197,6 +211,12 @@ impl Store {
         Err(StorageError::Contention)
     }
 
+    /// Ok if a time of somebody else's is none that the clocks here could not outrun.
+    fn check_ahead(&self, time: Option<Timestamp>) -> Result<(), StorageError> {
+        let ahead_ms = time.map_or(0, |time| time.0.saturating_sub(self.clock().now().0));
+        if ahead_ms > AHEAD_MS_MAX { Err(StorageError::ReplicaFromFuture { ahead_ms }) } else { Ok(()) }
+    }
+
     /// What is there of a replica that came once more: the version, with newer settings if it brought any.
     pub(super) async fn bring_settings(
         &self,
@@ -205,10 +225,10 @@ impl Store {
         there: ObjectVersion,
         new: &NewObject,
     ) -> Result<ObjectVersion, StorageError> {
-        let changed = new.replica.and_then(|replica| replica.changed);
+        let Some(ReplicaOf { changed, left, .. }) = new.replica else { return Ok(there) };
+        let bringing = Bringing { changed, left, ..Bringing::of(&new.settings) };
         let id = there.version_id;
-        let (permit, heeded) = (Permit::any(), Governance::Heeded);
-        let brought = self.update_replica_settings(bucket, key, id, &permit, &new.settings, changed, heeded).await?;
+        let brought = self.update_replica_settings(bucket, key, id, &Permit::any(), &bringing).await?;
         Ok(match brought {
             SettingsBrought::Applied(object) | SettingsBrought::Older(object) => *object,
             // It was removed meanwhile: it has been there.
@@ -248,19 +268,53 @@ fn version_of(seen: &SeenKey, id: VersionId) -> Option<&Version> {
     head.into_iter().chain(&seen.older_null).chain(&seen.asked).find(|version| version.id() == id)
 }
 
-/// Whether settings were changed later than those that are there. Who changed them at the same time is told by what they are, so that
-/// both sides decide alike; settings that nobody has ever changed win against none.
-fn is_later(
-    (changed, settings): (Option<Timestamp>, &ObjectSettings),
-    there: &ObjectVersion,
-) -> Result<bool, StorageError> {
-    let changed_there = there.replication.as_ref().and_then(|replication| replication.changed);
-    let encoded = |settings| minicbor::to_vec(settings).map_err(|_| StorageError::MetadataTooLarge);
-    Ok(match changed.cmp(&changed_there) {
-        Ordering::Greater => true,
-        Ordering::Equal if changed.is_some() => encoded(settings)? > encoded(&there.settings)?,
-        Ordering::Equal | Ordering::Less => false,
-    })
+impl<'s> Bringing<'s> {
+    /// All of these, which nobody has ever changed, and that may lift nothing.
+    #[must_use]
+    pub fn of(settings: &'s ObjectSettings) -> Self {
+        Self {
+            settings,
+            left: Left::default(),
+            changed: None,
+            governance: Governance::Heeded,
+            may_lift_hold: false,
+            if_public_acls: false,
+        }
+    }
+
+    /// Whether what is brought was changed later than what is there, and the settings then. Who changed them at the same time is told by
+    /// what they are, so that both sides decide alike; settings that nobody has ever changed win against none.
+    fn merged(&self, there: &ObjectVersion, lock_time: Timestamp) -> Result<(bool, ObjectSettings), StorageError> {
+        let changed_there = there.replication.as_ref().and_then(|replication| replication.changed);
+        let encoded = |settings| minicbor::to_vec(settings).map_err(|_| StorageError::MetadataTooLarge);
+        let merged = self.over(there, lock_time);
+        let later = match self.changed.cmp(&changed_there) {
+            Ordering::Greater => true,
+            Ordering::Equal if self.changed.is_some() => encoded(&merged)? > encoded(&there.settings)?,
+            Ordering::Equal | Ordering::Less => false,
+        };
+        if later {
+            return Ok((true, merged));
+        }
+        let retention = merge_retention(there, self.settings, false, lock_time, self.governance);
+        Ok((false, ObjectSettings { retention, ..there.settings.clone() }))
+    }
+
+    /// The settings if what is brought is later.
+    fn over(&self, there: &ObjectVersion, lock_time: Timestamp) -> ObjectSettings {
+        let (old, new) = (&there.settings, self.settings);
+        ObjectSettings {
+            tags: if self.left.tags { old.tags.clone() } else { new.tags.clone() },
+            acl: if self.left.acl { old.acl.clone() } else { new.acl.clone() },
+            retention: merge_retention(there, new, true, lock_time, self.governance),
+            legal_hold: match (old.legal_hold, new.legal_hold) {
+                (Some(true), Some(false)) if self.may_lift_hold => Some(false),
+                // It may have been set here, and that it was never set there says nothing about it.
+                (Some(true), _) => Some(true),
+                (_, new) => new,
+            },
+        }
+    }
 }
 
 fn merge_retention(

@@ -1,6 +1,7 @@
 //! What the runner of a replication lane needs: what waits, the version as it is now, and settling what became of tasks.
 
 mod settled;
+mod standing;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
@@ -8,7 +9,7 @@ use crate::id::{BucketId, JobId, VersionId};
 use crate::index::family::bucket::BucketState;
 use crate::index::family::job::{self, JobRecord, Queue};
 use crate::index::family::pending::{self, Waiting};
-use crate::index::family::version::{self, Version};
+use crate::index::family::version::Version;
 use crate::index::{Family, KeyRange, View};
 use crate::jobs::replicate::{Lane, ReplicateTask};
 use crate::object::ObjectKey;
@@ -21,12 +22,10 @@ use super::seen::{SeenBucket, read_version};
 use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
 
 pub use settled::{Noted, SETTLED_TOGETHER_MAX, Settled};
+pub use standing::{Newer, Standing};
 
 /// How many tasks one page holds.
 pub const PAGE_TASKS_MAX: usize = 256;
-
-/// How many older versions are looked at, at most, for one that must go first.
-const OLDER_MAX: usize = 1_000;
 
 /// How many characters of a reason are kept.
 const REASON_CHARS_MAX: usize = 500;
@@ -201,36 +200,6 @@ impl Store {
                 Some(_) => read_version(view, &key, id),
                 None => Ok(None),
             }
-        };
-        self.view(bucket, page).await
-    }
-
-    /// Whether an older version of the key is still on its way to the target. Older ones than the newest that has arrived have all been
-    /// there, or were given up.
-    ///
-    /// # Errors
-    /// The index's.
-    pub async fn older_waits(
-        &self,
-        bucket: BucketId,
-        key: &ObjectKey,
-        id: VersionId,
-        target: TargetId,
-    ) -> Result<bool, StorageError> {
-        let start = [version::key(key, id), vec![0]].concat();
-        let end = KeyRange::prefix(&version::key_prefix(key)).end;
-        let page = move |view: &dyn View| {
-            let mut cursor = view.cursor(Family::Version, KeyRange { start: start.clone(), end: end.clone() })?;
-            for _ in 0..OLDER_MAX {
-                let Some((_, _, value)) = cursor.row() else { return Ok(false) };
-                let version = Version::from_value(value)?;
-                match version.replication().and_then(|replication| replication.at(target)) {
-                    Some(status) if status.progress == Progress::Pending => return Ok(true),
-                    Some(status) if status.progress == Progress::Completed => return Ok(false),
-                    _ => cursor.advance()?,
-                }
-            }
-            Ok(false)
         };
         self.view(bucket, page).await
     }

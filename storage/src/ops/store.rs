@@ -192,8 +192,12 @@ impl Store {
         &self,
         partition: Partition,
         mut batch: Batch,
-        tasks: Vec<NewTask>,
+        mut tasks: Vec<NewTask>,
     ) -> Result<Option<Revision>, StorageError> {
+        let now = self.clock().now();
+        // What a version waits for in a lane is a change that has happened, though by a clock that may have been ahead.
+        let changes = tasks.iter_mut().filter(|task| task.lane.is_some());
+        changes.for_each(|task| task.due = task.due.min(now));
         let due: Vec<_> = tasks.iter().map(|task| (task.queue, task.lane, task.due)).collect();
         for task in tasks {
             task.join(&mut batch, self.entropy().as_ref())?;

@@ -42,7 +42,7 @@ async fn set_entry_state(rig: &Rig, bucket: &Bucket, state: EntryState) {
     rig.commit(Partition::SYSTEM, batch).await;
 }
 
-async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
+pub async fn set_bucket_state(rig: &Rig, bucket: &Bucket, state: BucketState) {
     let record = BucketRecord {
         name: bucket.name.as_str().to_owned(),
         owner: bucket.owner,

@@ -14,6 +14,7 @@ mod crash;
 mod digests;
 mod dropping;
 mod faults;
+mod lanes;
 mod lifecycle;
 mod listing;
 mod lock_property;

@@ -4,11 +4,11 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::Family;
-use cairn_storage::index::family::bucket::Versioning;
+use cairn_storage::index::family::bucket::{BucketRecord, PublicAccessBlock, Versioning};
 use cairn_storage::object::{DeleteMarker, Etag, ObjectVersion};
-use cairn_storage::ops::replica::{AHEAD_MS_MAX, SettingsBrought};
+use cairn_storage::ops::replica::{AHEAD_MS_MAX, Bringing, SettingsBrought};
 use cairn_storage::ops::{Bucket, CreateUpload, Governance, Permit, PutObject, VersionSelector};
-use cairn_storage::replication::{ReplicaOf, ReplicationStatus};
+use cairn_storage::replication::{Left, ReplicaOf, ReplicationStatus};
 use cairn_storage::settings::{ObjectSettings, Retention, RetentionMode, Tag};
 use proptest::prelude::*;
 
@@ -29,7 +29,8 @@ pub fn replica(ms: i64) -> ReplicaOf {
     let order = u64::try_from(START.0 + ms).unwrap() * 1_000;
     let mut id = [u8::try_from(ms.rem_euclid(251)).unwrap(); 16];
     id[..8].copy_from_slice(&order.to_be_bytes());
-    ReplicaOf { version_id: VersionId::from_bytes(id), created: START.plus_ms(ms), etag: None, changed: None }
+    let (version_id, created) = (VersionId::from_bytes(id), START.plus_ms(ms));
+    ReplicaOf { version_id, created, etag: None, changed: None, left: Left::default() }
 }
 
 pub async fn place(rig: &Rig, bucket: &Bucket, of: ReplicaOf, content: &[u8]) -> Result<ObjectVersion, StorageError> {
@@ -75,9 +76,16 @@ async fn update(
     settings: &ObjectSettings,
     changed_ms: i64,
 ) -> Result<SettingsBrought, StorageError> {
-    let changed = Some(START.plus_ms(changed_ms));
-    let (key, permit) = (object_key(KEY), Permit::any());
-    rig.store.update_replica_settings(bucket, &key, id, &permit, settings, changed, Governance::Heeded).await
+    bring(rig, bucket, id, &Bringing { changed: Some(START.plus_ms(changed_ms)), ..Bringing::of(settings) }).await
+}
+
+async fn bring(
+    rig: &Rig,
+    bucket: &Bucket,
+    id: VersionId,
+    bringing: &Bringing<'_>,
+) -> Result<SettingsBrought, StorageError> {
+    rig.store.update_replica_settings(bucket, &object_key(KEY), id, &Permit::any(), bringing).await
 }
 
 async fn newest(rig: &Rig, bucket: &Bucket) -> VersionId {
@@ -281,6 +289,76 @@ async fn a_retention_that_binds_stays_whatever_is_brought() {
     }
     let removed = rig.delete_version_as(&bucket, KEY, VersionSelector::Id(id), Governance::Bypassed).await;
     assert!(matches!(removed, Err(StorageError::Locked(_))));
+}
+
+#[tokio::test]
+async fn a_legal_hold_ends_only_when_it_is_lifted_by_who_may() {
+    let rig = Rig::new();
+    let bucket = rig.create_lock_bucket("bucket").await;
+    let id = place(&rig, &bucket, replica(-1), b"x").await.unwrap().version_id;
+    let held = |legal_hold| ObjectSettings { legal_hold, ..tags("held") };
+    for (changed_ms, legal_hold, may_lift_hold, then) in [
+        (10, Some(true), false, Some(true)),
+        // Something else was changed, of a version that never had a hold.
+        (20, None, true, Some(true)),
+        (30, Some(false), false, Some(true)),
+        (40, Some(false), true, Some(false)),
+        (50, None, false, None),
+    ] {
+        let settings = held(legal_hold);
+        let changed = Some(START.plus_ms(changed_ms));
+        let bringing = Bringing { changed, may_lift_hold, ..Bringing::of(&settings) };
+        let SettingsBrought::Applied(now) = bring(&rig, &bucket, id, &bringing).await.unwrap() else { panic!() };
+        assert_eq!(now.settings, held(then), "{changed_ms}");
+    }
+}
+
+#[tokio::test]
+async fn what_stays_behind_changes_nothing_there() {
+    let (rig, bucket) = versioned_rig().await;
+    let here = ObjectSettings { acl: Some(vec![1].into()), ..tags("here") };
+    let of = ReplicaOf { changed: Some(START), ..replica(-1) };
+    place_with(&rig, &bucket, of, b"x", here.clone()).await.unwrap();
+    let both = Left { tags: true, acl: true };
+    let changed = Some(START.plus_ms(10));
+    let nothing = ObjectSettings::default();
+    let bringing = Bringing { changed, left: both, ..Bringing::of(&nothing) };
+    let brought = bring(&rig, &bucket, of.version_id, &bringing).await.unwrap();
+    assert!(matches!(brought, SettingsBrought::Applied(now) if now.settings == here));
+    // Also where the version comes again.
+    let again = ReplicaOf { changed: Some(START.plus_ms(20)), left: Left { tags: true, acl: false }, ..of };
+    let now = place(&rig, &bucket, again, b"x").await.unwrap();
+    assert_eq!(now.settings, tags("here"));
+    assert_eq!(now.replication.and_then(|replication| replication.changed), again.changed);
+}
+
+#[tokio::test]
+async fn changes_from_the_far_future_are_refused() {
+    let (rig, bucket) = versioned_rig().await;
+    let far = Some(START.plus_ms(AHEAD_MS_MAX + 60_000));
+    let from_future = |error| matches!(error, StorageError::ReplicaFromFuture { .. });
+    let placed = place(&rig, &bucket, ReplicaOf { changed: far, ..replica(-1) }, b"x").await;
+    assert!(from_future(placed.unwrap_err()));
+    let id = place(&rig, &bucket, replica(-1), b"x").await.unwrap().version_id;
+    let settings = tags("far");
+    let brought = bring(&rig, &bucket, id, &Bringing { changed: far, ..Bringing::of(&settings) }).await;
+    assert!(from_future(brought.unwrap_err()));
+}
+
+#[tokio::test]
+async fn a_public_acl_is_refused_where_the_bucket_has_come_to_block_it() {
+    let (rig, bucket) = versioned_rig().await;
+    let id = place(&rig, &bucket, replica(-1), b"x").await.unwrap().version_id;
+    let block = PublicAccessBlock { refuse_acls: true, ..PublicAccessBlock::default() };
+    let blocked = |record: &mut BucketRecord| {
+        record.public_access_block = Some(block);
+        Ok(())
+    };
+    rig.store.update_bucket(&bucket, blocked).await.unwrap();
+    let settings = ObjectSettings { acl: Some(vec![1].into()), ..ObjectSettings::default() };
+    let bringing = Bringing { changed: Some(START), if_public_acls: true, ..Bringing::of(&settings) };
+    let brought = bring(&rig, &bucket, id, &bringing).await;
+    assert!(matches!(brought, Err(StorageError::PublicAccessBlocked)));
 }
 
 #[tokio::test]

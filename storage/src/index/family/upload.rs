@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use crate::index::family::version::tests::sample_object;
     use crate::record::check_round_trip;
+    use crate::replication::Left;
     use crate::sealed_checksum::tests::largest_sealed_checksum;
 
     #[test]
@@ -185,6 +186,7 @@ mod tests {
                 created: Timestamp(i64::MAX),
                 etag: Some(sample_object().etag),
                 changed: Some(Timestamp(i64::MAX)),
+                left: Left { tags: true, acl: true },
             }),
             sealed_checksum: Some(largest_sealed_checksum()),
         };

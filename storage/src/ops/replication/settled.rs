@@ -47,7 +47,7 @@ pub enum Settled {
         /// Why; None: through nobody's fault.
         reason: Option<String>,
     },
-    /// There is nothing to bring: the version is gone, or no target is PENDING any more.
+    /// There is nothing to bring: the version is gone, or is not PENDING for the target any more.
     Dropped,
 }
 
@@ -87,7 +87,7 @@ impl Store {
     /// Settles tasks of one lane, at most [`SETTLED_TOGETHER_MAX`] and of different keys. Durable when it returns; how each of them stands.
     ///
     /// # Errors
-    /// Of each task: `ReadOnly`, `Overloaded`, `Corrupt`, `OutcomeUnknown`: it is as it was, or nobody knows.
+    /// Of each task: `BucketBusy`, `ReadOnly`, `Overloaded`, `Corrupt`, `OutcomeUnknown`: it is as it was, or nobody knows.
     pub async fn settle(&self, lane: Lane, tasks: &[(QueuedTask, Settled)]) -> Vec<Result<Noted, StorageError>> {
         if let Ok(Some(noted)) = self.settle_together(lane, tasks).await {
             return noted.into_iter().map(Ok).collect();
@@ -134,8 +134,13 @@ impl Store {
             Ok((SeenBucket::read(view)?, seen))
         };
         let (bucket, seen) = self.view(BucketId::from_bytes(lane.partition.0), page).await?;
-        // A bucket that goes takes all of its tasks along.
-        let Ok(bucket) = SeenBucket::writable(bucket) else { return Ok(Some(vec![Noted::Done; tasks.len()])) };
+        let bucket = match SeenBucket::writable(bucket) {
+            Ok(bucket) => bucket,
+            // It took all of its tasks along.
+            Err(StorageError::NoSuchBucket) => return Ok(Some(vec![Noted::Done; tasks.len()])),
+            // One that is being deleted may stay after all.
+            Err(error) => return Err(error),
+        };
         let mut settling = Settling { mutation: Mutation::new(&bucket), again: None };
         let mut noted = Vec::with_capacity(tasks.len());
         for (((key, _), seen), (queued, settled)) in keys.iter().zip(&seen).zip(tasks) {
@@ -219,7 +224,9 @@ fn note(
             status.foreign_version = foreign_version.clone().filter(|id| id.len() <= FOREIGN_VERSION_BYTES_MAX);
         }
         Settled::Failed { .. } => status.progress = Progress::Failed,
-        Settled::Again { .. } | Settled::Dropped => return Ok(true),
+        // It has become PENDING since, by this same task.
+        Settled::Dropped => return Ok(status.progress != Progress::Pending),
+        Settled::Again { .. } => return Ok(true),
     }
     mutation.replace_version(key, &seen.head, version)?;
     Ok(true)

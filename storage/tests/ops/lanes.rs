@@ -1,0 +1,138 @@
+//! What waits in a lane of replication, how a version stands there, and what settling leaves.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_storage::StorageError;
+use cairn_storage::blob::{BlobStore, Offload};
+use cairn_storage::clock::{ManualClock, SeededEntropy, Timestamp};
+use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::health::Health;
+use cairn_storage::id::VersionId;
+use cairn_storage::index::family::bucket::{BucketRecord, BucketState, Versioning};
+use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::index::memory::MemoryIndex;
+use cairn_storage::jobs::replicate::{Lane, ReplicateTask};
+use cairn_storage::observe::Silent;
+use cairn_storage::ops::planner::{Change, Plan, PlannedReplication, Planner};
+use cairn_storage::ops::replication::{Newer, Noted, Position, QueuedTask, Settled};
+use cairn_storage::ops::{Bucket, Limits, Store, StoreParts};
+use cairn_storage::replication::TargetId;
+use cairn_storage::settings::ObjectSettings;
+
+use crate::buckets::set_bucket_state;
+use crate::rig::{Rig, START, object_key};
+
+const TARGET: &str = "arn:aws:s3:there::copies";
+
+/// How far ahead the changes are dated.
+const AHEAD_MS: i64 = 60_000;
+
+/// Replicates every version that comes.
+#[derive(Debug)]
+struct Replicating;
+
+impl Planner for Replicating {
+    fn kinds(&self, _: &BucketRecord) -> &[DocumentKind] {
+        &[]
+    }
+
+    fn plan(&self, change: Change<'_>, _: &BucketRecord, _: &[Option<Bytes>]) -> Plan {
+        let Change::Added { key, version, .. } = change else { return Plan::default() };
+        let since = START.plus_ms(AHEAD_MS);
+        let (key, target) = (key.as_str().to_owned(), TARGET.to_owned());
+        let task = ReplicateTask { key, version: version.id(), target, rule: "all".to_owned(), size_bytes: 1, since };
+        let planned = PlannedReplication { target: task.target_id(), task: task.due_at(since) };
+        Plan { tasks: Vec::new(), replications: vec![planned] }
+    }
+}
+
+async fn replicating() -> (Rig, Bucket, Lane) {
+    let disk = SimDisk::new();
+    BlobStore::create_folders(&disk).unwrap();
+    let health = Health::default();
+    let clock = Arc::new(ManualClock::new(START));
+    let parts = StoreParts {
+        index: Arc::new(MemoryIndex::new(health.clone())),
+        blobs: BlobStore::new(Arc::new(disk.clone()), health.clone(), Arc::new(Silent), Offload::Inline),
+        health: health.clone(),
+        clock: clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        planner: Arc::new(Replicating),
+        limits: Limits { inline_threshold_bytes: 64 },
+    };
+    let rig = Rig { store: Store::new(parts), disk: Arc::new(disk), clock, health, sealed: false };
+    let bucket = rig.create_bucket("bucket").await;
+    let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    let lane = Lane { partition: bucket.id.into(), target: TargetId::of(TARGET) };
+    (rig, bucket, lane)
+}
+
+async fn queued(rig: &Rig, lane: Lane) -> Vec<QueuedTask> {
+    rig.store.queued(lane, Position::at(Timestamp(0)), START).await.unwrap().tasks
+}
+
+async fn task_of(rig: &Rig, lane: Lane, version: VersionId) -> QueuedTask {
+    queued(rig, lane).await.into_iter().find(|queued| queued.task.version == version).unwrap()
+}
+
+#[tokio::test]
+async fn a_change_that_is_dated_ahead_is_due_at_once() {
+    let (rig, bucket, lane) = replicating().await;
+    rig.put(&bucket, "key", b"x").await;
+    let due: Vec<_> = queued(&rig, lane).await.iter().map(|queued| queued.due).collect();
+    assert_eq!(due, [START]);
+}
+
+#[tokio::test]
+async fn what_is_still_pending_is_not_dropped() {
+    let (rig, bucket, lane) = replicating().await;
+    let id = rig.put(&bucket, "key", b"x").await.version_id;
+    let task = task_of(&rig, lane, id).await;
+    let noted = rig.store.settle(lane, &[(task.clone(), Settled::Dropped)]).await;
+    assert!(matches!(noted[..], [Ok(Noted::Changed)]), "{noted:?}");
+    assert_eq!(queued(&rig, lane).await, [task.clone()]);
+    let failed = Settled::Failed { reason: "refused".to_owned() };
+    assert!(matches!(rig.store.settle(lane, &[(task, failed)]).await[..], [Ok(Noted::Done)]));
+    assert!(queued(&rig, lane).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_bucket_whose_deletion_may_be_taken_back_stay() {
+    let (rig, bucket, lane) = replicating().await;
+    let id = rig.put(&bucket, "key", b"x").await.version_id;
+    let task = task_of(&rig, lane, id).await;
+    set_bucket_state(&rig, &bucket, BucketState::Deleting).await;
+    for settled in [Settled::Dropped, Settled::Again { due: START, reason: None }] {
+        let noted = rig.store.settle(lane, &[(task.clone(), settled)]).await;
+        assert!(matches!(noted[..], [Err(StorageError::BucketBusy)]), "{noted:?}");
+    }
+    assert_eq!(queued(&rig, lane).await, [task]);
+}
+
+#[tokio::test]
+async fn a_version_stands_behind_older_ones_that_wait_and_knows_the_newer_ones() {
+    let (rig, bucket, lane) = replicating().await;
+    let mut ids = Vec::new();
+    for content in [b"1", b"2", b"3", b"4"] {
+        ids.push(rig.put(&bucket, "key", content).await.version_id);
+        rig.put(&bucket, "key/below", content).await;
+    }
+    let there = "an-id-of-its-own".to_owned();
+    let settings = Some(ObjectSettings::default());
+    let completed = Settled::Completed { settings, foreign_version: Some(there.clone()) };
+    rig.store.settle(lane, &[(task_of(&rig, lane, ids[2]).await, completed)]).await.pop().unwrap().unwrap();
+    let standing = |id| rig.store.standing(bucket.id, &object_key("key"), id, lane.target);
+    let newer = |at: usize, foreign_version: Option<&String>| Newer {
+        version: ids[at],
+        arrived: foreign_version.is_some(),
+        foreign_version: foreign_version.cloned(),
+    };
+    let second = standing(ids[1]).await.unwrap();
+    assert!(second.older_waits);
+    assert_eq!(second.newer, [newer(3, None), newer(2, Some(&there))]);
+    let first = standing(ids[0]).await.unwrap();
+    assert!(!first.older_waits);
+    assert_eq!(first.newer, [newer(3, None), newer(2, Some(&there)), newer(1, None)]);
+    assert_eq!(standing(ids[3]).await.unwrap().newer, []);
+}

@@ -1,0 +1,360 @@
+//! What replication must not do at a target: hide the newest version, remove the only copy, take one kind of server for another, lift a
+//! lock, or bring what its rules do not take any more.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use cairn_tests::foreign::Foreign;
+use cairn_tests::proxy::Proxy;
+use cairn_tests::sigv4::Credentials;
+use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
+
+const ACCOUNT: &str = "100000000001";
+const BUCKET: &str = "copies";
+const STATUS: &str = "x-amz-replication-status";
+const MAY_ALL: &str = r#"{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}"#;
+
+/// How long a version may take to its target on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn remote(url: &str, access_key: &str, secret_key: &str) -> Config {
+    let more = format!(
+        "\n[[remote]]\nname = \"there\"\nendpoint = \"{url}\"\nregion = \"us-east-1\"\naccess_key = \"{access_key}\"\n\
+         secret_key = \"{secret_key}\"\n"
+    );
+    Config { more, ..Config::default() }
+}
+
+fn remote_at(url: &str) -> Config {
+    remote(url, "cairn-test-access", "cairn-test-secret-key-0000000000000001")
+}
+
+async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Reply {
+    client.action("iam", action, parameters).send().await.expect(200)
+}
+
+async fn created(client: &Client, bucket: &str, with_locks: bool) {
+    let mut create = client.bucket("PUT", bucket);
+    if with_locks {
+        create = create.header("x-amz-bucket-object-lock-enabled", "true");
+    }
+    create.send().await.expect(200);
+}
+
+async fn set_versioning(client: &Client, bucket: &str, status: &str) {
+    let document = format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+    client.bucket("PUT", bucket).query("versioning", "").body(document).send().await.expect(200);
+}
+
+fn policy(statement: &str) -> String {
+    format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#)
+}
+
+async fn may(client: &Client, statement: &str) {
+    let put = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", &policy(statement))];
+    iam(client, "PutRolePolicy", &put).await;
+}
+
+/// Replicates the bucket to this target by the role `replicator`, delete markers too or not.
+async fn replicate(client: &Client, bucket: &str, target: &str, markers: &str) {
+    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
+    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
+    // It may be there already.
+    client.action("iam", "CreateRole", &name).send().await;
+    may(client, MAY_ALL).await;
+    let document = format!(
+        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role>\
+         <Rule><ID>all</ID><Priority>1</Priority><Filter></Filter><Status>Enabled</Status>\
+         <Destination><Bucket>{target}</Bucket></Destination>\
+         <DeleteMarkerReplication><Status>{markers}</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
+    );
+    client.bucket("PUT", bucket).query("replication", "").body(document).send().await.expect(200);
+}
+
+async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
+    let began = Instant::now();
+    loop {
+        let reply = call().send().await;
+        if wished(&reply) {
+            return reply;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {:?}", reply.status, reply.headers);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn status(client: &Client, bucket: &str, key: &str, version: Option<&str>, wished: &str) -> String {
+    let head = || {
+        let head = client.object("HEAD", bucket, key);
+        version.map_or(head.clone(), |version| head.query("versionId", version))
+    };
+    let reply = until(&format!("{key}: {wished}"), head, |reply| reply.header(STATUS) == Some(wished)).await;
+    reply.header("x-amz-version-id").unwrap().to_owned()
+}
+
+async fn settings(client: &Client, bucket: &str, resource: &str, document: &str) {
+    let put = client.object("PUT", bucket, "key").query(resource, "").body(document.to_owned());
+    put.send().await.expect(200);
+}
+
+fn command(cairn: &Cairn, arguments: &[&str]) -> String {
+    let output = cairn.calling_command(arguments).output().unwrap();
+    // 1 says that something was given up.
+    assert!(output.status.code().is_some_and(|code| code < 2), "{arguments:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Runs a walk of replication to its end.
+async fn walk(cairn: &Cairn, kind: &str) {
+    let job = command(cairn, &["replicate", kind, "--bucket", BUCKET, "--rule", "all"]);
+    let began = Instant::now();
+    while !command(cairn, &["jobs", "show", &job]).contains(" done ") {
+        assert!(began.elapsed() < PATIENCE, "the {kind} does not end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn version_of(reply: &Reply) -> String {
+    reply.header("x-amz-version-id").unwrap().to_owned()
+}
+
+/// Waits until nothing of the bucket is on its way.
+async fn quiet(cairn: &Cairn) {
+    let began = Instant::now();
+    loop {
+        let said = command(cairn, &["replicate", "status", "--bucket", BUCKET]);
+        if said.contains(": 0 pending ") {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{said}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn no_old_version_comes_above_a_newer_one_where_the_last_is_the_newest() {
+    let foreign = match Foreign::start().await {
+        Ok(foreign) => foreign,
+        Err(reason) => skip!("{reason}"),
+    };
+    let source = Cairn::start(remote_at(&format!("http://{}", foreign.address)));
+    let (here, there) = (source.client(), foreign.client());
+    for client in [&here, &there] {
+        created(client, BUCKET, false).await;
+        set_versioning(client, BUCKET, "Enabled").await;
+    }
+    // Before the rule: a version, and a marker.
+    let first = version_of(&here.put(BUCKET, "key", "first").await.expect(200));
+    here.put(BUCKET, "back", "gone").await.expect(200);
+    let marker = version_of(&here.delete(BUCKET, "back").await.expect(204));
+    here.put(BUCKET, "alone", "only").await.expect(200);
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    for key in ["key", "back"] {
+        here.put(BUCKET, key, "newest").await.expect(200);
+        status(&here, BUCKET, key, None, "COMPLETED").await;
+    }
+    let listed = || there.bucket("GET", BUCKET).query("versions", "");
+    let versions = |reply: &Reply| reply.xml_all("VersionId").len();
+    assert_eq!(versions(&listed().send().await), 2);
+    walk(&source, "backfill").await;
+    status(&here, BUCKET, "alone", None, "COMPLETED").await;
+    status(&here, BUCKET, "key", Some(&first), "FAILED").await;
+    let failed = || async { command(&source, &["replicate", "failed", "--bucket", BUCKET]) };
+    let began = Instant::now();
+    while !failed().await.contains(&marker) {
+        assert!(began.elapsed() < PATIENCE, "{}", failed().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(failed().await.contains("a newer version of the key is there already"), "{}", failed().await);
+    for key in ["key", "back"] {
+        assert_eq!(there.get(BUCKET, key).await.expect(200).text(), "newest");
+    }
+    // Nor by a second attempt, or when all is brought once more.
+    command(&source, &["replicate", "retry", "--bucket", BUCKET]);
+    status(&here, BUCKET, "key", Some(&first), "FAILED").await;
+    walk(&source, "resync").await;
+    quiet(&source).await;
+    for key in ["key", "back"] {
+        status(&here, BUCKET, key, None, "COMPLETED").await;
+        assert_eq!(there.get(BUCKET, key).await.expect(200).text(), "newest");
+    }
+    assert_eq!(versions(&listed().send().await), 3);
+}
+
+#[tokio::test]
+async fn a_bucket_that_keeps_no_versions_gets_nothing() {
+    let foreign = match Foreign::start().await {
+        Ok(foreign) => foreign,
+        Err(reason) => skip!("{reason}"),
+    };
+    let source = Cairn::start(remote_at(&format!("http://{}", foreign.address)));
+    let (here, there) = (source.client(), foreign.client());
+    created(&there, BUCKET, false).await;
+    there.put(BUCKET, "key", "the only copy").await.expect(200);
+    created(&here, BUCKET, false).await;
+    set_versioning(&here, BUCKET, "Enabled").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    here.put(BUCKET, "key", "x").await.expect(200);
+    here.delete(BUCKET, "key").await.expect(204);
+    let began = Instant::now();
+    loop {
+        let said = command(&source, &["replicate", "status", "--bucket", BUCKET]);
+        if said.contains("the versioning of the bucket copies is not enabled there") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{said}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(there.get(BUCKET, "key").await.expect(200).text(), "the only copy");
+    set_versioning(&there, BUCKET, "Enabled").await;
+    let head = || there.object("HEAD", BUCKET, "key");
+    until("the marker", head, |reply| reply.header("x-amz-delete-marker") == Some("true")).await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_valid_at_the_moment_makes_no_other_server_of_a_cairn() {
+    let target = Cairn::start(Config::default());
+    let there = target.client();
+    created(&there, BUCKET, false).await;
+    set_versioning(&there, BUCKET, "Enabled").await;
+    iam(&there, "CreateUser", &[("UserName", "carrier")]).await;
+    let statement = policy(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
+    let own = [("UserName", "carrier"), ("PolicyName", "own"), ("PolicyDocument", statement.as_str())];
+    iam(&there, "PutUserPolicy", &own).await;
+    let key = iam(&there, "CreateAccessKey", &[("UserName", "carrier")]).await;
+    let (access_key, secret_key) = (key.xml("AccessKeyId"), key.xml("SecretAccessKey"));
+    let set = |status: &'static str| {
+        let (there, access_key) = (there.clone(), access_key.clone());
+        async move {
+            let change = [("UserName", "carrier"), ("AccessKeyId", access_key.as_str()), ("Status", status)];
+            iam(&there, "UpdateAccessKey", &change).await;
+        }
+    };
+    set("Inactive").await;
+    let credentials = Credentials { access_key: access_key.clone(), secret_key: secret_key.clone(), token: None };
+    let refused = Client { address: there.address, credentials }.bucket("HEAD", BUCKET).send().await;
+    assert_eq!((refused.status, refused.header("x-amz-cairn-replicas")), (403, Some("1")));
+    let source = Cairn::start(remote(&format!("http://{}", there.address), &access_key, &secret_key));
+    let here = source.client();
+    created(&here, BUCKET, false).await;
+    set_versioning(&here, BUCKET, "Enabled").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    let version = version_of(&here.put(BUCKET, "key", "x").await.expect(200));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(here.head(BUCKET, "key").await.header(STATUS), Some("PENDING"));
+    set("Active").await;
+    status(&here, BUCKET, "key", None, "COMPLETED").await;
+    let replica = there.head(BUCKET, "key").await.expect(200);
+    assert_eq!((replica.header(STATUS), version_of(&replica)), (Some("REPLICA"), version));
+}
+
+const HELD: &str = "<LegalHold><Status>ON</Status></LegalHold>";
+const LIFTED: &str = "<LegalHold><Status>OFF</Status></LegalHold>";
+const TAGGED: &str = "<Tagging><TagSet><Tag><Key>own</Key><Value>1</Value></Tag></TagSet></Tagging>";
+
+/// What was set on a replica outlasts changes at the source that are about something else.
+async fn settings_stay((here, from): (&Client, &str), (there, to): (&Client, &str)) {
+    let deny = r#"{"Effect":"Deny","Action":"s3:GetObjectVersionTagging","Resource":"*"}"#;
+    let replica = || there.object("HEAD", to, "key");
+    let hold = |reply: &Reply| reply.header("x-amz-object-lock-legal-hold").map(str::to_owned);
+    let tags = |reply: &Reply| reply.header("x-amz-tagging-count").map(str::to_owned);
+    let put = here.object("PUT", from, "key").header("x-amz-tagging", "a=1&b=2").body("x");
+    put.send().await.expect(200);
+    until("the replica", replica, |reply| reply.status == 200).await;
+    // Of a hold there the source says nothing when its tags change.
+    settings(there, to, "legal-hold", HELD).await;
+    settings(here, from, "tagging", TAGGED).await;
+    let now = until("the tags", replica, |reply| tags(reply).as_deref() == Some("1")).await;
+    assert_eq!(hold(&now).as_deref(), Some("ON"));
+    // It is lifted if it is lifted at the source.
+    settings(here, from, "legal-hold", LIFTED).await;
+    until("the end of the hold", replica, |reply| hold(reply).as_deref() != Some("ON")).await;
+    // Tags that the role may not read stay as they are there.
+    may(here, &format!("{MAY_ALL},{deny}")).await;
+    settings(here, from, "tagging", &TAGGED.replace("own", "hidden")).await;
+    settings(here, from, "legal-hold", HELD).await;
+    let now = until("the hold", replica, |reply| hold(reply).as_deref() == Some("ON")).await;
+    assert_eq!(tags(&now).as_deref(), Some("1"));
+    let tags = there.object("GET", to, "key").query("tagging", "").send().await.expect(200);
+    assert!(tags.text().contains("<Key>own</Key>"), "{}", tags.text());
+}
+
+#[tokio::test]
+async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_at_another_server() {
+    let target = Cairn::start(Config::default());
+    let proxy = Proxy::new();
+    proxy.leads_to(target.client().address);
+    let source = Cairn::start(remote_at(&proxy.url()));
+    let (here, there) = (source.client(), target.client());
+    created(&here, BUCKET, true).await;
+    created(&there, BUCKET, true).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    settings_stay((&here, BUCKET), (&there, BUCKET)).await;
+}
+
+#[tokio::test]
+async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_in_another_bucket() {
+    let cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    created(&client, "source", true).await;
+    created(&client, "target", true).await;
+    replicate(&client, "source", "arn:aws:s3:::target", "Enabled").await;
+    settings_stay((&client, "source"), (&client, "target")).await;
+}
+
+#[tokio::test]
+async fn a_public_acl_does_not_go_into_a_bucket_that_blocks_them() {
+    let config = Config {
+        object_ownership: Some("ObjectWriter"),
+        block_public_access: Some(false),
+        ..Config::default()
+    };
+    let cairn = Cairn::start(config);
+    let client = cairn.client();
+    for bucket in ["source", "target"] {
+        created(&client, bucket, false).await;
+        set_versioning(&client, bucket, "Enabled").await;
+    }
+    let block = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>";
+    client.bucket("PUT", "target").query("publicAccessBlock", "").body(block).send().await.expect(200);
+    replicate(&client, "source", "arn:aws:s3:::target", "Enabled").await;
+    client.object("PUT", "source", "public").header("x-amz-acl", "public-read").body("x").send().await.expect(200);
+    status(&client, "source", "public", None, "FAILED").await;
+    client.head("target", "public").await.expect(404);
+    let failed = command(&cairn, &["replicate", "failed", "--bucket", "source"]);
+    assert!(failed.contains("DstPutAclNotPermitted"), "{failed}");
+    // Nor does one that a version gets later.
+    client.put("source", "later", "x").await.expect(200);
+    status(&client, "source", "later", None, "COMPLETED").await;
+    let acl = client.object("PUT", "source", "later").query("acl", "").header("x-amz-acl", "public-read");
+    acl.send().await.expect(200);
+    status(&client, "source", "later", None, "FAILED").await;
+    client.object("GET", "target", "later").anonymous().send().await.expect_error(403, "AccessDenied");
+}
+
+#[tokio::test]
+async fn what_a_rule_has_come_to_leave_out_does_not_go_though_it_waits() {
+    let target = Cairn::start(Config::default());
+    let proxy = Proxy::new();
+    proxy.leads_to(target.client().address);
+    let source = Cairn::start(remote_at(&proxy.url()));
+    let (here, there) = (source.client(), target.client());
+    for client in [&here, &there] {
+        created(client, BUCKET, false).await;
+        set_versioning(client, BUCKET, "Enabled").await;
+    }
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    here.put(BUCKET, "key", "x").await.expect(200);
+    status(&here, BUCKET, "key", None, "COMPLETED").await;
+    proxy.set_cut(true);
+    here.delete(BUCKET, "key").await.expect(204);
+    here.put(BUCKET, "other", "x").await.expect(200);
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Disabled").await;
+    proxy.set_cut(false);
+    status(&here, BUCKET, "other", None, "COMPLETED").await;
+    quiet(&source).await;
+    assert_eq!(there.get(BUCKET, "key").await.expect(200).text(), "x");
+    let failed = command(&source, &["replicate", "failed", "--bucket", BUCKET]);
+    assert!(failed.contains("no rule takes it there any more"), "{failed}");
+}

@@ -36,7 +36,6 @@ fn added(configuration: &Configuration, key: &ObjectKey, version: &Version) -> P
 /// The rules that take an object as it is, however it came.
 #[must_use]
 pub fn rules_of_object<'c>(configuration: &'c Configuration, key: &ObjectKey, object: &ObjectVersion) -> Vec<&'c Rule> {
-    let mode = object.encryption.as_ref().map(|encryption| encryption.mode);
     if object.storage_class.needs_restore() {
         return Vec::new();
     }

@@ -6,7 +6,7 @@
 
 pub mod kept;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -21,10 +21,12 @@ use cairn_replication::remote::Remote;
 use cairn_replication::target::Failure;
 use cairn_storage::StorageError;
 use cairn_storage::clock::{Clock, Entropy};
+use cairn_storage::id::AccountId;
 use cairn_storage::index::Index;
 use parking_lot::{Mutex, RwLock};
 
 use crate::config;
+use crate::identities::Accounts;
 
 use kept::{Given as GivenRemote, Kept, KeptError};
 
@@ -95,6 +97,17 @@ pub enum ChangeError {
     Storage(#[from] StorageError),
 }
 
+/// Why a bucket may not replicate to another one at a remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotATarget {
+    /// It is a storage tier.
+    #[error("The destination bucket is a storage tier of this server.")]
+    Tier,
+    /// The remote is not for the source's account.
+    #[error("The remote is not for the account that owns the source bucket.")]
+    Account,
+}
+
 /// A remote as it is shown: without its secret.
 #[derive(Clone, Debug)]
 pub struct About {
@@ -108,6 +121,8 @@ pub struct About {
     pub access_key: Option<String>,
     /// Bytes a second at most.
     pub bandwidth_limit: Option<u64>,
+    /// The accounts whose buckets may replicate there; none: the first account alone.
+    pub accounts: Vec<AccountId>,
     /// A call has added it; else the settings declare it.
     pub is_added: bool,
     /// Why it cannot be used, if it cannot.
@@ -127,6 +142,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     /// The buckets there that replication goes to.
     targets: Mutex<HashMap<BucketThere, Discovered>>,
+    /// The buckets there that are storage tiers.
+    tiers: OnceLock<HashSet<BucketThere>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -178,6 +195,7 @@ impl Remotes {
             kept: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
             targets: Mutex::default(),
+            tiers: OnceLock::new(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         })))
@@ -202,6 +220,30 @@ impl Remotes {
         match self.0.declared.get(name) {
             Some(known) => Some(known.client.clone()),
             None => self.0.added.read().get(name).and_then(|added| added.client.clone()),
+        }
+    }
+
+    /// These buckets are storage tiers, in which nothing may lie but what the tiers put there.
+    pub fn reserve(&self, buckets: impl Iterator<Item = (String, String)>) {
+        // There are settings once.
+        let _ = self.0.tiers.set(buckets.collect());
+    }
+
+    /// Ok if buckets of this account may replicate to a bucket there: what goes there goes by the remote's credentials, which are not the
+    /// account's.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_target(&self, name: &str, bucket: &str, owner: AccountId, accounts: &Accounts) -> Result<(), NotATarget> {
+        let of_added = || self.0.added.read().get(name).map(|added| added.about.accounts.clone());
+        let declared = self.0.declared.get(name).map(|known| known.about.accounts.clone());
+        let given = declared.or_else(of_added).unwrap_or_default();
+        let there = (name.to_owned(), bucket.to_owned());
+        let is_given = given.contains(&owner) || given.is_empty() && accounts.is_first(owner);
+        match self.0.tiers.get().is_some_and(|tiers| tiers.contains(&there)) {
+            true => Err(NotATarget::Tier),
+            false if !is_given => Err(NotATarget::Account),
+            false => Ok(()),
         }
     }
 
@@ -324,6 +366,7 @@ fn about(remote: &config::Remote, is_added: bool) -> About {
         region: remote.region.as_ref().map(|region| region.as_str().to_owned()),
         access_key: remote.access_key.as_ref().map(|key| key.as_str().to_owned()),
         bandwidth_limit: remote.bandwidth_limit,
+        accounts: remote.accounts.clone(),
         is_added,
         fault: None,
     }
@@ -449,6 +492,41 @@ mod tests {
         assert!(matches!(opened.remove("added").await, Err(ChangeError::Missing(_))));
         assert!(matches!(opened.remove("own").await, Err(ChangeError::Declared(_))));
         assert!(open().await.client("added").is_none());
+    }
+
+    #[test]
+    fn a_remote_is_for_the_first_account_or_for_those_that_it_names_and_no_tier_is_a_target() {
+        let file = "[[remote]]\nname = \"own\"\nendpoint = \"http://h:1\"\naccess_key = \"AKIA\"\nsecret_key = \"secret\"\n\
+                    [[remote]]\nname = \"given\"\nendpoint = \"http://h:2\"\naccess_key = \"AKIA\"\nsecret_key = \"secret\"\n\
+                    accounts = [\"100000000002\"]\n";
+        let remotes = remotes(file, &[]).unwrap();
+        remotes.reserve([("own".to_owned(), "tier".to_owned())].into_iter());
+        #[derive(serde::Deserialize)]
+        struct File {
+            account: Vec<config::Account>,
+        }
+        let account = |number: u8| {
+            let canonical_id = format!("{number:064x}");
+            format!(
+                "[[account]]\nid = \"10000000000{number}\"\ncanonical_id = \"{canonical_id}\"\ndisplay_name = \"{number}\"\n"
+            )
+        };
+        let declared: File = toml::from_str(&(account(1) + &account(2))).unwrap();
+        let accounts = Accounts::new(&declared.account);
+        let check = |name: &str, bucket: &str, owner: &str| {
+            remotes.check_target(name, bucket, owner.parse().unwrap(), &accounts).err()
+        };
+        let (first, second) = ("100000000001", "100000000002");
+        for (name, owner, fault) in [
+            ("own", first, None),
+            ("own", second, Some(NotATarget::Account)),
+            ("given", first, Some(NotATarget::Account)),
+            ("given", second, None),
+        ] {
+            assert_eq!(check(name, "copies", owner), fault, "{name} {owner}");
+        }
+        assert_eq!(check("own", "tier", first), Some(NotATarget::Tier));
+        assert_eq!(check("given", "tier", second), None);
     }
 
     #[test]

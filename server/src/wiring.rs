@@ -174,6 +174,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
 
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
+    remotes.reserve(config.tiers.iter().filter_map(|tier| tier.home.bucket()));
     let rules = replication::Rules::default();
     let open = OpenStore::open(&config, &remotes, Arc::new(rules.clone()), metrics.clone()).await?;
     let begun = open.identity_partitions().map_err(ServeError::from).and_then(|partitions| {

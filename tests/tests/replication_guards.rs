@@ -358,3 +358,42 @@ async fn what_a_rule_has_come_to_leave_out_does_not_go_though_it_waits() {
     let failed = command(&source, &["replicate", "failed", "--bucket", BUCKET]);
     assert!(failed.contains("no rule takes it there any more"), "{failed}");
 }
+
+#[tokio::test]
+async fn what_the_role_may_not_replicate_goes_to_no_remote_and_nothing_of_another_account_does() {
+    let target = Cairn::start(Config::default());
+    let source = Cairn::start(remote_at(&format!("http://{}", target.client().address)));
+    let (here, there, other) = (source.client(), target.client(), source.other_client());
+    for client in [&here, &there] {
+        created(client, BUCKET, false).await;
+        set_versioning(client, BUCKET, "Enabled").await;
+    }
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    let reads = r#"{"Effect":"Allow","Action":"s3:GetObject*","Resource":"*"}"#;
+    let brings = r#"{"Effect":"Allow","Action":"s3:ReplicateObject","Resource":"arn:aws:s3:::copies/*"}"#;
+    may(&here, reads).await;
+    here.put(BUCKET, "key", "x").await.expect(200);
+    status(&here, BUCKET, "key", None, "FAILED").await;
+    let failed = command(&source, &["replicate", "failed", "--bucket", BUCKET]);
+    assert!(failed.contains("DstPutObjectNotPermitted") && failed.contains("s3:ReplicateObject"), "{failed}");
+    there.head(BUCKET, "key").await.expect(404);
+    // Without s3:ReplicateTags the tags stay behind.
+    may(&here, &format!("{reads},{brings}")).await;
+    here.object("PUT", BUCKET, "tagged").header("x-amz-tagging", "a=1").body("x").send().await.expect(200);
+    status(&here, BUCKET, "tagged", None, "COMPLETED").await;
+    let replica = there.head(BUCKET, "tagged").await.expect(200);
+    assert_eq!(replica.header("x-amz-tagging-count"), None);
+    // The remote's credentials are not for everybody on this server.
+    created(&other, "others", false).await;
+    set_versioning(&other, "others", "Enabled").await;
+    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
+    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
+    let role = iam(&other, "CreateRole", &name).await.xml("Arn");
+    let document = format!(
+        "<ReplicationConfiguration><Role>{role}</Role><Rule><ID>all</ID><Priority>1</Priority><Filter></Filter>\
+         <Status>Enabled</Status><Destination><Bucket>arn:aws:s3:there::copies</Bucket></Destination>\
+         <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
+    );
+    let put = other.bucket("PUT", "others").query("replication", "").body(document);
+    put.send().await.expect_error(403, "AccessDenied");
+}

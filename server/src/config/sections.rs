@@ -453,6 +453,14 @@ pub enum TierHome {
 }
 
 impl TierHome {
+    /// The remote and the bucket there, if it is in one.
+    pub(crate) fn bucket(&self) -> Option<(String, String)> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Bucket { remote, bucket, .. } => Some((remote.as_str().to_owned(), bucket.as_str().to_owned())),
+        }
+    }
+
     /// Whether what one of them finds in the other service may be the other's.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
@@ -524,6 +532,9 @@ pub struct Remote {
     /// Bytes a second at most, both ways together.
     #[serde(default, deserialize_with = "values::some_bandwidth")]
     pub bandwidth_limit: Option<u64>,
+    /// The accounts whose buckets may replicate there, by its credentials; none: the first account alone.
+    #[serde(default, deserialize_with = "values::account_ids")]
+    pub accounts: Vec<AccountId>,
 }
 
 impl Remote {

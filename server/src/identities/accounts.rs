@@ -38,12 +38,14 @@ pub struct Accounts {
     by_canonical_id: HashMap<CanonicalId, Arc<Account>>,
     /// By addresses in lower case.
     by_email: HashMap<String, Arc<Account>>,
+    /// The one that the configuration names first.
+    first: Option<AccountId>,
 }
 
 impl Accounts {
     /// The accounts of the configuration, which has seen to it that no id and no address is there twice.
     pub fn new(declared: &[config::Account]) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { first: declared.first().map(|account| account.id), ..Self::default() };
         for account in declared {
             let owner = Account {
                 id: account.id,
@@ -63,6 +65,11 @@ impl Accounts {
         }
         self.by_canonical_id.insert(account.canonical_id.clone(), Arc::clone(&account));
         self.by_id.insert(account.id, account);
+    }
+
+    /// Whether it is the account that the configuration names first.
+    pub fn is_first(&self, id: AccountId) -> bool {
+        self.first == Some(id)
     }
 
     /// The account of this number.

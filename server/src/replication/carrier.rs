@@ -138,10 +138,14 @@ impl Replicator {
             .map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
         let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail };
         let local = Local { acting, name: &destination.bucket };
-        let there;
+        let (there, with_tags);
         let target: &dyn Target = match &destination.remote {
-            None => &local,
+            None => {
+                with_tags = true;
+                &local
+            }
             Some(remote) => {
+                with_tags = self.may_send(&errand, remote, &destination.bucket, acting)?;
                 there = self.edge.remotes.target(remote, &destination.bucket).await?;
                 there.as_ref()
             }
@@ -150,7 +154,7 @@ impl Replicator {
         if standing.older_waits {
             return Ok(Carried::Wait(OLDER_FIRST_MS));
         }
-        let brought = self.bring(&errand, rule, acting, target, standing.newer).await;
+        let brought = self.bring(&errand, rule, acting, target, (standing.newer, with_tags)).await;
         if let (Err(Failure::Down { .. }), Some(remote)) = (&brought, &destination.remote) {
             // It may not be what it was taken for any more.
             self.edge.remotes.forget(remote, &destination.bucket);
@@ -184,20 +188,43 @@ impl Replicator {
         standing.await.map_err(of_store)
     }
 
+    /// Ok if what the task is about may go to a remote, which decides about its credentials and knows nothing of the role. False: but for
+    /// the tags, which stay behind.
+    fn may_send(
+        &self,
+        errand: &Errand<'_>,
+        remote: &str,
+        bucket: &str,
+        acting: AsRole<'_>,
+    ) -> Result<bool, Failure> {
+        let accounts = self.edge.identities.accounts();
+        let checked = self.edge.remotes.check_target(remote, bucket, errand.bucket.owner, accounts);
+        checked.map_err(|fault| refused("DstPutObjectNotPermitted", fault))?;
+        let (action, code) = match &errand.version {
+            Version::Object(_) => (Action::ReplicateObject, "DstPutObjectNotPermitted"),
+            Version::Marker(_) => (Action::ReplicateDelete, "DstDelObjNotPermitted"),
+        };
+        acting.may_elsewhere(bucket, &errand.key, action).map_err(|reason| refused(code, reason))?;
+        Ok(acting.may_elsewhere(bucket, &errand.key, Action::ReplicateTags).is_ok())
+    }
+
     async fn bring(
         &self,
         errand: &Errand<'_>,
         rule: &Rule,
         acting: AsRole<'_>,
         target: &dyn Target,
-        newer: Vec<Newer>,
+        (newer, with_tags): (Vec<Newer>, bool),
     ) -> Result<Carried, Failure> {
         let need = errand.need();
         let mut outgoing = Outgoing { newer, ..outgoing(errand, rule, need) };
         let (mut content, mut settings) = (None, None);
         if let Version::Object(object) = &mut outgoing.version {
             settings = Some(object.settings.clone());
-            outgoing.left.tags = !self.read(errand, rule, acting, object).await?;
+            outgoing.left.tags = !(self.read(errand, rule, acting, object).await? && with_tags);
+            if outgoing.left.tags {
+                object.settings.tags.clear();
+            }
             if need == Need::Version {
                 content = Some(self.open(errand, acting, object).await?);
             }
@@ -219,7 +246,7 @@ impl Replicator {
         errand: &Errand<'_>,
         rule: &Rule,
         acting: AsRole<'_>,
-        object: &mut ObjectVersion,
+        object: &ObjectVersion,
     ) -> Result<bool, Failure> {
         let settings = &object.settings;
         let besides = |asks: bool, action| asks.then_some(action);
@@ -238,9 +265,6 @@ impl Replicator {
         // Also where it has none: that is not for everybody to bring either.
         let tags = [Action::GetObjectVersionTagging];
         let may = acting.may(&errand.bucket, &errand.key, &tags, Some(object)).await.map_err(of_failure)?;
-        if may.is_err() {
-            object.settings.tags.clear();
-        }
         Ok(may.is_ok())
     }
 

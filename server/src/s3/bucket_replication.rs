@@ -16,6 +16,7 @@ use s3s::dto;
 
 use crate::authorize::{Authorized, OnBucket};
 use crate::kept::digest_of;
+use crate::remotes::NotATarget;
 use crate::replication::role;
 
 use super::error::Failure;
@@ -98,7 +99,12 @@ async fn check_target(edge: &Edge, source: &Bucket, destination: &Destination) -
     let must_exist = || Failure::invalid_request("Destination bucket must exist.");
     if let Some(remote) = &target.remote {
         // Whether the bucket is there is not asked: a remote that is down must not be in the way of rules about it.
-        return edge.remotes.client(remote).map(|_| ()).ok_or_else(must_exist);
+        edge.remotes.client(remote).ok_or_else(must_exist)?;
+        let checked = edge.remotes.check_target(remote, &target.bucket, source.owner, edge.accounts());
+        return checked.map_err(|fault| match fault {
+            NotATarget::Tier => Failure::invalid_request(fault.to_string()),
+            NotATarget::Account => Failure::with_message(S3ErrorCode::AccessDenied, fault.to_string()),
+        });
     }
     let name = BucketName::new(&target.bucket).ok_or_else(must_exist)?;
     let bucket = match edge.store.bucket(&name).await {

@@ -234,7 +234,13 @@ impl Remotes {
     ///
     /// # Errors
     /// Why not.
-    pub fn check_target(&self, name: &str, bucket: &str, owner: AccountId, accounts: &Accounts) -> Result<(), NotATarget> {
+    pub fn check_target(
+        &self,
+        name: &str,
+        bucket: &str,
+        owner: AccountId,
+        accounts: &Accounts,
+    ) -> Result<(), NotATarget> {
         let of_added = || self.0.added.read().get(name).map(|added| added.about.accounts.clone());
         let declared = self.0.declared.get(name).map(|known| known.about.accounts.clone());
         let given = declared.or_else(of_added).unwrap_or_default();

@@ -305,18 +305,16 @@ async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_in_another_buck
 
 #[tokio::test]
 async fn a_public_acl_does_not_go_into_a_bucket_that_blocks_them() {
-    let config = Config {
-        object_ownership: Some("ObjectWriter"),
-        block_public_access: Some(false),
-        ..Config::default()
-    };
+    let config =
+        Config { object_ownership: Some("ObjectWriter"), block_public_access: Some(false), ..Config::default() };
     let cairn = Cairn::start(config);
     let client = cairn.client();
     for bucket in ["source", "target"] {
         created(&client, bucket, false).await;
         set_versioning(&client, bucket, "Enabled").await;
     }
-    let block = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>";
+    let block =
+        "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>";
     client.bucket("PUT", "target").query("publicAccessBlock", "").body(block).send().await.expect(200);
     replicate(&client, "source", "arn:aws:s3:::target", "Enabled").await;
     client.object("PUT", "source", "public").header("x-amz-acl", "public-read").body("x").send().await.expect(200);

@@ -8,8 +8,8 @@
 mod cairn;
 mod failure;
 mod foreign;
-mod order;
 mod inspect;
+mod order;
 mod sending;
 
 use std::sync::Arc;

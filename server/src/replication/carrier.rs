@@ -167,7 +167,9 @@ impl Replicator {
         let store = &self.edge.store;
         let id = BucketId::from_bytes(queued.lane.partition.0);
         // One that is being deleted takes its tasks along, or stays after all.
-        let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else { return Ok(Err(Carried::Wait(GOING_MS))) };
+        let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else {
+            return Ok(Err(Carried::Wait(GOING_MS)));
+        };
         self.names.lock().entry(id).or_insert_with(|| bucket.name.as_str().to_owned());
         let key = ObjectKey::new(&queued.task.key).ok_or_else(|| refused("Corrupt", "the task has no key"))?;
         let version = store.any_version(id, &key, queued.task.version).await.map_err(of_store)?;
@@ -190,13 +192,7 @@ impl Replicator {
 
     /// Ok if what the task is about may go to a remote, which decides about its credentials and knows nothing of the role. False: but for
     /// the tags, which stay behind.
-    fn may_send(
-        &self,
-        errand: &Errand<'_>,
-        remote: &str,
-        bucket: &str,
-        acting: AsRole<'_>,
-    ) -> Result<bool, Failure> {
+    fn may_send(&self, errand: &Errand<'_>, remote: &str, bucket: &str, acting: AsRole<'_>) -> Result<bool, Failure> {
         let accounts = self.edge.identities.accounts();
         let checked = self.edge.remotes.check_target(remote, bucket, errand.bucket.owner, accounts);
         checked.map_err(|fault| refused("DstPutObjectNotPermitted", fault))?;
@@ -280,8 +276,9 @@ impl Replicator {
             let changed = || Failure::Later { reason: "the version was changed meanwhile".to_owned(), after: None };
             return Ok(Arc::new(sealed.ok_or_else(changed)?));
         }
-        let data_key =
-            replica_keys::open(&self.edge, acting.caller, acting.trail, (bucket, key), object).await.map_err(of_store)?;
+        let data_key = replica_keys::open(&self.edge, acting.caller, acting.trail, (bucket, key), object)
+            .await
+            .map_err(of_store)?;
         // So that the bytes on their way are held to it, and the replica has it.
         object.reveal_checksum(data_key.as_ref()).map_err(of_store)?;
         Ok(Arc::new(SourceContent::open(store, bucket, key, object, data_key).await.map_err(of_store)?))

@@ -311,7 +311,7 @@ impl Remotes {
     /// A bucket there, for replication. What kind of server has it is found out, and believed for a while.
     ///
     /// # Errors
-    /// `Down` if there is no such remote, or it does not answer, or has no such bucket.
+    /// `Down` if there is no such remote, or it does not answer, has no such bucket, or keeps no versions there.
     pub async fn target(&self, name: &str, bucket: &str) -> Result<Arc<Remote>, Failure> {
         let there = (name.to_owned(), bucket.to_owned());
         let believed = |(since, _): &&Discovered| since.elapsed() < BELIEVED;
@@ -320,6 +320,7 @@ impl Remotes {
         }
         let client = self.client(name).ok_or_else(|| Failure::Down { reason: format!("there is no remote {name}") })?;
         let target = Arc::new(Remote::discover(client.clone(), bucket).await?);
+        target.check_versioned().await?;
         if !target.is_certain() {
             return Ok(target);
         }

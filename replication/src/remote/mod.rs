@@ -52,7 +52,7 @@ impl Remote {
     /// Finds out what kind of server has the bucket.
     ///
     /// # Errors
-    /// `Down` if it does not answer, has no such bucket, takes replicas in another form, or is no Cairn and does not keep versions there.
+    /// `Down` if it does not answer, has no such bucket, or takes replicas in another form.
     pub async fn discover(client: Client, bucket: &str) -> Result<Self, Failure> {
         let probed = client.probe(&Request::bucket(Method::HEAD, bucket)).await.map_err(of_client)?;
         let down = |reason: String| Err(Failure::Down { reason });
@@ -66,9 +66,6 @@ impl Remote {
             (None, 403) => (Kind::Foreign, false),
             (_, status) => return down(format!("HeadBucket of {bucket} answers {status}")),
         };
-        if kind == Kind::Foreign {
-            check_versioned(&client, bucket).await?;
-        }
         Ok(Self { client, bucket: bucket.to_owned(), kind, is_certain })
     }
 
@@ -77,18 +74,26 @@ impl Remote {
     pub fn is_certain(&self) -> bool {
         self.is_certain
     }
-}
 
-async fn check_versioned(client: &Client, bucket: &str) -> Result<(), Failure> {
-    let reason = match client.versioning(bucket).await {
-        Ok(Some(status)) if status == "Enabled" => return Ok(()),
-        Ok(_) => format!("the versioning of the bucket {bucket} is not enabled there"),
-        Err(error) => {
-            let reason = of_client(error);
-            format!("whether the bucket {bucket} keeps versions cannot be told (s3:GetBucketVersioning): {reason}")
+    /// Ok if the bucket keeps what is put over or deleted. A Cairn sees to that itself.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn check_versioned(&self) -> Result<(), Failure> {
+        if self.kind == Kind::Cairn {
+            return Ok(());
         }
-    };
-    Err(Failure::Down { reason })
+        let bucket = &self.bucket;
+        let reason = match self.client.versioning(bucket).await {
+            Ok(Some(status)) if status == "Enabled" => return Ok(()),
+            Ok(_) => format!("the versioning of the bucket {bucket} is not enabled there"),
+            Err(error) => {
+                let reason = of_client(error);
+                format!("whether the bucket {bucket} keeps versions cannot be told (s3:GetBucketVersioning): {reason}")
+            }
+        };
+        Err(Failure::Down { reason })
+    }
 }
 
 impl Remote {

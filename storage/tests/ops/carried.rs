@@ -10,7 +10,7 @@ use cairn_storage::ops::{
     Body, Bucket, CompleteUpload, CreateUpload, DeclaredChecksum, GetObject, GetObjectParts, NamedPart, PutObject,
     RangeRequest, SealedObject, Select, VersionSelector,
 };
-use cairn_storage::replication::ReplicaOf;
+use cairn_storage::replication::{Left, ReplicaOf};
 use futures::TryStreamExt as _;
 
 use crate::rig::{FILE_BYTES, Rig, TestKeys, body, bytes, customer_sealing, drain, object_key, put_of, upload_of};
@@ -45,7 +45,7 @@ async fn sealed(rig: &Rig, bucket: &Bucket, object: &ObjectVersion) -> SealedObj
 
 fn of(object: &ObjectVersion) -> ReplicaOf {
     let ObjectVersion { version_id, created, etag, .. } = object;
-    ReplicaOf { version_id: *version_id, created: *created, etag: Some(*etag), changed: None }
+    ReplicaOf { version_id: *version_id, created: *created, etag: Some(*etag), changed: None, left: Left::default() }
 }
 
 /// A body that stays sealed, and declares its digest.

@@ -31,6 +31,14 @@ impl Flat {
                         _ => {}
                     }
                 }
+                Event::Empty(empty) => {
+                    let name = empty.local_name().as_ref().to_owned();
+                    match open.len() {
+                        0 => flat.root = name,
+                        1 => flat.children.push((name, String::new())),
+                        _ => {}
+                    }
+                }
                 Event::End(_) => {
                     open.pop()?;
                 }
@@ -176,6 +184,13 @@ mod tests {
         let flat = Flat::parse(document.as_bytes()).unwrap();
         assert_eq!((flat.root.as_str(), flat.text("Code")), ("Error", Some("NoSuchKey")));
         assert_eq!((flat.text("Message"), flat.text("Absent")), (Some("a & b"), None));
+    }
+
+    #[test]
+    fn elements_may_be_empty() {
+        let flat = Flat::parse(b"<VersioningConfiguration xmlns=\"x\"/>").unwrap();
+        assert_eq!((flat.root.as_str(), flat.text("Status")), ("VersioningConfiguration", None));
+        assert_eq!(Flat::parse(b"<a><b/><c><d/></c></a>").unwrap().text("b"), Some(""));
     }
 
     #[test]

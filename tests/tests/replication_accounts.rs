@@ -34,14 +34,18 @@ async fn lent(other: &Client, bucket: &str, principal: &str, actions: &str) {
     other.bucket("PUT", bucket).query("policy", "").body(policy(&statement)).send().await.expect(204);
 }
 
-/// Replicates the source to these targets; `overriding` ones give the replicas to the second account.
-async fn replicate(client: &Client, targets: &[(&str, bool)]) {
+/// The role that replicates, which other accounts' policies can name only once it is there.
+async fn role(client: &Client) {
     let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
     let may = policy(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
     let create = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
     client.action("iam", "CreateRole", &create).send().await.expect(200);
     let own = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", may.as_str())];
     client.action("iam", "PutRolePolicy", &own).send().await.expect(200);
+}
+
+/// Replicates the source to these targets; `overriding` ones give the replicas to the second account.
+async fn replicate(client: &Client, targets: &[(&str, bool)]) {
     let overriding = "<Account>100000000002</Account><AccessControlTranslation><Owner>Destination</Owner></AccessControlTranslation>";
     let rule = |(at, (target, overrides)): (usize, &(&str, bool))| {
         let more = if *overrides { overriding } else { "" };
@@ -66,7 +70,8 @@ async fn put(client: &Client, key: &str, wished: &str) {
 /// The owner of an object, and whom it grants what.
 async fn acl(client: &Client, bucket: &str, key: &str) -> (String, Vec<String>) {
     let reply = client.object("GET", bucket, key).query("acl", "").send().await.expect(200);
-    let permissions = reply.xml_all("Permission");
+    let mut permissions = reply.xml_all("Permission");
+    permissions.sort();
     (reply.xml_all("ID").swap_remove(0), permissions)
 }
 
@@ -76,6 +81,7 @@ async fn replicas_are_their_writers_or_by_the_rule_their_buckets_owners() {
     let mut source = Cairn::start(config(remote("there", &format!("http://{}", target.client().address))));
     let (here, other, there) = (source.client(), source.other_client(), target.other_client());
     versioned(&here, SOURCE).await;
+    role(&here).await;
     let replicating = r#""s3:ReplicateObject","s3:ReplicateDelete","s3:ReplicateTags","s3:GetObjectAcl""#;
     let overriding = format!(r#"{replicating},"s3:ObjectOwnerOverrideToBucketOwner""#);
     lent(&other, "given", "role/replicator", &overriding).await;
@@ -119,6 +125,7 @@ async fn without_the_right_to_give_it_away_a_replica_fails_and_the_refusal_is_au
     let mut source = Cairn::start(config(String::new()));
     let (here, other) = (source.client(), source.other_client());
     versioned(&here, SOURCE).await;
+    role(&here).await;
     lent(&other, "given", "role/replicator", r#""s3:ReplicateObject","s3:ReplicateDelete","s3:ReplicateTags""#).await;
     replicate(&here, &[("arn:aws:s3:::given", true)]).await;
     for key in ["one", "two"] {

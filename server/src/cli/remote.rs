@@ -63,6 +63,9 @@ pub(super) struct AddArgs {
     /// Bytes a second at most, both ways together
     #[arg(long)]
     bandwidth_limit: Option<u64>,
+    /// An account whose buckets may replicate there; may be repeated [default: the first account alone]
+    #[arg(long)]
+    account: Vec<String>,
     /// Its buckets are named in the host
     #[arg(long)]
     virtual_host: bool,
@@ -152,6 +155,7 @@ impl AddArgs {
             ("profile", self.profile.as_deref().map(Value::from)),
             ("ca_file", self.ca_file.as_ref().map(|file| Value::from(file.to_string_lossy().as_ref()))),
             ("bandwidth_limit", self.bandwidth_limit.map(Value::from)),
+            ("accounts", (!self.account.is_empty()).then(|| Value::from(self.account.clone()))),
             ("addressing", self.virtual_host.then(|| Value::from("virtual-host"))),
         ];
         for (name, value) in given {

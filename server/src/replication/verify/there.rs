@@ -49,6 +49,10 @@ impl<'a> There<'a> {
     ) -> Result<Self, StepFailure> {
         let target = comparison.target;
         if let Some(remote) = &target.remote {
+            // What is there is read by the remote's credentials, as what goes there goes by them.
+            let (owner, accounts) = (comparison.bucket.owner, edge.identities.accounts());
+            let checked = edge.remotes.check_target(remote, &target.bucket, owner, accounts);
+            checked.map_err(|fault| StepFailure::Refused(fault.to_string()))?;
             return edge.remotes.target(remote, &target.bucket).await.map(Self::Remote).map_err(of_target);
         }
         let missing = || StepFailure::Refused(format!("there is no bucket {}", target.bucket));

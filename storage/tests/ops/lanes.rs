@@ -122,7 +122,8 @@ async fn a_version_stands_behind_older_ones_that_wait_and_knows_the_newer_ones()
     let settings = Some(ObjectSettings::default());
     let completed = Settled::Completed { settings, foreign_version: Some(there.clone()) };
     rig.store.settle(lane, &[(task_of(&rig, lane, ids[2]).await, completed)]).await.pop().unwrap().unwrap();
-    let standing = |id| rig.store.standing(bucket.id, &object_key("key"), id, lane.target);
+    let key = object_key("key");
+    let standing = |id| rig.store.standing(bucket.id, &key, id, lane.target);
     let newer = |at: usize, foreign_version: Option<&String>| Newer {
         version: ids[at],
         arrived: foreign_version.is_some(),

@@ -3,8 +3,8 @@
 use cairn_storage::StorageError;
 use cairn_storage::encryption::NoKeys;
 use cairn_storage::index::family::bucket::Versioning;
-use cairn_storage::ops::replica::SettingsBrought;
-use cairn_storage::ops::{CreateUpload, Governance, Permit, PutObject};
+use cairn_storage::ops::replica::{Bringing, SettingsBrought};
+use cairn_storage::ops::{CreateUpload, Permit, PutObject};
 use cairn_storage::replication::ReplicaOf;
 use cairn_storage::settings::{ObjectSettings, Tag};
 
@@ -70,11 +70,9 @@ impl Work {
         self.log.begin(|_| {});
         let tag = Tag { key: "k".to_owned(), value: changed_ms.to_string() };
         let settings = ObjectSettings { tags: vec![tag], ..ObjectSettings::default() };
-        let (key, permit, changed) = (object_key(KEY), Permit::any(), Some(replica(changed_ms).created));
-        let id = replica(ms).version_id;
-        let store = &self.rig.store;
-        let brought =
-            store.update_replica_settings(&bucket, &key, id, &permit, &settings, changed, Governance::Heeded).await?;
+        let bringing = Bringing { changed: Some(replica(changed_ms).created), ..Bringing::of(&settings) };
+        let (key, id) = (object_key(KEY), replica(ms).version_id);
+        let brought = self.rig.store.update_replica_settings(&bucket, &key, id, &Permit::any(), &bringing).await?;
         assert!(matches!(brought, SettingsBrought::Applied(_)));
         self.log.end();
         Ok(())

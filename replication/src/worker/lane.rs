@@ -247,7 +247,8 @@ impl Work {
             if let Settled::Again { due, .. } = settled {
                 self.look_from(Position::at(due));
             }
-            let waited = Duration::from_millis(u64::try_from(now.0 - queued.task.since.0).unwrap_or_default());
+            let waited =
+                Duration::from_millis(u64::try_from(now.0.saturating_sub(queued.task.since.0)).unwrap_or_default());
             self.shared.carrier.told(Told { queued: &queued, waited, outcome });
         }
     }

@@ -39,7 +39,7 @@ const LARGE_COUNT: usize = 60;
 /// The machine changes from one second to the next, so what is compared takes turns.
 const ROUNDS: usize = 3;
 
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(50);
 
 /// What one row measured.
 struct Row {

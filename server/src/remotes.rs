@@ -503,8 +503,8 @@ mod tests {
 
     #[test]
     fn a_remote_is_for_the_first_account_or_for_those_that_it_names_and_no_tier_is_a_target() {
-        let file = "[[remote]]\nname = \"own\"\nendpoint = \"http://h:1\"\naccess_key = \"AKIA\"\nsecret_key = \"secret\"\n\
-                    [[remote]]\nname = \"given\"\nendpoint = \"http://h:2\"\naccess_key = \"AKIA\"\nsecret_key = \"secret\"\n\
+        let file = "[[remote]]\nname = \"own\"\nendpoint = \"http://h:1\"\naccess_key = \"AKIA\"\nsecret_key = \"secret-secret\"\n\
+                    [[remote]]\nname = \"given\"\nendpoint = \"http://h:2\"\naccess_key = \"AKIA\"\nsecret_key = \"secret-secret\"\n\
                     accounts = [\"100000000002\"]\n";
         let remotes = remotes(file, &[]).unwrap();
         remotes.reserve([("own".to_owned(), "tier".to_owned())].into_iter());

@@ -5,10 +5,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use cairn_tests::foreign::Foreign;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::random::body;
 use cairn_tests::replication::{STATUS, converged, remote, replicate, until, versioned};
-use cairn_tests::{Cairn, Call, Client, Config, Reply, digest};
+use cairn_tests::{Cairn, Call, Client, Config, Reply, digest, skip};
 
 const BUCKET: &str = "copies";
 const HERE: &str = "arn:aws:s3:::local";
@@ -136,6 +137,26 @@ async fn what_is_compressed_before_it_is_sealed_stays_so() {
     assert!(got.body == content);
     let stored = std::fs::metadata(target.blob_files().pop().unwrap()).unwrap().len();
     assert!(stored < 200_000, "{stored} bytes of {}", content.len());
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_sealed_gets_nothing_and_the_reason_is_told() {
+    let foreign = match Foreign::start().await {
+        Ok(foreign) => foreign,
+        Err(reason) => skip!("{reason}"),
+    };
+    let source = Cairn::start(config(remote("there", &format!("http://{}", foreign.address))));
+    let here = source.client();
+    versioned(&foreign.client(), BUCKET).await;
+    versioned(&here, BUCKET).await;
+    replicate(&here, BUCKET, &[THERE]).await;
+    with_key(here.object("PUT", BUCKET, "key"), 1).body("secret").send().await.expect(200);
+    let head = || with_key(here.object("HEAD", BUCKET, "key"), 1);
+    until("the failure", head, |reply| reply.header(STATUS) == Some("FAILED")).await;
+    foreign.client().head(BUCKET, "key").await.expect(404);
+    let failed = source.calling_command(&["replicate", "failed", "--bucket", BUCKET]).output().unwrap();
+    let failed = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(failed.contains("SrcObjectNotEligible"), "{failed}");
 }
 
 #[tokio::test]

@@ -311,7 +311,7 @@ async fn a_file_of_a_tier_that_cannot_be_read_is_503_and_counted() {
     let disk = rig.disk();
     let file = files_below(&disk.join("blobs")).pop().unwrap();
     rig.put("good", "GLACIER_IR", 2, LARGE).send().await.expect(200);
-    let errors = || rig.metric("cairn_tier_errors{tier=\"cold\"}").parse::<u64>().unwrap();
+    let errors = || rig.metric("cairn_tier_errors_total{tier=\"cold\"}").parse::<u64>().unwrap();
     let before = errors();
     let calls = "pread64,preadv,preadv2,read";
     let arguments = ["-P", file.to_str().unwrap(), "-e", &format!("inject={calls}:error=EIO")].map(str::to_owned);

@@ -261,8 +261,9 @@ mod tests {
         let content = SealedContent::new(7, 9, SealId::from_bytes([3; 16]), Some(largest_sealed_checksum()));
         let bytes = minicbor::to_vec(&content).unwrap();
         assert_eq!(minicbor::decode::<SealedContent>(&bytes).unwrap(), content);
-        let bytes = minicbor::to_vec(envelope()).unwrap();
-        assert_eq!(minicbor::decode::<Envelope>(&bytes).unwrap(), envelope());
+        let envelope = envelope();
+        let bytes = minicbor::to_vec(&envelope).unwrap();
+        assert_eq!(minicbor::decode::<Envelope>(&bytes).unwrap(), envelope);
     }
 
     #[test]

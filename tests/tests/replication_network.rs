@@ -136,12 +136,13 @@ async fn removing_the_rules_stops_what_waits_for_a_target_as_well() {
         here.put(BUCKET, &format!("waiting-{number}"), body(number, 5_000)).await.expect(200);
     }
     here.bucket("DELETE", BUCKET).query("replication", "").send().await.expect(204);
-    proxy.set_cut(false);
-    // Whoever asks is told that it will not come; nothing is under way any more.
+    // Whoever asks is told that it will not come. While nothing gets through: what was under way then might.
     for number in 0..20 {
         let head = || here.object("HEAD", BUCKET, &format!("waiting-{number}"));
         until("the end of waiting", head, |reply| reply.header(STATUS) == Some("FAILED")).await;
     }
+    proxy.set_cut(false);
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(there.keys(BUCKET).await, ["before"]);
     // Nor after a restart.
     source.stop();

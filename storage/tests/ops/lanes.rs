@@ -91,7 +91,7 @@ async fn what_is_still_pending_is_not_dropped() {
     let task = task_of(&rig, lane, id).await;
     let noted = rig.store.settle(lane, &[(task.clone(), Settled::Dropped)]).await;
     assert!(matches!(noted[..], [Ok(Noted::Changed)]), "{noted:?}");
-    assert_eq!(queued(&rig, lane).await, [task.clone()]);
+    assert_eq!(queued(&rig, lane).await, std::slice::from_ref(&task));
     let failed = Settled::Failed { reason: "refused".to_owned() };
     assert!(matches!(rig.store.settle(lane, &[(task, failed)]).await[..], [Ok(Noted::Done)]));
     assert!(queued(&rig, lane).await.is_empty());

@@ -7,8 +7,9 @@
 //! short begins anew, and finds what is still due. What was overtaken by a change is decided again at once, a few times.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
@@ -195,7 +196,7 @@ pub async fn sweep(
     store: &Store,
     bucket: &Bucket,
     calendar: Calendar,
-    moves_ms: i64,
+    moves_last: Duration,
     watch: &Watch,
 ) -> Result<Ended, StorageError> {
     // Asked for first: what changes from here on, the sweep may miss.
@@ -206,20 +207,20 @@ pub async fn sweep(
     let (prefixes, older) = walked(rules.configuration(), tiering.is_some());
     let (revisions, earliest) = ((rules_revision, tiering_revision), Earliest::default());
     let sweep = Sweep { store, bucket, rules, tiering, older, revisions, calendar, watch, earliest };
-    let mut moves_left = false;
-    for prefix in &prefixes {
-        match sweep.versions_under(prefix, Moves::Left).await? {
+    let mut moving = Vec::new();
+    for prefix in prefixes {
+        match sweep.versions_under(&prefix, Moves::Left).await? {
             Walked::Early => return Ok(Ended::Early),
-            Walked::MovesLeft => moves_left = true,
+            Walked::MovesLeft => moving.push(prefix),
             Walked::Whole => {}
         }
     }
     if !sweep.uploads().await? {
         return Ok(Ended::Early);
     }
-    let until = store.clock().now().plus_ms(moves_ms);
-    for prefix in prefixes.iter().filter(|_| moves_left) {
-        match sweep.versions_under(prefix, Moves::Until(until)).await? {
+    let turn = Turn { lasts: moves_last, ends: OnceLock::new() };
+    for prefix in &moving {
+        match sweep.versions_under(prefix, Moves::Within(&turn)).await? {
             Walked::Early => return Ok(Ended::Early),
             Walked::MovesLeft => return Ok(Ended::MovesLeft),
             Walked::Whole => {}
@@ -277,13 +278,33 @@ fn is_move(act: Act) -> bool {
     matches!(act, Act::Transition(_) | Act::Tier(_))
 }
 
+/// How long moves may begin, from the first one on.
+struct Turn {
+    lasts: Duration,
+    ends: OnceLock<Instant>,
+}
+
+impl Turn {
+    fn is_over(&self) -> bool {
+        Instant::now() >= *self.ends.get_or_init(|| Instant::now() + self.lasts)
+    }
+}
+
 /// What a walk does with versions that are to move.
 #[derive(Clone, Copy)]
-enum Moves {
-    /// It leaves them.
+enum Moves<'t> {
+    /// It leaves them, and does everything else.
     Left,
-    /// It moves them, but begins none after this time.
-    Until(Timestamp),
+    /// It moves them, as long as its turn lasts, and does nothing else.
+    Within(&'t Turn),
+}
+
+impl Moves<'_> {
+    /// What a walk that moves, or does not, is to do about a key.
+    fn of(self, mut swept: SweptKey<Act>) -> Option<SweptKey<Act>> {
+        swept.due.retain(|(_, act)| is_move(*act) != matches!(self, Self::Left));
+        Some(swept).filter(|swept| !swept.due.is_empty())
+    }
 }
 
 /// How a walk ended.
@@ -311,7 +332,7 @@ struct Sweep<'s> {
 }
 
 impl Sweep<'_> {
-    async fn versions_under(&self, prefix: &str, moves: Moves) -> Result<Walked, StorageError> {
+    async fn versions_under(&self, prefix: &str, moves: Moves<'_>) -> Result<Walked, StorageError> {
         let range = KeyRange::prefix(prefix.as_bytes());
         let scope = SweepScope { end: range.end, older: self.older };
         let mut next = Some(SweepPosition::From(range.start));
@@ -322,17 +343,14 @@ impl Sweep<'_> {
             }
             let page = self.page(position, scope.clone()).await?;
             next = page.next;
-            let has_moves = |swept: &SweptKey<Act>| swept.due.iter().any(|(_, act)| is_move(*act));
-            let (mut moving, mut others): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(has_moves);
             if let Moves::Left = moves {
                 self.watch.report.lock().versions += page.versions;
-                for mut swept in std::mem::take(&mut moving) {
+                if page.keys.iter().any(|swept| swept.due.iter().any(|(_, act)| is_move(*act))) {
                     walked = Walked::MovesLeft;
-                    swept.due.retain(|(_, act)| !is_move(*act));
-                    others.extend(Some(swept).filter(|swept| !swept.due.is_empty()));
                 }
             }
-            if self.work(moving, others, moves).await? {
+            let keys = page.keys.into_iter().filter_map(|swept| moves.of(swept)).collect();
+            if self.work(keys, moves).await? {
                 return Ok(Walked::MovesLeft);
             }
         }
@@ -340,21 +358,16 @@ impl Sweep<'_> {
     }
 
     /// Does what a page found. True: it was too late to begin a move.
-    async fn work(
-        &self,
-        moving: Vec<SweptKey<Act>>,
-        others: Vec<SweptKey<Act>>,
-        moves: Moves,
-    ) -> Result<bool, StorageError> {
-        let work = |swept: SweptKey<Act>, is_late: bool| async move {
+    async fn work(&self, keys: Vec<SweptKey<Act>>, moves: Moves<'_>) -> Result<bool, StorageError> {
+        let work = |swept: SweptKey<Act>| async move {
             let key = swept.key.clone();
-            if is_late { Ok((key, None)) } else { self.key(swept).await.map(|done| (key, Some(done))) }
+            match moves {
+                Moves::Within(turn) if turn.is_over() => Ok((key, None)),
+                _ => self.key(swept, moves).await.map(|done| (key, Some(done))),
+            }
         };
-        let is_late = || matches!(moves, Moves::Until(until) if self.store.clock().now() >= until);
-        let mut working = stream::select(
-            stream::iter(moving).map(|swept| work(swept, is_late())).buffer_unordered(COPIES_AT_ONCE),
-            stream::iter(others).map(|swept| work(swept, false)).buffer_unordered(KEYS_AT_ONCE),
-        );
+        let at_once = if let Moves::Left = moves { KEYS_AT_ONCE } else { COPIES_AT_ONCE };
+        let mut working = stream::iter(keys).map(work).buffer_unordered(at_once);
         let mut was_late = false;
         while let Some(outcome) = working.next().await {
             let (key, Some(outcome)) = outcome? else {
@@ -393,7 +406,7 @@ impl Sweep<'_> {
     }
 
     /// Does what is due about a key; if it changes meanwhile, what is due then.
-    async fn key(&self, mut swept: SweptKey<Act>) -> Result<ActsDone, StorageError> {
+    async fn key(&self, mut swept: SweptKey<Act>, moves: Moves<'_>) -> Result<ActsDone, StorageError> {
         let mut all = ActsDone::default();
         for _ in 0..ATTEMPTS_MAX {
             let (rules, tiering) = self.revisions;
@@ -405,7 +418,8 @@ impl Sweep<'_> {
             if !all.overtaken {
                 break;
             }
-            let Some(again) = self.decide_again(&swept.key).await? else {
+            let again = self.decide_again(&swept.key).await?;
+            let Some(again) = again.and_then(|again| moves.of(again)) else {
                 all.overtaken = false;
                 break;
             };

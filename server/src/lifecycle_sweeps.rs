@@ -249,14 +249,14 @@ impl Sweeps {
             if requested.is_none() && rest.is_some_and(|rest| rest.lasts(&self.store, &bucket)) {
                 return Ok((bucket, Turn::Rested));
             }
-            let moves_ms = i64::try_from((self.interval / MOVES_SHARE).as_millis()).unwrap_or(i64::MAX);
-            match sweep::sweep(&self.store, &bucket, self.calendar, moves_ms, &running.watch).await {
+            let moves_last = self.interval / MOVES_SHARE;
+            match sweep::sweep(&self.store, &bucket, self.calendar, moves_last, &running.watch).await {
                 Ok(ended) => Ok((bucket, Turn::Swept(ended))),
                 Err(error) => Err((Some(bucket), error)),
             }
         };
-        // Whether all but moves was done.
-        let mut is_covered = false;
+        // Whether all that was due was looked after, and whether only moves were not.
+        let (mut is_covered, mut moves_left) = (false, false);
         let (bucket, end, rest) = match outcome.await {
             Ok((_, Turn::Gone)) | Err((_, StorageError::NoSuchBucket | StorageError::BucketBusy)) => {
                 self.known.lock().buckets.remove(&id);
@@ -264,7 +264,8 @@ impl Sweeps {
             }
             Ok((_, Turn::Rested)) => return self.end_turn(id, Some(began), rest, None),
             Ok((bucket, Turn::Swept(ended))) => {
-                is_covered = ended != Ended::Early;
+                is_covered = matches!(ended, Ended::Whole(_));
+                moves_left = matches!(ended, Ended::MovesLeft);
                 match ended {
                     Ended::Whole(rest) => (Some(bucket), End::Whole, Some(rest)),
                     Ended::Early | Ended::MovesLeft => (Some(bucket), End::Early, None),
@@ -292,6 +293,8 @@ impl Sweeps {
             && let Some(swept) = self.known.lock().buckets.get_mut(&id)
         {
             swept.next = Instant::now() + delay;
+            // What was asked for is done when its moves are.
+            swept.requested = swept.requested.or(requested.filter(|_| moves_left));
         }
     }
 

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::FileExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_tests::harness::files_below;
 use cairn_tests::lifecycle::{class_of, put_rules, rule, short_days};
-use cairn_tests::patience::{until, until_so};
+use cairn_tests::patience::{PATIENCE, until, until_so};
 use cairn_tests::random::body;
 use cairn_tests::{Cairn, Config};
 
@@ -163,7 +163,9 @@ async fn tags_that_change_between_decision_and_action_count() {
         let put = client.object("PUT", &bucket, &key).header("x-amz-tagging", "archive=yes").unsigned_payload();
         put.body(content.clone()).send().await.expect(200);
         let before = moved().len();
+        let began = Instant::now();
         while moved().len() == before {
+            assert!(began.elapsed() < PATIENCE, "it does not move");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let no = "<Tagging><TagSet><Tag><Key>archive</Key><Value>no</Value></Tag></TagSet></Tagging>";

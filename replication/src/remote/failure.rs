@@ -29,18 +29,18 @@ pub(super) fn of_client(error: ClientError) -> Failure {
     let reason = reason(&error);
     match error {
         ClientError::Credentials(_) => Failure::Down { reason },
-        ClientError::Unanswered(_) => Failure::Silent { reason },
+        ClientError::Unanswered(_) | ClientError::Stalled(_) => Failure::Silent { reason },
         ClientError::Unsendable | ClientError::Unsigned(_) | ClientError::TooManyParts(_) => {
             Failure::Refused { reason }
         }
-        ClientError::Stalled(_)
-        | ClientError::Source(_)
-        | ClientError::Foreign(_)
-        | ClientError::Broken
-        | ClientError::Corrupt(_) => Failure::Later { reason, after: None },
+        ClientError::Source(_) | ClientError::Foreign(_) | ClientError::Broken | ClientError::Corrupt(_) => {
+            Failure::Later { reason, after: None }
+        }
         ClientError::Refused { status, ref code, retry_after, .. } => match code.as_str() {
             code if OF_THE_TARGET.contains(&code) => Failure::Down { reason },
             code if TRANSIENT.contains(&code) => Failure::Later { reason, after: retry_after },
+            // No word of S3's: a proxy's whose server is away.
+            "" if matches!(status, 502..=504) => Failure::Silent { reason },
             _ if status == 507 => Failure::Full { reason },
             _ if status >= 500 || status == 429 || status == 408 => Failure::Later { reason, after: retry_after },
             _ => Failure::Refused { reason },
@@ -79,6 +79,9 @@ mod tests {
         }
         for code in ["InsufficientCapacity", ""] {
             assert!(matches!(refused(507, code), Failure::Full { .. }), "{code}");
+        }
+        for status in [502, 503, 504] {
+            assert!(matches!(refused(status, ""), Failure::Silent { .. }), "{status}");
         }
         for (status, code) in [(503, "SlowDown"), (500, ""), (404, "NoSuchUpload"), (400, "BadDigest")] {
             let failure = refused(status, code);

@@ -98,9 +98,12 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
             Some(settled) = work.settling.join_next() => work.note(settled),
             () = added.more() => {}
             () = tokio::time::sleep(pause) => {}
-            _ = stopped.changed() => {}
+            Ok(()) = stopped.changed() => {}
         }
     }
+    // What is under way is dropped: every task is idempotent. What is being settled is let end.
+    work.running.shutdown().await;
+    while work.settling.join_next().await.is_some() {}
 }
 
 impl Work {
@@ -130,7 +133,7 @@ impl Work {
     async fn begin(&mut self) {
         let now = self.shared.store.clock().now();
         if self.rests_until.is_some_and(|until| now < until) {
-            return;
+            return self.tell_state();
         }
         self.rests_until = None;
         // A target that was down is asked with one task.

@@ -201,8 +201,11 @@ async fn dispatch(shared: Arc<Shared>) {
                     let run = AssertUnwindSafe(lane::run(Arc::clone(&shared), lane)).catch_unwind();
                     if run.await.is_err() {
                         tracing::error!(?lane, "a replication lane panicked; it is started again");
-                        tokio::time::sleep(INDEX_FAILURE_REST).await;
-                        shared.store.lanes().add(lane, Timestamp(0));
+                        let mut stopped = shared.stopped.clone();
+                        tokio::select! {
+                            () = tokio::time::sleep(INDEX_FAILURE_REST) => shared.store.lanes().add(lane, Timestamp(0)),
+                            Ok(()) = stopped.changed() => {}
+                        }
                     }
                     lane
                 });
@@ -218,9 +221,9 @@ async fn dispatch(shared: Arc<Shared>) {
                 // Nothing of its own can fail.
                 Err(error) => tracing::error!(%error, "a replication lane ended badly"),
             },
-            _ = stopped.changed() => {}
+            Ok(()) = stopped.changed() => {}
         }
     }
-    // What is under way is dropped: every task is idempotent, and is settled in one commit.
-    lanes.shutdown().await;
+    // They see it for themselves, and drop what is under way: nothing of theirs touches the store after this.
+    while lanes.join_next().await.is_some() {}
 }

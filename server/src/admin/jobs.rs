@@ -85,8 +85,9 @@ impl JobDocument {
             _ if paused || all_paused => "paused",
             Some(Summary { end: End::Failed(_), .. }) => "failed",
             Some(Summary { failed, .. }) if !failed.is_empty() => "failed",
+            // It goes on with moves in its next turn.
+            Some(Summary { end: End::Early, .. }) | None => "waiting",
             Some(_) => "done",
-            None => "waiting",
         };
         let of_sweep = |count: fn(&Summary) -> u64| sweep.as_ref().map_or(0, count);
         Self {

@@ -299,7 +299,9 @@ pub fn route(method: &Method, path: &str, query: &Query) -> Result<Call, Failure
         [VERSION, "replication", bucket, "backfill"] => vec![walk_replication(bucket, WalkKind::Backfill)],
         [VERSION, "replication", bucket, "resync"] => vec![walk_replication(bucket, WalkKind::Resync)],
         [VERSION, "replication", bucket, "verify"] => {
-            let after = query.non_empty("after").and_then(|after| after.parse().ok()).unwrap_or_default();
+            let invalid = |after: &str| Failure::invalid_argument("after", after, "after is a number of findings.");
+            let after = query.non_empty("after").map(|after| after.parse().map_err(|_| invalid(after)));
+            let after = after.transpose()?.unwrap_or_default();
             let (bucket, job) = (bucket.to_owned(), query.non_empty("job").map(str::to_owned));
             vec![
                 walk_replication(&bucket.clone(), WalkKind::Verify),

@@ -40,6 +40,8 @@ pub(crate) struct RemoteDocument {
     pub(crate) region: Option<String>,
     pub(crate) access_key: Option<String>,
     pub(crate) bandwidth_limit: Option<u64>,
+    /// Whose buckets may replicate there; none: the first account's alone.
+    pub(crate) accounts: Vec<String>,
     /// `config` or `call`.
     pub(crate) origin: Cow<'static, str>,
     /// Buckets that replicate there, the first of them.
@@ -58,6 +60,7 @@ impl From<About> for RemoteDocument {
             region: about.region,
             access_key: about.access_key,
             bandwidth_limit: about.bandwidth_limit,
+            accounts: about.accounts.iter().map(ToString::to_string).collect(),
             origin: if about.is_added { "call" } else { "config" }.into(),
             buckets: Vec::new(),
             down: about.fault,

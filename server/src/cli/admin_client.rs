@@ -53,6 +53,8 @@ pub(super) enum CallError {
     Endpoint,
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    #[error("the secret of --remote-access-key is in neither CAIRN_REMOTE_SECRET_KEY nor --remote-secret-key-file")]
+    NoRemoteSecret,
     #[error("the call cannot be signed")]
     Unsigned(#[source] BodyError),
     #[error("the server does not answer")]

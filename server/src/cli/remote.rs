@@ -144,7 +144,8 @@ impl AddArgs {
             (None, _) => None,
             (Some(_), Some(file)) => Some(secret_in(file)?),
             (Some(_), None) => {
-                environment(SECRET_VARIABLE).and_then(|secret| secret.into_string().ok()).map(Zeroizing::new)
+                let secret = environment(SECRET_VARIABLE).and_then(|secret| secret.into_string().ok());
+                Some(Zeroizing::new(secret.ok_or(CallError::NoRemoteSecret)?))
             }
         };
         let mut remote = json!({ "name": self.name, "endpoint": self.url });
@@ -180,13 +181,18 @@ fn secret_in(file: &PathBuf) -> Result<Zeroizing<String>, CallError> {
 
 impl RemoteDocument {
     fn line(&self) -> String {
-        let Self { name, endpoint, region, access_key, bandwidth_limit, origin, buckets, down, down_until } = self;
+        let Self { name, endpoint, region, access_key, bandwidth_limit, accounts, origin, buckets, down, down_until } =
+            self;
         let mut line = format!("{name}  {endpoint}  {}  from {origin}", region.as_deref().unwrap_or("?"));
         if let Some(access_key) = access_key {
             line += &format!("  as {access_key}");
         }
         if let Some(limit) = bandwidth_limit {
             line += &format!("  at most {limit} bytes/s");
+        }
+        match accounts.as_slice() {
+            [] => line += "  for the first account",
+            accounts => line += &format!("  for {}", accounts.join(",")),
         }
         if !buckets.is_empty() {
             line += &format!("  replicated to by {}", buckets.join(","));

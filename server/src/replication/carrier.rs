@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use cairn_replication::plan;
-use cairn_replication::rules::{Configuration, Rule};
+use cairn_replication::rules::{self, Configuration, Rule};
 use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Seal, Target};
 use cairn_replication::worker::{Carried, Carrier, Told};
 use cairn_storage::StorageError;
@@ -123,6 +123,9 @@ impl Replicator {
     }
 
     async fn carry_with(&self, queued: &QueuedTask, trail: &Trail) -> Result<Carried, Failure> {
+        // Before anything is read: what is carried is what is there when its turn has come.
+        let remote = queued.task.target.parse::<rules::Target>().ok().and_then(|target| target.remote);
+        let _turn = self.turn(remote.as_deref()).await;
         let errand = match self.errand(queued).await? {
             Ok(errand) => errand,
             Err(carried) => return Ok(carried),
@@ -131,7 +134,6 @@ impl Replicator {
             .rule()
             .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
         let destination = &rule.destination.target;
-        let _turn = self.turn(destination.remote.as_deref()).await;
         let now = self.edge.store.clock().now();
         let identities = self.edge.identities.snapshot();
         let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
@@ -325,6 +327,9 @@ pub(super) fn of_store(error: StorageError) -> Failure {
         | StorageError::OutcomeUnknown
         | StorageError::Contention
         | StorageError::BucketBusy
+        // It went meanwhile: the next run finds that there is nothing to bring.
+        | StorageError::NoSuchKey { .. }
+        | StorageError::NoSuchVersion
         | StorageError::TierDown { .. }
         | StorageError::Io { .. } => Failure::Later { reason: error.to_string(), after: None },
         StorageError::Archived { .. } => refused("SrcObjectNotEligible", error),

@@ -47,7 +47,7 @@ pub const CHUNK_BYTES: u32 = 65_536;
 pub(crate) const CHUNK_BYTES_MAX: u32 = 1 << 20;
 
 /// The most chunks of one file: an index has 31 bits.
-pub(crate) const CHUNKS_COUNT_MAX: u64 = 1 << 31;
+const CHUNKS_COUNT_MAX: u64 = 1 << 31;
 
 pub(super) const HEADER_BYTES: usize = 4_096;
 pub(super) const FRAME_HEADER_BYTES: usize = 16;

@@ -41,7 +41,7 @@ use cairn_crypto::secret::DataKey;
 
 pub use compression::{Compression, LEVEL_DEFAULT, LEVEL_MAX};
 pub use format::CHUNK_BYTES;
-pub(crate) use format::{CHUNK_BYTES_MAX, CHUNKS_COUNT_MAX};
+pub(crate) use format::CHUNK_BYTES_MAX;
 pub use offload::Offload;
 pub use pins::{Entered, Pin, Pins};
 pub use place::{FIRST_TIER_PLACE, Tiers};

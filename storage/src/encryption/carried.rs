@@ -8,7 +8,7 @@ use cairn_crypto::seal::{SealId, TAG_BYTES};
 use minicbor::{Decode, Encode};
 
 use crate::StorageError;
-use crate::blob::{CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNKS_COUNT_MAX};
+use crate::blob::{CHUNK_BYTES, CHUNK_BYTES_MAX};
 use crate::id::BucketId;
 use crate::object::ObjectVersion;
 use crate::ops::PUT_BYTES_MAX;
@@ -139,8 +139,12 @@ impl SealedContent {
         if self.size_bytes > PUT_BYTES_MAX {
             return malformed("its length");
         }
-        if !(1..=CHUNK_BYTES_MAX).contains(&self.chunk_bytes) || self.chunks_count() > CHUNKS_COUNT_MAX {
+        // Shorter ones would be many, and memory is held for each of a file.
+        if !(CHUNK_BYTES..=CHUNK_BYTES_MAX).contains(&self.chunk_bytes) {
             return malformed("the length of its chunks");
+        }
+        if self.size_bytes == 0 && self.is_compressed() {
+            return malformed("its length");
         }
         let shortest = self.chunks_count() * (LENGTH_BYTES + TAG_BYTES + 1) as u64;
         if self.compressed_bytes.is_some_and(|bytes| !(shortest..=self.travelling_bytes_max()).contains(&bytes)) {
@@ -236,7 +240,8 @@ mod tests {
         for bad in [
             SealedContent { size_bytes: PUT_BYTES_MAX + 1, ..good.clone() },
             SealedContent { chunk_bytes: 0, ..good.clone() },
-            SealedContent { chunk_bytes: 1, ..good.clone() },
+            SealedContent { chunk_bytes: CHUNK_BYTES - 1, ..good.clone() },
+            SealedContent::empty(None).compressed(0),
             SealedContent { chunk_bytes: CHUNK_BYTES_MAX + 1, ..good.clone() },
             good.clone().compressed(good.travelling_bytes() + 1),
             good.clone().compressed(81_920 * 21 - 1),

@@ -3,6 +3,7 @@
 //! one commit where many come at once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::index::family::job::{self, JobRecord, Queue};
-use crate::index::{Batch, Family, IndexError, KeyRange, Partition, View};
+use crate::index::{Batch, Family, IndexError, KeyRange, Partition, Revision, View};
 use crate::observe::Observer;
 use crate::ops::Store;
 use crate::record::Record;
@@ -186,6 +187,7 @@ struct Runner {
 #[derive(Clone, Debug)]
 struct Found {
     key: Vec<u8>,
+    revision: Revision,
     due: Timestamp,
     id: JobId,
     record: JobRecord,
@@ -275,7 +277,7 @@ impl Runner {
                 }
                 () = changed => {}
                 () = tokio::time::sleep(rest) => {}
-                _ = self.stopped.changed() => {}
+                Ok(()) = self.stopped.changed() => {}
             }
             let is_late = work.ended_since.is_some_and(|since| since.elapsed() >= GATHER);
             self.commit_ended(&mut work, is_late).await;
@@ -372,7 +374,9 @@ impl Runner {
         {
             let (store, handler) = (self.store.clone(), self.handler.clone());
             let run = async move {
-                let verdict = handler.run(&store, partition, &found.record.task).await;
+                let ran = AssertUnwindSafe(handler.run(&store, partition, &found.record.task)).catch_unwind().await;
+                // One task's panic is its own failure: the queue goes on.
+                let verdict = ran.unwrap_or_else(|_| Verdict::Failed("the server panicked, see its log".to_owned()));
                 (partition, found, verdict)
             };
             work.running.push(run.boxed());
@@ -417,13 +421,16 @@ impl Runner {
         let mut batch = Batch::new();
         let mut retry: Option<Timestamp> = None;
         for (found, verdict) in ended {
-            // No guards: only the one runner of the queue changes its rows.
+            // Stops: this x the bucket's removal, which takes the tasks along.
+            batch.guard(Family::Job, found.key.clone(), Some(found.revision));
             batch.delete(Family::Job, found.key.clone());
             let again = self.settle(&mut batch, found, verdict, now)?;
             retry = [retry, again].into_iter().flatten().min();
         }
-        self.store.commit(partition, batch, Vec::new()).await?;
-        Ok(retry)
+        match self.store.commit(partition, batch, Vec::new()).await? {
+            true => Ok(retry),
+            false => Err(StorageError::Contention),
+        }
     }
 
     /// Writes what became of one task; returns when it runs again.
@@ -483,14 +490,14 @@ fn due_page(
     let start = job::lower_bound(queue, bound).to_vec();
     let mut page = DuePage { tasks: Vec::new(), next: None };
     let mut cursor = view.cursor(Family::Job, KeyRange { start, end: KeyRange::prefix(&[queue as u8]).end })?;
-    while let Some((key, _, value)) = cursor.row() {
+    while let Some((key, revision, value)) = cursor.row() {
         let (due, id) = job::parse_key(key).ok_or_else(|| IndexError::Corrupt("a task's key".to_owned()))?;
         if due > now || page.tasks.len() == PAGE_TASKS_MAX {
             page.next = Some(due);
             break;
         }
         if !at_hand.contains(key) {
-            page.tasks.push(Found { key: key.to_vec(), due, id, record: JobRecord::from_value(value)? });
+            page.tasks.push(Found { key: key.to_vec(), revision, due, id, record: JobRecord::from_value(value)? });
         }
         cursor.advance()?;
     }

@@ -18,6 +18,7 @@ use crate::replication::{Progress, Replication, TargetId, TargetStatus};
 
 use super::placement::Mutation;
 use super::planner::PlannedReplication;
+use super::replica::AHEAD_MS_MAX;
 use super::seen::{SeenBucket, read_version};
 use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
 
@@ -234,8 +235,10 @@ impl Store {
                     let status = replication.targets.iter_mut().find(|status| status.target == planned.target);
                     status.into_iter().for_each(|status| bring.note(status));
                     if let Bring::Settings { there } = bring {
-                        let later = there.map_or(0, |there| there.0.saturating_add(1));
-                        replication.changed = Some(Timestamp(self.clock().now().0.max(later)));
+                        // Never back, and by a target's word no further ahead than by a source's.
+                        let (now, own) = (self.clock().now(), replication.changed.map_or(0, |own| own.0));
+                        let later = there.map_or(0, |there| there.0.saturating_add(1).min(now.0 + AHEAD_MS_MAX));
+                        replication.changed = Some(Timestamp(now.0.max(later).max(own)));
                     }
                 }
             }

@@ -10,6 +10,7 @@ use crate::blob::{BlobStore, Pins};
 use crate::clock::{Clock, Entropy};
 use crate::health::Health;
 use crate::id::{BucketId, ContentId, Place};
+use crate::index::family::job::Queue;
 use crate::index::{Batch, Index, IndexError, Outcome, Partition, Refusal, Revision, View};
 use crate::jobs::replicate::{Lane, Lanes};
 use crate::jobs::{InLane, NewTask, Schedule};
@@ -195,8 +196,8 @@ impl Store {
         mut tasks: Vec<NewTask>,
     ) -> Result<Option<Revision>, StorageError> {
         let now = self.clock().now();
-        // What a version waits for in a lane is a change that has happened, though by a clock that may have been ahead.
-        let changes = tasks.iter_mut().filter(|task| task.lane.is_some());
+        // What a version waits for in a lane, or settles for, is a change that has happened, though by a clock that may have been ahead.
+        let changes = tasks.iter_mut().filter(|task| task.lane.is_some() || task.queue == Queue::Settle);
         changes.for_each(|task| task.due = task.due.min(now));
         let due: Vec<_> = tasks.iter().map(|task| (task.queue, task.lane, task.due)).collect();
         for task in tasks {

@@ -35,9 +35,11 @@ impl Store {
         let batches = Batches { stream: body.stream, got_bytes: 0, ended: false };
         let is_one = sealed.chunks_count() <= 1 && !sealed.is_compressed();
         let is_small = is_one && sealed.size_bytes <= self.limits().inline_threshold_bytes as u64;
+        let place = if is_small { Place::default() } else { self.blobs().place_of(destination.class) };
+        self.blobs().check_space_for(place, travelling_bytes)?;
         match is_small {
             true => self.ingest_sealed_inline(sealed, batches, expected).await,
-            false => self.ingest_sealed_file(sealed, batches, expected, destination).await,
+            false => self.ingest_sealed_file(sealed, batches, expected, (destination, place)).await,
         }
     }
 
@@ -74,10 +76,9 @@ impl Store {
         sealed: SealedContent,
         mut batches: Batches,
         expected: Expectation,
-        destination: Destination,
+        (destination, place): (Destination, Place),
     ) -> Result<Ingested, StorageError> {
-        let id = self.new_content(self.blobs().place_of(destination.class));
-        self.blobs().check_space_for(id.place(), sealed.travelling_bytes())?;
+        let id = self.new_content(place);
         let pin = self.pins().pin(id);
         let (blobs, offload, created) = (self.blobs().clone(), self.blobs().offload(), self.clock().now());
         let (description, size_bytes) = (destination.description(created), sealed.size_bytes);

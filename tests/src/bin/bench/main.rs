@@ -30,7 +30,7 @@ const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connec
      --only         one group: put, get, head, delete, multipart, list, start, sweep, versions or replication\n\
      --size         one object size\n\
      --connections  one number of connections\n\
-     --encryption   of objects: plain, without that of others (default: all kinds)
+     --encryption   of objects: plain, without that of others (default: all kinds)\n\
      --list-keys    how many keys the groups list and start go over (default 100000; the aims are for 1000000)\n\
      --markers      how many delete markers the group versions lists among (default 300000)\n\
      --sweep-keys   how many objects the group sweep sweeps over (default 100000; the aim of the rate is for 1000000, that of the time for\n\

@@ -21,7 +21,7 @@ pub fn plan(configuration: &Configuration, change: Change<'_>) -> Plan {
         Change::Updated { key, before, version, origin: Origin::Client } => {
             updated(configuration, key, before, version)
         }
-        Change::Added { .. } | Change::Updated { .. } | Change::Removed { .. } => Plan::default(),
+        Change::Added { .. } | Change::Updated { .. } => Plan::default(),
     }
 }
 

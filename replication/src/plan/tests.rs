@@ -105,8 +105,6 @@ fn replicas_and_what_lifecycle_rules_make_go_nowhere() {
     assert!(add(&rules, Version::Object(object(&[])), Origin::Replica).is_empty());
     let archived = ObjectVersion { storage_class: StorageClass::Glacier, ..object(&[]) };
     assert!(add(&rules, Version::Object(archived), Origin::Client).is_empty());
-    let gone = Version::Object(object(&[]));
-    assert_eq!(plan(&rules, Change::Removed { key: &key(), version: &gone }), Plan::default());
 }
 
 fn update(configuration: &Configuration, before: &ObjectVersion, version: &ObjectVersion) -> Vec<(String, u64)> {

@@ -110,7 +110,7 @@ impl Store {
             delete_marker: matches!(version, Version::Marker(_)),
         };
         let removal = self.removal(powers);
-        let mutation = placement::remove(key, seen, head, version.id(), &removal, self.planner().as_ref())?;
+        let mutation = placement::remove(key, seen, head, version.id(), &removal)?;
         Ok(Decision::Commit(mutation, outcome))
     }
 

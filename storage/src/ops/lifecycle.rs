@@ -232,7 +232,7 @@ impl Store {
         if free.is_empty() {
             return Ok(Step::Done(basis.head.0, 0));
         }
-        let mutation = placement::remove_older(key, &seen, &free, &removal, self.planner().as_ref())?;
+        let mutation = placement::remove_older(key, &seen, &free, &removal)?;
         let step = self.commit_on(bucket, basis, mutation, 0).await?;
         if let Step::Done(..) = step {
             outcome.done.extend(free.iter().map(|version| (version.id(), Act::Remove, size_of(version))));
@@ -254,10 +254,9 @@ impl Store {
             return Ok(Step::Overtaken);
         };
         let removal = self.removal(Governance::Heeded);
-        let planner = self.planner().as_ref();
         let unversioned = seen.bucket.record.versioning == crate::index::family::bucket::Versioning::Unversioned;
         let mutation = if act == Act::RemoveMarker || unversioned {
-            placement::remove(key, &seen, &head, id, &removal, planner)?
+            placement::remove(key, &seen, &head, id, &removal)?
         } else {
             let marker = DeleteMarker {
                 version_id: VersionId::generate(self.clock().as_ref(), self.entropy().as_ref(), seen.newest_id()),
@@ -266,6 +265,7 @@ impl Store {
                 owner: bucket.owner,
                 replication: None,
             };
+            let planner = self.planner().as_ref();
             placement::add_by(Origin::Lifecycle, key, &seen, Version::Marker(marker), &removal, planner)?
         };
         self.commit_on(bucket, basis, mutation, size_of(&head.version)).await

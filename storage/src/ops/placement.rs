@@ -114,20 +114,11 @@ impl Mutation {
     }
 
     /// The version goes away for good, if no lock keeps it: its content loses a reference.
-    fn forget(
-        &mut self,
-        key: &ObjectKey,
-        seen: &SeenKey,
-        gone: &Version,
-        removal: &Removal,
-        planner: &dyn Planner,
-    ) -> Result<(), StorageError> {
+    fn forget(&mut self, seen: &SeenKey, gone: &Version, removal: &Removal) -> Result<(), StorageError> {
         // The head's guard stops: delete x legal hold or retention of the same version, which rewrites the head.
         removal.check(gone)?;
         self.count_version(gone, -1);
         self.batch.add(Family::Usage, removed::key(gone.created(), removal.now), 1);
-        let removed = Change::Removed { key, version: gone };
-        self.tasks.extend(planner.plan(removed, &seen.bucket.record, &seen.documents).tasks);
         let Version::Object(object) = gone else { return Ok(()) };
         self.count_early(object, removal.now);
         match object.content {
@@ -219,7 +210,7 @@ fn add_to(
     let mut older_null = None;
     if let Some(old) = &seen.head.head {
         if new.is_null() && old.version.is_null() {
-            mutation.forget(key, seen, &old.version, removal, planner)?;
+            mutation.forget(seen, &old.version, removal)?;
         } else {
             mutation.batch.put(Family::Version, version::key(key, old.version.id()), old.version.to_value()?);
             older_null = if old.version.is_null() { Some(old.version.id()) } else { old.older_null };
@@ -227,7 +218,7 @@ fn add_to(
     }
     if let Some(null) = seen.older_null.as_ref().filter(|_| new.is_null()) {
         mutation.batch.delete(Family::Version, version::key(key, null.id()));
-        mutation.forget(key, seen, null, removal, planner)?;
+        mutation.forget(seen, null, removal)?;
         older_null = None;
     }
     mutation.count_version(&new, 1);
@@ -323,14 +314,13 @@ pub(super) fn remove(
     head: &Head,
     id: VersionId,
     removal: &Removal,
-    planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
     // The bucket's guard stops: delete x enabling MFA delete.
     removal.check_mfa(&seen.bucket.record)?;
     let mut mutation = Mutation::new(&seen.bucket);
     mutation.guard_head(key, &seen.head);
     let new_head = if head.version.id() == id {
-        mutation.forget(key, seen, &head.version, removal, planner)?;
+        mutation.forget(seen, &head.version, removal)?;
         seen.next.clone().map(|version| {
             mutation.batch.delete(Family::Version, version::key(key, version.id()));
             let older_null = head.older_null.filter(|null| *null != version.id());
@@ -339,7 +329,7 @@ pub(super) fn remove(
     } else {
         mutation.batch.delete(Family::Version, version::key(key, id));
         if let Some(gone) = &seen.asked {
-            mutation.forget(key, seen, gone, removal, planner)?;
+            mutation.forget(seen, gone, removal)?;
         }
         // The head is rewritten even if nothing in it changes: its new revision stops a second delete of this version.
         Some(Head { version: head.version.clone(), older_null: head.older_null.filter(|null| *null != id) })
@@ -354,7 +344,6 @@ pub(super) fn remove_older(
     seen: &SeenKey,
     gone: &[Version],
     removal: &Removal,
-    planner: &dyn Planner,
 ) -> Result<Mutation, StorageError> {
     // The bucket's guard stops: this x enabling MFA delete.
     removal.check_mfa(&seen.bucket.record)?;
@@ -365,7 +354,7 @@ pub(super) fn remove_older(
     let mut older_null = head.older_null;
     for version in gone {
         mutation.batch.delete(Family::Version, version::key(key, version.id()));
-        mutation.forget(key, &seen, version, removal, planner)?;
+        mutation.forget(&seen, version, removal)?;
         older_null = older_null.filter(|null| *null != version.id());
         // Another of them may share the content: it drops what this one has left of the references.
         if let Version::Object(ObjectVersion { content: Content::File(id) | Content::Composite(id), .. }) = version

@@ -47,13 +47,6 @@ pub enum Change<'a> {
         /// Whose doing it is.
         origin: Origin,
     },
-    /// This version goes away for good.
-    Removed {
-        /// The key.
-        key: &'a ObjectKey,
-        /// The version.
-        version: &'a Version,
-    },
 }
 
 /// What a change entails.

@@ -19,7 +19,7 @@ use crate::replication::{Progress, Replication, TargetId, TargetStatus};
 use super::placement::Mutation;
 use super::planner::PlannedReplication;
 use super::replica::AHEAD_MS_MAX;
-use super::seen::{SeenBucket, read_version};
+use super::seen::SeenBucket;
 use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
 
 pub use settled::{Noted, SETTLED_TOGETHER_MAX, Settled};
@@ -194,15 +194,7 @@ impl Store {
         id: VersionId,
     ) -> Result<Option<Version>, StorageError> {
         let key = key.clone();
-        let page = move |view: &dyn View| {
-            let head = crate::index::family::head::SeenHead::read(view, &key)?.head;
-            match head {
-                Some(head) if head.version.id() == id => Ok(Some(head.version)),
-                Some(_) => read_version(view, &key, id),
-                None => Ok(None),
-            }
-        };
-        self.view(bucket, page).await
+        self.view(bucket, move |view| Ok(settled::Seen::read(view, &key, id)?.version(id).cloned())).await
     }
 
     /// Makes a version that is there PENDING for the targets that `plan` names; to be brought `Missing`, only for those that it has not been

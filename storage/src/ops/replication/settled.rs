@@ -52,21 +52,21 @@ pub enum Settled {
 }
 
 /// A task's key and version as one view saw them.
-struct Seen {
+pub(super) struct Seen {
     head: SeenHead,
     /// The version, if it is not the head.
     below: Option<Version>,
 }
 
 impl Seen {
-    fn read(view: &dyn View, key: &ObjectKey, id: VersionId) -> Result<Self, IndexError> {
+    pub(super) fn read(view: &dyn View, key: &ObjectKey, id: VersionId) -> Result<Self, IndexError> {
         let head = SeenHead::read(view, key)?;
         let is_below = head.head.as_ref().is_some_and(|head| head.version.id() != id);
         let below = if is_below { read_version(view, key, id)? } else { None };
         Ok(Self { head, below })
     }
 
-    fn version(&self, id: VersionId) -> Option<&Version> {
+    pub(super) fn version(&self, id: VersionId) -> Option<&Version> {
         let head = self.head.head.as_ref().map(|head| &head.version);
         head.into_iter().chain(&self.below).find(|version| version.id() == id)
     }
@@ -93,11 +93,8 @@ impl Store {
             return noted.into_iter().map(Ok).collect();
         }
         // A client is at work on one of the keys, or one of the tasks spoils it for the others.
-        let mut noted = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            noted.push(self.settle_alone(lane, task).await);
-        }
-        noted
+        // Their keys differ, so all of them at once: the commits share their syncs.
+        futures::future::join_all(tasks.iter().map(|task| self.settle_alone(lane, task))).await
     }
 
     async fn settle_alone(&self, lane: Lane, task: &(QueuedTask, Settled)) -> Result<Noted, StorageError> {

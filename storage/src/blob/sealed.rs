@@ -54,9 +54,9 @@ impl BlobStore {
         }
         let source = Arc::new(source);
         let mut sealed = SealedContent::new(plain_length, header.chunk_bytes, seal, checksum);
-        if let Some(ends) = source.frame_ends().await? {
-            let frames_bytes = ends.last().map_or(0, |end| end.saturating_sub(HEADER_BYTES as u64));
-            let less_bytes = ends.len() as u64 * (FRAME_HEADER_BYTES - LENGTH_BYTES) as u64;
+        if source.table.is_some() {
+            let frames_bytes = source.frames_end().saturating_sub(HEADER_BYTES as u64);
+            let less_bytes = source.geometry.chunks_count() * (FRAME_HEADER_BYTES - LENGTH_BYTES) as u64;
             sealed = sealed.compressed(frames_bytes.saturating_sub(less_bytes));
         }
         Ok(SealedFile { source, sealed })

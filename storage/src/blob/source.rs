@@ -106,6 +106,11 @@ impl Source {
         self.file.as_deref().ok_or_else(|| self.damaged(0, "it is in another service, and was looked for on a disk"))
     }
 
+    /// Where the last frame ends.
+    pub(super) fn frames_end(&self) -> u64 {
+        self.table.as_ref().map_or_else(|| self.geometry.frames_end(), Table::start)
+    }
+
     /// Where every frame ends, if the file is compressed.
     pub(super) async fn frame_ends(self: &Arc<Self>) -> Result<Option<Vec<u64>>, StorageError> {
         let (source, pages) = (self.clone(), table::pages_count(&self.geometry));

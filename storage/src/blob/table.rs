@@ -94,6 +94,11 @@ impl Table {
         Some(Self { at, recent: Mutex::default() })
     }
 
+    /// Where it begins.
+    pub(super) fn start(&self) -> u64 {
+        self.at
+    }
+
     /// Where the bytes of a page lie.
     pub(super) fn page_range(&self, geometry: &Geometry, number: u64) -> Range<u64> {
         let first = number * PAGE_CHUNKS;

@@ -121,14 +121,7 @@ impl BlobStore {
 impl Copy {
     /// How long the file is.
     fn length(&self) -> u64 {
-        self.frames_end() + self.end.len() as u64
-    }
-
-    fn frames_end(&self) -> u64 {
-        match &self.frame_ends {
-            Some(ends) => ends.last().copied().unwrap_or(HEADER_BYTES as u64),
-            None => self.source.geometry.frames_end(),
-        }
+        self.source.frames_end() + self.end.len() as u64
     }
 
     /// The chunk whose frame the byte `at` is in, and where that frame begins.
@@ -170,11 +163,11 @@ impl Copy {
         if at < HEADER_BYTES as u64 {
             return Ok((0, Bytes::copy_from_slice(&self.header)));
         }
-        if at >= self.frames_end() {
-            return Ok((self.frames_end(), Bytes::copy_from_slice(&self.end)));
+        if at >= self.source.frames_end() {
+            return Ok((self.source.frames_end(), Bytes::copy_from_slice(&self.end)));
         }
         let (first, start) = self.frame_at(at);
-        let (last, _) = self.frame_at(range.end.min(self.frames_end()) - 1);
+        let (last, _) = self.frame_at(range.end.min(self.source.frames_end()) - 1);
         let run = first..(last + 1).min(first + RUN_CHUNKS);
         let frames = self.source.frames_as(self.to, run, last + 1, on_their_way).await?;
         let mut bytes = BytesMut::new();

@@ -158,7 +158,11 @@ impl BlobStore {
         let (header, stored_length) = (remote.header(content).await?, remote.length(content).await?);
         let tail = remote.tail(content, stored_length).await?;
         let trailer = read_trailer(content, &|at, buffer| Ok(read_tail(&tail, at, buffer)), stored_length)?;
-        self.inspected(header, None, stored_length, trailer)
+        let (source, inspection) = self.inspected(header, None, stored_length, trailer)?;
+        if let Some(table) = &source.table {
+            table.accept_from(content, &source.geometry, tail.0, &tail.1)?;
+        }
+        Ok((source, inspection))
     }
 
     /// Where the trailer of a file in another service begins, and the file's last bytes with where they begin.

@@ -227,6 +227,7 @@ impl RemoteHome {
         self.check_up()?;
         match self.tier.remote.remove(&name_of(content)).await {
             Ok(()) | Err(RemoteError::Missing) => Ok(()),
+            Err(error @ RemoteError::Silent(_)) => Err(self.error(content, "removing a blob", error)),
             Err(error) => Err(self.error(content, "removing a blob", RemoteError::Down(error.to_string()))),
         }
     }

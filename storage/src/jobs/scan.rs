@@ -78,7 +78,7 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
     let mut moved = 0;
     if !candidates.is_empty() {
         tokio::time::sleep(options.pause).await;
-        for id in candidates {
+        for id in still_orphans(store, candidates).await? {
             match quarantine(store, id).await {
                 Ok(was_moved) => moved += u64::from(was_moved),
                 Err(StorageError::TierDown { .. }) => is_partial = true,
@@ -93,11 +93,8 @@ pub async fn quarantine_orphans(store: &Store, floor: Timestamp, options: ScanOp
     Ok(moved)
 }
 
-/// Moves the file to quarantine if it is still an orphan.
+/// Moves the file to quarantine; false: it is gone.
 async fn quarantine(store: &Store, id: ContentId) -> Result<bool, StorageError> {
-    if !is_orphan(store, id).await? {
-        return Ok(false);
-    }
     let purge = CollectTask::Quarantined(id).due_at(store.clock().now().plus_ms(QUARANTINE_MS));
     store.commit(Partition::SYSTEM, Batch::new(), vec![purge]).await?;
     match store.blobs().quarantine(id).await {
@@ -118,8 +115,13 @@ pub(super) async fn purge(store: &Store, id: ContentId) -> Result<Verdict, Stora
     Ok(Verdict::Done)
 }
 
-async fn is_orphan(store: &Store, id: ContentId) -> Result<bool, StorageError> {
-    Ok(!orphans(store, vec![id], &buckets(store).await?).await?.is_empty())
+/// The second look at the candidates.
+async fn still_orphans(store: &Store, candidates: Vec<ContentId>) -> Result<Vec<ContentId>, StorageError> {
+    let (buckets, mut still) = (buckets(store).await?, Vec::new());
+    for some in candidates.chunks(LOOKUP_MAX) {
+        still.extend(orphans(store, some.to_vec(), &buckets).await?);
+    }
+    Ok(still)
 }
 
 /// Those of the files that no bucket has a row for and nobody pins.

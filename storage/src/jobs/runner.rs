@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -88,12 +88,26 @@ pub struct JobStatus {
     pub dead: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
+    /// When the first task that waits at hand fell due; `i64::MAX`: none waits.
+    waiting_due: AtomicI64,
     running: AtomicU64,
     done: AtomicU64,
     retried: AtomicU64,
     dead: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            waiting_due: AtomicI64::new(i64::MAX),
+            running: AtomicU64::default(),
+            done: AtomicU64::default(),
+            retried: AtomicU64::default(),
+            dead: AtomicU64::default(),
+        }
+    }
 }
 
 /// Controls a runner. Dropping it does not stop the runner.
@@ -129,7 +143,8 @@ impl JobHandle {
     #[must_use]
     pub fn status(&self) -> JobStatus {
         let now = self.store.clock().now();
-        let due = self.store.schedule().next_due(self.queue).unwrap_or(now);
+        let scheduled = self.store.schedule().next_due(self.queue).unwrap_or(now);
+        let due = scheduled.min(Timestamp(self.counters.waiting_due.load(Ordering::Relaxed)));
         JobStatus {
             paused: self.paused.load(Ordering::Relaxed),
             overdue_ms: Timestamp(now.0 - due.0).unsigned_ms(),
@@ -240,6 +255,13 @@ impl Work {
         self.ended_since.get_or_insert_with(Instant::now);
     }
 
+    /// When the first task that waits fell due, or one that is in the index behind those.
+    fn waiting_due(&self) -> Option<Timestamp> {
+        let first =
+            |at_hand: &AtHand| at_hand.waiting.front().map(|found| found.due).into_iter().chain(at_hand.next).min();
+        self.partitions.values().filter_map(first).min()
+    }
+
     /// A task that waits, of the partition of which the fewest run.
     fn next_task(&mut self) -> Option<(Partition, Found)> {
         let waiting = self.partitions.iter_mut().filter(|(_, at_hand)| !at_hand.waiting.is_empty());
@@ -267,6 +289,8 @@ impl Runner {
                 self.take_due(&mut work).await;
                 self.start(&mut work);
             }
+            let waiting_due = work.waiting_due().map_or(i64::MAX, |due| due.0);
+            self.counters.waiting_due.store(waiting_due, Ordering::Relaxed);
             let rest = self.idle_time(&work);
             tokio::select! {
                 Some(ended) = work.running.next() => {

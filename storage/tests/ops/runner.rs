@@ -200,6 +200,20 @@ async fn a_task_that_takes_long_holds_up_neither_its_bucket_nor_another() {
 }
 
 #[tokio::test]
+async fn what_waits_at_hand_behind_stuck_tasks_is_overdue() {
+    let rig = Rig::new();
+    bucket_with_tasks(&rig, "bucket", 20).await;
+    let concurrency = RunnerOptions::default().concurrency;
+    let handler = Arc::new(Stuck { stuck: concurrency, begun: AtomicUsize::new(0), done: AtomicUsize::new(0) });
+    let handle = start(&rig, handler.clone());
+    wait_until(&rig, 0, async || handler.begun.load(Ordering::SeqCst) == concurrency).await;
+    rig.clock.advance_ms(60_000);
+    let status = handle.status();
+    assert!(status.running == concurrency as u64 && status.overdue_ms >= 60_000, "{status:?}");
+    handle.stop().await;
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_for_ever_and_keeps_what_is_done() {
     let rig = Rig::new();
     let bucket = bucket_with_tasks(&rig, "bucket", 20).await;

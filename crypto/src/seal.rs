@@ -153,18 +153,9 @@ impl ChunkSealer {
         overhead_bytes(if self.outer.is_some() { Layers::Two } else { Layers::One })
     }
 
-    /// Encrypts a chunk in place and appends its tags.
+    /// Encrypts a chunk in place, in a buffer that has [`ChunkSealer::overhead_bytes`] of room for its tags behind the plaintext.
     ///
     /// Each index must be sealed at most once, see the module's invariants.
-    pub fn seal<B>(&self, chunk: Chunk, bytes: &mut B) -> Result<(), SealError>
-    where
-        B: AsMut<[u8]> + for<'a> Extend<&'a u8>,
-    {
-        bytes.extend(&[0; OVERHEAD_BYTES_MAX][..self.overhead_bytes()]);
-        self.seal_in_place(chunk, bytes.as_mut())
-    }
-
-    /// As [`ChunkSealer::seal`], for a buffer that has [`ChunkSealer::overhead_bytes`] of room behind the plaintext.
     ///
     /// # Panics
     /// If the buffer is shorter than that room.
@@ -180,7 +171,7 @@ impl ChunkSealer {
         Ok(())
     }
 
-    /// Verifies and decrypts in place what [`ChunkSealer::seal`] made, and gives the plaintext: all of `sealed` but
+    /// Verifies and decrypts in place what [`ChunkSealer::seal_in_place`] made, and gives the plaintext: all of `sealed` but
     /// the tags. No byte of `sealed` may be used if this fails.
     pub fn open<'a>(&self, chunk: Chunk, sealed: &'a mut [u8]) -> Result<&'a mut [u8], SealError> {
         let sealed = match &self.outer {

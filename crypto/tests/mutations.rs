@@ -63,7 +63,8 @@ fn seal(sealer: &ChunkSealer, fill: u8) -> Content {
         // Chunks of one content are alike, so that only their place tells them apart.
         let mut chunk = vec![fill; CHUNK_BYTES];
         let last = index == CHUNKS - 1;
-        sealer.seal(Chunk::new(index as u64, last), &mut chunk).unwrap();
+        chunk.resize(CHUNK_BYTES + sealer.overhead_bytes(), 0);
+        sealer.seal_in_place(Chunk::new(index as u64, last), &mut chunk).unwrap();
         (chunk, last)
     };
     (0..CHUNKS).map(seal_one).collect()

@@ -144,7 +144,7 @@ fn uncollectable(store: &BlobStore, index: &Index) -> Option<String> {
         }
         for garbage in listing.contents.into_iter().filter(|content| !known.contains(content)) {
             // Looking at it must not panic; whether it is whole does not matter.
-            let _ = store.inspect_blocking(garbage);
+            let _ = store.verify_blocking(garbage, None, &mut |_| Ok(()));
             store.unlink_blocking(garbage).unwrap();
         }
         if store.list_blocking(folder).unwrap().contents.iter().any(|content| !known.contains(content)) {

@@ -123,23 +123,8 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Reads a file's header and trailer; the chunks between them are not looked at.
-    ///
-    /// # Errors
-    /// `Corrupt` if the file is missing, unfinished or damaged; `Io`.
-    pub fn inspect_blocking(&self, content: ContentId) -> Result<Inspection, StorageError> {
-        self.inspect_open(content).map(|(_, inspection)| inspection)
-    }
-
-    /// What a file's header says it is for, also of a file that was never finished.
-    ///
-    /// # Errors
-    /// `Corrupt` if the file is missing or its header is damaged; `Io`.
-    pub fn describe_blocking(&self, content: ContentId) -> Result<BlobDescription, StorageError> {
-        self.open_blocking(content).map(|(_, header)| header.description)
-    }
-
-    /// What a file says about itself, and how to read its frames as they lie there.
+    /// What a file says about itself, and how to read its frames as they lie there. The chunks between header and trailer are not
+    /// looked at.
     pub(super) fn inspect_open(&self, content: ContentId) -> Result<(Source, Inspection), StorageError> {
         let (file, header) = self.open_blocking(content)?;
         let failed = |source| self.home_of(content).error("reading a blob", source);

@@ -87,7 +87,7 @@ fn what_shrinks_is_small_on_the_disk_and_comes_back() {
         assert!(bench.read(&blob, key.as_ref()).unwrap() == body);
         let verified = bench.store.verify_blocking(content(1), key.as_ref(), &mut |_| Ok(())).unwrap();
         assert_eq!((verified.plain_length, verified.stored_length), (blob.plain_length, blob.stored_length));
-        assert_eq!(verified, bench.store.inspect_blocking(content(1)).unwrap());
+        assert_eq!(verified, bench.inspect(content(1)).unwrap());
         // Without the key all that can be verified is.
         assert_eq!(bench.store.verify_blocking(content(1), None, &mut |_| Ok(())).unwrap(), verified);
     }

@@ -20,7 +20,7 @@ fn assert_never_wrong(bench: &Bench, blob: &StoredBlob, key: Option<&DataKey>, b
     if let Ok(bytes) = &read {
         assert!(bytes == body, "{what}: wrong bytes");
     }
-    let inspection = bench.store.inspect_blocking(blob.content);
+    let inspection = bench.inspect(blob.content);
     if let Ok(found) = &inspection {
         assert_eq!((&found.description, &found.trailer), (&description(), &trailer()), "{what}");
         assert_eq!((found.plain_length, found.seal), (body.len() as u64, blob.seal), "{what}");
@@ -87,7 +87,7 @@ fn a_frame_of_another_content_is_refused() {
     file[HEADER_BYTES..].copy_from_slice(&other[HEADER_BYTES..]);
     bench.disk.set_contents(&path(content(1)), file);
     assert!(matches!(bench.read(&blob, None), Err(StorageError::Corrupt { .. })));
-    assert!(bench.store.inspect_blocking(content(1)).is_err());
+    assert!(bench.inspect(content(1)).is_err());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_file_under_another_name_is_refused() {
     bench.write(content(2), None, &[b"victim"]).unwrap();
     bench.disk.set_contents(&path(content(2)), file);
     assert!(bench.read(&StoredBlob { content: content(2), ..blob }, None).is_err());
-    assert!(bench.store.inspect_blocking(content(2)).is_err());
+    assert!(bench.inspect(content(2)).is_err());
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn check_read(fixture: &[u8], key: Option<&DataKey>) {
     let (bench, blob) = write(key);
     bench.disk.set_contents(&path(content(1)), fixture.to_vec());
     assert!(bench.read(&blob, key).unwrap() == body(LENGTH));
-    assert_eq!(bench.store.inspect_blocking(content(1)).unwrap().trailer, trailer());
+    assert_eq!(bench.inspect(content(1)).unwrap().trailer, trailer());
     bench.store.verify_blocking(content(1), key, &mut |_| Ok(())).unwrap();
     for at in (0..fixture.len()).step_by(37) {
         let mut flipped = fixture.to_vec();

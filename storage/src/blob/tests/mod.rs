@@ -57,6 +57,10 @@ impl Bench {
         writer.finish(trailer())
     }
 
+    fn inspect(&self, content: ContentId) -> Result<Inspection, StorageError> {
+        self.store.inspect_open(content).map(|(_, inspection)| inspection)
+    }
+
     fn read(&self, blob: &StoredBlob, key: Option<&DataKey>) -> Result<Vec<u8>, StorageError> {
         self.read_range(blob, key, 0..blob.plain_length)
     }

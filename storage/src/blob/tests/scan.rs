@@ -19,7 +19,7 @@ fn a_folder_lists_its_contents_and_strangers_apart() {
 fn a_file_tells_what_it_is() {
     let bench = Bench::new();
     let blob = bench.write(content(1), Some(&key()), &[&body(70_000)]).unwrap();
-    let inspection = bench.store.inspect_blocking(content(1)).unwrap();
+    let inspection = bench.inspect(content(1)).unwrap();
     let expected = Inspection {
         description: description(),
         trailer: trailer(),
@@ -36,8 +36,8 @@ fn an_unfinished_file_is_told_from_a_whole_one() {
     let mut writer =
         bench.store.create_blocking(content(1), description(), StorageClass::Standard, None, None).unwrap();
     writer.append(&[Bytes::from(body(200_000))]).unwrap();
-    assert!(matches!(bench.store.inspect_blocking(content(1)), Err(StorageError::Corrupt { .. })));
-    assert_eq!(bench.store.describe_blocking(content(1)).unwrap(), description());
+    assert!(matches!(bench.inspect(content(1)), Err(StorageError::Corrupt { .. })));
+    assert_eq!(bench.store.open_blocking(content(1)).unwrap().1.description, description());
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_failed_sync_of_a_tier_stops_writing_to_it_and_to_nothing_else() {
     assert!(store.tiers()[0].read_only.is_some());
     other[1] = 2;
     assert!(matches!(write(ContentId::from_bytes(other)), Err(StorageError::TierDown { .. })));
-    assert_eq!(store.inspect_blocking(in_tier).unwrap().trailer, trailer());
+    assert_eq!(store.inspect_open(in_tier).unwrap().1.trailer, trailer());
     write(content(1)).unwrap();
 }
 
@@ -172,7 +172,7 @@ fn a_failed_sync_of_a_tier_stops_writing_to_it_and_to_nothing_else() {
 fn what_is_in_a_place_that_nobody_has_is_not_looked_for_elsewhere() {
     let bench = Bench::new();
     let nowhere = content(FIRST_TIER_PLACE << 2);
-    assert!(matches!(bench.store.inspect_blocking(nowhere), Err(StorageError::Corrupt { .. })));
+    assert!(matches!(bench.inspect(nowhere), Err(StorageError::Corrupt { .. })));
     bench.store.unlink_blocking(nowhere).unwrap();
     let name = nowhere.to_string();
     bench.disk.create(&folder_path(folder_of(nowhere)).join(&name)).unwrap();

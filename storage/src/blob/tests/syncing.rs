@@ -109,7 +109,7 @@ fn the_longest_key_fits_the_header() {
         .unwrap()
         .finish(trailer())
         .unwrap();
-    assert_eq!(bench.store.inspect_blocking(content(1)).unwrap().description, long);
+    assert_eq!(bench.inspect(content(1)).unwrap().description, long);
 }
 
 #[test]

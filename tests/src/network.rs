@@ -55,6 +55,8 @@ impl Network {
         for (number, host) in (0..).zip(&hosts) {
             let (outside, inside) = (format!("cairn{net}o{number}"), format!("cairn{net}i{number}"));
             let gateway = Ipv4Addr::new(198, 18, net, number * 4 + 1);
+            // A run that was killed may have left one of this name. An error says that there is none.
+            let _ = ip(&["link", "del", &outside]);
             ip(&["netns", "add", &host.namespace])?;
             ip(&["link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &host.namespace])?;
             ip(&["addr", "add", &format!("{gateway}/30"), "dev", &outside])?;
@@ -125,8 +127,11 @@ fn start_link(hosts: &[Host; 2]) -> Result<(Child, ChildStdin), String> {
 
 fn ip(arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip (iproute2): {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())),
+    if output.status.success() {
+        return Ok(());
     }
+    let error = format!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    // The machine permits it, then.
+    assert!(!error.contains("File exists"), "{error}");
+    Err(error)
 }

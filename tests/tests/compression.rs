@@ -3,20 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_tests::harness::files_below;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::patience::until_so;
 use cairn_tests::random::{Random, body};
 use cairn_tests::{Cairn, Call, Client, Config, digest};
 
 /// Larger than one page of a file's table covers.
 const LONG: usize = 34 << 20;
-
-/// How long what a server does by itself may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const KEY: [u8; 32] = [0x6b; 32];
 
@@ -214,7 +211,7 @@ async fn moves_to_another_disk_and_from_there_to_another_server_carry_what_is_co
                  <Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition></Rule></LifecycleConfiguration>";
     client.bucket("PUT", &bucket).query("lifecycle", "").body(rules).send().await.expect(200);
     let on_disk = || files_below(&disk.path().join("blobs"));
-    until("the transition", || files_below(&here).is_empty() && on_disk().len() == 1).await;
+    until_so("the transition", || files_below(&here).is_empty() && on_disk().len() == 1).await;
     assert_eq!(disk_usage(&on_disk()[0]), written);
     reads_as(&client, &bucket, "key", Sealed::ByDefault, &content).await;
 
@@ -228,19 +225,11 @@ async fn moves_to_another_disk_and_from_there_to_another_server_carry_what_is_co
     std::fs::write(cairn.config_file(), config).unwrap();
     cairn.start_again();
     assert!(cairn.calling_command(&["tier", "move"]).output().unwrap().status.success());
-    until("the job", || on_disk().is_empty() && files_below(&here).is_empty()).await;
+    until_so("the job", || on_disk().is_empty() && files_below(&here).is_empty()).await;
     let there = far.client().keys("tier").await;
     let there = there.iter().find(|key| *key != "cairn-tier").unwrap();
     let length = far.client().head("tier", there).await.expect(200).header("content-length").unwrap().to_owned();
     assert!(length.parse::<u64>().unwrap() <= written, "{length} bytes, and {written} on the disk");
     reads_as(&client, &bucket, "key", Sealed::ByDefault, &content).await;
     assert_eq!(client.head(&bucket, "key").await.expect(200).header("x-amz-storage-class"), Some("GLACIER_IR"));
-}
-
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -3,17 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Output;
-use std::time::{Duration, Instant};
 
-use cairn_tests::{Cairn, Call, Client, Config, Reply};
+use cairn_tests::replication::{MAY_S3, Rule, put_rules, remote_as, role, until, versioned};
+use cairn_tests::{Cairn, Call, Client, Config};
 
-const ACCOUNT: &str = "100000000001";
 const BUCKET: &str = "copies";
 const ACCESS_KEY: &str = "cairn-test-access";
 const SECRET_KEY: &str = "cairn-test-secret-key-0000000000000001";
-
-/// How long a version may take to its target on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 fn remote(cairn: &Cairn, secret_key: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = cairn.calling_command(&[&["remote"], arguments].concat());
@@ -21,42 +17,12 @@ fn remote(cairn: &Cairn, secret_key: &str, arguments: &[&str]) -> (Option<i32>, 
     (status.code(), [String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)].concat())
 }
 
-async fn versioned(client: &Client) {
-    client.bucket("PUT", BUCKET).send().await.expect(200);
-    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    client.bucket("PUT", BUCKET).query("versioning", "").body(on).send().await.expect(200);
+fn rules(client: &Client, role_arn: &str) -> Call {
+    put_rules(client, BUCKET, role_arn, &[Rule { target: "arn:aws:s3:paris::copies", ..Rule::default() }])
 }
 
-async fn role(client: &Client) {
-    let policy = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let may = policy(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
-    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    client.action("iam", "CreateRole", &name).send().await.expect(200);
-    let may = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", may.as_str())];
-    client.action("iam", "PutRolePolicy", &may).send().await.expect(200);
-}
-
-fn rules(client: &Client) -> Call {
-    let document = format!(
-        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role><Rule><ID>all</ID>\
-         <Priority>1</Priority><Filter></Filter><Status>Enabled</Status>\
-         <Destination><Bucket>arn:aws:s3:paris::{BUCKET}</Bucket></Destination>\
-         <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
-    );
-    client.bucket("PUT", BUCKET).query("replication", "").body(document)
-}
-
-async fn arrives(client: &Client, key: &str) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = client.head(BUCKET, key).await;
-        if reply.status == 200 {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{key} does not arrive: {:?}", reply.headers);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+async fn arrives(client: &Client, key: &str) {
+    until(&format!("the arrival of {key}"), || client.object("HEAD", BUCKET, key), |reply| reply.status == 200).await;
 }
 
 #[tokio::test]
@@ -64,10 +30,10 @@ async fn a_remote_that_is_added_is_replicated_to_at_once_and_after_a_crash() {
     let target = Cairn::start(Config::default());
     let mut source = Cairn::start(Config::default());
     let (here, there) = (source.client(), target.client());
-    versioned(&here).await;
-    versioned(&there).await;
-    role(&here).await;
-    rules(&here).send().await.expect_error(400, "InvalidRequest");
+    versioned(&here, BUCKET).await;
+    versioned(&there, BUCKET).await;
+    let role_arn = role(&here, MAY_S3).await;
+    rules(&here, &role_arn).send().await.expect_error(400, "InvalidRequest");
     let url = format!("http://{}", there.address);
     let add = ["add", "paris", &url, "--remote-region", "us-east-1", "--remote-access-key", ACCESS_KEY];
     let (code, said) = remote(&source, "another-secret-key-00000000000000000001", &add);
@@ -83,7 +49,7 @@ async fn a_remote_that_is_added_is_replicated_to_at_once_and_after_a_crash() {
     assert!(code == Some(0) && said.contains("a Cairn"), "{said}");
     let (code, said) = remote(&source, "", &["test", "paris", "--bucket", "nowhere"]);
     assert!(code == Some(1) && said.contains("there is no bucket"), "{said}");
-    rules(&here).send().await.expect(200);
+    rules(&here, &role_arn).send().await.expect(200);
     here.put(BUCKET, "one", "x").await.expect(200);
     arrives(&there, "one").await;
     source.kill9();
@@ -99,16 +65,15 @@ async fn a_remote_that_is_added_is_replicated_to_at_once_and_after_a_crash() {
     here.bucket("DELETE", BUCKET).query("replication", "").send().await.expect(204);
     let (code, said) = remote(&source, "", &["remove", "paris"]);
     assert_eq!(code, Some(0), "{said}");
-    rules(&here).send().await.expect_error(400, "InvalidRequest");
+    rules(&here, &role_arn).send().await.expect_error(400, "InvalidRequest");
     source.stop();
     assert_eq!(source.check().0, Some(0));
 }
 
 #[tokio::test]
 async fn a_remote_that_makes_no_sense_or_is_the_settings_is_refused() {
-    let more = "\n[[remote]]\nname = \"paris\"\nendpoint = \"http://127.0.0.1:1\"\nregion = \"us-east-1\"\n\
-                access_key = \"key\"\nsecret_key = \"secret-secret\"\n";
-    let cairn = Cairn::start(Config { more: more.to_owned(), ..Config::default() });
+    let more = remote_as("paris", "http://127.0.0.1:1", "key", "secret-secret");
+    let cairn = Cairn::start(Config { more, ..Config::default() });
     let with_key = ["--remote-region", "us-east-1", "--remote-access-key", ACCESS_KEY];
     for (arguments, secret_key, expected) in [
         (["add", "paris", "http://127.0.0.1:2"], SECRET_KEY, "RemoteExists"),

@@ -2,28 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cairn_tests::digest::checksum;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::patience::{until, until_said};
 use cairn_tests::random::body;
+use cairn_tests::replication::{MAY_ALL, STATUS, policy};
 use cairn_tests::{Cairn, Call, Client, Config, Reply};
 use tokio::task::JoinSet;
 
 const ACCOUNT: &str = "100000000001";
 
-/// How long a version may take to its target on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-const STATUS: &str = "x-amz-replication-status";
-
-fn policy(statement: &str) -> String {
-    format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#)
-}
-
 const TRUSTS_S3: &str = r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#;
-
-const MAY_ALL: &str = r#"{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}"#;
 
 async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Reply {
     client.action("iam", action, parameters).send().await.expect(200)
@@ -74,19 +65,6 @@ fn rule_with(id: &str, priority: u32, filter: &str, criteria: &str, target: &str
 
 fn put_rules(client: &Client, bucket: &str, role: &str, rules: &str) -> Call {
     client.bucket("PUT", bucket).query("replication", "").body(configuration(role, rules))
-}
-
-/// Asks until the answer is as wished.
-async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {}", reply.status, reply.text());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 async fn status(client: &Client, bucket: &str, key: &str, version: &str, wished: &str) -> Reply {
@@ -331,11 +309,8 @@ async fn what_the_role_may_not_do_fails_with_the_reason_and_goes_on_when_it_may(
     replicated(&client, &source, "tagged").await;
     assert_eq!(client.head(&target, "tagged").await.header("x-amz-tagging-count"), None);
     client.delete(&source, "key").await.expect(204);
-    let began = Instant::now();
-    while !run(&cairn, &["failed", "--bucket", &source]).1.contains("s3:ReplicateDelete") {
-        assert!(began.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let failed = || run(&cairn, &["failed", "--bucket", &source]).1;
+    until_said("the failure of the marker", failed, |said| said.contains("s3:ReplicateDelete")).await;
     // A bucket policy of the target lets it, too; and one that denies wins.
     client.get(&target, "key").await.expect(200);
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use cairn_tests::harness::files_below;
-use cairn_tests::replication::{STATUS, remote, until, versioned};
+use cairn_tests::replication::{MAY_S3, Rule, STATUS, policy, put_rules, remote, role, until, versioned};
 use cairn_tests::{Cairn, Client, Config};
 
 const SOURCE: &str = "source";
@@ -20,10 +20,6 @@ fn config(more: String) -> Config {
     Config { more, object_ownership: Some("ObjectWriter"), ..Config::default() }
 }
 
-fn policy(statement: &str) -> String {
-    format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#)
-}
-
 /// A bucket of the second account's into which the first one's principal may do this.
 async fn lent(other: &Client, bucket: &str, principal: &str, actions: &str) {
     versioned(other, bucket).await;
@@ -34,31 +30,15 @@ async fn lent(other: &Client, bucket: &str, principal: &str, actions: &str) {
     other.bucket("PUT", bucket).query("policy", "").body(policy(&statement)).send().await.expect(204);
 }
 
-/// The role that replicates, which other accounts' policies can name only once it is there.
-async fn role(client: &Client) {
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let may = policy(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
-    let create = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    client.action("iam", "CreateRole", &create).send().await.expect(200);
-    let own = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", may.as_str())];
-    client.action("iam", "PutRolePolicy", &own).send().await.expect(200);
-}
-
 /// Replicates the source to these targets; `overriding` ones give the replicas to the second account.
-async fn replicate(client: &Client, targets: &[(&str, bool)]) {
+async fn replicate(client: &Client, role_arn: &str, targets: &[(&'static str, bool)]) {
     let overriding = "<Account>100000000002</Account><AccessControlTranslation><Owner>Destination</Owner></AccessControlTranslation>";
-    let rule = |(at, (target, overrides)): (usize, &(&str, bool))| {
-        let more = if *overrides { overriding } else { "" };
-        format!(
-            "<Rule><ID>{at}</ID><Priority>{at}</Priority><Filter></Filter><Status>Enabled</Status>\
-             <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication>\
-             <Destination><Bucket>{target}</Bucket>{more}</Destination></Rule>"
-        )
+    let rule = |(number, &(target, overrides)): (usize, &(&'static str, bool))| {
+        let destination = if overrides { overriding } else { "" };
+        Rule { id: number.to_string(), priority: number, target, destination, ..Rule::default() }
     };
-    let rules: String = (1..).zip(targets).map(rule).collect();
-    let role = "<Role>arn:aws:iam::100000000001:role/replicator</Role>";
-    let document = format!("<ReplicationConfiguration>{role}{rules}</ReplicationConfiguration>");
-    client.bucket("PUT", SOURCE).query("replication", "").body(document).send().await.expect(200);
+    let rules: Vec<Rule<'_>> = (1..).zip(targets).map(rule).collect();
+    put_rules(client, SOURCE, role_arn, &rules).send().await.expect(200);
 }
 
 async fn put(client: &Client, key: &str, wished: &str) {
@@ -81,14 +61,15 @@ async fn replicas_are_their_writers_or_by_the_rule_their_buckets_owners() {
     let mut source = Cairn::start(config(remote("there", &format!("http://{}", target.client().address))));
     let (here, other, there) = (source.client(), source.other_client(), target.other_client());
     versioned(&here, SOURCE).await;
-    role(&here).await;
+    // Other accounts' policies can name the role only once it is there.
+    let role_arn = role(&here, MAY_S3).await;
     let replicating = r#""s3:ReplicateObject","s3:ReplicateDelete","s3:ReplicateTags","s3:GetObjectAcl""#;
     let overriding = format!(r#"{replicating},"s3:ObjectOwnerOverrideToBucketOwner""#);
     lent(&other, "given", "role/replicator", &overriding).await;
     lent(&other, "kept", "role/replicator", replicating).await;
     lent(&there, "far", "root", &overriding).await;
     let targets = [("arn:aws:s3:::given", true), ("arn:aws:s3:::kept", false), ("arn:aws:s3:there::far", true)];
-    replicate(&here, &targets).await;
+    replicate(&here, &role_arn, &targets).await;
     put(&here, "key", "COMPLETED").await;
     let granted = |permissions: &[&str]| permissions.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let whole = granted(&["FULL_CONTROL"]);
@@ -125,9 +106,10 @@ async fn without_the_right_to_give_it_away_a_replica_fails_and_the_refusal_is_au
     let mut source = Cairn::start(config(String::new()));
     let (here, other) = (source.client(), source.other_client());
     versioned(&here, SOURCE).await;
-    role(&here).await;
+    // Other accounts' policies can name the role only once it is there.
+    let role_arn = role(&here, MAY_S3).await;
     lent(&other, "given", "role/replicator", r#""s3:ReplicateObject","s3:ReplicateDelete","s3:ReplicateTags""#).await;
-    replicate(&here, &[("arn:aws:s3:::given", true)]).await;
+    replicate(&here, &role_arn, &[("arn:aws:s3:::given", true)]).await;
     for key in ["one", "two"] {
         put(&here, key, "FAILED").await;
     }

@@ -3,43 +3,23 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cairn_tests::foreign::Foreign;
+use cairn_tests::patience::{until, until_said};
 use cairn_tests::proxy::Proxy;
+use cairn_tests::replication::{MAY_ALL, Rule, STATUS, locked, policy, put_rules, remote, remote_as, role, versioned};
 use cairn_tests::sigv4::Credentials;
-use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
+use cairn_tests::{Cairn, Client, Config, Reply, skip};
 
-const ACCOUNT: &str = "100000000001";
 const BUCKET: &str = "copies";
-const STATUS: &str = "x-amz-replication-status";
-const MAY_ALL: &str = r#"{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}"#;
-
-/// How long a version may take to its target on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn remote(url: &str, access_key: &str, secret_key: &str) -> Config {
-    let more = format!(
-        "\n[[remote]]\nname = \"there\"\nendpoint = \"{url}\"\nregion = \"us-east-1\"\naccess_key = \"{access_key}\"\n\
-         secret_key = \"{secret_key}\"\n"
-    );
-    Config { more, ..Config::default() }
-}
 
 fn remote_at(url: &str) -> Config {
-    remote(url, "cairn-test-access", "cairn-test-secret-key-0000000000000001")
+    Config { more: remote("there", url), ..Config::default() }
 }
 
 async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Reply {
     client.action("iam", action, parameters).send().await.expect(200)
-}
-
-async fn created(client: &Client, bucket: &str, with_locks: bool) {
-    let mut create = client.bucket("PUT", bucket);
-    if with_locks {
-        create = create.header("x-amz-bucket-object-lock-enabled", "true");
-    }
-    create.send().await.expect(200);
 }
 
 async fn set_versioning(client: &Client, bucket: &str, status: &str) {
@@ -47,41 +27,11 @@ async fn set_versioning(client: &Client, bucket: &str, status: &str) {
     client.bucket("PUT", bucket).query("versioning", "").body(document).send().await.expect(200);
 }
 
-fn policy(statement: &str) -> String {
-    format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#)
-}
-
-async fn may(client: &Client, statement: &str) {
-    let put = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", &policy(statement))];
-    iam(client, "PutRolePolicy", &put).await;
-}
-
-/// Replicates the bucket to this target by the role `replicator`, delete markers too or not.
-async fn replicate(client: &Client, bucket: &str, target: &str, markers: &str) {
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    // It may be there already.
-    client.action("iam", "CreateRole", &name).send().await;
-    may(client, MAY_ALL).await;
-    let document = format!(
-        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role>\
-         <Rule><ID>all</ID><Priority>1</Priority><Filter></Filter><Status>Enabled</Status>\
-         <Destination><Bucket>{target}</Bucket></Destination>\
-         <DeleteMarkerReplication><Status>{markers}</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
-    );
-    client.bucket("PUT", bucket).query("replication", "").body(document).send().await.expect(200);
-}
-
-async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {:?}", reply.status, reply.headers);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+/// Replicates the bucket to this target by a role that may do everything, delete markers too or not.
+async fn replicate(client: &Client, bucket: &str, target: &str, markers: bool) {
+    let role_arn = role(client, MAY_ALL).await;
+    let rule = Rule { target, markers, ..Rule::default() };
+    put_rules(client, bucket, &role_arn, &[rule]).send().await.expect(200);
 }
 
 async fn status(client: &Client, bucket: &str, key: &str, version: Option<&str>, wished: &str) -> String {
@@ -108,11 +58,8 @@ fn command(cairn: &Cairn, arguments: &[&str]) -> String {
 /// Runs a walk of replication to its end.
 async fn walk(cairn: &Cairn, kind: &str) {
     let job = command(cairn, &["replicate", kind, "--bucket", BUCKET, "--rule", "all"]);
-    let began = Instant::now();
-    while !command(cairn, &["jobs", "show", &job]).contains(" done ") {
-        assert!(began.elapsed() < PATIENCE, "the {kind} does not end");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let show = || command(cairn, &["jobs", "show", &job]);
+    until_said(&format!("the end of the {kind}"), show, |said| said.contains(" done ")).await;
 }
 
 fn version_of(reply: &Reply) -> String {
@@ -121,15 +68,8 @@ fn version_of(reply: &Reply) -> String {
 
 /// Waits until nothing of the bucket is on its way.
 async fn quiet(cairn: &Cairn) {
-    let began = Instant::now();
-    loop {
-        let said = command(cairn, &["replicate", "status", "--bucket", BUCKET]);
-        if said.contains(": 0 pending ") {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{said}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let status = || command(cairn, &["replicate", "status", "--bucket", BUCKET]);
+    until_said("its quiet", status, |said| said.contains(": 0 pending ")).await;
 }
 
 #[tokio::test]
@@ -141,8 +81,7 @@ async fn no_old_version_comes_above_a_newer_one_where_the_last_is_the_newest() {
     let source = Cairn::start(remote_at(&format!("http://{}", foreign.address)));
     let (here, there) = (source.client(), foreign.client());
     for client in [&here, &there] {
-        created(client, BUCKET, false).await;
-        set_versioning(client, BUCKET, "Enabled").await;
+        versioned(client, BUCKET).await;
     }
     // Before the rule: a version, and a marker.
     let first = version_of(&here.put(BUCKET, "key", "first").await.expect(200));
@@ -153,7 +92,7 @@ async fn no_old_version_comes_above_a_newer_one_where_the_last_is_the_newest() {
         here.object("PUT", BUCKET, key).header("x-amz-tagging", "a=1").body(text.to_owned()).send()
     };
     put("alone", "only").await.expect(200);
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
     for key in ["key", "back"] {
         put(key, "newest").await.expect(200);
         status(&here, BUCKET, key, None, "COMPLETED").await;
@@ -164,13 +103,9 @@ async fn no_old_version_comes_above_a_newer_one_where_the_last_is_the_newest() {
     walk(&source, "backfill").await;
     status(&here, BUCKET, "alone", None, "COMPLETED").await;
     status(&here, BUCKET, "key", Some(&first), "FAILED").await;
-    let failed = || async { command(&source, &["replicate", "failed", "--bucket", BUCKET]) };
-    let began = Instant::now();
-    while !failed().await.contains(&marker) {
-        assert!(began.elapsed() < PATIENCE, "{}", failed().await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(failed().await.contains("a newer version of the key is there already"), "{}", failed().await);
+    let failed = || command(&source, &["replicate", "failed", "--bucket", BUCKET]);
+    let said = until_said("the failure of the marker", failed, |said| said.contains(&marker)).await;
+    assert!(said.contains("a newer version of the key is there already"), "{said}");
     for key in ["key", "back"] {
         assert_eq!(there.get(BUCKET, key).await.expect(200).text(), "newest");
     }
@@ -194,22 +129,15 @@ async fn a_bucket_that_keeps_no_versions_gets_nothing() {
     };
     let source = Cairn::start(remote_at(&format!("http://{}", foreign.address)));
     let (here, there) = (source.client(), foreign.client());
-    created(&there, BUCKET, false).await;
+    there.bucket("PUT", BUCKET).send().await.expect(200);
     there.put(BUCKET, "key", "the only copy").await.expect(200);
-    created(&here, BUCKET, false).await;
-    set_versioning(&here, BUCKET, "Enabled").await;
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    versioned(&here, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
     here.put(BUCKET, "key", "x").await.expect(200);
     here.delete(BUCKET, "key").await.expect(204);
-    let began = Instant::now();
-    loop {
-        let said = command(&source, &["replicate", "status", "--bucket", BUCKET]);
-        if said.contains("the versioning of the bucket copies is not enabled there") {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "{said}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let status = || command(&source, &["replicate", "status", "--bucket", BUCKET]);
+    let refusal = "the versioning of the bucket copies is not enabled there";
+    until_said("the refusal", status, |said| said.contains(refusal)).await;
     assert_eq!(there.get(BUCKET, "key").await.expect(200).text(), "the only copy");
     set_versioning(&there, BUCKET, "Enabled").await;
     let head = || there.object("HEAD", BUCKET, "key");
@@ -220,8 +148,7 @@ async fn a_bucket_that_keeps_no_versions_gets_nothing() {
 async fn a_key_that_is_not_valid_at_the_moment_makes_no_other_server_of_a_cairn() {
     let target = Cairn::start(Config::default());
     let there = target.client();
-    created(&there, BUCKET, false).await;
-    set_versioning(&there, BUCKET, "Enabled").await;
+    versioned(&there, BUCKET).await;
     iam(&there, "CreateUser", &[("UserName", "carrier")]).await;
     let statement = policy(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
     let own = [("UserName", "carrier"), ("PolicyName", "own"), ("PolicyDocument", statement.as_str())];
@@ -239,11 +166,11 @@ async fn a_key_that_is_not_valid_at_the_moment_makes_no_other_server_of_a_cairn(
     let credentials = Credentials { access_key: access_key.clone(), secret_key: secret_key.clone(), token: None };
     let refused = Client { address: there.address, credentials }.bucket("HEAD", BUCKET).send().await;
     assert_eq!((refused.status, refused.header("x-amz-cairn-replicas")), (403, Some("1")));
-    let source = Cairn::start(remote(&format!("http://{}", there.address), &access_key, &secret_key));
+    let more = remote_as("there", &format!("http://{}", there.address), &access_key, &secret_key);
+    let source = Cairn::start(Config { more, ..Config::default() });
     let here = source.client();
-    created(&here, BUCKET, false).await;
-    set_versioning(&here, BUCKET, "Enabled").await;
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    versioned(&here, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
     let version = version_of(&here.put(BUCKET, "key", "x").await.expect(200));
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(here.head(BUCKET, "key").await.header(STATUS), Some("PENDING"));
@@ -275,7 +202,7 @@ async fn settings_stay((here, from): (&Client, &str), (there, to): (&Client, &st
     settings(here, from, "legal-hold", LIFTED).await;
     until("the end of the hold", replica, |reply| hold(reply).as_deref() != Some("ON")).await;
     // Tags that the role may not read stay as they are there.
-    may(here, &format!("{MAY_ALL},{deny}")).await;
+    role(here, &format!("{MAY_ALL},{deny}")).await;
     settings(here, from, "tagging", &TAGGED.replace("own", "hidden")).await;
     settings(here, from, "legal-hold", HELD).await;
     let now = until("the hold", replica, |reply| hold(reply).as_deref() == Some("ON")).await;
@@ -291,9 +218,9 @@ async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_at_another_serv
     proxy.leads_to(target.client().address);
     let source = Cairn::start(remote_at(&proxy.url()));
     let (here, there) = (source.client(), target.client());
-    created(&here, BUCKET, true).await;
-    created(&there, BUCKET, true).await;
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    locked(&here, BUCKET).await;
+    locked(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
     settings_stay((&here, BUCKET), (&there, BUCKET)).await;
 }
 
@@ -301,9 +228,9 @@ async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_at_another_serv
 async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_in_another_bucket() {
     let cairn = Cairn::start(Config::default());
     let client = cairn.client();
-    created(&client, "source", true).await;
-    created(&client, "target", true).await;
-    replicate(&client, "source", "arn:aws:s3:::target", "Enabled").await;
+    locked(&client, "source").await;
+    locked(&client, "target").await;
+    replicate(&client, "source", "arn:aws:s3:::target", true).await;
     settings_stay((&client, "source"), (&client, "target")).await;
 }
 
@@ -314,13 +241,12 @@ async fn a_public_acl_does_not_go_into_a_bucket_that_blocks_them() {
     let cairn = Cairn::start(config);
     let client = cairn.client();
     for bucket in ["source", "target"] {
-        created(&client, bucket, false).await;
-        set_versioning(&client, bucket, "Enabled").await;
+        versioned(&client, bucket).await;
     }
     let block =
         "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>";
     client.bucket("PUT", "target").query("publicAccessBlock", "").body(block).send().await.expect(200);
-    replicate(&client, "source", "arn:aws:s3:::target", "Enabled").await;
+    replicate(&client, "source", "arn:aws:s3:::target", true).await;
     client.object("PUT", "source", "public").header("x-amz-acl", "public-read").body("x").send().await.expect(200);
     status(&client, "source", "public", None, "FAILED").await;
     client.head("target", "public").await.expect(404);
@@ -343,26 +269,18 @@ async fn what_a_rule_has_come_to_leave_out_does_not_go_though_it_waits() {
     let source = Cairn::start(remote_at(&proxy.url()));
     let (here, there) = (source.client(), target.client());
     for client in [&here, &there] {
-        created(client, BUCKET, false).await;
-        set_versioning(client, BUCKET, "Enabled").await;
+        versioned(client, BUCKET).await;
     }
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
     here.put(BUCKET, "key", "x").await.expect(200);
     status(&here, BUCKET, "key", None, "COMPLETED").await;
     proxy.set_cut(true);
     here.delete(BUCKET, "key").await.expect(204);
     here.put(BUCKET, "other", "x").await.expect(200);
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Disabled").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", false).await;
     // Nothing gets through before it is given up.
-    let began = Instant::now();
-    loop {
-        let said = command(&source, &["replicate", "failed", "--bucket", BUCKET]);
-        if said.contains("no rule takes it there any more") {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "{said}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let failed = || command(&source, &["replicate", "failed", "--bucket", BUCKET]);
+    until_said("the end of the wait", failed, |said| said.contains("no rule takes it there any more")).await;
     proxy.set_cut(false);
     status(&here, BUCKET, "other", None, "COMPLETED").await;
     quiet(&source).await;
@@ -375,35 +293,27 @@ async fn what_the_role_may_not_replicate_goes_to_no_remote_and_nothing_of_anothe
     let source = Cairn::start(remote_at(&format!("http://{}", target.client().address)));
     let (here, there, other) = (source.client(), target.client(), source.other_client());
     for client in [&here, &there] {
-        created(client, BUCKET, false).await;
-        set_versioning(client, BUCKET, "Enabled").await;
+        versioned(client, BUCKET).await;
     }
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "Enabled").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
     let reads = r#"{"Effect":"Allow","Action":"s3:GetObject*","Resource":"*"}"#;
     let brings = r#"{"Effect":"Allow","Action":"s3:ReplicateObject","Resource":"arn:aws:s3:::copies/*"}"#;
-    may(&here, reads).await;
+    role(&here, reads).await;
     here.put(BUCKET, "key", "x").await.expect(200);
     status(&here, BUCKET, "key", None, "FAILED").await;
     let failed = command(&source, &["replicate", "failed", "--bucket", BUCKET]);
     assert!(failed.contains("DstPutObjectNotPermitted") && failed.contains("s3:ReplicateObject"), "{failed}");
     there.head(BUCKET, "key").await.expect(404);
     // Without s3:ReplicateTags the tags stay behind.
-    may(&here, &format!("{reads},{brings}")).await;
+    role(&here, &format!("{reads},{brings}")).await;
     here.object("PUT", BUCKET, "tagged").header("x-amz-tagging", "a=1").body("x").send().await.expect(200);
     status(&here, BUCKET, "tagged", None, "COMPLETED").await;
     let replica = there.head(BUCKET, "tagged").await.expect(200);
     assert_eq!(replica.header("x-amz-tagging-count"), None);
     // The remote's credentials are not for everybody on this server.
-    created(&other, "others", false).await;
-    set_versioning(&other, "others", "Enabled").await;
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    let role = iam(&other, "CreateRole", &name).await.xml("Arn");
-    let document = format!(
-        "<ReplicationConfiguration><Role>{role}</Role><Rule><ID>all</ID><Priority>1</Priority><Filter></Filter>\
-         <Status>Enabled</Status><Destination><Bucket>arn:aws:s3:there::copies</Bucket></Destination>\
-         <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
-    );
-    let put = other.bucket("PUT", "others").query("replication", "").body(document);
+    versioned(&other, "others").await;
+    let role_arn = role(&other, MAY_ALL).await;
+    let rule = Rule { target: "arn:aws:s3:there::copies", ..Rule::default() };
+    let put = put_rules(&other, "others", &role_arn, &[rule]);
     put.send().await.expect_error(403, "AccessDenied");
 }

@@ -5,59 +5,24 @@
 use std::time::{Duration, Instant};
 
 use cairn_tests::foreign::Foreign;
+use cairn_tests::patience::{PATIENCE, until, until_said};
 use cairn_tests::proxy::Proxy;
-use cairn_tests::{Cairn, Call, Client, Config, Reply, skip};
+use cairn_tests::replication::{MAY_ALL, Rule, STATUS, locked, put_rules, remote, role, versioned};
+use cairn_tests::{Cairn, Client, Config, Reply, skip};
 
-const ACCOUNT: &str = "100000000001";
 const BUCKET: &str = "copies";
-const STATUS: &str = "x-amz-replication-status";
-
-/// How long a version, or a job, may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const NO_TAGS: &str = "<Tagging><TagSet></TagSet></Tagging>";
 
-fn remote(url: &str) -> Config {
-    let more = format!(
-        "\n[[remote]]\nname = \"there\"\nendpoint = \"{url}\"\nregion = \"us-east-1\"\naccess_key = \"cairn-test-access\"\n\
-         secret_key = \"cairn-test-secret-key-0000000000000001\"\n"
-    );
-    Config { more, ..Config::default() }
+fn remote_at(url: &str) -> Config {
+    Config { more: remote("there", url), ..Config::default() }
 }
 
-async fn with_locks(client: &Client, bucket: &str) {
-    let create = client.bucket("PUT", bucket).header("x-amz-bucket-object-lock-enabled", "true");
-    create.send().await.expect(200);
-}
-
-/// Replicates the bucket by a role that may do everything. `more` is what else the rule says.
-async fn replicate(client: &Client, bucket: &str, target: &str, filter: &str, more: &str) {
-    let policy = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let may = policy(r#"{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}"#);
-    let name = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    client.action("iam", "CreateRole", &name).send().await.expect(200);
-    let may = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", may.as_str())];
-    client.action("iam", "PutRolePolicy", &may).send().await.expect(200);
-    let document = format!(
-        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role>\
-         <Rule><ID>all</ID><Priority>1</Priority><Filter>{filter}</Filter><Status>Enabled</Status>{more}\
-         <Destination><Bucket>{target}</Bucket></Destination>\
-         <DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
-    );
-    client.bucket("PUT", bucket).query("replication", "").body(document).send().await.expect(200);
-}
-
-async fn until(what: &str, call: impl Fn() -> Call, wished: impl Fn(&Reply) -> bool) -> Reply {
-    let began = Instant::now();
-    loop {
-        let reply = call().send().await;
-        if wished(&reply) {
-            return reply;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not happen: {} {}", reply.status, reply.text());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+/// Replicates the bucket by a role that may do everything.
+async fn replicate(client: &Client, bucket: &str, target: &str, filter: &str) {
+    let role_arn = role(client, MAY_ALL).await;
+    let rule = Rule { target, filter, ..Rule::default() };
+    put_rules(client, bucket, &role_arn, &[rule]).send().await.expect(200);
 }
 
 async fn is_at_target(client: &Client, bucket: &str, key: &str) -> String {
@@ -81,16 +46,15 @@ async fn verified(cairn: &Cairn, bucket: &str, more: &[&str]) -> Vec<String> {
 }
 
 async fn ended(cairn: &Cairn, job: &str) -> String {
-    let began = Instant::now();
-    loop {
+    let show = || {
         let output = cairn.calling_command(&["jobs", "show", job]).output().unwrap();
-        let line = String::from_utf8_lossy(&output.stdout).into_owned();
-        if line.contains(" done ") {
-            return line;
-        }
-        assert!(began.elapsed() < PATIENCE && !line.contains(" failed  "), "it does not end: {line}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let is_done = |line: &str| {
+        assert!(!line.contains(" failed  "), "it does not end: {line}");
+        line.contains(" done ")
+    };
+    until_said("its end", show, is_done).await
 }
 
 fn report(cairn: &Cairn, bucket: &str, job: &str) -> Vec<String> {
@@ -193,11 +157,11 @@ async fn breaks_and_mends(source: &Cairn, (here, from): (&Client, &str), (there,
 #[tokio::test]
 async fn what_is_broken_at_another_server_is_named_and_mended() {
     let target = Cairn::start(Config::default());
-    let source = Cairn::start(remote(&format!("http://{}", target.client().address)));
+    let source = Cairn::start(remote_at(&format!("http://{}", target.client().address)));
     let (here, there) = (source.client(), target.client());
-    with_locks(&here, BUCKET).await;
-    with_locks(&there, BUCKET).await;
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "<Prefix>in/</Prefix>", "").await;
+    locked(&here, BUCKET).await;
+    locked(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "<Prefix>in/</Prefix>").await;
     breaks_and_mends(&source, (&here, BUCKET), (&there, BUCKET)).await;
 }
 
@@ -205,9 +169,9 @@ async fn what_is_broken_at_another_server_is_named_and_mended() {
 async fn what_is_broken_in_another_bucket_is_named_and_mended() {
     let cairn = Cairn::start(Config::default());
     let client = cairn.client();
-    with_locks(&client, "source").await;
-    with_locks(&client, "target").await;
-    replicate(&client, "source", "arn:aws:s3:::target", "<Prefix>in/</Prefix>", "").await;
+    locked(&client, "source").await;
+    locked(&client, "target").await;
+    replicate(&client, "source", "arn:aws:s3:::target", "<Prefix>in/</Prefix>").await;
     breaks_and_mends(&cairn, (&client, "source"), (&client, "target")).await;
 }
 
@@ -216,12 +180,12 @@ async fn what_no_rule_takes_or_is_still_on_its_way_is_no_difference() {
     let target = Cairn::start(Config::default());
     let proxy = Proxy::new();
     proxy.leads_to(target.client().address);
-    let source = Cairn::start(remote(&proxy.url()));
+    let source = Cairn::start(remote_at(&proxy.url()));
     let (here, there) = (source.client(), target.client());
-    with_locks(&here, BUCKET).await;
-    with_locks(&there, BUCKET).await;
+    locked(&here, BUCKET).await;
+    locked(&there, BUCKET).await;
     here.put(BUCKET, "before", "x").await.expect(200);
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "", "").await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "").await;
     here.put(BUCKET, "there", "x").await.expect(200);
     is_at_target(&here, BUCKET, "there").await;
     assert_eq!(verified(&source, BUCKET, &[]).await, Vec::<String>::new());
@@ -259,11 +223,11 @@ async fn a_verification_that_a_crash_cuts_short_goes_on_and_finds_everything_onc
     let target = Cairn::start(Config::default());
     let proxy = Proxy::new();
     proxy.leads_to(target.client().address);
-    let mut source = Cairn::start(remote(&proxy.url()));
+    let mut source = Cairn::start(remote_at(&proxy.url()));
     let (here, there) = (source.client(), target.client());
-    with_locks(&here, BUCKET).await;
-    with_locks(&there, BUCKET).await;
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "", "").await;
+    locked(&here, BUCKET).await;
+    locked(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "").await;
     const KEYS: usize = 1_200;
     let keys: Vec<String> = (0..KEYS).map(|key| format!("key-{key:04}")).collect();
     for chunk in keys.chunks(50) {
@@ -298,13 +262,11 @@ async fn what_is_broken_at_a_server_with_ids_of_its_own_is_named_and_its_newest_
         Err(reason) => skip!("{reason}"),
     };
     let there = foreign.client();
-    let source = Cairn::start(remote(&format!("http://{}", foreign.address)));
+    let source = Cairn::start(remote_at(&format!("http://{}", foreign.address)));
     let here = source.client();
-    with_locks(&here, BUCKET).await;
-    there.bucket("PUT", BUCKET).send().await.expect(200);
-    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    there.bucket("PUT", BUCKET).query("versioning", "").body(on).send().await.expect(200);
-    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "", "").await;
+    locked(&here, BUCKET).await;
+    versioned(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", "").await;
     for key in ["lost", "covered", "two", "two", "fine"] {
         here.put(BUCKET, key, key).await.expect(200);
         is_at_target(&here, BUCKET, key).await;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cairn_tests::client::REGION;
 use cairn_tests::random::body;
+use cairn_tests::replication::{MAY_S3, Rule, put_rules, remote_as, role, versioned};
 use cairn_tests::sigv4::Credentials;
 use cairn_tests::{Cairn, Client, Config};
 use serde_json::Value;
@@ -23,7 +24,6 @@ const DIRECT: &str = "bench-direct";
 const NEAR: &str = "bench-near";
 const COPIES: &str = "bench-copies";
 
-const ACCOUNT: &str = "100000000001";
 const SMALL: usize = 4 * 1024;
 const LARGE: usize = 10 * 1024 * 1024;
 
@@ -88,22 +88,17 @@ impl Pair {
         };
         let target = Cairn::start(config("replication-target", String::new()));
         let Client { address, credentials: Credentials { access_key, secret_key, .. }, .. } = target.client();
-        let remote = format!(
-            "\n[[remote]]\nname = \"there\"\nendpoint = \"http://{address}\"\nregion = \"{REGION}\"\n\
-             access_key = \"{access_key}\"\nsecret_key = \"{secret_key}\"\n"
-        );
+        let remote = remote_as("there", &format!("http://{address}"), &access_key, &secret_key);
         let source = Cairn::start(config("replication-source", remote));
         for (client, buckets) in [(target.client(), [FAR, DIRECT].as_slice()), (source.client(), &[FAR, NEAR, COPIES])]
         {
             for bucket in buckets {
-                client.bucket("PUT", bucket).send().await.expect(200);
-                let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-                client.bucket("PUT", bucket).query("versioning", "").body(on).send().await.expect(200);
+                versioned(&client, bucket).await;
             }
         }
-        make_role(&source.client()).await;
-        put_rule(&source.client(), FAR, &format!("there::{FAR}")).await;
-        put_rule(&source.client(), NEAR, &format!("::{COPIES}")).await;
+        let role_arn = role(&source.client(), MAY_S3).await;
+        put_rule(&source.client(), &role_arn, FAR, &format!("arn:aws:s3:there::{FAR}")).await;
+        put_rule(&source.client(), &role_arn, NEAR, &format!("arn:aws:s3:::{COPIES}")).await;
         Pair { source, target, best_small: 0.0 }
     }
 
@@ -222,22 +217,7 @@ async fn check(client: &Client, bucket: &str, key: &str) {
     assert_eq!(head.header("x-amz-replication-status"), Some("COMPLETED"), "{key}");
 }
 
-async fn make_role(client: &Client) {
-    let policy = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
-    let trust = policy(r#"{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}"#);
-    let may = policy(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
-    let create = [("RoleName", "replicator"), ("AssumeRolePolicyDocument", trust.as_str())];
-    client.action("iam", "CreateRole", &create).send().await.expect(200);
-    let put = [("RoleName", "replicator"), ("PolicyName", "own"), ("PolicyDocument", may.as_str())];
-    client.action("iam", "PutRolePolicy", &put).send().await.expect(200);
-}
-
-async fn put_rule(client: &Client, bucket: &str, target: &str) {
-    let document = format!(
-        "<ReplicationConfiguration><Role>arn:aws:iam::{ACCOUNT}:role/replicator</Role><Rule><ID>all</ID>\
-         <Priority>1</Priority><Filter></Filter><Status>Enabled</Status>\
-         <Destination><Bucket>arn:aws:s3:{target}</Bucket></Destination>\
-         <DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
-    );
-    client.bucket("PUT", bucket).query("replication", "").body(document).send().await.expect(200);
+async fn put_rule(client: &Client, role_arn: &str, bucket: &str, target: &str) {
+    let rule = Rule { target, markers: false, ..Rule::default() };
+    put_rules(client, bucket, role_arn, &[rule]).send().await.expect(200);
 }

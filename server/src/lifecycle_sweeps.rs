@@ -133,7 +133,7 @@ impl Sweeps {
                 sweeping.push(self.turn(id, running));
             }
             let (lag, paused) = self.lag_and_paused();
-            self.metrics.lifecycle_lag(lag, paused);
+            self.metrics.lifecycle().sample_lag(lag, paused);
             let has_room = sweeping.len() < SWEEPS_AT_ONCE;
             let wake = self.next_turn().filter(|next| has_room && *next < look).unwrap_or(look);
             let wake = wake.min(Instant::now() + SAMPLE_INTERVAL);
@@ -167,7 +167,7 @@ impl Sweeps {
             }
         }
         for (class, counts) in StorageClass::ALL.into_iter().zip(totals) {
-            self.metrics.sample_class(class.name(), counts);
+            self.metrics.lifecycle().sample_class(class.name(), counts);
         }
         Ok(())
     }
@@ -274,7 +274,7 @@ impl Sweeps {
             Err((bucket, error)) => (bucket, End::Failed(crate::wiring::chain(&error)), None),
         };
         let report = running.watch.report();
-        self.metrics.lifecycle_sweep(&report, matches!(end, End::Failed(_)));
+        self.metrics.lifecycle().swept(&report, matches!(end, End::Failed(_)));
         let again = match end {
             End::Whole => None,
             End::Early => Some(Duration::ZERO),

@@ -4,12 +4,14 @@
 //! rules of replication configurations, which are as many as there are. Storage reports through its own `Observer`, which
 //! [`Metrics`] implements, and knows nothing of Prometheus; what is a state and not an event is sampled now and then.
 
+mod external_kms;
+mod jobs;
+mod lifecycle;
 mod replication;
+mod tiers;
 
 use std::time::Duration;
 
-use cairn_lifecycle::sweep::Report;
-use cairn_storage::blob::TierStatus;
 use cairn_storage::index::family::walk::WalkCounts;
 use cairn_storage::jobs::JobStatus;
 use cairn_storage::observe::Observer;
@@ -21,11 +23,15 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::admin;
 use crate::listener::ConnectionMetrics;
 use crate::log::RequestSummary;
 
+pub use external_kms::ExternalKmsMetrics;
+pub use lifecycle::LifecycleMetrics;
 pub use replication::ReplicationMetrics;
+pub use tiers::TierMetrics;
+
+use jobs::JobMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -42,66 +48,6 @@ struct Operation {
 struct Kind {
     kind: &'static str,
 }
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobQueue {
-    queue: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobResult {
-    queue: &'static str,
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WalkStateLabel {
-    kind: &'static str,
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WalkResult {
-    kind: &'static str,
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LifecycleAction {
-    action: &'static str,
-    /// Where versions moved; empty for other actions.
-    class: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Tier {
-    /// As it is configured.
-    tier: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ExternalCall {
-    operation: &'static str,
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ExternalKind {
-    kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Class {
-    class: &'static str,
-}
-
-/// The reason of a sweep that was cut short.
-const CUT_SHORT: &str = "sweep";
 
 /// The kind of the syncs that a commit group makes.
 const INDEX_SYNC: &str = "index";
@@ -120,15 +66,9 @@ pub struct Metrics {
     commit_group_batches: Histogram,
     commit_group_bytes: Histogram,
     sync_duration: Family<Kind, Histogram, fn() -> Histogram>,
-    jobs_running: Family<JobQueue, Gauge>,
-    jobs_overdue_ms: Family<JobQueue, Gauge>,
-    jobs_paused: Family<JobQueue, Gauge>,
     compression_plain_bytes: Counter,
     compression_stored_bytes: Counter,
-    jobs_ended: Family<JobResult, Counter>,
-    walks: Family<WalkStateLabel, Gauge>,
-    walk_items: Family<WalkResult, Counter>,
-    walk_bytes: Family<Kind, Counter>,
+    jobs: JobMetrics,
     disk_total_bytes: Gauge,
     disk_available_bytes: Gauge,
     read_only: Gauge,
@@ -136,25 +76,8 @@ pub struct Metrics {
     audit_lost: Counter,
     kms_calls: Family<Operation, Counter>,
     external_kms: ExternalKmsMetrics,
-    lifecycle_versions: Counter,
-    lifecycle_done: Family<LifecycleAction, Counter>,
-    lifecycle_done_bytes: Family<LifecycleAction, Counter>,
-    lifecycle_overtaken: Counter,
-    lifecycle_failed: Family<Reason, Counter>,
-    lifecycle_lag_seconds: Gauge,
-    lifecycle_paused_buckets: Gauge,
-    class_versions: Family<Class, Gauge>,
-    class_bytes: Family<Class, Gauge>,
-    tier_up: Family<Tier, Gauge>,
-    tier_writable: Family<Tier, Gauge>,
-    tier_errors: Family<Tier, Counter>,
-    tier_total_bytes: Family<Tier, Gauge>,
-    tier_available_bytes: Family<Tier, Gauge>,
-    tier_files: Family<Tier, Gauge>,
-    tier_bytes: Family<Tier, Gauge>,
-    restores: Family<Class, Counter>,
-    class_early_versions: Family<Class, Gauge>,
-    class_early_mib_days: Family<Class, Gauge>,
+    lifecycle: LifecycleMetrics,
+    tiers: TierMetrics,
     replication: ReplicationMetrics,
 }
 
@@ -189,15 +112,9 @@ impl Metrics {
             commit_group_batches: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             commit_group_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 8)),
             sync_duration: Family::new_with_constructor(sync_duration as fn() -> Histogram),
-            jobs_running: Family::default(),
-            jobs_overdue_ms: Family::default(),
-            jobs_paused: Family::default(),
             compression_plain_bytes: Counter::default(),
             compression_stored_bytes: Counter::default(),
-            jobs_ended: Family::default(),
-            walks: Family::default(),
-            walk_items: Family::default(),
-            walk_bytes: Family::default(),
+            jobs: JobMetrics::default(),
             disk_total_bytes: Gauge::default(),
             disk_available_bytes: Gauge::default(),
             read_only: Gauge::default(),
@@ -205,25 +122,8 @@ impl Metrics {
             audit_lost: Counter::default(),
             kms_calls: Family::default(),
             external_kms: ExternalKmsMetrics::default(),
-            lifecycle_versions: Counter::default(),
-            lifecycle_done: Family::default(),
-            lifecycle_done_bytes: Family::default(),
-            lifecycle_overtaken: Counter::default(),
-            lifecycle_failed: Family::default(),
-            lifecycle_lag_seconds: Gauge::default(),
-            lifecycle_paused_buckets: Gauge::default(),
-            class_versions: Family::default(),
-            class_bytes: Family::default(),
-            tier_up: Family::default(),
-            tier_writable: Family::default(),
-            tier_errors: Family::default(),
-            tier_total_bytes: Family::default(),
-            tier_available_bytes: Family::default(),
-            tier_files: Family::default(),
-            tier_bytes: Family::default(),
-            restores: Family::default(),
-            class_early_versions: Family::default(),
-            class_early_mib_days: Family::default(),
+            lifecycle: LifecycleMetrics::default(),
+            tiers: TierMetrics::default(),
             replication: ReplicationMetrics::default(),
         };
         metrics.register()
@@ -260,27 +160,13 @@ impl Metrics {
         );
         r.register("commit_group_bytes", "Bytes of one write of the index", self.commit_group_bytes.clone());
         r.register("sync_duration_seconds", "Time to make data durable, by kind", self.sync_duration.clone());
-        r.register("jobs_running", "Jobs being worked on, by queue", self.jobs_running.clone());
-        r.register(
-            "jobs_overdue_milliseconds",
-            "How long a queue's first waiting job has been due",
-            self.jobs_overdue_ms.clone(),
-        );
-        r.register("jobs_paused", "1 for a queue that is paused", self.jobs_paused.clone());
         r.register(
             "compression_plain_bytes",
             "Bytes that came for files of classes that are compressed",
             self.compression_plain_bytes.clone(),
         );
         r.register("compression_stored_bytes", "Bytes that these files have", self.compression_stored_bytes.clone());
-        r.register("jobs_ended", "Attempts of jobs, by queue and result (done, retry, dead)", self.jobs_ended.clone());
-        r.register("walks", "Walk jobs that are kept, by kind and state", self.walks.clone());
-        r.register(
-            "walk_items",
-            "What walk jobs met, by kind and result (changed, skipped, failed)",
-            self.walk_items.clone(),
-        );
-        r.register("walk_bytes", "The bytes of what walk jobs changed, by kind", self.walk_bytes.clone());
+        self.jobs.register(r);
         r.register("disk_total_bytes", "Size of the data file system", self.disk_total_bytes.clone());
         r.register("disk_available_bytes", "Free space of the data file system", self.disk_available_bytes.clone());
         r.register("read_only", "1 when the store accepts no writes", self.read_only.clone());
@@ -292,125 +178,20 @@ impl Metrics {
         r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
         r.register("kms_calls", "Calls to the KMS for objects' keys, by its operation", self.kms_calls.clone());
         self.external_kms.register(r);
-        self.register_lifecycle();
-        self.register_tiers();
-        self.replication.register(&mut self.registry);
+        self.lifecycle.register(r);
+        self.tiers.register(r);
+        self.replication.register(r);
         self
     }
 
-    fn register_lifecycle(&mut self) {
-        let r = &mut self.registry;
-        r.register("lifecycle_versions", "Versions that lifecycle sweeps looked at", self.lifecycle_versions.clone());
-        r.register(
-            "lifecycle_done",
-            "What lifecycle rules did to versions and uploads, by action and target class",
-            self.lifecycle_done.clone(),
-        );
-        r.register("lifecycle_done_bytes", "The sizes of those versions", self.lifecycle_done_bytes.clone());
-        r.register(
-            "lifecycle_overtaken",
-            "Keys that kept changing under a sweep, and waited for the next one",
-            self.lifecycle_overtaken.clone(),
-        );
-        r.register(
-            "lifecycle_failed",
-            "What lifecycle rules could not do, by reason; sweep: a whole sweep was cut short",
-            self.lifecycle_failed.clone(),
-        );
-        r.register(
-            "lifecycle_lag_seconds",
-            "How long something due may have waited by now: since the last whole sweep began of the bucket that waits longest, of those whose sweeps are not paused",
-            self.lifecycle_lag_seconds.clone(),
-        );
-        r.register(
-            "lifecycle_paused_buckets",
-            "Buckets with lifecycle rules, or objects in INTELLIGENT_TIERING, whose sweeps are paused",
-            self.lifecycle_paused_buckets.clone(),
-        );
-        r.register(
-            "class_versions",
-            "Versions of each storage class, of a few minutes ago",
-            self.class_versions.clone(),
-        );
-        r.register("class_bytes", "Their bytes", self.class_bytes.clone());
-        r.register(
-            "restores",
-            "Restores that were begun or extended, by the class that objects are restored from",
-            self.restores.clone(),
-        );
-        r.register(
-            "class_early_versions",
-            "Versions that ever left a storage class before its minimum of days, in the buckets that there are",
-            self.class_early_versions.clone(),
-        );
-        r.register("class_early_mib_days", "Their sizes times the missing days", self.class_early_mib_days.clone());
+    /// What is measured of lifecycle sweeps and storage classes.
+    pub fn lifecycle(&self) -> &LifecycleMetrics {
+        &self.lifecycle
     }
 
-    fn register_tiers(&mut self) {
-        let r = &mut self.registry;
-        r.register("tier_up", "1 while the storage tier can be reached", self.tier_up.clone());
-        r.register("tier_writable", "0 when nothing is written to it until a restart", self.tier_writable.clone());
-        r.register("tier_errors", "Calls of its disk that failed", self.tier_errors.clone());
-        r.register("tier_total_bytes", "The size of its file system", self.tier_total_bytes.clone());
-        r.register("tier_available_bytes", "Free space of its file system", self.tier_available_bytes.clone());
-        r.register("tier_files", "Files that the index has in it", self.tier_files.clone());
-        r.register("tier_bytes", "The bytes of these files", self.tier_bytes.clone());
-    }
-
-    /// Records what a storage tier is doing.
-    pub fn sample_tier(&self, status: &TierStatus) {
-        let tier = Tier { tier: status.name.clone() };
-        self.tier_up.get_or_create(&tier).set(status.down.is_none().into());
-        self.tier_writable.get_or_create(&tier).set(status.read_only.is_none().into());
-        let errors = self.tier_errors.get_or_create(&tier);
-        errors.inc_by(status.errors.saturating_sub(errors.get()));
-        // Nobody knows how much space another service has.
-        if !status.is_remote {
-            self.tier_total_bytes.get_or_create(&tier).set(gauge_value(status.space.total_bytes));
-            self.tier_available_bytes.get_or_create(&tier).set(gauge_value(status.space.available_bytes));
-        }
-    }
-
-    /// Records what the index has in a storage tier.
-    pub fn sample_tier_usage(&self, name: &str, files: i64, bytes: i64) {
-        let tier = Tier { tier: name.to_owned() };
-        self.tier_files.get_or_create(&tier).set(files);
-        self.tier_bytes.get_or_create(&tier).set(bytes);
-    }
-
-    /// Counts what a lifecycle sweep did, and whether it was cut short.
-    pub fn lifecycle_sweep(&self, report: &Report, cut_short: bool) {
-        self.lifecycle_versions.inc_by(report.versions);
-        self.lifecycle_overtaken.inc_by(report.overtaken);
-        let failed = report.failed.iter().map(|(kind, count)| (kind.name(), *count));
-        for (reason, count) in failed.chain(cut_short.then_some((CUT_SHORT, 1))) {
-            self.lifecycle_failed.get_or_create(&Reason { reason }).inc_by(count);
-        }
-        for (done, (count, bytes)) in &report.done {
-            let (action, class) = admin::lifecycle::names(*done);
-            let label = LifecycleAction { action, class: class.unwrap_or_default() };
-            self.lifecycle_done.get_or_create(&label).inc_by(*count);
-            self.lifecycle_done_bytes.get_or_create(&label).inc_by(*bytes);
-        }
-    }
-
-    /// Counts a restore from an archive class or tier.
-    pub fn restored(&self, class: &'static str) {
-        self.restores.get_or_create(&Class { class }).inc();
-    }
-
-    /// Records for how long something due may have waited, in the bucket that waits longest, and how many are paused.
-    pub fn lifecycle_lag(&self, lag: Duration, paused_buckets: usize) {
-        self.lifecycle_lag_seconds.set(gauge_value(lag.as_secs()));
-        self.lifecycle_paused_buckets.set(gauge_value(paused_buckets as u64));
-    }
-
-    /// Records what all buckets hold of a storage class, and what left it early.
-    pub fn sample_class(&self, class: &'static str, [versions, bytes, early, early_mib_days]: [i64; 4]) {
-        self.class_versions.get_or_create(&Class { class }).set(versions);
-        self.class_bytes.get_or_create(&Class { class }).set(bytes);
-        self.class_early_versions.get_or_create(&Class { class }).set(early);
-        self.class_early_mib_days.get_or_create(&Class { class }).set(early_mib_days);
+    /// What is measured of storage tiers.
+    pub fn tiers(&self) -> &TierMetrics {
+        &self.tiers
     }
 
     /// What is measured of replication.
@@ -460,10 +241,7 @@ impl Metrics {
 
     /// Records what a queue is doing.
     pub fn sample_jobs(&self, queue: &'static str, status: JobStatus) {
-        let queue = JobQueue { queue };
-        self.jobs_running.get_or_create(&queue).set(gauge_value(status.running));
-        self.jobs_overdue_ms.get_or_create(&queue).set(gauge_value(status.overdue_ms));
-        self.jobs_paused.get_or_create(&queue).set(status.paused.into());
+        self.jobs.sample(queue, status);
     }
 
     /// Records the space of the data directory's file system.
@@ -487,55 +265,6 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
-    }
-}
-
-/// What the client of the external KMS counts. Without one there are no series.
-#[derive(Debug, Clone)]
-pub struct ExternalKmsMetrics {
-    up: Family<ExternalKind, Gauge>,
-    calls: Family<ExternalCall, Counter>,
-    duration: Family<Operation, Histogram, fn() -> Histogram>,
-    held: Counter,
-}
-
-impl Default for ExternalKmsMetrics {
-    fn default() -> Self {
-        let duration = Family::new_with_constructor(request_duration as fn() -> Histogram);
-        Self { up: Family::default(), calls: Family::default(), duration, held: Counter::default() }
-    }
-}
-
-impl ExternalKmsMetrics {
-    fn register(&self, r: &mut Registry) {
-        r.register("external_kms_up", "1 when the external KMS answered at last", self.up.clone());
-        r.register(
-            "external_kms_calls",
-            "Calls to the external KMS, by operation and result (ok, unavailable, refused, not_authentic)",
-            self.calls.clone(),
-        );
-        r.register(
-            "external_kms_call_duration_seconds",
-            "Time of those calls with all of their attempts, by operation",
-            self.duration.clone(),
-        );
-        r.register("external_kms_held", "Keys that were held, and not asked for", self.held.clone());
-    }
-
-    /// Counts a call.
-    pub fn called(&self, operation: &'static str, result: &'static str, elapsed: Duration) {
-        self.calls.get_or_create(&ExternalCall { operation, result }).inc();
-        self.duration.get_or_create(&Operation { operation }).observe(elapsed.as_secs_f64());
-    }
-
-    /// Records whether it answers.
-    pub fn up(&self, up: bool) {
-        self.up.get_or_create(&ExternalKind { kind: "transit" }).set(up.into());
-    }
-
-    /// Counts a call that was not needed.
-    pub fn held(&self) {
-        self.held.inc();
     }
 }
 
@@ -566,19 +295,15 @@ impl Observer for Metrics {
     }
 
     fn job(&self, queue: &'static str, result: &'static str) {
-        self.jobs_ended.get_or_create(&JobResult { queue, result }).inc();
+        self.jobs.ended(queue, result);
     }
 
     fn walked(&self, kind: &'static str, counts: WalkCounts) {
-        let results = [("changed", counts.changed), ("skipped", counts.skipped), ("failed", counts.failed)];
-        for (result, count) in results {
-            self.walk_items.get_or_create(&WalkResult { kind, result }).inc_by(count);
-        }
-        self.walk_bytes.get_or_create(&Kind { kind }).inc_by(counts.bytes);
+        self.jobs.walked(kind, counts);
     }
 
     fn walks(&self, kind: &'static str, state: &'static str, count: usize) {
-        self.walks.get_or_create(&WalkStateLabel { kind, state }).set(gauge_value(count as u64));
+        self.jobs.walks(kind, state, count);
     }
 }
 

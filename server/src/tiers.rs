@@ -65,7 +65,7 @@ async fn watch(
     loop {
         look(&store, place, is_remote).await;
         if let Some(status) = store.blobs().tiers().into_iter().find(|tier| tier.place == place) {
-            metrics.sample_tier(&status);
+            metrics.tiers().sample(&status);
         }
         if let Some(first) = first.take() {
             // Nobody waits any more if it took too long.
@@ -89,7 +89,7 @@ async fn sum_usage(store: Store, metrics: Arc<Metrics>) {
     loop {
         for tier in store.blobs().tiers() {
             match usage_of(&store, tier.place).await {
-                Ok([files, bytes]) => metrics.sample_tier_usage(&tier.name, files, bytes),
+                Ok([files, bytes]) => metrics.tiers().sample_usage(&tier.name, files, bytes),
                 Err(error) => tracing::warn!(tier = tier.name, %error, "what a storage tier holds cannot be added up"),
             }
         }

@@ -13,6 +13,8 @@ use prometheus_client::registry::Registry;
 
 use crate::replication::status::RuleStatus;
 
+use super::gauge_value;
+
 /// Within what time replication time control wants a version at its target (S3 user guide, "Meeting compliance requirements with S3
 /// Replication Time Control").
 const THRESHOLD: Duration = Duration::from_secs(15 * 60);
@@ -106,11 +108,10 @@ impl ReplicationMetrics {
         for family in [&self.pending_versions, &self.pending_bytes, &self.oldest_pending_seconds, &self.down] {
             family.clear();
         }
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         for (bucket, status) in rules {
             let label = OfRule { bucket: bucket.clone(), rule: status.rule.clone() };
-            self.pending_versions.get_or_create(&label).set(gauge(status.pending_versions));
-            self.pending_bytes.get_or_create(&label).set(gauge(status.pending_bytes));
+            self.pending_versions.get_or_create(&label).set(gauge_value(status.pending_versions));
+            self.pending_bytes.get_or_create(&label).set(gauge_value(status.pending_bytes));
             let waited_ms = status.oldest_pending.map_or(0, |since| now.0.saturating_sub(since.0).max(0));
             self.oldest_pending_seconds.get_or_create(&label).set(waited_ms / 1_000);
             self.down.get_or_create(&label).set(i64::from(status.lane.down_until.is_some()));

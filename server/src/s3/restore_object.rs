@@ -37,7 +37,7 @@ pub(super) async fn restore_object(
         StorageError::RestoreDays if asked.days.is_none() => S3ErrorCode::MalformedXML.into(),
         error => authorized.failure(error),
     })?;
-    edge.lifecycle.metrics.restored(before.storage_class.name());
+    edge.lifecycle.metrics.lifecycle().restored(before.storage_class.name());
     // 200 if it was restored before, and 202 if it has to be (S3 API reference, RestoreObject).
     let was_ready = before.restore_stage(now) == Some(RestoreStage::Ready);
     let mut answer = Answer::empty(if was_ready { StatusCode::OK } else { StatusCode::ACCEPTED });

@@ -11,12 +11,11 @@ use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
 use super::headers::{MP_OBJECT_SIZE, quoted_text, text};
-use super::put_object::new_version_into_headers;
 use super::replica;
 use super::request::{Answer, Request};
 use super::upload_part::{of_part, upload_id};
 use super::xml::Document;
-use super::{Edge, checksum, conditions, encryption, request_keys, xml};
+use super::{Edge, checksum, conditions, encryption, new_version_into_headers, request_keys, xml};
 
 /// Parts of an object at most.
 const PARTS_MAX: usize = 10_000;

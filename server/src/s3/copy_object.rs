@@ -15,11 +15,11 @@ use super::acl::{OfNewObject, of_new_object};
 use super::encryption::OfNewVersion;
 use super::error::Failure;
 use super::headers::{COPY_SOURCE_VERSION_ID, METADATA_DIRECTIVE, document_time, quoted_text, text};
-use super::put_object::{new_version_into_headers, settings};
+use super::new_version::settings;
 use super::request::{Answer, Request};
 use super::request_keys::RequestKeys;
 use super::xml::Document;
-use super::{Edge, attributes, checksum, conditions, encryption, tags, version_header};
+use super::{Edge, attributes, checksum, conditions, encryption, new_version_into_headers, tags, version_header};
 
 pub(super) async fn copy_object(
     edge: &Edge,

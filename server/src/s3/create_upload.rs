@@ -2,19 +2,16 @@
 
 use cairn_crypto::checksum::{ChecksumAlgorithm, ChecksumType};
 use cairn_storage::ops::CreateUpload;
-use cairn_storage::settings::ObjectSettings;
 use http::{HeaderMap, HeaderValue};
 
 use crate::authorize::{Authorized, OnObject};
 
-use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
-use super::put_object::settings;
-use super::replica;
+use super::new_version::new_version;
 use super::request::{Answer, Request};
 use super::xml::Document;
-use super::{Edge, attributes, checksum, encryption, replica_keys, tags};
+use super::{Edge, checksum, encryption, replica};
 
 pub(super) async fn create_upload(
     edge: &Edge,
@@ -22,34 +19,19 @@ pub(super) async fn create_upload(
     request: Request,
 ) -> Result<Answer, Failure> {
     let arriving = replica::arriving(&request.headers)?;
-    let OfNewObject { owner, acl, acl_is_public } = match &arriving {
-        None => of_new_object(edge, &authorized, &request.headers)?,
-        Some(arriving) => arriving.of_new_object(edge, &authorized)?,
-    };
-    let (attributes, settings) = match &arriving {
-        None => (attributes::from_headers(&request.headers)?, settings(&request.headers)?),
-        Some(arriving) => (arriving.attributes.clone(), arriving.settings.clone()),
-    };
-    let envelope = arriving.as_ref().and_then(|arriving| arriving.envelope.clone());
-    let sealing = match &envelope {
-        Some(_) => None,
-        None => encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
-    };
-    if envelope.is_some() {
-        replica_keys::check_stays_sealed(edge, authorized.bucket()).await?;
-    }
+    let new = new_version(edge, &authorized, &request, arriving).await?;
     let create = CreateUpload {
-        attributes,
-        storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
-        owner,
+        attributes: new.attributes,
+        storage_class: new.storage_class,
+        settings: new.settings,
+        owner: new.owner,
         initiator: authorized.writer(),
         created_by: authorized.creator(),
         checksum: requested_checksum(&request.headers)?,
-        acl_is_public,
-        sealing,
-        envelope,
-        replica: arriving.map(|arriving| arriving.of_in(authorized.bucket())),
+        acl_is_public: new.acl_is_public,
+        sealing: new.sealing,
+        envelope: new.envelope,
+        replica: new.replica,
     };
     let upload = edge.store.create_upload(authorized.bucket(), authorized.key(), create).await?;
     let mut document = Document::new("InitiateMultipartUploadResult");

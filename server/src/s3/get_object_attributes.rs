@@ -8,11 +8,10 @@ use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
 use super::headers::{self, MAX_PARTS, OBJECT_ATTRIBUTES, PART_NUMBER_MARKER, http_date};
-use super::put_object::version_into_headers;
 use super::request::{Answer, Request, count};
 use super::request_keys::RequestKeys;
 use super::xml::Document;
-use super::{Edge, checksum, conditions, encryption};
+use super::{Edge, checksum, conditions, encryption, version_into_headers};
 
 /// Parts in one page.
 const PAGE_PARTS_MAX: usize = 1_000;

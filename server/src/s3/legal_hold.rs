@@ -7,11 +7,10 @@ use s3s::dto::ObjectLockLegalHold;
 use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
-use super::put_object::version_into_headers;
 use super::request::{Answer, Request};
 use super::retention::{lock_settings, no_lock};
 use super::xml::{self, Document};
-use super::{Edge, checksum, object_lock};
+use super::{Edge, checksum, object_lock, version_into_headers};
 
 pub(super) async fn get_legal_hold(
     edge: &Edge,

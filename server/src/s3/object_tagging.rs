@@ -8,10 +8,9 @@ use http::StatusCode;
 use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
-use super::put_object::version_into_headers;
 use super::replica;
 use super::request::{Answer, Request};
-use super::{Edge, checksum, tags};
+use super::{Edge, checksum, tags, version_into_headers};
 
 pub(super) async fn get_object_tagging(
     edge: &Edge,

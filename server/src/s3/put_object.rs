@@ -1,21 +1,18 @@
 //! PutObject.
 
 use cairn_storage::encryption::SealedContent;
-use cairn_storage::index::family::bucket::Versioning;
-use cairn_storage::object::ObjectVersion;
-use cairn_storage::ops::{Body, Bucket, PUT_BYTES_MAX, PutObject, WriteConditions};
-use cairn_storage::settings::ObjectSettings;
+use cairn_storage::ops::{Body, PUT_BYTES_MAX, PutObject, WriteConditions};
+use http::StatusCode;
 use http::header::ETAG;
-use http::{HeaderMap, StatusCode};
 
 use crate::authorize::{Authorized, OnObject};
 
-use super::acl::{OfNewObject, of_new_object};
 use super::error::Failure;
-use super::headers::{VERSION_ID, quoted};
+use super::headers::quoted;
+use super::new_version::new_version;
 use super::replica::{self, Arriving};
 use super::request::{Answer, Request};
-use super::{Edge, attributes, checksum, conditions, encryption, object_lock, replica_keys, tags, version_header};
+use super::{Edge, checksum, conditions, encryption, new_version_into_headers, object_lock};
 
 pub(super) async fn put_object(
     edge: &Edge,
@@ -35,34 +32,19 @@ pub(super) async fn put(
     named: &'static str,
     body: impl FnOnce(Request) -> Result<Body, Failure>,
 ) -> Result<Answer, Failure> {
-    let OfNewObject { owner, acl, acl_is_public } = match &arriving {
-        None => of_new_object(edge, &authorized, &request.headers)?,
-        Some(arriving) => arriving.of_new_object(edge, &authorized)?,
-    };
-    let (attributes, settings) = match &arriving {
-        None => (attributes::from_headers(&request.headers)?, settings(&request.headers)?),
-        Some(arriving) => (arriving.attributes.clone(), arriving.settings.clone()),
-    };
-    let locked = object_lock::asks_for_lock(&settings) || authorized.bucket().default_retention.is_some();
-    let envelope = arriving.as_ref().and_then(|arriving| arriving.envelope.clone());
-    let sealing = match &envelope {
-        Some(_) => None,
-        None => encryption::of_new_version(edge, &authorized, authorized.key(), &request).await?.sealing,
-    };
-    if envelope.is_some() {
-        replica_keys::check_stays_sealed(edge, authorized.bucket()).await?;
-    }
+    let new = new_version(edge, &authorized, &request, arriving).await?;
+    let locked = object_lock::asks_for_lock(&new.settings) || authorized.bucket().default_retention.is_some();
     let answer_to = encryption::named_in(&request.headers);
     let put = PutObject {
-        attributes,
-        storage_class: attributes::storage_class(&request.headers)?.unwrap_or_default(),
-        settings: ObjectSettings { tags: tags::from_headers(&request.headers)?, acl, ..settings },
-        owner,
-        sealing,
-        envelope,
-        conditions: WriteConditions { if_public_acls: acl_is_public, ..conditions::of_write(&request.headers) },
+        attributes: new.attributes,
+        storage_class: new.storage_class,
+        settings: new.settings,
+        owner: new.owner,
+        sealing: new.sealing,
+        envelope: new.envelope,
+        conditions: WriteConditions { if_public_acls: new.acl_is_public, ..conditions::of_write(&request.headers) },
         body: body(request)?,
-        replica: arriving.map(|arriving| arriving.of_in(authorized.bucket())),
+        replica: new.replica,
     };
     if locked && !put.body.is_declared() {
         return Err(object_lock::digest_missing(named));
@@ -79,15 +61,6 @@ pub(super) async fn put(
     Ok(answer)
 }
 
-/// What is asked to be kept with a new version and may change.
-pub(super) fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
-    Ok(ObjectSettings {
-        retention: object_lock::retention_of(headers)?,
-        legal_hold: object_lock::legal_hold_of(headers)?,
-        ..ObjectSettings::default()
-    })
-}
-
 /// The request's body for storage, with what the headers declare of it.
 pub(super) fn body(request: Request) -> Result<Body, Failure> {
     let sealed = replica::sealed_content(&request.headers)?;
@@ -99,19 +72,4 @@ pub(super) fn body(request: Request) -> Result<Body, Failure> {
         stream: Box::pin(request.body),
         sealed,
     })
-}
-
-/// A new version's id. A `null` version, as a bucket without versioning or with suspended versioning gets it, goes unnamed
-/// (as Ceph's s3-tests expect it of S3: `test_versioning_bucket_atomic_upload_return_version_id`).
-pub(super) fn new_version_into_headers(object: &ObjectVersion, headers: &mut HeaderMap) {
-    if !object.is_null {
-        headers.insert(VERSION_ID, version_header(object.shown()));
-    }
-}
-
-/// The version id, which only buckets that ever had versioning show.
-pub(super) fn version_into_headers(bucket: &Bucket, object: &ObjectVersion, headers: &mut HeaderMap) {
-    if bucket.versioning != Versioning::Unversioned {
-        headers.insert(VERSION_ID, version_header(object.shown()));
-    }
 }

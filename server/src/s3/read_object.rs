@@ -26,10 +26,11 @@ use super::headers::{
     CHECKSUM_MODE, CHECKSUM_TYPE, MP_PARTS_COUNT, REPLICATION_STATUS, STORAGE_CLASS, TAGGING_COUNT, http_date, quoted,
     text, value,
 };
-use super::put_object::version_into_headers;
 use super::request::{Answer, Query, Request};
 use super::request_keys::RequestKeys;
-use super::{Edge, attributes, checksum, conditions, encryption, lifecycle, object_lock, range, replica};
+use super::{
+    Edge, attributes, checksum, conditions, encryption, lifecycle, object_lock, range, replica, version_into_headers,
+};
 
 /// Parts of an object at most.
 const PART_NUMBER_MAX: u16 = 10_000;

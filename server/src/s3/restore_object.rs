@@ -11,9 +11,8 @@ use s3s::dto::RestoreRequest;
 use crate::authorize::{Authorized, OnObject};
 
 use super::error::Failure;
-use super::put_object::version_into_headers;
 use super::request::{Answer, Request};
-use super::{Edge, checksum, xml};
+use super::{Edge, checksum, version_into_headers, xml};
 
 pub(super) async fn restore_object(
     edge: &Edge,

@@ -10,10 +10,9 @@ use time::OffsetDateTime;
 use crate::authorize::{Authorized, InDocument, OnObject};
 
 use super::error::Failure;
-use super::put_object::version_into_headers;
 use super::request::{Answer, Request};
 use super::xml::{self, Document};
-use super::{Edge, checksum, object_lock};
+use super::{Edge, checksum, object_lock, version_into_headers};
 
 pub(super) async fn get_retention(
     edge: &Edge,

@@ -15,10 +15,9 @@ use crate::s3::acl::account_number;
 use super::asked_encryption::KmsMethod;
 use super::error::Failure;
 use super::kms_keys::{KmsKeys, Wanted};
-use super::put_object::version_into_headers;
 use super::request::{Answer, Request};
 use super::request_keys::RequestKeys;
-use super::{Edge, checksum, encryption, xml};
+use super::{Edge, checksum, encryption, version_into_headers, xml};
 
 pub(super) async fn update_object_encryption(
     edge: &Edge,

@@ -1,5 +1,8 @@
 //! What is stored about an object: the types that records, operations and the edge share.
 
+pub(crate) mod checksum_codec;
+mod class;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,11 +17,10 @@ use crate::replication::Replication;
 use crate::sealed_checksum::{SealedChecksum, SealedChecksumKind};
 use crate::settings::ObjectSettings;
 
+pub use class::{Access, AccessTier, RestoreStage, Restored, RetrievalTier, StorageClass};
+
 /// The longest key, in bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects").
 pub const KEY_BYTES_MAX: usize = 1_024;
-
-/// Milliseconds of a day.
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// An object's key: 1 to 1,024 bytes of UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,101 +49,6 @@ impl ObjectKey {
 impl fmt::Debug for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-/// S3's storage classes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
-#[cbor(index_only)]
-#[allow(missing_docs)] // the names are S3's
-pub enum StorageClass {
-    #[default]
-    #[n(0)]
-    Standard,
-    #[n(1)]
-    ReducedRedundancy,
-    #[n(2)]
-    StandardIa,
-    #[n(3)]
-    OnezoneIa,
-    #[n(4)]
-    IntelligentTiering,
-    #[n(5)]
-    GlacierIr,
-    #[n(6)]
-    Glacier,
-    #[n(7)]
-    DeepArchive,
-    #[n(8)]
-    ExpressOnezone,
-}
-
-impl StorageClass {
-    /// Every class.
-    pub const ALL: [Self; 9] = [
-        Self::Standard,
-        Self::ReducedRedundancy,
-        Self::StandardIa,
-        Self::OnezoneIa,
-        Self::IntelligentTiering,
-        Self::GlacierIr,
-        Self::Glacier,
-        Self::DeepArchive,
-        Self::ExpressOnezone,
-    ];
-
-    /// S3's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "STANDARD",
-            Self::ReducedRedundancy => "REDUCED_REDUNDANCY",
-            Self::StandardIa => "STANDARD_IA",
-            Self::OnezoneIa => "ONEZONE_IA",
-            Self::IntelligentTiering => "INTELLIGENT_TIERING",
-            Self::GlacierIr => "GLACIER_IR",
-            Self::Glacier => "GLACIER",
-            Self::DeepArchive => "DEEP_ARCHIVE",
-            Self::ExpressOnezone => "EXPRESS_ONEZONE",
-        }
-    }
-
-    /// The class of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.name() == name)
-    }
-
-    /// The byte that names it in `usage` keys.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// Whether its objects must be restored before they can be read.
-    #[must_use]
-    pub fn needs_restore(self) -> bool {
-        matches!(self, Self::Glacier | Self::DeepArchive)
-    }
-
-    /// S3 charges an object for so many days, also if it leaves the class earlier (S3 user guide, "Understanding and managing
-    /// Amazon S3 storage classes"). Here it is counted, and not charged.
-    #[must_use]
-    pub fn minimum_days(self) -> u32 {
-        match self {
-            Self::Standard | Self::ReducedRedundancy | Self::ExpressOnezone | Self::IntelligentTiering => 0,
-            Self::StandardIa | Self::OnezoneIa => 30,
-            Self::GlacierIr | Self::Glacier => 90,
-            Self::DeepArchive => 180,
-        }
-    }
-
-    /// How many of these days, begun ones counted whole, are not over at `now` for what came into the class at `since`.
-    #[must_use]
-    pub fn early_days(self, since: Timestamp, now: Timestamp) -> u32 {
-        let ends = since.0.saturating_add(i64::from(self.minimum_days()) * DAY_MS);
-        let days = ends.saturating_sub(now.0).max(0).saturating_add(DAY_MS - 1) / DAY_MS;
-        u32::try_from(days).unwrap_or(u32::MAX).min(self.minimum_days())
     }
 }
 
@@ -303,123 +210,6 @@ pub struct ObjectVersion {
     pub replication: Option<Replication>,
 }
 
-/// A tier of INTELLIGENT_TIERING, from the warmest on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
-pub enum AccessTier {
-    /// Frequent access.
-    #[default]
-    #[n(0)]
-    Frequent,
-    /// Infrequent access.
-    #[n(1)]
-    Infrequent,
-    /// Archive instant access.
-    #[n(2)]
-    ArchiveInstant,
-    /// Archive access: restored before it can be read.
-    #[n(3)]
-    Archive,
-    /// Deep archive access, likewise.
-    #[n(4)]
-    DeepArchive,
-}
-
-impl AccessTier {
-    /// Every tier.
-    pub const ALL: [Self; 5] =
-        [Self::Frequent, Self::Infrequent, Self::ArchiveInstant, Self::Archive, Self::DeepArchive];
-
-    /// S3's name; the first three have none in its API.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Frequent => "FREQUENT_ACCESS",
-            Self::Infrequent => "INFREQUENT_ACCESS",
-            Self::ArchiveInstant => "ARCHIVE_INSTANT_ACCESS",
-            Self::Archive => "ARCHIVE_ACCESS",
-            Self::DeepArchive => "DEEP_ARCHIVE_ACCESS",
-        }
-    }
-
-    /// The tier of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tier| tier.name() == name)
-    }
-
-    /// Whether its objects must be restored before they can be read.
-    #[must_use]
-    pub fn needs_restore(self) -> bool {
-        matches!(self, Self::Archive | Self::DeepArchive)
-    }
-
-    /// The class that is as warm: in its place lie the tier's files.
-    #[must_use]
-    pub fn class(self) -> StorageClass {
-        match self {
-            Self::Frequent => StorageClass::IntelligentTiering,
-            Self::Infrequent => StorageClass::StandardIa,
-            Self::ArchiveInstant => StorageClass::GlacierIr,
-            Self::Archive => StorageClass::Glacier,
-            Self::DeepArchive => StorageClass::DeepArchive,
-        }
-    }
-}
-
-/// Where an object in INTELLIGENT_TIERING is, and when it was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Access {
-    /// Its tier.
-    #[n(0)]
-    pub tier: AccessTier,
-    /// Its last access that was noted.
-    #[n(1)]
-    pub last: Timestamp,
-}
-
-/// How soon an archived object is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
-#[allow(missing_docs)] // the names are S3's
-pub enum RetrievalTier {
-    #[n(0)]
-    Bulk,
-    #[default]
-    #[n(1)]
-    Standard,
-    #[n(2)]
-    Expedited,
-}
-
-/// A restore of an archived version: its bytes can be read from `ready` until `ends`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Restored {
-    /// When it was asked for.
-    #[n(0)]
-    pub requested: Timestamp,
-    /// From when on.
-    #[n(1)]
-    pub ready: Timestamp,
-    /// Until when.
-    #[n(2)]
-    pub ends: Timestamp,
-    /// How soon it was wanted.
-    #[n(3)]
-    pub tier: RetrievalTier,
-}
-
-/// What a restore has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestoreStage {
-    /// It is not ready yet.
-    Ongoing,
-    /// The bytes can be read.
-    Ready,
-}
-
 /// A version id as S3 shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnedVersion {
@@ -571,65 +361,6 @@ impl ObjectSummary {
         match &self.checksum {
             Some(clear) => Some((clear.value.algorithm(), clear.checksum_type())),
             None => self.sealed_checksum.and_then(SealedChecksumKind::get),
-        }
-    }
-}
-
-/// A checksum as `[algorithm code, value]`.
-pub(crate) mod checksum_codec {
-    use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
-    use minicbor::decode::{Decoder, Error};
-    use minicbor::encode::{self, Encoder, Write};
-
-    pub(crate) fn encode<C, W: Write>(
-        checksum: &Checksum,
-        encoder: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        encoder.array(2)?.u8(checksum.algorithm().code())?.bytes(checksum.as_bytes())?;
-        Ok(())
-    }
-
-    pub(crate) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Checksum, Error> {
-        if decoder.array()? != Some(2) {
-            return Err(Error::message("a checksum is an array of two"));
-        }
-        let algorithm = ChecksumAlgorithm::from_code(decoder.u8()?)
-            .ok_or_else(|| Error::message("an unknown checksum algorithm"))?;
-        Checksum::from_bytes(algorithm, decoder.bytes()?).map_err(Error::message)
-    }
-
-    /// As above for an optional checksum; absent is null.
-    pub(crate) mod optional {
-        use super::{Checksum, Decoder, Encoder, Error, Write};
-        use minicbor::encode::Error as EncodeError;
-
-        pub(crate) fn encode<C, W: Write>(
-            checksum: &Option<Checksum>,
-            encoder: &mut Encoder<W>,
-            context: &mut C,
-        ) -> Result<(), EncodeError<W::Error>> {
-            match checksum {
-                Some(checksum) => super::encode(checksum, encoder, context),
-                None => encoder.null().map(|_| ()),
-            }
-        }
-
-        pub(crate) fn decode<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Option<Checksum>, Error> {
-            if decoder.datatype()? == minicbor::data::Type::Null {
-                decoder.null()?;
-                return Ok(None);
-            }
-            super::decode(decoder, context).map(Some)
-        }
-
-        /// What an absent map key decodes to.
-        pub(crate) fn nil() -> Option<Option<Checksum>> {
-            Some(None)
-        }
-
-        pub(crate) fn is_nil(checksum: &Option<Checksum>) -> bool {
-            checksum.is_none()
         }
     }
 }

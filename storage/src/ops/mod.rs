@@ -18,6 +18,7 @@ pub mod list_versions;
 mod lock;
 pub mod multipart;
 mod note_access;
+mod object_body;
 mod object_lock;
 pub mod object_parts;
 mod permit;
@@ -45,9 +46,7 @@ pub use bucket::{Bucket, BucketName, BucketSummary, BucketsPage, ListBuckets, Ne
 pub use conditions::{EtagCondition, ReadConditions, WriteConditions};
 pub use copy_object::{Copied, CopyObject, CopySource};
 pub use delete_object::DeleteOutcome;
-pub use get_object::{
-    GetObject, ObjectBody, ObjectHead, ObjectRead, PartChecksum, RangeRequest, Select, VersionSelector,
-};
+pub use get_object::{GetObject, ObjectHead, ObjectRead, PartChecksum, RangeRequest, Select, VersionSelector};
 pub use ingest::{Body, BodyError, BodyStream, DeclaredChecksum, TrailerSource};
 pub use list_objects::{ListObjects, Listed, ObjectsPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionMarker, VersionsPage};
@@ -55,6 +54,7 @@ pub use lock::{Governance, Powers};
 pub use multipart::{
     CompleteUpload, CreateUpload, ListUploads, ListedUpload, NamedPart, Part, PartCopy, PartsPage, Upload, UploadsPage,
 };
+pub use object_body::ObjectBody;
 pub use object_parts::{GetObjectParts, ObjectPart, ObjectPartsPage};
 pub use permit::Permit;
 pub use put_object::PutObject;

@@ -12,8 +12,9 @@ use crate::index::View;
 use crate::index::family::layout::LayoutPart;
 use crate::object::{Content, ObjectKey, ObjectVersion};
 
-use super::get_object::{FoundOrNot, Piece, Source, find_version, piece, pieces};
+use super::get_object::{FoundOrNot, find_version, piece, pieces};
 use super::ingest::{BodyError, BodyStream};
+use super::object_body::{Piece, Source};
 use super::object_parts::read_part;
 use super::transition::read_layout;
 use super::{Bucket, Store, VersionSelector};

@@ -7,6 +7,7 @@
 //! accounts come from the environment only, because a command line can be read by every user of the machine.
 
 pub mod layers;
+mod lists;
 mod print;
 mod sections;
 mod settings;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use layers::{Flags, Origin, Sources};
+pub use lists::*;
 pub use sections::*;
 pub use values::{
     AccessKey, CanonicalId, Domain, EndpointUrl, KeyPair, KmsAddress, KmsKeyId, MountPath, Namespace, PageOrigin,

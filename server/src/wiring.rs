@@ -4,17 +4,16 @@
 //! answers (so that a supervisor can watch the rest), the store, the identities, the S3 endpoint. Order of a stop: not ready,
 //! no new connections, requests in flight, store, operations port.
 
+mod keys;
 mod master_key_rotation;
 mod store;
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_crypto::wrap::MasterKeyWrap;
 use cairn_lifecycle::calendar::Calendar;
 use cairn_lifecycle::restore::Delays;
 use cairn_replication::worker::{self, Worker};
@@ -36,20 +35,18 @@ use crate::config::{self, Config, Domain, Limits, PageOrigin};
 use crate::cors::Cors;
 use crate::gate::{Apis, Gate, GateSettings, Hosts, InvalidRegion};
 use crate::iam_api::IamApi;
-use crate::identities::own::{self, NewKey, OwnAccountError};
-use crate::identities::own_record::IndexRecord;
-use crate::identities::sealing::{Sealing, SealingError};
-use crate::identities::{Identities, IdentityParts, StartError};
-use crate::key_store::{KeyStore, KeyStoreError};
-use crate::kms::external::{self, ExternalKeys, ExternalKms, Unheld};
-use crate::kms::name::key_arn;
-use crate::kms::{Kms, KmsError, KmsParts};
+use crate::identities::own::{NewKey, OwnAccountError};
+use crate::identities::sealing::SealingError;
+use crate::identities::{Identities, StartError};
+use crate::key_store::KeyStoreError;
+use crate::kms::external::{self, ExternalKms};
+use crate::kms::{Kms, KmsError};
 use crate::kms_api::KmsApi;
 use crate::lifecycle_sweeps::Sweeps;
 use crate::listener::tls::{Tls, TlsError};
 use crate::listener::{ConnectionInfo, ConnectionLimits, ConnectionMetrics, Listener, Stopped};
-use crate::master_key::rotation::{self, RotationError};
-use crate::master_key::{self, MasterKeyError};
+use crate::master_key::MasterKeyError;
+use crate::master_key::rotation::RotationError;
 use crate::metrics::Metrics;
 use crate::ops_port::{self, Readiness};
 use crate::proxies::Proxies;
@@ -61,13 +58,13 @@ use crate::replication::walks::Existing;
 use crate::replication::{self, Replication, status};
 use crate::rewrap::{self, Retirer, Rewrapper};
 use crate::s3::Edge;
-use crate::s3::acl::account_number;
 use crate::s3::encryption::EncryptionSettings;
 use crate::s3::lifecycle::Lifecycle;
 use crate::sts::StsApi;
-use crate::sts::session::Sessions;
 use crate::sts::web_identity::issuers::{ClientError, Issuers};
 use crate::website::{WebsiteParts, Websites};
+
+use keys::{Keyed, keyed};
 pub use master_key_rotation::{RotateError, Rotated, rotate_master_key};
 pub use store::OpenError;
 use store::OpenStore;
@@ -434,92 +431,6 @@ pub fn check(config: &Config, mut progress: impl FnMut(Progress) + Send) -> Resu
         let remotes = Remotes::new(&config.remotes, &|name| std::env::var_os(name), &clock, &entropy)?;
         store::check(config, &remotes, &mut progress).await
     })
-}
-
-/// What the master key is for.
-struct Keyed {
-    identities: Arc<Identities>,
-    /// What makes temporary credentials.
-    sessions: Sessions,
-    key_store: KeyStore,
-    kms: Arc<Kms>,
-    /// The ids of the KMS keys that the configuration declares, by their ARNs.
-    declared_keys: HashMap<String, String>,
-    /// The master key, for the secrets of remotes.
-    of_remotes: MasterKeyWrap,
-    /// A root key, if one was made just now.
-    new_key: Option<NewKey>,
-}
-
-async fn keyed(
-    config: &mut Config,
-    store: &Store,
-    identity_partitions: &[Partition],
-    external: Option<Arc<ExternalKms>>,
-) -> Result<Keyed, ServeError> {
-    let sealing = Sealing::new(store.index().clone());
-    let source = config.take_master_key();
-    if let (Some(file), Some(noted)) = (source.key_file(), sealing.noted().await?) {
-        master_key::take_next(&file, &noted)?;
-    }
-    let unheld = external.as_deref().map(Unheld);
-    let external_keys = unheld.as_ref().map(|unheld| unheld as &dyn ExternalKeys);
-    let master_key = master_key::obtain(source, sealing.nothing_sealed().await?, external_keys).await?;
-    sealing.note(MasterKeyWrap::new(&master_key).key_id()).await?;
-    let mut former = rotation::former(store.index(), &MasterKeyWrap::new(&master_key)).await?;
-    if former.is_some() {
-        match rotation::finish(store.index(), identity_partitions, MasterKeyWrap::new(&master_key)).await {
-            Ok(rows) => {
-                tracing::info!(rows, "finished changing the master key, which was interrupted");
-                former = None;
-            }
-            // What is still under the key before opens nevertheless.
-            Err(error) => tracing::error!(error = chain(&error), "changing the master key is still not finished"),
-        }
-    }
-    let sessions = Sessions::new(&master_key);
-    let [of_keys, of_kms, of_remotes, master_key] = std::array::from_fn(|_| match &former {
-        Some(former) => MasterKeyWrap::new(&master_key).with_former(former),
-        None => MasterKeyWrap::new(&master_key),
-    });
-    let key_store = KeyStore::open(store.index().clone(), of_keys, store.clock().now()).await?;
-    let mut declared = std::mem::take(&mut config.accounts);
-    let mut new_key = None;
-    if declared.is_empty() {
-        let record = IndexRecord::new(store.index().clone());
-        let given = config.root_key.take();
-        let (account, made) = own::load_or_create(given, &record, &master_key, store.entropy().as_ref()).await?;
-        declared.push(account);
-        new_key = made;
-    }
-    let first = declared.first().map(|account| account.id);
-    let mut kms_keys = std::mem::take(&mut config.kms_keys);
-    kms_keys.iter_mut().for_each(|key| key.account = key.account.or(first));
-    let arn_and_id = |key: &config::KmsKey| {
-        let account = account_number(key.account?);
-        Some((key_arn(config.region.as_str(), account, key.id.as_str()), key.id.as_str().to_owned()))
-    };
-    let declared_keys = kms_keys.iter().filter_map(arn_and_id).collect();
-    let parts = IdentityParts {
-        declared,
-        index: store.index().clone(),
-        master_key,
-        clock: store.clock().clone(),
-        entropy: store.entropy().clone(),
-    };
-    let identities = Identities::start(parts).await?;
-    let parts = KmsParts {
-        index: store.index().clone(),
-        master_key: of_kms,
-        region: config.region.as_str().to_owned(),
-        identities: identities.clone(),
-        declared: kms_keys,
-        external: external.map(|external| external as Arc<dyn ExternalKeys>),
-        clock: store.clock().clone(),
-        lock_clock: store.lock_clock().clone(),
-        entropy: store.entropy().clone(),
-    };
-    Ok(Keyed { identities, sessions, key_store, kms: Kms::start(parts).await?, declared_keys, of_remotes, new_key })
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

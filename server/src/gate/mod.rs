@@ -20,6 +20,7 @@ pub mod refused_headers;
 pub mod routes;
 pub mod service_apis;
 pub mod target;
+mod verifier;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -28,28 +29,25 @@ use bytes::Bytes;
 use cairn_storage::clock::{Clock, Entropy};
 use http::header::{CONTENT_TYPE, HOST, ORIGIN, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use s3s::S3ErrorCode;
-use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::route::S3Route;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3Service;
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
 use crate::audit::{Audit, Trail};
-use crate::auth::{self, CLOCK_SKEW_SECONDS_MAX, Claim, Scope, Secrets, session_tokens, v2};
+use crate::auth::{self, Claim, Scope, Secrets, session_tokens, v2};
 use crate::authorize::{Connection, Signature};
 use crate::config::SignatureV2;
 use crate::cors::{self, Cors};
 use crate::listener::ConnectionInfo;
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
+use crate::s3::Edge;
 use crate::s3::error::{Failure, slow_down};
 use crate::s3::headers::{self, COPY_SOURCE, REPLICAS};
 use crate::s3::replica::REPLICAS_FORM;
 use crate::s3::request::{Answer, Query, Target};
-use crate::s3::{Answered, Edge, Failed, NoTypedOperations};
 use crate::sts::session::Sessions;
 
 use answer::{About, AnswerBody, ErrorFormat, Record};
@@ -60,15 +58,13 @@ use routes::Operation;
 pub use service_apis::Apis;
 use service_apis::{Called, ServiceApis};
 pub use target::Hosts;
+use verifier::{call, verifier, verifier_config};
 
 /// The service of S3 in the scope of a signature.
 const S3_SERVICE: &str = "s3";
 
 /// What a preflight is called in logs and metrics.
 pub const PREFLIGHT: &str = "Preflight";
-
-/// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
-const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// What the gate found out about a request, for the operation.
 #[derive(Clone, Debug)]
@@ -410,47 +406,6 @@ fn api_of(parts: &Parts, host_bucket: Option<&str>) -> Api {
     }
 }
 
-/// How `s3s` verifies the signatures of one service.
-fn verifier_config(region: &str, service: &str) -> Result<S3Config, InvalidRegion> {
-    let mut config = S3Config::default();
-    config.expected_region = Some(region.parse().map_err(|_| InvalidRegion(region.to_owned()))?);
-    config.sig_v4_allowed_services = vec![service.to_owned()];
-    config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS_MAX;
-    config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
-    // Bodies are bounded where their length is known to the operation.
-    config.custom_route_max_body_size = None;
-    // Otherwise a parameter could turn a signed request into another operation.
-    config.operation_id_routing = false;
-    // The date is part of what is signed, whether its header is or not.
-    config.unsigned_amz_header_allowlist = vec![headers::DATE.as_str().to_owned()];
-    Ok(config)
-}
-
-/// An `s3s` that verifies signatures and sends every request on.
-fn verifier(config: S3Config, secrets: &Secrets, route: impl S3Route) -> S3Service {
-    let mut builder = S3ServiceBuilder::new(NoTypedOperations);
-    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(secrets.clone());
-    builder.set_route(route);
-    builder.build()
-}
-
-/// Has the signature verified and the operation done.
-async fn call(service: &S3Service, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, Arc<Failure>> {
-    let is_head = request.method() == Method::HEAD;
-    let mut response = match service.call(request).await {
-        Ok(response) => response,
-        Err(error) => return Err(Arc::new(Failure::internal(error))),
-    };
-    if let Some(Failed(failure)) = response.extensions_mut().remove() {
-        return Err(failure);
-    }
-    if response.extensions().get::<Answered>().is_some() {
-        return Ok(response);
-    }
-    Err(Arc::new(refused_by_s3s(response, is_head).await))
-}
-
 /// Only what is posted to a bucket may be a form: in any other, `s3s` would look for a signature.
 fn refuse_form(method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
     let form = headers::text(headers, &CONTENT_TYPE)
@@ -461,78 +416,11 @@ fn refuse_form(method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `s3s` found wrong with the signature, from the document that it wrote. It writes none for a HEAD, whose answer
-/// shows no more than the status.
-async fn refused_by_s3s(response: Response<s3s::Body>, is_head: bool) -> Failure {
-    let (parts, body) = response.into_parts();
-    if is_head && parts.status.is_client_error() {
-        let is_forbidden = parts.status == StatusCode::FORBIDDEN;
-        let code = if is_forbidden { S3ErrorCode::AccessDenied } else { S3ErrorCode::InvalidRequest };
-        return Failure::new(code).status(parts.status);
-    }
-    let document = match body.collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) => return Failure::internal(error),
-    };
-    let text = String::from_utf8_lossy(&document);
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        let (content, _) = rest.split_once(&format!("</{name}>"))?;
-        quick_xml::escape::unescape(content).ok().map(std::borrow::Cow::into_owned)
-    };
-    let Some(code) = element("Code") else {
-        return Failure::internal(format!("s3s answered {} without a code", parts.status));
-    };
-    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
-    if code == S3ErrorCode::InternalError {
-        return Failure::internal(element("Message").unwrap_or_default());
-    }
-    match element("Message") {
-        Some(message) => Failure::with_message(code, message),
-        None => Failure::new(code),
-    }
-    .status(parts.status)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    async fn translated(status: u16, document: &'static str) -> Failure {
-        let mut response = Response::new(s3s::Body::from(document.to_owned()));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        refused_by_s3s(response, false).await
-    }
-
-    #[tokio::test]
-    async fn a_head_that_is_refused_keeps_the_status() {
-        for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest"), (500, "InternalError")] {
-            let mut response = Response::new(s3s::Body::empty());
-            *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            let failure = refused_by_s3s(response, true).await;
-            assert_eq!((failure.code(), failure.status_code().as_u16()), (code, status));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_refusal_of_the_signature_keeps_its_code_status_and_message() {
-        let failure =
-            translated(403, "<Error><Code>SignatureDoesNotMatch</Code><Message>no &amp; no</Message></Error>").await;
-        assert_eq!((failure.code(), failure.status_code().as_u16()), ("SignatureDoesNotMatch", 403));
-        assert_eq!(failure.message(), "no & no");
-        assert_eq!(failure.cause(), None);
-    }
-
-    #[tokio::test]
-    async fn a_fault_of_s3s_is_logged_and_not_shown() {
-        let failure = translated(500, "<Error><Code>InternalError</Code><Message>secret</Message></Error>").await;
-        assert_eq!((failure.code(), failure.status_code().as_u16()), ("InternalError", 500));
-        assert!(!failure.message().contains("secret"));
-        assert_eq!(failure.cause(), Some("secret"));
-        assert_eq!(translated(418, "").await.code(), "InternalError");
-    }
 
     #[test]
     fn a_form_is_refused_before_its_signature_is_looked_for() {

@@ -28,8 +28,9 @@ use crate::s3::error::{Failure, of_body, too_large};
 use crate::s3::headers::{self, CONTENT_SHA256, DATE};
 use crate::s3::request::Query;
 
+use super::InvalidRegion;
 use super::answer::Record;
-use super::{InvalidRegion, call, verifier, verifier_config};
+use super::verifier::{call, verifier, verifier_config};
 
 /// The regions that clients sign for whatever the server's is: IAM has no regions, and STS's first endpoint has none. A client
 /// that is told of no region at all signs for an empty one.

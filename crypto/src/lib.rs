@@ -29,6 +29,8 @@ mod derive;
 pub mod digest;
 pub mod issued_key;
 pub mod kms;
+#[cfg(test)]
+mod samples;
 pub mod seal;
 pub mod sealed_checksum;
 pub mod secret;

@@ -3,15 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::samples::counting;
 
 const NAME: KmsKeyName<'static> = KmsKeyName { account: 123_456_789_012, id: "testkey-1" };
 
 /// How many changed blobs are tried.
 const MUTATIONS: u32 = 100_000;
-
-fn counting<const N: usize>(first: u8) -> [u8; N] {
-    std::array::from_fn(|index| first + index as u8)
-}
 
 fn ring(versions: &[[u8; 32]]) -> Keyring {
     Keyring::new(versions.iter().copied().map(StoreKey::from_bytes).collect()).unwrap()

@@ -4,13 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use proptest::prelude::*;
 
 use super::*;
-
-const CONTEXT: WrapContext<'static> =
-    WrapContext { partition: [0x11; 16], object_key: b"photos/cat.jpg", version: [0x22; 16] };
-
-fn counting<const N: usize>(first: u8) -> [u8; N] {
-    std::array::from_fn(|index| first + index as u8)
-}
+use crate::samples::{CONTEXT, counting};
 
 fn ring(versions: &[[u8; 32]]) -> Keyring {
     Keyring::new(versions.iter().copied().map(StoreKey::from_bytes).collect()).unwrap()

@@ -21,6 +21,7 @@ pub mod post_form;
 pub mod proxy;
 pub mod random;
 pub mod replication;
+pub mod scenario;
 pub mod sigv2;
 pub mod sigv4;
 pub mod skip;

@@ -1,66 +1,14 @@
 //! Real clients against the real binary: SDKs, command lines, backup tools, tables and a file system. The scenarios are
 //! Python scripts in `tests/clients`, one function each.
 
-#![allow(clippy::unwrap_used)]
+use cairn_tests::{Cairn, scenario, scenarios};
 
-use std::path::Path;
-use std::process::Command;
-
-use cairn_tests::{Cairn, skip, venv};
-
-/// What a scenario exits with that cannot run here; the last line that it printed is the reason.
-const SKIPPED: i32 = 77;
-
-/// Runs one scenario of a script; the error says why it cannot run here. A scenario that fails panics.
 fn run(script: &str, scenario: &str) -> Result<(), String> {
-    let environment = venv::directory()?;
-    let cairn = Cairn::shared();
-    let client = cairn.client();
-    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(environment.join("bin/python"));
-    // Nothing that this machine sets for other endpoints, such as a profile or a CA, takes part.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
-        command.env_remove(name);
-    }
-    let output = command
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script))
-        .arg(scenario)
-        .arg(format!("http://{}", client.address))
-        .current_dir(scratch.path())
-        .env("PATH", format!("{}:{path}", environment.join("bin").display()))
-        .env("HOME", scratch.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("AWS_ACCESS_KEY_ID", &client.credentials.access_key)
-        .env("AWS_SECRET_ACCESS_KEY", &client.credentials.secret_key)
-        .env("OTHER_ACCESS_KEY_ID", &cairn.other_client().credentials.access_key)
-        .env("OTHER_SECRET_ACCESS_KEY", &cairn.other_client().credentials.secret_key)
-        .env("OPS_ENDPOINT", format!("http://{}", cairn.ops_address()))
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .output()
-        .map_err(|error| format!("python does not run: {error}"))?;
-    if output.status.code() == Some(SKIPPED) {
-        let printed = String::from_utf8_lossy(&output.stdout);
-        return Err(printed.lines().last().unwrap_or("no reason was given").to_owned());
-    }
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script} {scenario} failed:\n{printed}\nserver:\n{}", cairn.log());
-    Ok(())
-}
-
-macro_rules! scenarios {
-    ($($test:ident: $script:literal $scenario:literal;)*) => {$(
-        #[test]
-        fn $test() {
-            if let Err(reason) = run($script, $scenario) {
-                skip!("{reason}");
-            }
-        }
-    )*};
+    scenario::run(script, scenario, &Cairn::shared(), None)
 }
 
 scenarios! {
+    run;
     aws_makes_and_removes_buckets: "aws_cli.py" "make_and_remove_buckets";
     aws_copies_small_and_large_files_both_ways: "aws_cli.py" "copy_both_ways";
     aws_syncs_a_tree_and_only_what_changed: "aws_cli.py" "sync";

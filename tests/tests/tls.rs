@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -12,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use cairn_tests::random::body;
 use cairn_tests::tls::Authority;
 use cairn_tests::wire::{Connection, exchange_raw};
-use cairn_tests::{Cairn, Call, Config, Reply, digest, skip, venv};
+use cairn_tests::{Cairn, Call, Config, Reply, digest, scenario, scenarios, skip};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -226,51 +224,12 @@ async fn a_handshake_that_is_never_finished_is_ended() {
 
 /// Runs one scenario of a script over HTTPS.
 fn run(script: &str, scenario: &str) -> Result<(), String> {
-    let environment = venv::directory()?;
     let https = start(vec![])?;
-    let client = https.cairn.client();
-    let scratch = tempfile::tempdir().unwrap();
-    let mut command = Command::new(environment.join("bin/python"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
-        command.env_remove(name);
-    }
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = command
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script))
-        .arg(scenario)
-        .arg(format!("https://{}", client.address))
-        .current_dir(scratch.path())
-        .env("PATH", format!("{}:{path}", environment.join("bin").display()))
-        .env("HOME", scratch.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("AWS_CA_BUNDLE", https.authority.certificate())
-        .env("AWS_ACCESS_KEY_ID", &client.credentials.access_key)
-        .env("AWS_SECRET_ACCESS_KEY", &client.credentials.secret_key)
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .output()
-        .map_err(|error| format!("python does not run: {error}"))?;
-    if output.status.code() == Some(77) {
-        let printed = String::from_utf8_lossy(&output.stdout);
-        return Err(printed.lines().last().unwrap_or("no reason was given").to_owned());
-    }
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script} {scenario} failed:\n{printed}\nserver:\n{}", https.cairn.log());
-    Ok(())
-}
-
-macro_rules! scenarios {
-    ($($test:ident: $script:literal $scenario:literal;)*) => {$(
-        #[test]
-        fn $test() {
-            if let Err(reason) = run($script, $scenario) {
-                skip!("{reason}");
-            }
-        }
-    )*};
+    scenario::run(script, scenario, &https.cairn, Some(&https.authority.certificate()))
 }
 
 scenarios! {
+    run;
     aws_copies_over_https: "encryption.py" "aws_over_https";
     aws_copies_with_a_customers_key: "encryption.py" "aws_with_customer_key";
     aws_copies_with_a_kms_key: "encryption.py" "aws_with_kms_key";

@@ -22,17 +22,37 @@ const USER_METADATA_PREFIX: &str = "x-amz-meta-";
 const AWS_CHUNKED: &str = "aws-chunked";
 
 /// What the headers say of the object.
+///
+/// # Errors
+/// As [`check`].
 pub fn from_headers(headers: &HeaderMap) -> Result<ObjectAttributes, Failure> {
-    Ok(ObjectAttributes {
+    let attributes = ObjectAttributes {
         content_type: headers::text(headers, &CONTENT_TYPE),
         cache_control: headers::text(headers, &CACHE_CONTROL),
         content_disposition: headers::text(headers, &CONTENT_DISPOSITION),
         content_encoding: content_encoding(headers),
         content_language: headers::text(headers, &CONTENT_LANGUAGE),
         expires: headers::text(headers, &EXPIRES),
-        website_redirect_location: redirect_location(headers)?,
-        user_metadata: user_metadata(headers)?,
-    })
+        website_redirect_location: headers::text(headers, &WEBSITE_REDIRECT_LOCATION),
+        user_metadata: user_metadata(headers),
+    };
+    check(&attributes)?;
+    Ok(attributes)
+}
+
+/// That an object may have them, also one that comes with those of its source.
+///
+/// # Errors
+/// `InvalidRedirectLocation`, `MetadataTooLarge`.
+pub fn check(attributes: &ObjectAttributes) -> Result<(), Failure> {
+    attributes.website_redirect_location.as_deref().map_or(Ok(()), check_redirect_location)?;
+    let size_bytes: usize = attributes.user_metadata.iter().map(|(name, text)| name.len() + text.len()).sum();
+    if size_bytes > USER_METADATA_BYTES_MAX {
+        return Err(Failure::new(S3ErrorCode::MetadataTooLarge)
+            .field("Size", size_bytes.to_string())
+            .field("MaxSizeAllowed", USER_METADATA_BYTES_MAX.to_string()));
+    }
+    Ok(())
 }
 
 /// The object's own encodings as they were sent, without the one of the transfer.
@@ -49,9 +69,12 @@ fn content_encoding(headers: &HeaderMap) -> Option<String> {
 /// # Errors
 /// `InvalidRedirectLocation`.
 pub fn redirect_location(headers: &HeaderMap) -> Result<Option<String>, Failure> {
-    let Some(location) = headers::text(headers, &WEBSITE_REDIRECT_LOCATION) else {
-        return Ok(None);
-    };
+    let location = headers::text(headers, &WEBSITE_REDIRECT_LOCATION);
+    location.as_deref().map_or(Ok(()), check_redirect_location)?;
+    Ok(location)
+}
+
+fn check_redirect_location(location: &str) -> Result<(), Failure> {
     let known_form = ["/", "http://", "https://"].iter().any(|prefix| location.starts_with(prefix));
     if !known_form || location.len() > REDIRECT_BYTES_MAX {
         return Err(Failure::custom(
@@ -60,28 +83,20 @@ pub fn redirect_location(headers: &HeaderMap) -> Result<Option<String>, Failure>
             "The website redirect location must have a prefix of 'http://' or 'https://' or '/' and at most 2 KB.",
         ));
     }
-    Ok(Some(location))
+    Ok(())
 }
 
 /// Names without their prefix; a repeated header's values joined by commas, as S3 does.
-fn user_metadata(headers: &HeaderMap) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+fn user_metadata(headers: &HeaderMap) -> std::collections::BTreeMap<String, String> {
     let mut metadata = std::collections::BTreeMap::new();
-    let mut size_bytes = 0;
     for header in headers.keys() {
         let Some(name) = header.as_str().strip_prefix(USER_METADATA_PREFIX).filter(|name| !name.is_empty()) else {
             continue;
         };
         let values: Vec<String> = headers.get_all(header).iter().map(headers::text_of).collect();
-        let text = values.join(",");
-        size_bytes += name.len() + text.len();
-        metadata.insert(name.to_owned(), text);
+        metadata.insert(name.to_owned(), values.join(","));
     }
-    if size_bytes > USER_METADATA_BYTES_MAX {
-        return Err(Failure::new(S3ErrorCode::MetadataTooLarge)
-            .field("Size", size_bytes.to_string())
-            .field("MaxSizeAllowed", USER_METADATA_BYTES_MAX.to_string()));
-    }
-    Ok(metadata)
+    metadata
 }
 
 /// Writes them into an answer.

@@ -337,7 +337,9 @@ fn settings(headers: &HeaderMap) -> Result<ObjectSettings, Failure> {
 
 fn attributes(headers: &HeaderMap) -> Result<ObjectAttributes, Failure> {
     let Some(text) = once(headers, &REPLICA_ATTRIBUTES)? else { return Ok(ObjectAttributes::default()) };
-    decoded(&REPLICA_ATTRIBUTES, &text)
+    let attributes = decoded(&REPLICA_ATTRIBUTES, &text)?;
+    super::attributes::check(&attributes)?;
+    Ok(attributes)
 }
 
 /// What a record of the source's has, in base64.
@@ -431,6 +433,11 @@ mod tests {
             ..ObjectSettings::default()
         };
         let tagged = BASE64_STANDARD.encode(minicbor::to_vec(&tagged).unwrap());
+        let redirecting = ObjectAttributes {
+            website_redirect_location: Some("javascript:alert()".to_owned()),
+            ..ObjectAttributes::default()
+        };
+        let redirecting = BASE64_STANDARD.encode(minicbor::to_vec(&redirecting).unwrap());
         let long = "A".repeat(RECORD_TEXT_BYTES_MAX + 4);
         let (id, created) = ((&REPLICA_VERSION_ID, ID), (&REPLICA_CREATED, "1"));
         for (pairs, code) in [
@@ -449,6 +456,7 @@ mod tests {
             (&[id, created, (&REPLICA_SETTINGS, "!")], "InvalidArgument"),
             (&[id, created, (&REPLICA_SETTINGS, &long)], "InvalidArgument"),
             (&[id, created, (&REPLICA_SETTINGS, &tagged)], "InvalidArgument"),
+            (&[id, created, (&REPLICA_ATTRIBUTES, &redirecting)], "InvalidRedirectLocation"),
         ] {
             assert_eq!(arriving(&headers(pairs)).unwrap_err().code(), code, "{pairs:?}");
         }

@@ -185,12 +185,6 @@ impl VersionId {
     pub fn newest_first(&self) -> [u8; 16] {
         self.0.map(|byte| !byte)
     }
-
-    /// The reverse of [`VersionId::newest_first`].
-    #[must_use]
-    pub fn from_newest_first(bytes: [u8; 16]) -> Self {
-        Self(bytes.map(|byte| !byte))
-    }
 }
 
 /// An account's 12-digit number.

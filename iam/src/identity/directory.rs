@@ -13,7 +13,7 @@ use crate::principal::Principal;
 
 use super::entity::{
     AccessKey, Generation, Grants, Group, ManagedPolicy, MfaDevice, OidcProvider, PublicAccessBlock, Role, Settings,
-    Tag, User,
+    User,
 };
 use super::fault::{Fault, FaultKind};
 use super::name::{arn, resource_of, split_path};
@@ -297,16 +297,6 @@ impl Directory {
     pub fn bounded(&self, policy_arn: &str) -> usize {
         let users = self.users.iter().map(|user| &user.boundary);
         users.chain(self.roles.iter().map(|role| &role.boundary)).flatten().filter(|arn| *arn == policy_arn).count()
-    }
-
-    /// The tags of a user or role as policies ask for them.
-    #[must_use]
-    pub fn tags_of(&self, principal: &Principal) -> &[Tag] {
-        match principal {
-            Principal::User { name, .. } => self.users.get(&folded(name)).map_or(&[], |user| &user.tags),
-            Principal::RoleSession { role, .. } => self.roles.get(&folded(role)).map_or(&[], |role| &role.tags),
-            _ => &[],
-        }
     }
 }
 

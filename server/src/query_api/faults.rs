@@ -62,11 +62,6 @@ pub fn invalid_client_token() -> Failure {
     fault("InvalidClientTokenId", StatusCode::FORBIDDEN, "The security token included in the request is invalid.")
 }
 
-/// `ExpiredToken`.
-pub fn expired_token() -> Failure {
-    fault("ExpiredToken", StatusCode::FORBIDDEN, "The security token included in the request is expired")
-}
-
 /// The beginning of a client's text, for a message.
 fn quoted(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARS_MAX).collect()

@@ -298,9 +298,7 @@ impl Identities {
 
     /// The id of a job that somebody asks about later, as UUIDs are written.
     pub fn new_job_id(&self) -> String {
-        let digits = hex::encode(self.entropy.random_16());
-        let [a, b, c, d] = [8, 12, 16, 20];
-        [&digits[..a], &digits[a..b], &digits[b..c], &digits[c..d], &digits[d..]].join("-")
+        uuid::Builder::from_random_bytes(self.entropy.random_16()).into_uuid().to_string()
     }
 
     fn new_id(&self, prefix: &str, random_chars: usize) -> String {

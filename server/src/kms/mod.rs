@@ -476,13 +476,7 @@ impl Kms {
 
     /// A new id, as UUIDs are written.
     pub(crate) fn new_id(&self) -> String {
-        let mut bytes = self.entropy.random_16();
-        // Random ones are of version 4 and variant 10 (RFC 9562).
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let digits = hex::encode(bytes);
-        let [a, b, c, d] = [8, 12, 16, 20];
-        [&digits[..a], &digits[a..b], &digits[b..c], &digits[c..d], &digits[d..]].join("-")
+        uuid::Builder::from_random_bytes(self.entropy.random_16()).into_uuid().to_string()
     }
 }
 

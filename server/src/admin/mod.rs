@@ -17,32 +17,30 @@ mod tiers;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::ops::{Bucket, BucketName, ListBuckets, Store};
 use futures::StreamExt as _;
 use http::header::CONTENT_TYPE;
-use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use s3s::route::S3Route;
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use http::{HeaderValue, StatusCode};
+use s3s::{S3ErrorCode, S3Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::audit::Audit;
-use crate::auth::Claim;
 use crate::authorize::{Action, Authorizer, BucketPolicies, Facts, Rules};
 use crate::gate::Origin;
+use crate::gate::verifier::{self, Dispatch};
 use crate::identities::Identities;
 use crate::key_store::KeyStore;
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
 use crate::remotes::Remotes;
 use crate::replication::Replication;
+use crate::s3::Edge;
 use crate::s3::error::{Failure, of_body};
 use crate::s3::lifecycle::Lifecycle;
 use crate::s3::request::{Answer, Query};
-use crate::s3::{Edge, respond};
 
 pub use call::{Call, is_path, route};
 
@@ -90,22 +88,6 @@ pub struct Admin {
     pub remotes: Remotes,
 }
 
-#[async_trait]
-impl S3Route for Admin {
-    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
-        true
-    }
-
-    /// Nothing here: authorization is in `dispatch`, where the call is known.
-    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
-        Ok(())
-    }
-
-    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
-        Ok(respond(self.dispatch(request).await))
-    }
-}
-
 impl Admin {
     /// Calls that work with what the operations of S3 work with.
     pub fn new(edge: &Edge, audit: &Arc<Audit>) -> Self {
@@ -143,11 +125,12 @@ impl Admin {
         }
         Ok((buckets, page.next))
     }
+}
 
+impl Dispatch for Admin {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let call: Call = request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
-        let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
+        let signer = verifier::signer(&mut request)?;
         let Origin { connection, signature, trail } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call from nowhere"))?;
         let query = Query::default();

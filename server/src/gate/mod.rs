@@ -20,7 +20,7 @@ pub mod refused_headers;
 pub mod routes;
 pub mod service_apis;
 pub mod target;
-mod verifier;
+pub mod verifier;
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -1,22 +1,89 @@
-//! `s3s` as what verifies signatures of version 4: how it is set up, called, and understood when it refuses.
+//! `s3s` as what verifies signatures of version 4: how it is set up, called, and understood when it refuses. Every request that it
+//! passes on goes one way, its custom route, to what [`Dispatch`] does with it.
 
+use std::future::Future;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use async_trait::async_trait;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use s3s::S3ErrorCode;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::route::S3Route;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use crate::auth::{CLOCK_SKEW_SECONDS_MAX, Secrets};
+use crate::auth::{CLOCK_SKEW_SECONDS_MAX, Claim, Secrets, Signer};
 use crate::s3::error::Failure;
-use crate::s3::{Answered, Failed, NoTypedOperations, headers};
+use crate::s3::headers;
+use crate::s3::request::Answer;
 
 use super::InvalidRegion;
 
 /// A signed chunk is held in memory until its signature is verified. SDKs send 64 KiB to 1 MiB.
 const SIGNED_CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// What does a request whose signature was verified.
+pub trait Dispatch: Send + Sync + 'static {
+    /// Authorizes it and does it.
+    fn dispatch(&self, request: S3Request<s3s::Body>) -> impl Future<Output = Result<Answer, Failure>> + Send;
+}
+
+/// Who signed a request that `s3s` has passed on; None: nobody.
+///
+/// # Errors
+/// If the gate did not read the same signature.
+pub fn signer(request: &mut S3Request<s3s::Body>) -> Result<Option<Signer>, Failure> {
+    let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+    Claim::confirm(request.extensions.remove(), by_s3s)
+}
+
+struct Route<D>(D);
+
+#[async_trait]
+impl<D: Dispatch> S3Route for Route<D> {
+    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
+        true
+    }
+
+    /// Nothing here: authorization is in [`Dispatch::dispatch`], where it is known what is asked for.
+    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
+        Ok(())
+    }
+
+    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
+        Ok(respond(self.0.dispatch(request).await))
+    }
+}
+
+/// Required by `s3s` and never asked, since every request takes the route.
+struct NoTypedOperations;
+
+impl S3 for NoTypedOperations {}
+
+/// Marks an answer that comes from the route. What comes without it is `s3s`'s own refusal.
+#[derive(Clone, Copy)]
+struct Answered;
+
+/// A failure on its way from the route to the gate, which writes the answer.
+#[derive(Clone)]
+struct Failed(Arc<Failure>);
+
+/// An answer or failure on its way through `s3s` to the gate.
+fn respond(outcome: Result<Answer, Failure>) -> S3Response<s3s::Body> {
+    match outcome {
+        Ok(answer) => {
+            let mut response = S3Response::with_headers(answer.body, answer.headers);
+            response.status = Some(answer.status);
+            response.extensions.insert(Answered);
+            response
+        }
+        Err(failure) => {
+            let mut response = S3Response::with_status(s3s::Body::empty(), failure.status_code());
+            response.extensions.insert(Failed(Arc::new(failure)));
+            response
+        }
+    }
+}
 
 /// How `s3s` verifies the signatures of one service.
 pub(super) fn verifier_config(region: &str, service: &str) -> Result<S3Config, InvalidRegion> {
@@ -35,11 +102,11 @@ pub(super) fn verifier_config(region: &str, service: &str) -> Result<S3Config, I
 }
 
 /// An `s3s` that verifies signatures and sends every request on.
-pub(super) fn verifier(config: S3Config, secrets: &Secrets, route: impl S3Route) -> S3Service {
+pub(super) fn verifier(config: S3Config, secrets: &Secrets, behind: impl Dispatch) -> S3Service {
     let mut builder = S3ServiceBuilder::new(NoTypedOperations);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(secrets.clone());
-    builder.set_route(route);
+    builder.set_route(Route(behind));
     builder.build()
 }
 

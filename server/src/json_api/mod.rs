@@ -8,25 +8,23 @@ mod faults;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use s3s::route::S3Route;
-use s3s::{S3Request, S3Response, S3Result};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use s3s::S3Request;
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
 use crate::audit::Trail;
-use crate::auth::{Claim, Signer};
+use crate::auth::Signer;
 use crate::gate::ids::RequestId;
+use crate::gate::verifier::{self, Dispatch};
 use crate::kms_api::KmsApi;
 use crate::listener::ConnectionInfo;
 use crate::query_api::REQUEST_ID;
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::Answer;
-use crate::s3::respond;
 
 pub use faults::{code_of, error_document, status_of};
 
@@ -117,28 +115,11 @@ pub struct Document {
 /// Takes calls to their actions.
 pub struct Route(pub Arc<KmsApi>);
 
-#[async_trait]
-impl S3Route for Route {
-    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
-        true
-    }
-
-    /// Nothing here: authorization is the action's, where its parameters are known.
-    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
-        Ok(())
-    }
-
-    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
-        Ok(respond(self.dispatch(request).await))
-    }
-}
-
-impl Route {
+impl Dispatch for Route {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let Document { body, connection, id, trail } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
-        let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let signer = Claim::confirm(request.extensions.remove(), by_s3s)?.ok_or_else(faults::missing_signature)?;
+        let signer = verifier::signer(&mut request)?.ok_or_else(faults::missing_signature)?;
         let name = target(&request.headers).unwrap_or_default();
         let action = self.0.action(&name).ok_or_else(faults::unknown_operation)?;
         let call = Call { signer, input: parse(&body)?, headers: request.headers, connection, trail };

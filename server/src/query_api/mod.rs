@@ -13,19 +13,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use s3s::route::S3Route;
-use s3s::{S3Request, S3Response, S3Result};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use s3s::S3Request;
 
 use crate::audit::Trail;
-use crate::auth::{Claim, Signer};
+use crate::auth::Signer;
 use crate::gate::ids::RequestId;
+use crate::gate::verifier::{self, Dispatch};
 use crate::identities::Caller;
 use crate::listener::ConnectionInfo;
 use crate::s3::error::Failure;
 use crate::s3::headers;
 use crate::s3::request::Answer;
-use crate::s3::respond;
 use crate::s3::xml::Document;
 use crate::sts::session::{Session, Whose};
 
@@ -174,28 +173,11 @@ pub struct Form {
 /// Takes calls to their actions.
 pub struct Route(pub Arc<dyn Api>);
 
-#[async_trait]
-impl S3Route for Route {
-    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
-        true
-    }
-
-    /// Nothing here: authorization is the action's, where its parameters are known.
-    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
-        Ok(())
-    }
-
-    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
-        Ok(respond(self.dispatch(request).await))
-    }
-}
-
-impl Route {
+impl Dispatch for Route {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let Form { params, is_url, connection, id, trail } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a call passed by the gate"))?;
-        let by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let signer = Claim::confirm(request.extensions.remove(), by_s3s)?;
+        let signer = verifier::signer(&mut request)?;
         let service = self.0.service();
         let action = find(self.0.as_ref(), &params, signer.is_some())?;
         if is_url && !self.0.may_be_url(action) {

@@ -1,8 +1,7 @@
 //! The S3 operations: one file each, from headers and documents to storage's types and back.
 //!
 //! `s3s` calls [`Edge`] once it has verified a request's signature and put the decoding of a chunked body in front of it;
-//! which operation it is, the gate decided before. All operations enter through `s3s`'s custom route rather than its trait
-//! of typed operations: the typed ones refuse what S3 accepts (a `Range` that is none, lists of ETags, repeated metadata),
+//! which operation it is, the gate decided before. None is one of the typed operations that `s3s` has: those refuse what S3 accepts (a `Range` that is none, lists of ETags, repeated metadata),
 //! cannot answer a HEAD with 206, and cannot list keys with control characters.
 
 pub mod acl;
@@ -80,25 +79,24 @@ mod upload_part_copy;
 use std::future::Future;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use cairn_storage::StorageError;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::{ObjectOwnership, Versioning};
 use cairn_storage::index::family::upload::CreatedBy;
 use cairn_storage::object::ObjectVersion;
 use cairn_storage::ops::{Bucket, ReturnedVersion, Store, Upload};
-use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
-use s3s::route::S3Route;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use http::{HeaderMap, HeaderValue};
+use s3s::S3Request;
 
 use crate::accesses::Accesses;
-use crate::auth::Claim;
+use crate::auth::Signer;
 use crate::authorize::{Authorized, Authorizer, BucketPolicies, Facts, OnBucket, OnCopy, OnObject, OnService, Rules};
 use crate::config::RecreateOwn;
 use crate::gate::body::Unmeasured;
 use crate::gate::routes::Operation;
+use crate::gate::verifier::{self, Dispatch};
 use crate::gate::{Origin, Routed};
-use crate::identities::{Accounts, Identities};
+use crate::identities::{Accounts, Identities, Snapshot};
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
 use crate::remotes::Remotes;
@@ -108,7 +106,7 @@ use encryption::EncryptionSettings;
 use error::Failure;
 use headers::{REQUEST_CHARGED, VERSION_ID};
 use lifecycle::Lifecycle;
-use request::{Answer, Request, Target};
+use request::{Answer, Query, Request, Target};
 use xml::Document;
 
 /// What the operations work with.
@@ -144,86 +142,26 @@ pub struct Edge {
     pub replication: Arc<Replication>,
 }
 
-/// Marks an answer as an operation's. What comes without it is `s3s`'s own refusal.
-#[derive(Clone, Copy, Debug)]
-pub struct Answered;
-
-/// An operation's failure, on its way to the gate, which writes the answer.
-#[derive(Clone, Debug)]
-pub struct Failed(pub Arc<Failure>);
-
-#[async_trait]
-impl S3Route for Edge {
-    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
-        true
-    }
-
-    /// Nothing here: authorization is in `dispatch`, where the operation is known.
-    async fn check_access(&self, _: &mut S3Request<s3s::Body>) -> S3Result<()> {
-        Ok(())
-    }
-
-    async fn call(&self, request: S3Request<s3s::Body>) -> S3Result<S3Response<s3s::Body>> {
-        Ok(respond(self.dispatch(request).await))
-    }
-}
-
-/// An operation's answer or failure on its way through `s3s` to the gate.
-pub fn respond(outcome: Result<Answer, Failure>) -> S3Response<s3s::Body> {
-    match outcome {
-        Ok(answer) => {
-            let mut response = S3Response::with_headers(answer.body, answer.headers);
-            response.status = Some(answer.status);
-            response.extensions.insert(Answered);
-            response
-        }
-        Err(failure) => {
-            let mut response = S3Response::with_status(s3s::Body::empty(), failure.status_code());
-            response.extensions.insert(Failed(Arc::new(failure)));
-            response
-        }
-    }
-}
-
-/// Required by `s3s` and never asked, since every request takes the route.
-#[derive(Clone, Copy, Debug)]
-pub struct NoTypedOperations;
-
-impl S3 for NoTypedOperations {}
-
-/// The futures of the operations that take bodies in, or do much, are boxed: every request would else be handled in, and
-/// copied as, a future with room for the largest.
-impl Edge {
+impl Dispatch for Edge {
     async fn dispatch(&self, mut request: S3Request<s3s::Body>) -> Result<Answer, Failure> {
         let Routed { operation, target, query } =
             request.extensions.remove().ok_or_else(|| Failure::internal("a request passed by the gate"))?;
-        let Origin { connection, signature, trail } =
-            request.extensions.remove().ok_or_else(|| Failure::internal("a request from nowhere"))?;
-        let verified_by_s3s = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let signer = Claim::confirm(request.extensions.remove(), verified_by_s3s)?;
+        let origin: Origin = request.extensions.remove().ok_or_else(|| Failure::internal("a request from nowhere"))?;
+        let signer = verifier::signer(&mut request)?;
         let unmeasured = request.extensions.remove().and_then(|body: Unmeasured| body.take());
         let request = Request {
             path: request.uri.path().to_owned(),
-            secure: connection.secure,
+            secure: origin.connection.secure,
             query,
             headers: request.headers,
             is_verified: unmeasured.is_none(),
             body: unmeasured.unwrap_or(request.input),
             trailers: request.trailing_headers,
-            signature,
-        };
-        let facts = Facts {
-            operation: Some(operation),
-            headers: &request.headers,
-            query: &request.query,
-            connection,
-            signature,
-            now: self.store.clock().now(),
-            region: &self.region,
+            signature: origin.signature,
         };
         let identities = self.identities.snapshot();
-        let rules = Rules { store: &self.store, identities: &identities, policies: &self.policies };
-        let authorizer = Authorizer::new(rules, rules.caller(signer.as_ref())?, facts, trail)?;
+        let asked = (operation, &request.headers, &request.query);
+        let authorizer = self.authorizer(&identities, signer.as_ref(), asked, origin)?;
         let (answer, charged) = match target {
             Target::Service => {
                 let authorized = authorizer.service()?;
@@ -253,6 +191,24 @@ impl Edge {
         };
         let answer = answer?;
         Ok(if charged { answer.header(REQUEST_CHARGED, HeaderValue::from_static("requester")) } else { answer })
+    }
+}
+
+/// The futures of the operations that take bodies in, or do much, are boxed: every request would else be handled in, and
+/// copied as, a future with room for the largest.
+impl Edge {
+    /// Who decides about a request for this operation, with these headers and this query.
+    fn authorizer<'r>(
+        &'r self,
+        identities: &'r Snapshot,
+        signer: Option<&Signer>,
+        (operation, headers, query): (Operation, &'r HeaderMap, &'r Query),
+        Origin { connection, signature, trail }: Origin,
+    ) -> Result<Authorizer<'r>, Failure> {
+        let rules = Rules { store: &self.store, identities, policies: &self.policies };
+        let (operation, now, region) = (Some(operation), self.store.clock().now(), self.region.as_str());
+        let facts = Facts { operation, headers, query, connection, signature, now, region };
+        Authorizer::new(rules, rules.caller(signer)?, facts, trail)
     }
 
     async fn on_service(

@@ -16,7 +16,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::auth::Signer;
-use crate::authorize::{Authorizer, Facts, Rules};
 use crate::gate::routes::Operation;
 use crate::gate::{Origin, refused_headers, target};
 use crate::post_form::Fields;
@@ -81,32 +80,22 @@ impl Edge {
     /// the file: nothing is stored.
     pub async fn post_object(&self, posted: Posted) -> Result<Answer, Failure> {
         let Posted { bucket, fields, file, signer, origin, headers, bucket_url } = posted;
-        let Origin { connection, signature, trail } = origin;
         let key = key(&fields)?;
         let headers = of_fields(&fields, &headers)?;
         refused_headers::check(Operation::PostObject, &headers)?;
         let request = Request {
             path: format!("/{bucket}"),
-            secure: connection.secure,
+            secure: origin.connection.secure,
             query: Query::default(),
             headers,
             body: s3s::Body::empty(),
             is_verified: true,
             trailers: None,
-            signature,
-        };
-        let facts = Facts {
-            operation: Some(Operation::PostObject),
-            headers: &request.headers,
-            query: &request.query,
-            connection,
-            signature,
-            now: self.store.clock().now(),
-            region: &self.region,
+            signature: origin.signature,
         };
         let identities = self.identities.snapshot();
-        let rules = Rules { store: &self.store, identities: &identities, policies: &self.policies };
-        let authorizer = Authorizer::new(rules, rules.caller(signer.as_ref())?, facts, trail)?;
+        let asked = (Operation::PostObject, &request.headers, &request.query);
+        let authorizer = self.authorizer(&identities, signer.as_ref(), asked, origin)?;
         let authorized = authorizer.object(&bucket, &key).await?;
         let charged = authorizer.charged();
         let stored = Box::pin(put(self, authorized, request, None, "Post Object", |request| {

@@ -3,7 +3,6 @@
 use cairn_storage::object::ObjectKey;
 use http::HeaderMap;
 
-use crate::authorize::{Authorizer, Facts, Rules};
 use crate::gate::Origin;
 use crate::gate::routes::Operation;
 
@@ -24,10 +23,11 @@ impl Edge {
         is_head: bool,
         origin: Origin,
     ) -> Result<Answer, Failure> {
-        let Origin { connection, signature: _, trail } = origin;
+        let origin = Origin { signature: None, ..origin };
+        let operation = if is_head { Operation::HeadObject } else { Operation::GetObject };
         let request = Request {
             path: format!("/{bucket}/{}", key.as_str()),
-            secure: connection.secure,
+            secure: origin.connection.secure,
             query: Query::default(),
             headers,
             body: s3s::Body::empty(),
@@ -35,18 +35,9 @@ impl Edge {
             trailers: None,
             signature: None,
         };
-        let facts = Facts {
-            operation: Some(if is_head { Operation::HeadObject } else { Operation::GetObject }),
-            headers: &request.headers,
-            query: &request.query,
-            connection,
-            signature: None,
-            now: self.store.clock().now(),
-            region: &self.region,
-        };
         let identities = self.identities.snapshot();
-        let rules = Rules { store: &self.store, identities: &identities, policies: &self.policies };
-        let authorizer = Authorizer::new(rules, rules.caller(None)?, facts, trail)?;
+        let asked = (operation, &request.headers, &request.query);
+        let authorizer = self.authorizer(&identities, None, asked, origin)?;
         let authorized = authorizer.object(bucket, key).await?;
         match is_head {
             true => read_object::head_object(self, authorized, request).await,

@@ -142,13 +142,14 @@ impl<'r> Authorizer<'r> {
         self.charged.load(Ordering::Relaxed)
     }
 
-    /// On the server itself, for this action of the admin API.
+    /// On the server itself, which is the first account's, for this action of the admin API.
     ///
     /// # Errors
     /// `AccessDenied`.
     pub fn server(&self, action: &'static str) -> Result<Authorized<OnServer>, Failure> {
         let account = self.signer(ACCESS_DENIED)?;
-        self.check_alone(action, SERVER, None)?;
+        let owner = self.rules.identities.accounts().first().ok_or(S3ErrorCode::AccessDenied)?;
+        self.check_alone(action, SERVER, owner)?;
         Ok(self.authorized(OnServer { account }))
     }
 
@@ -158,7 +159,7 @@ impl<'r> Authorizer<'r> {
     /// `AccessDenied`.
     pub fn account(&self, action: &'static str) -> Result<Authorized<OnService>, Failure> {
         let account = self.signer(ACCESS_DENIED)?;
-        self.check_alone(action, SERVER, Some(account.id))?;
+        self.check_alone(action, SERVER, account.id)?;
         Ok(self.authorized(OnService { account }))
     }
 
@@ -188,7 +189,7 @@ impl<'r> Authorizer<'r> {
     pub fn service(&self) -> Result<Authorized<OnService>, Failure> {
         let account = self.signer(ACCESS_DENIED)?;
         for action in self.actions() {
-            self.check_alone(action.name(), ALL_BUCKETS, Some(account.id))?;
+            self.check_alone(action.name(), ALL_BUCKETS, account.id)?;
         }
         Ok(self.authorized(OnService { account }))
     }
@@ -201,7 +202,7 @@ impl<'r> Authorizer<'r> {
         let account = self.signer(ACCESS_DENIED)?;
         let name = bucket_name(name)?;
         for action in self.actions() {
-            self.check_alone(action.name(), &arn_of_bucket(name.as_str()), Some(account.id))?;
+            self.check_alone(action.name(), &arn_of_bucket(name.as_str()), account.id)?;
         }
         let block = self.rules.block_of(account.id);
         Ok(self.authorized(OnNewBucket { account, name, block }))
@@ -384,9 +385,9 @@ impl<'r> Authorizer<'r> {
     }
 
     /// Asks about what is in no bucket: the caller's policies decide alone.
-    fn check_alone(&self, action: &str, resource: &str, owner: Option<AccountId>) -> Result<(), Failure> {
-        let decision = without_resource_policy(self.facts, &self.caller, (action, resource), owner);
-        let refusal = refusal_of(&decision, &self.caller, action, resource, true);
+    fn check_alone(&self, action: &str, resource: &str, owner: AccountId) -> Result<(), Failure> {
+        let decision = without_resource_policy(self.facts, &self.caller, (action, resource), Some(owner));
+        let refusal = refusal_of(&decision, &self.caller, action, resource, self.caller.is_of(owner));
         self.trail.decided(action, resource, decision);
         refusal.map_or(Ok(()), Err)
     }

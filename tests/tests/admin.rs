@@ -96,6 +96,25 @@ async fn only_a_root_signing_in_the_header_may_call() {
 }
 
 #[tokio::test]
+async fn the_server_is_the_first_accounts() {
+    let cairn = Cairn::shared();
+    for (method, path) in [
+        ("GET", STATUS),
+        ("POST", ACCEPT),
+        ("POST", "/-/admin/v1/encryption-key/rotate"),
+        ("POST", "/-/admin/v1/lifecycle/pause"),
+        ("GET", "/-/admin/v1/jobs"),
+        ("GET", "/-/admin/v1/remotes"),
+    ] {
+        let call = cairn.other_client().call(method, path).scope(REGION, "cairn");
+        expect_refusal(call, 403, "AccessDenied").await;
+    }
+    // What is an account's own, it is told.
+    let own = cairn.other_client().call("GET", "/-/admin/v1/lifecycle").scope(REGION, "cairn");
+    own.send().await.expect(200);
+}
+
+#[tokio::test]
 async fn an_unknown_call_and_a_wrong_method_are_told_in_json() {
     let cairn = Cairn::shared();
     for path in ["/-/admin/v1/nothing", "/-/admin/v1/", "/-/admin/v2/lock-clock", "/-/admin/v1/lock-clock/"] {

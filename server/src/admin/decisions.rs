@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::authorize::{Authorized, OnServer};
+use crate::authorize::{Authorized, OnService};
 use crate::s3::error::Failure;
 use crate::s3::request::Answer;
 
@@ -11,7 +11,11 @@ use super::{Admin, json};
 
 /// Answers the request's line of the audit log. It is known as long as it is among the newest or in the log, to the account
 /// that made it and to those whose buckets it was about.
-pub(super) async fn get_decision(admin: &Admin, on: Authorized<OnServer>, request_id: &str) -> Result<Answer, Failure> {
+pub(super) async fn get_decision(
+    admin: &Admin,
+    on: Authorized<OnService>,
+    request_id: &str,
+) -> Result<Answer, Failure> {
     tracing::info!(account = %on.account().id, request_id, "a decision was looked at");
     match admin.audit.find(request_id).await {
         Ok(Some(decision)) if concerns(&decision, &on.account().id.to_string()) => json(&decision),

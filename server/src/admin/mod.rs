@@ -147,7 +147,7 @@ impl Dispatch for Admin {
         let rules = Rules { store: &self.store, identities: &identities, policies: &self.policies };
         let authorizer = Authorizer::new(rules, rules.caller(signer.as_ref())?, facts, trail)?;
         match call {
-            Call::GetDecision(id) => decisions::get_decision(self, authorizer.server("cairn:GetDecision")?, &id).await,
+            Call::GetDecision(id) => decisions::get_decision(self, authorizer.account("cairn:GetDecision")?, &id).await,
             Call::GetLockClock => lock_clock::get_lock_clock(self, &authorizer.server("cairn:GetLockClock")?),
             Call::AcceptWallClock => {
                 lock_clock::accept_wall_clock(self, authorizer.server("cairn:AcceptWallClock")?).await

@@ -67,6 +67,11 @@ impl Accounts {
         self.by_id.insert(account.id, account);
     }
 
+    /// The account that the configuration names first.
+    pub fn first(&self) -> Option<AccountId> {
+        self.first
+    }
+
     /// Whether it is the account that the configuration names first.
     pub fn is_first(&self, id: AccountId) -> bool {
         self.first == Some(id)

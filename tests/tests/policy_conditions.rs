@@ -256,3 +256,29 @@ async fn a_policy_that_locks_its_writer_out_has_to_be_confirmed() {
     root.bucket("DELETE", &bucket).query("policy", "").send().await.expect(204);
     put_policy(&writer, &bucket, &others).send().await.expect(204);
 }
+
+#[tokio::test]
+async fn a_second_line_of_a_header_is_seen_by_conditions_or_refused() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = "condition-repeated";
+    let with_acls = client.bucket("PUT", bucket).header("x-amz-object-ownership", "ObjectWriter");
+    with_acls.send().await.expect(200);
+    let put = |headers: &[(&str, &str)]| {
+        let call = client.object("PUT", bucket, "key").body("x");
+        headers.iter().fold(call, |call, (name, value)| call.header(name, value))
+    };
+    let (own, others) = (format!("id={:064x}", 1), format!("id={:064x}", 2));
+    let (own, others) = (("x-amz-grant-read", own.as_str()), ("x-amz-grant-read", others.as_str()));
+    let other_grants = json!({ "StringNotEquals": { "s3:x-amz-grant-read": own.1 } });
+    deny(&client, bucket, "s3:PutObject", other_grants).await;
+    put(&[own]).send().await.expect(200);
+    for headers in [&[others][..], &[own, others]] {
+        put(headers).send().await.expect_error(403, "AccessDenied");
+    }
+    let encrypted = json!({ "StringEquals": { "s3:x-amz-server-side-encryption": "AES256" } });
+    deny(&client, bucket, "s3:PutObject", encrypted).await;
+    let by_server = ("x-amz-server-side-encryption", "AES256");
+    put(&[by_server]).send().await.expect_error(403, "AccessDenied");
+    put(&[by_server, by_server]).send().await.expect_error(400, "InvalidRequest");
+}

@@ -294,8 +294,11 @@ impl RequestContext<'_> {
         }
     }
 
+    /// All of a header's lines, as the one that they are good for: the second grant of a list is as good as the first.
     fn header(&self, name: &HeaderName) -> Values<'_> {
-        one(headers::text(self.facts.headers, name).map(Cow::Owned))
+        let lines: Vec<String> = self.facts.headers.get_all(name).iter().map(headers::text_of).collect();
+        let text = lines.join(",");
+        one((!text.is_empty()).then_some(Cow::Owned(text)))
     }
 
     fn parameter(&self, name: &str) -> Values<'_> {

@@ -1,5 +1,6 @@
 //! Headers that would change what a request means and are not implemented: refused rather than ignored, because a client
-//! that asked for encryption or a lock must not believe that it got it.
+//! that asked for encryption or a lock must not believe that it got it. And headers that are repeated though they have one value: of two,
+//! policies could be shown the one while the operation does the other.
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use s3s::S3ErrorCode;
@@ -7,11 +8,12 @@ use s3s::S3ErrorCode;
 use crate::s3::error::Failure;
 use crate::s3::headers::{
     self, COPY_SOURCE_SSE_CUSTOMER_ALGORITHM, COPY_SOURCE_SSE_CUSTOMER_KEY, COPY_SOURCE_SSE_CUSTOMER_KEY_MD5,
-    IF_MATCH_LAST_MODIFIED_TIME, IF_MATCH_SIZE, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE,
-    OBJECT_LOCK_RETAIN_UNTIL_DATE, REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ENVELOPE,
-    REPLICA_ETAG, REPLICA_LEFT, REPLICA_OWNER, REPLICA_SEALED, REPLICA_SETTINGS, REPLICA_VERSION_ID,
-    SERVER_SIDE_ENCRYPTION, SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED, SERVER_SIDE_ENCRYPTION_CONTEXT,
-    SERVER_SIDE_ENCRYPTION_KMS_KEY_ID, SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5,
+    GRANT_FULL_CONTROL, GRANT_READ, GRANT_READ_ACP, GRANT_WRITE, GRANT_WRITE_ACP, IF_MATCH_LAST_MODIFIED_TIME,
+    IF_MATCH_SIZE, OBJECT_ATTRIBUTES, OBJECT_LOCK_LEGAL_HOLD, OBJECT_LOCK_MODE, OBJECT_LOCK_RETAIN_UNTIL_DATE,
+    REPLICA_ATTRIBUTES, REPLICA_CHANGED, REPLICA_CREATED, REPLICA_ENVELOPE, REPLICA_ETAG, REPLICA_LEFT, REPLICA_OWNER,
+    REPLICA_SEALED, REPLICA_SETTINGS, REPLICA_VERSION_ID, SERVER_SIDE_ENCRYPTION,
+    SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED, SERVER_SIDE_ENCRYPTION_CONTEXT, SERVER_SIDE_ENCRYPTION_KMS_KEY_ID,
+    SSE_CUSTOMER_ALGORITHM, SSE_CUSTOMER_KEY, SSE_CUSTOMER_KEY_MD5, TRAILER,
 };
 
 use super::routes::Operation;
@@ -45,6 +47,13 @@ const REFUSED: &[(Named, Harmless)] = &[
     (Named::Exactly("x-amz-request-route"), Harmless::Nothing),
     (Named::Exactly("x-amz-request-token"), Harmless::Nothing),
 ];
+
+/// Headers that are lists, which may go over several lines; so may user metadata, whose lines are joined.
+static LISTS: [HeaderName; 7] =
+    [GRANT_FULL_CONTROL, GRANT_READ, GRANT_READ_ACP, GRANT_WRITE, GRANT_WRITE_ACP, OBJECT_ATTRIBUTES, TRAILER];
+
+const PREFIX: &str = "x-amz-";
+const USER_METADATA_PREFIX: &str = "x-amz-meta-";
 
 /// What a deletion honours and nothing else does.
 static OF_DELETE: [HeaderName; 2] = [IF_MATCH_SIZE, IF_MATCH_LAST_MODIFIED_TIME];
@@ -106,17 +115,18 @@ fn honoured(operation: Operation) -> [&'static [HeaderName]; 4] {
     }
 }
 
-/// Refuses a request with a header that cannot be honoured.
+/// Refuses a request with a header that cannot be honoured, or with two that say different things.
 ///
 /// # Errors
-/// `NotImplemented`, naming the header.
+/// `NotImplemented`, naming the header; `InvalidRequest`.
 pub fn check(operation: Operation, headers: &HeaderMap) -> Result<(), Failure> {
+    check_repeated(headers)?;
     for (name, value) in headers {
         if honoured(operation).into_iter().flatten().any(|honoured| honoured == name) {
             continue;
         }
         let name = name.as_str();
-        if !name.starts_with("x-amz-") {
+        if !name.starts_with(PREFIX) {
             continue;
         }
         let Some((_, harmless)) = REFUSED.iter().find(|(named, _)| named.matches(name)) else { continue };
@@ -129,6 +139,21 @@ pub fn check(operation: Operation, headers: &HeaderMap) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn check_repeated(headers: &HeaderMap) -> Result<(), Failure> {
+    if headers.keys_len() == headers.len() {
+        return Ok(());
+    }
+    let has_one_value = |name: &HeaderName| {
+        let text = name.as_str();
+        text.starts_with(PREFIX) && !text.starts_with(USER_METADATA_PREFIX) && !LISTS.contains(name)
+    };
+    let is_repeated = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    match headers.keys().find(|name| has_one_value(name) && is_repeated(name)) {
+        Some(name) => Err(Failure::invalid_request(format!("The {name} header is repeated."))),
+        None => Ok(()),
+    }
 }
 
 /// The answer to a header, or to a field of a form, that cannot be honoured.
@@ -189,11 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn a_harmless_value_does_not_hide_a_second_one() {
-        let mut headers = HeaderMap::new();
-        headers.append("x-amz-annotation-directive", HeaderValue::from_static("COPY"));
-        headers.append("x-amz-annotation-directive", HeaderValue::from_static("REPLACE"));
-        assert!(check(Operation::PutObject, &headers).is_err());
+    fn what_has_one_value_comes_once() {
+        let check_two = |name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static("COPY"));
+            headers.append(name, HeaderValue::from_static("REPLACE"));
+            check(Operation::PutObject, &headers).map_err(|failure| failure.code().to_owned())
+        };
+        for name in ["x-amz-annotation-directive", "x-amz-acl", "x-amz-server-side-encryption", "x-amz-unheard-of"] {
+            assert_eq!(check_two(name), Err("InvalidRequest".to_owned()), "{name}");
+        }
+        for name in ["x-amz-grant-read", "x-amz-meta-a", "x-amz-object-attributes", "if-none-match", "cache-control"] {
+            assert_eq!(check_two(name), Ok(()), "{name}");
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -80,13 +81,26 @@ pub struct ConnectionLimits {
 impl ConnectionLimits {
     /// The request, whose body must go on coming.
     fn watched(&self, request: Request<Incoming>) -> Request<RequestBody> {
-        request.map(|body| RequestBody::new(body, self.body_progress_timeout))
+        in_origin_form(request).map(|body| RequestBody::new(body, self.body_progress_timeout))
     }
 
     /// The connection, which must go on taking what is written.
     fn guarded<Io>(&self, io: Io) -> TokioIo<StallGuard<Io>> {
         TokioIo::new(StallGuard::new(io, self.write_progress_timeout))
     }
+}
+
+/// The request as most of HTTP/1 has it, which signatures and hosts go by: the path in its line, the authority in `Host`, whatever stood
+/// there (RFC 9112, section 3.2.2, of a line with a whole URL; RFC 9113, section 8.3.1, of HTTP/2).
+fn in_origin_form<B>(request: Request<B>) -> Request<B> {
+    let (mut parts, body) = request.into_parts();
+    if let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
+        parts.headers.insert(HOST, host);
+    }
+    if let Some(path) = parts.uri.path_and_query().cloned() {
+        parts.uri = Uri::from(path);
+    }
+    Request::from_parts(parts, body)
 }
 
 /// What is known of a request's connection.

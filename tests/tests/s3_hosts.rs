@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use cairn_tests::wire::exchange_raw;
 use cairn_tests::{Cairn, Call, Client, Config, Reply};
 
 const DOMAINS: [&str; 3] = ["s3.localhost", "east.s3.localhost", "storage.example.org"];
@@ -147,4 +148,38 @@ async fn a_host_is_a_buckets_name_only_if_it_is_configured() {
     get(&client, "other.example.org", "/key").await.expect_error(404, "NoSuchBucket");
     let path_style = get(&client, "other.example.org", "/other.example.org/key").await;
     assert_eq!(path_style.expect(200).text(), "in other.example.org");
+}
+
+#[tokio::test]
+async fn the_host_of_a_whole_url_in_the_request_line_counts() {
+    let cairn = with_domains();
+    let client = cairn.client();
+    bucket_named(&client, "photos").await;
+    bucket_named(&client, "secrets").await;
+    let (photos, secrets) = ("photos.s3.localhost", "secrets.s3.localhost");
+    for (line, host, expected) in [
+        ("/key".to_owned(), photos, 200),
+        (format!("http://{photos}/key"), photos, 200),
+        (format!("http://{photos}/key"), secrets, 200),
+        (format!("http://{secrets}/key"), photos, 403),
+        ("/key".to_owned(), secrets, 403),
+    ] {
+        let signed = client.call("GET", "/key").host(photos).build().head_bytes();
+        let head = String::from_utf8(signed).unwrap().replacen("GET /key", &format!("GET {line}"), 1);
+        let head = head.replacen(&format!("host: {photos}"), &format!("host: {host}"), 1);
+        let reply = exchange_raw(client.address, head.as_bytes()).await.unwrap().expect(expected);
+        assert_eq!(reply.text() == "in photos", expected == 200, "{line} {host}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_host() {
+    let cairn = with_domains();
+    let client = cairn.client();
+    bucket_named(&client, "photos").await;
+    for method in ["GET", "OPTIONS"] {
+        let head = format!("{method} /key HTTP/1.1\r\nhost: photos.s3.localhost\r\nhost: s3.localhost\r\n\r\n");
+        let reply = exchange_raw(client.address, head.as_bytes()).await.unwrap();
+        reply.expect_error(400, "InvalidRequest");
+    }
 }

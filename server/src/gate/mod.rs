@@ -310,6 +310,7 @@ impl Inner {
             self.metrics.request_refused();
             slow_down("Please reduce your request rate.")
         })?);
+        target::check_host(&parts.headers)?;
         let query = Query::parse(parts.uri.query())?;
         if parts.method == Method::OPTIONS {
             let is_of_s3 = matches!(api, Api::S3);

@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 
 use cairn_storage::object::{KEY_BYTES_MAX, ObjectKey};
+use http::HeaderMap;
+use http::header::HOST;
 use s3s::S3ErrorCode;
 
 use crate::s3::encoding::decode;
@@ -35,6 +37,17 @@ impl Hosts {
         // The longest domain wins, so that one may be below another.
         let domain = self.domains.iter().filter(|domain| is_below(&host, domain)).max_by_key(|domain| domain.len())?;
         Some(host[..host.len() - domain.len() - 1].to_owned())
+    }
+}
+
+/// That a request has one host at most (RFC 9112, 3.2): of two, a proxy could go by the other.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub fn check_host(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.get_all(HOST).iter().nth(1) {
+        Some(_) => Err(Failure::invalid_request("The Host header is repeated.")),
+        None => Ok(()),
     }
 }
 

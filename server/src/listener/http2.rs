@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST};
-use http::{HeaderValue, Request, Response, Uri};
+use http::header::CONNECTION;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -103,7 +103,7 @@ pub(super) async fn serve_connection<Io, S, F, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = service(limits.watched(in_origin_form(request)), info);
+        let answer = service(limits.watched(request), info);
         async move {
             let mut response = answer.await;
             // It has no meaning here.
@@ -146,19 +146,6 @@ pub(super) async fn serve_connection<Io, S, F, B>(
         }
     };
     log_end(ended, info.remote);
-}
-
-/// The request as HTTP/1 has it, which signatures and hosts go by: the path in its line, the authority in `Host`, whatever stood
-/// there (RFC 9113, section 8.3.1).
-fn in_origin_form<B>(request: Request<B>) -> Request<B> {
-    let (mut parts, body) = request.into_parts();
-    if let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
-        parts.headers.insert(HOST, host);
-    }
-    if let Some(path) = parts.uri.path_and_query().cloned() {
-        parts.uri = Uri::from(path);
-    }
-    Request::from_parts(parts, body)
 }
 
 tokio::task_local! {
@@ -312,16 +299,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn authority_and_path_become_what_http_1_has() {
-        let request = |uri: &str| Request::builder().uri(uri).header(HOST, "other.example").body(()).unwrap();
-        let made = in_origin_form(request("https://bucket.s3.localhost:9000/a/b?c=d"));
-        assert_eq!(made.headers()[HOST], "bucket.s3.localhost:9000");
-        assert_eq!(made.uri().to_string(), "/a/b?c=d");
-        let made = in_origin_form(request("/a"));
-        assert_eq!((made.headers()[HOST].to_str().unwrap(), made.uri().path()), ("other.example", "/a"));
-    }
 
     #[test]
     fn whoever_gives_up_more_than_is_answered_is_cut_off() {

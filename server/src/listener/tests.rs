@@ -360,3 +360,13 @@ async fn a_client_of_http_2_beyond_the_limit_is_told_to_go_away() {
     assert_eq!(answer, http2::REFUSAL);
     drop(held);
 }
+
+#[test]
+fn authority_and_path_become_what_http_1_has() {
+    let request = |uri: &str| Request::builder().uri(uri).header(HOST, "other.example").body(()).unwrap();
+    let made = in_origin_form(request("https://bucket.s3.localhost:9000/a/b?c=d"));
+    assert_eq!(made.headers()[HOST], "bucket.s3.localhost:9000");
+    assert_eq!(made.uri().to_string(), "/a/b?c=d");
+    let made = in_origin_form(request("/a"));
+    assert_eq!((made.headers()[HOST].to_str().unwrap(), made.uri().path()), ("other.example", "/a"));
+}

@@ -153,6 +153,7 @@ impl Inner {
             self.parts.metrics.request_refused();
             slow_down("Please reduce your request rate.")
         })?);
+        target::check_host(&parts.headers)?;
         if parts.method == Method::OPTIONS {
             let target = Target::Bucket(bucket.to_owned());
             return Ok(Box::pin(self.parts.cors.preflight(&target, &parts.headers)).await?);

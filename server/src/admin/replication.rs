@@ -88,7 +88,7 @@ impl From<QueuedTask> for GivenUpDocument {
             version: given_up.task.version.to_string(),
             rule: given_up.task.rule,
             target: given_up.task.target,
-            at: time_text(given_up.due),
+            at: time_text(given_up.given_up.unwrap_or(given_up.due)),
             attempts: given_up.attempts,
             reason: given_up.last_error.unwrap_or_default(),
         }

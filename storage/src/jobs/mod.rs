@@ -64,7 +64,7 @@ impl NewTask {
     /// # Errors
     /// `MetadataTooLarge`.
     pub(crate) fn join(self, batch: &mut Batch, entropy: &dyn Entropy) -> Result<(), StorageError> {
-        let record = JobRecord { task: self.task.into(), attempts: 0, last_error: None, origin: None };
+        let record = JobRecord { task: self.task.into(), attempts: 0, last_error: None, origin: None, given_up: None };
         let id = JobId::generate(entropy);
         match self.lane {
             None => batch.put(Family::Job, job::key(self.queue, self.due, id), record.to_value()?),

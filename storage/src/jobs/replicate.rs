@@ -188,7 +188,8 @@ mod tests {
         let new = task.due_at(Timestamp(1));
         assert_eq!(ReplicateTask::decode(&new.task).unwrap(), task);
         let last_error = Some("\u{10FFFF}".repeat(500));
-        let record = JobRecord { task: new.task.into(), attempts: u32::MAX, last_error, origin: Some(5) };
+        let given_up = Some(Timestamp(i64::MAX));
+        let record = JobRecord { task: new.task.into(), attempts: u32::MAX, last_error, origin: Some(5), given_up };
         assert!(record.to_value().is_ok());
     }
 

@@ -10,6 +10,7 @@ use crate::id::{ContentId, VersionId};
 use crate::index::family::bucket::{self, Versioning};
 use crate::index::family::content::ContentRecord;
 use crate::index::family::head::{Head, SeenHead};
+use crate::index::family::job;
 use crate::index::family::removed;
 use crate::index::family::usage::{self, Counter, Early};
 use crate::index::family::version::{self, Version};
@@ -18,7 +19,7 @@ use crate::jobs::NewTask;
 use crate::jobs::collect::CollectTask;
 use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
-use crate::replication::Replication;
+use crate::replication::{Progress, Replication};
 
 use super::lock::Removal;
 use super::planner::{Change, Origin, Plan, Planner};
@@ -42,7 +43,7 @@ impl Mutation {
         mutation
     }
 
-    fn guard_head(&mut self, key: &ObjectKey, seen: &SeenHead) {
+    pub(super) fn guard_head(&mut self, key: &ObjectKey, seen: &SeenHead) {
         // Stops: overwrite x overwrite, overwrite x delete, delete x delete of the same key, which would both move or
         // free the same head. Both families, because a head may change from one to the other.
         self.batch.guard(Family::Current, key.as_bytes(), seen.current);
@@ -113,10 +114,34 @@ impl Mutation {
         }
     }
 
+    /// Forgets on the way to which targets the version was given up, but for those where it still is, `after` the change.
+    pub(super) fn forget_given_up(
+        &mut self,
+        key: &ObjectKey,
+        id: VersionId,
+        before: Option<&Replication>,
+        after: Option<&Replication>,
+    ) {
+        for status in before.into_iter().flat_map(|before| &before.targets) {
+            let after = after.and_then(|after| after.at(status.target));
+            let stays = after.is_some_and(|after| after.progress == Progress::Failed);
+            if status.progress == Progress::Failed && !stays {
+                self.batch.delete(Family::Job, job::given_up_key(status.target, key, id));
+            }
+        }
+    }
+
     /// The version goes away for good, if no lock keeps it: its content loses a reference.
-    fn forget(&mut self, seen: &SeenKey, gone: &Version, removal: &Removal) -> Result<(), StorageError> {
+    fn forget(
+        &mut self,
+        key: &ObjectKey,
+        seen: &SeenKey,
+        gone: &Version,
+        removal: &Removal,
+    ) -> Result<(), StorageError> {
         // The head's guard stops: delete x legal hold or retention of the same version, which rewrites the head.
         removal.check(gone)?;
+        self.forget_given_up(key, gone.id(), gone.replication(), None);
         self.count_version(gone, -1);
         self.batch.add(Family::Usage, removed::key(gone.created(), removal.now), 1);
         let Version::Object(object) = gone else { return Ok(()) };
@@ -210,7 +235,7 @@ fn add_to(
     let mut older_null = None;
     if let Some(old) = &seen.head.head {
         if new.is_null() && old.version.is_null() {
-            mutation.forget(seen, &old.version, removal)?;
+            mutation.forget(key, seen, &old.version, removal)?;
         } else {
             mutation.batch.put(Family::Version, version::key(key, old.version.id()), old.version.to_value()?);
             older_null = if old.version.is_null() { Some(old.version.id()) } else { old.older_null };
@@ -218,7 +243,7 @@ fn add_to(
     }
     if let Some(null) = seen.older_null.as_ref().filter(|_| new.is_null()) {
         mutation.batch.delete(Family::Version, version::key(key, null.id()));
-        mutation.forget(seen, null, removal)?;
+        mutation.forget(key, seen, null, removal)?;
         older_null = None;
     }
     mutation.count_version(&new, 1);
@@ -320,7 +345,7 @@ pub(super) fn remove(
     let mut mutation = Mutation::new(&seen.bucket);
     mutation.guard_head(key, &seen.head);
     let new_head = if head.version.id() == id {
-        mutation.forget(seen, &head.version, removal)?;
+        mutation.forget(key, seen, &head.version, removal)?;
         seen.next.clone().map(|version| {
             mutation.batch.delete(Family::Version, version::key(key, version.id()));
             let older_null = head.older_null.filter(|null| *null != version.id());
@@ -329,7 +354,7 @@ pub(super) fn remove(
     } else {
         mutation.batch.delete(Family::Version, version::key(key, id));
         if let Some(gone) = &seen.asked {
-            mutation.forget(seen, gone, removal)?;
+            mutation.forget(key, seen, gone, removal)?;
         }
         // The head is rewritten even if nothing in it changes: its new revision stops a second delete of this version.
         Some(Head { version: head.version.clone(), older_null: head.older_null.filter(|null| *null != id) })
@@ -354,7 +379,7 @@ pub(super) fn remove_older(
     let mut older_null = head.older_null;
     for version in gone {
         mutation.batch.delete(Family::Version, version::key(key, version.id()));
-        mutation.forget(&seen, version, removal)?;
+        mutation.forget(key, &seen, version, removal)?;
         older_null = older_null.filter(|null| *null != version.id());
         // Another of them may share the content: it drops what this one has left of the references.
         if let Version::Object(ObjectVersion { content: Content::File(id) | Content::Composite(id), .. }) = version

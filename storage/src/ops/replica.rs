@@ -200,6 +200,7 @@ impl Store {
                 let plan = self.planner().plan(change, &seen.bucket.record, &seen.documents);
                 let mut mutation = Mutation::new(&seen.bucket);
                 mutation.tasks = placement::tasks_of(plan, &mut updated.replication);
+                mutation.forget_given_up(key, id, there.replication.as_ref(), updated.replication.as_ref());
                 mutation.replace_version(key, &seen.head, Version::Object(updated.clone()))?;
                 if !self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                     continue;

@@ -36,7 +36,7 @@ const REASON_CHARS_MAX: usize = 500;
 pub struct QueuedTask {
     /// The lane.
     pub lane: Lane,
-    /// When it falls due, or when it was given up.
+    /// When it falls due.
     pub due: Timestamp,
     /// Its id.
     pub id: JobId,
@@ -46,6 +46,8 @@ pub struct QueuedTask {
     pub attempts: u32,
     /// The last failure.
     pub last_error: Option<String>,
+    /// When it was given up, if it was. It is no task any more then, and `due` and `id` say where its row lies.
+    pub given_up: Option<Timestamp>,
 }
 
 impl QueuedTask {
@@ -62,7 +64,7 @@ impl QueuedTask {
     fn record(&self, attempts: u32, reason: Option<&str>) -> JobRecord {
         let task = minicbor::to_vec(&self.task).unwrap_or_default(); // writing to a Vec cannot fail
         let last_error = reason.map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
-        JobRecord { task: task.into(), attempts, last_error, origin: None }
+        JobRecord { task: task.into(), attempts, last_error, origin: None, given_up: None }
     }
 }
 
@@ -141,7 +143,7 @@ impl Store {
         let start = job::lane_key(Queue::Replicate, lane.target, from.due, from.id).to_vec();
         let page = move |view: &dyn View| {
             let end = KeyRange::prefix(&job::lane_prefix(Queue::Replicate, lane.target)).end;
-            page_of(view, lane, KeyRange { start: start.clone(), end }, now, PAGE_TASKS_MAX)
+            page_of(view, (Queue::Replicate, lane), KeyRange { start: start.clone(), end }, now, PAGE_TASKS_MAX)
         };
         self.index().view(lane.partition, page).await?
     }
@@ -165,7 +167,7 @@ impl Store {
             for target in targets {
                 let lane = Lane { partition: bucket.into(), target };
                 let range = KeyRange::prefix(&job::lane_prefix(Queue::Unreplicated, target));
-                match page_of(view, lane, range, Timestamp(i64::MAX), max - all.len())? {
+                match page_of(view, (Queue::Unreplicated, lane), range, Timestamp(i64::MAX), max - all.len())? {
                     Ok(page) => all.extend(page.tasks),
                     Err(error) => return Ok(Err(error)),
                 }
@@ -237,6 +239,7 @@ impl Store {
             if mutation.tasks.is_empty() {
                 return Ok(false);
             }
+            mutation.forget_given_up(key, id, version.replication(), changed.replication());
             mutation.replace_version(key, &seen.head, changed)?;
             if self.commit(bucket.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(true);
@@ -257,6 +260,8 @@ impl Store {
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_key(bucket, &key, VersionSelector::Id(id)).await?;
             let mut mutation = Mutation::new(&seen.bucket);
+            // Stops: retry x the version's being given up once more, whose row this would remove.
+            mutation.guard_head(&key, &seen.head);
             mutation.batch.delete(Family::Job, given_up.key(Queue::Unreplicated));
             let target = given_up.lane.target;
             let has_failed = |replication: &Replication| {
@@ -266,9 +271,10 @@ impl Store {
             let failed = version.filter(|version| version.replication().is_some_and(has_failed));
             let again = failed.is_some();
             if let Some(version) = failed {
-                let mut version = version.clone();
-                version.replication_mut().get_or_insert_default().set_pending(target);
-                mutation.replace_version(&key, &seen.head, version)?;
+                let mut changed = version.clone();
+                changed.replication_mut().get_or_insert_default().set_pending(target);
+                mutation.forget_given_up(&key, id, version.replication(), changed.replication());
+                mutation.replace_version(&key, &seen.head, changed)?;
                 mutation.tasks.push(given_up.task.due_at(self.clock().now()));
             }
             if self.commit(bucket.into(), mutation.batch, mutation.tasks).await? {
@@ -302,7 +308,7 @@ fn lanes_of(view: &dyn View, queue: Queue) -> Result<Vec<(TargetId, Timestamp)>,
 
 type PageOrNot = Result<Result<QueuePage, StorageError>, crate::index::IndexError>;
 
-fn page_of(view: &dyn View, lane: Lane, range: KeyRange, now: Timestamp, max: usize) -> PageOrNot {
+fn page_of(view: &dyn View, (queue, lane): (Queue, Lane), range: KeyRange, now: Timestamp, max: usize) -> PageOrNot {
     let mut page = QueuePage::default();
     let mut cursor = view.cursor(Family::Job, range)?;
     while let Some((key, _, value)) = cursor.row() {
@@ -313,9 +319,11 @@ fn page_of(view: &dyn View, lane: Lane, range: KeyRange, now: Timestamp, max: us
             page.next = Some(Position { due, id });
             break;
         }
-        let JobRecord { task, attempts, last_error, .. } = JobRecord::from_value(value)?;
+        let JobRecord { task, attempts, last_error, given_up, .. } = JobRecord::from_value(value)?;
+        // An older form of these rows has it in its place.
+        let given_up = given_up.or((queue == Queue::Unreplicated).then_some(due));
         match ReplicateTask::decode(&task) {
-            Ok(task) => page.tasks.push(QueuedTask { lane, due, id, task, attempts, last_error }),
+            Ok(task) => page.tasks.push(QueuedTask { lane, due, id, task, attempts, last_error, given_up }),
             Err(error) => return Ok(Err(error)),
         }
         cursor.advance()?;

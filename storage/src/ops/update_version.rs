@@ -56,7 +56,9 @@ impl Store {
             }
             let mut changed = ObjectVersion { settings, ..object.clone() };
             let tasks = self.plan_update(key, &seen, object, &mut changed);
-            let mutation = Mutation { tasks, ..replace(key, &seen, &changed)? };
+            let mut mutation = Mutation { tasks, ..replace(key, &seen, &changed)? };
+            let (before, after) = (object.replication.as_ref(), changed.replication.as_ref());
+            mutation.forget_given_up(key, changed.version_id, before, after);
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(changed);
             }

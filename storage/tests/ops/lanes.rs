@@ -8,15 +8,20 @@ use cairn_storage::blob::{BlobStore, Offload};
 use cairn_storage::clock::{ManualClock, SeededEntropy, Timestamp};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
-use cairn_storage::id::VersionId;
+use cairn_storage::id::{JobId, VersionId};
 use cairn_storage::index::family::bucket::{BucketRecord, BucketState, Versioning};
 use cairn_storage::index::family::document::DocumentKind;
+use cairn_storage::index::family::job::{self, Queue};
+use cairn_storage::index::family::version::Version;
 use cairn_storage::index::memory::MemoryIndex;
+use cairn_storage::index::{Batch, Family};
 use cairn_storage::jobs::replicate::{Lane, ReplicateTask};
+use cairn_storage::object::ObjectKey;
 use cairn_storage::observe::Silent;
 use cairn_storage::ops::planner::{Change, Plan, PlannedReplication, Planner};
-use cairn_storage::ops::replication::{Newer, Noted, Position, QueuedTask, Settled};
-use cairn_storage::ops::{Bucket, Limits, Store, StoreParts};
+use cairn_storage::ops::replication::{Bring, Newer, Noted, Position, QueuedTask, Settled};
+use cairn_storage::ops::{Bucket, Limits, Store, StoreParts, VersionSelector};
+use cairn_storage::record::Record as _;
 use cairn_storage::replication::TargetId;
 use cairn_storage::settings::ObjectSettings;
 
@@ -39,12 +44,15 @@ impl Planner for Replicating {
 
     fn plan(&self, change: Change<'_>, _: &BucketRecord, _: &[Option<Bytes>]) -> Plan {
         let Change::Added { key, version, .. } = change else { return Plan::default() };
-        let since = START.plus_ms(AHEAD_MS);
-        let (key, target) = (key.as_str().to_owned(), TARGET.to_owned());
-        let task = ReplicateTask { key, version: version.id(), target, rule: "all".to_owned(), size_bytes: 1, since };
-        let planned = PlannedReplication { target: task.target_id(), task: task.due_at(since) };
-        Plan { tasks: Vec::new(), replications: vec![planned] }
+        Plan { tasks: Vec::new(), replications: planned(key, version) }
     }
+}
+
+fn planned(key: &ObjectKey, version: &Version) -> Vec<PlannedReplication> {
+    let since = START.plus_ms(AHEAD_MS);
+    let (key, target) = (key.as_str().to_owned(), TARGET.to_owned());
+    let task = ReplicateTask { key, version: version.id(), target, rule: "all".to_owned(), size_bytes: 1, since };
+    vec![PlannedReplication { target: task.target_id(), task: task.due_at(since) }]
 }
 
 async fn replicating() -> (Rig, Bucket, Lane) {
@@ -95,6 +103,56 @@ async fn what_is_still_pending_is_not_dropped() {
     let failed = Settled::Failed { reason: "refused".to_owned() };
     assert!(matches!(rig.store.settle(lane, &[(task, failed)]).await[..], [Ok(Noted::Done)]));
     assert!(queued(&rig, lane).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_kept_once_and_only_as_long_as_it_is() {
+    let (rig, bucket, lane) = replicating().await;
+    let id = rig.put(&bucket, "key", b"x").await.version_id;
+    let settle = async |settled| {
+        let task = task_of(&rig, lane, id).await;
+        rig.store.settle(lane, &[(task, settled)]).await.pop().unwrap().unwrap();
+    };
+    let failed = || Settled::Failed { reason: "refused".to_owned() };
+    let kept = async || rig.store.unreplicated(bucket.id, None, 10).await.unwrap();
+    let again = async |bring| {
+        let key = object_key("key");
+        let plan = |version: &Version| planned(&key, version);
+        assert!(rig.store.replicate_existing(bucket.id, &key, id, bring, plan).await.unwrap());
+    };
+    settle(failed()).await;
+    let given_up = kept().await;
+    assert_eq!((given_up.len(), given_up[0].given_up), (1, Some(START)));
+    // What waits once more is not given up, whoever has it wait, and fails in the place of what it was.
+    for bring in [Bring::Missing, Bring::Again] {
+        again(bring).await;
+        assert_eq!(kept().await, []);
+        settle(failed()).await;
+        assert_eq!(kept().await.len(), 1);
+    }
+    assert!(rig.store.retry_unreplicated(&given_up[0]).await.unwrap());
+    settle(Settled::Completed { settings: Some(ObjectSettings::default()), foreign_version: None }).await;
+    assert_eq!(kept().await, []);
+    // Nor is what has gone.
+    again(Bring::Again).await;
+    settle(failed()).await;
+    rig.delete_version(&bucket, "key", VersionSelector::Id(id)).await.unwrap();
+    assert_eq!(kept().await, []);
+}
+
+#[tokio::test]
+async fn what_was_given_up_in_the_older_form_is_read_and_goes_when_it_is_retried() {
+    let (rig, bucket, lane) = replicating().await;
+    let id = rig.put(&bucket, "key", b"x").await.version_id;
+    let key = job::lane_key(Queue::Unreplicated, lane.target, START.plus_ms(7), JobId::from_bytes([9; 16]));
+    let (_, record) = rig.tasks(bucket.id.into(), Queue::Replicate).await.remove(0);
+    let mut batch = Batch::new();
+    batch.put(Family::Job, key, record.to_value().unwrap());
+    rig.store.index().commit(lane.partition, batch).await.revision().unwrap();
+    let given_up = rig.store.unreplicated(bucket.id, Some(lane.target), 10).await.unwrap();
+    assert_eq!((given_up[0].task.version, given_up[0].given_up), (id, Some(START.plus_ms(7))));
+    assert!(!rig.store.retry_unreplicated(&given_up[0]).await.unwrap(), "it waits already");
+    assert_eq!(rig.store.unreplicated(bucket.id, None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -237,6 +237,7 @@ async fn a_task_that_was_given_up_is_shown_and_goes_back_to_its_queue() {
         attempts: 12,
         last_error: Some("no".to_owned()),
         origin: Some(Queue::Collect as u8),
+        given_up: None,
     };
     let mut batch = Batch::new();
     batch.put(Family::Job, job::key(Queue::Dead, START, id), record.to_value().unwrap());

@@ -10,12 +10,18 @@
 //! ```text
 //! key    queue (u8) | target (8) | due, ms since the epoch (u64) | job id (16)
 //! ```
+//!
+//! What was given up has one row for each version and target. In place of the due time is the one that the version's order is, and in place
+//! of the job id the beginning of a digest of key and version; when it was given up is in the record. (Rows of an older form have there the
+//! time at which it was given up, and the task's id.)
 
+use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::clock::Timestamp;
-use crate::id::JobId;
+use crate::id::{JobId, VersionId};
+use crate::object::ObjectKey;
 use crate::record::Record;
 use crate::replication::TargetId;
 
@@ -80,6 +86,9 @@ pub struct JobRecord {
     /// In the dead queue: the queue it came from.
     #[n(3)]
     pub origin: Option<u8>,
+    /// In the queue of what was not replicated: when it was given up.
+    #[n(4)]
+    pub given_up: Option<Timestamp>,
 }
 
 impl Record for JobRecord {
@@ -125,6 +134,16 @@ pub fn lane_key(queue: Queue, target: TargetId, due: Timestamp, id: JobId) -> [u
     key
 }
 
+/// The key of the row of a version that was given up on its way to a target.
+#[must_use]
+pub fn given_up_key(target: TargetId, key: &ObjectKey, version: VersionId) -> [u8; 33] {
+    let digest = Checksum::of(ChecksumAlgorithm::Sha256, &[version.as_bytes(), key.as_bytes()].concat());
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.as_bytes()[..16]);
+    let order_ms = i64::try_from(version.order() / 1_000).unwrap_or(i64::MAX);
+    lane_key(Queue::Unreplicated, target, Timestamp(order_ms), JobId::from_bytes(id))
+}
+
 /// What every key of a lane begins with.
 #[must_use]
 pub fn lane_prefix(queue: Queue, target: TargetId) -> [u8; 9] {
@@ -154,6 +173,7 @@ mod tests {
             attempts: 7,
             last_error: Some("no".to_owned()),
             origin: Some(1),
+            given_up: Some(Timestamp(5)),
         });
         let id = JobId::from_bytes([9; 16]);
         assert_eq!(parse_key(&key(Queue::Collect, Timestamp(55), id)), Some((Timestamp(55), id)));

@@ -7,7 +7,7 @@ use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::id::{BucketId, VersionId};
 use crate::index::family::head::SeenHead;
-use crate::index::family::job::Queue;
+use crate::index::family::job::{self, JobRecord, Queue};
 use crate::index::family::pending;
 use crate::index::family::version::Version;
 use crate::index::{Family, IndexError, View};
@@ -180,28 +180,25 @@ impl Settling {
             self.again = Some(self.again.map_or(*due, |again| again.min(*due)));
             return Ok(Noted::Done);
         }
-        if !note(&mut self.mutation, key, seen, queued, settled)? {
+        if !note(&mut self.mutation, key, seen, queued, settled, now)? {
             return Ok(Noted::Changed);
         }
         self.mutation.batch.delete(Family::Job, queued.key(Queue::Replicate));
         let lane = queued.task.lane();
         pending::count(&mut self.mutation.batch, lane.target, lane.rule, -1, lane.size_bytes);
-        if let Settled::Failed { reason } = settled {
-            let given_up = QueuedTask { due: now, ..queued.clone() };
-            let record = queued.record(queued.attempts + 1, Some(reason));
-            self.mutation.batch.put(Family::Job, given_up.key(Queue::Unreplicated), record.to_value()?);
-        }
         Ok(Noted::Done)
     }
 }
 
-/// Notes in the version's record what became of its task. False: it has changed since it was brought.
+/// Notes in the version's record what became of its task; what is given up has a row for as long as the record says so. False: it has
+/// changed since it was brought.
 fn note(
     mutation: &mut Mutation,
     key: &ObjectKey,
     seen: &Seen,
     queued: &QueuedTask,
     settled: &Settled,
+    now: Timestamp,
 ) -> Result<bool, StorageError> {
     let Some(mut version) = seen.version(queued.task.version).cloned() else { return Ok(true) };
     let settings = match &version {
@@ -220,7 +217,13 @@ fn note(
             status.arrived = true;
             status.foreign_version = foreign_version.clone().filter(|id| id.len() <= FOREIGN_VERSION_BYTES_MAX);
         }
-        Settled::Failed { .. } => status.progress = Progress::Failed,
+        Settled::Failed { reason } => {
+            status.progress = Progress::Failed;
+            let record = queued.record(queued.attempts + 1, Some(reason));
+            let record = JobRecord { given_up: Some(now), ..record };
+            let row = job::given_up_key(target, key, queued.task.version);
+            mutation.batch.put(Family::Job, row, record.to_value()?);
+        }
         // It has become PENDING since, by this same task.
         Settled::Dropped => return Ok(status.progress != Progress::Pending),
         Settled::Again { .. } => return Ok(true),

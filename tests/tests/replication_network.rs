@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::network::{Conditions, Network};
+use cairn_tests::patience::until_said;
 use cairn_tests::proxy::Proxy;
 use cairn_tests::random::body;
 use cairn_tests::replication::{STATUS, converged, history, remote, replicate, until, versioned};
-use cairn_tests::{Cairn, Client, Config, Random, skip};
+use cairn_tests::{Cairn, Client, Config, Random, Reply, skip};
 
 const BUCKET: &str = "copies";
 const THERE: &str = "arn:aws:s3:there::copies";
@@ -106,7 +108,7 @@ async fn servers_whose_clocks_differ_end_the_same() {
     let head = || early.client().object("HEAD", BUCKET, "of-early");
     until("the replication to the fast clock", head, |reply| reply.header(STATUS) == Some("COMPLETED")).await;
     let keys = |client: Client| async move { history(&client, BUCKET).await.map(|history| history[1].len()) };
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while keys(early.client()).await != Some(5) {
         assert!(began.elapsed() < Duration::from_secs(40), "what the fast clock's server has does not come");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -152,13 +154,55 @@ async fn removing_the_rules_stops_what_waits_for_a_target_as_well() {
 }
 
 #[tokio::test]
+async fn removing_the_rules_ends_what_is_on_its_way_and_leaves_nothing_half_made() {
+    let target = Cairn::start(Config::default());
+    let slow = "bandwidth_limit = 100_000\n";
+    let local = "\n[replication]\nbandwidth_limit = 100_000\n";
+    let remote = remote("there", &format!("http://{}", target.client().address));
+    let source = Cairn::start(config(format!("{local}{remote}{slow}")));
+    let (here, there) = (source.client(), target.client());
+    versioned(&there, BUCKET).await;
+    versioned(&here, "local").await;
+    versioned(&here, BUCKET).await;
+    replicate(&here, BUCKET, &[THERE, "arn:aws:s3:::local"]).await;
+    let upload = Upload::create(&here, BUCKET, "parts").await;
+    let mut parts = Vec::new();
+    for number in 1..=2 {
+        parts.push((number, upload.upload(number, body(number.into(), PART_BYTES_MIN)).await));
+    }
+    upload.complete(&parts).send().await.expect(200);
+    here.put(BUCKET, "whole", body(3, 3_000_000)).await.expect(200);
+    let uploads = |client: &Client, bucket: &str| client.bucket("GET", bucket).query("uploads", "");
+    let targets = [(&there, BUCKET), (&here, "local")];
+    for (client, bucket) in targets {
+        let is_on_its_way = |reply: &Reply| !reply.xml_all("UploadId").is_empty();
+        until("the upload", || uploads(client, bucket), is_on_its_way).await;
+    }
+    let began = Instant::now();
+    here.bucket("DELETE", BUCKET).query("replication", "").send().await.expect(204);
+    let failed = || {
+        let failed = source.calling_command(&["replicate", "failed", "--bucket", BUCKET]).output().unwrap();
+        String::from_utf8_lossy(&failed.stdout).into_owned()
+    };
+    let all_have_ended = |said: &str| said.matches("SrcBucketReplicationConfigMissing").count() == 4;
+    until_said("the end of all four", failed, all_have_ended).await;
+    assert_eq!(here.head(BUCKET, "whole").await.header(STATUS), Some("FAILED"));
+    for (client, bucket) in targets {
+        until("the upload's end", || uploads(client, bucket), |reply| reply.xml_all("UploadId").is_empty()).await;
+        assert_eq!(client.keys(bucket).await, [""; 0]);
+    }
+    // All of it would have taken two minutes.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn copies_within_a_server_keep_to_their_bandwidth() {
     let cairn = Cairn::start(config("\n[replication]\nbandwidth_limit = 100000\n".to_owned()));
     let client = cairn.client();
     versioned(&client, BUCKET).await;
     versioned(&client, "local").await;
     replicate(&client, BUCKET, &["arn:aws:s3:::local"]).await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for key in ["one", "two"] {
         client.put(BUCKET, key, body(1, 150_000)).await.expect(200);
     }

@@ -3,6 +3,7 @@
 use cairn_crypto::checksum::Checksum;
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::body::{Body, Digest};
@@ -52,10 +53,21 @@ impl Part {
     }
 }
 
+/// An upload on its way. If nobody waits for it any more, it is aborted.
+struct Unfinished(Option<(Client, Address, String)>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let (Some((client, to, upload_id)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move { client.abort_upload(&to, &upload_id).await });
+        }
+    }
+}
+
 impl Client {
     /// Uploads an object in these parts, at most [`PARTS_MAX`] and in the order of their numbers, `concurrency` at once. An upload that fails is aborted, if the
-    /// endpoint can still be reached; one whose creation was not answered, or whose future is dropped, is not. Parts that declare
-    /// checksums all declare the same algorithm's.
+    /// endpoint can still be reached, and one whose future is dropped, if the process runs on. Parts that declare checksums all declare the
+    /// same algorithm's.
     ///
     /// # Errors
     /// Those of [`Client::send`], `TooManyParts`, and `Foreign`. If it is not a refusal of a part, nobody knows whether the object was stored: also
@@ -97,15 +109,19 @@ impl Client {
         }
         let UploadHeaders { create, each } = headers;
         let upload_id = self.create_upload(to, create).await?;
-        match self.upload_parts(to, &upload_id, &each, parts_count, part, concurrency).await {
-            Ok(stored) => Ok(stored),
-            Err(error) => {
-                let abort = to.request(Method::DELETE, None).query("uploadId", &upload_id);
-                if let Err(error) = self.send(&abort).await {
-                    tracing::warn!(endpoint = ?self.endpoint(), %error, "an upload that failed cannot be aborted");
-                }
-                Err(error)
-            }
+        let mut unfinished = Unfinished(Some((self.clone(), to.clone(), upload_id.clone())));
+        let uploaded = self.upload_parts(to, &upload_id, &each, parts_count, part, concurrency).await;
+        if uploaded.is_err() {
+            self.abort_upload(to, &upload_id).await;
+        }
+        unfinished.0 = None;
+        uploaded
+    }
+
+    async fn abort_upload(&self, to: &Address, upload_id: &str) {
+        let abort = to.request(Method::DELETE, None).query("uploadId", upload_id);
+        if let Err(error) = self.send(&abort).await {
+            tracing::warn!(endpoint = ?self.endpoint(), %error, "an upload that failed cannot be aborted");
         }
     }
 

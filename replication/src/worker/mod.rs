@@ -224,6 +224,7 @@ async fn dispatch(shared: Arc<Shared>) {
             Ok(()) = stopped.changed() => {}
         }
     }
-    // They see it for themselves, and drop what is under way: nothing of theirs touches the store after this.
+    // They see it for themselves, and drop what is under way. Nothing of theirs touches the store after this, but that uploads of replicas
+    // that were dropped are ended, as far as the index still takes it.
     while lanes.join_next().await.is_some() {}
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cairn_replication::plan;
@@ -36,6 +36,10 @@ const OLDER_FIRST_MS: i64 = 2_000;
 
 /// How long a task waits whose bucket is being deleted.
 const GOING_MS: i64 = 2_000;
+
+/// How long what is on its way goes on at most though its rules are gone, if nobody tells that they have changed.
+const RULES_LOOKED_AT: Duration = Duration::from_secs(10);
+
 /// How many tasks are on their way to one remote at once, or within this server, from all buckets together: each may hold a file, a
 /// connection and a small object's bytes.
 const AT_ONCE_MAX: usize = 64;
@@ -87,8 +91,13 @@ impl Errand<'_> {
     /// replication of delete markers does not want those either that wait. What may change about one that has been there goes by the rule
     /// that took it, or by another one for the same target that is about its key now.
     fn rule(&self) -> Option<&Rule> {
+        self.rule_of(&self.rules)
+    }
+
+    /// The same of these rules.
+    fn rule_of<'r>(&self, rules: &'r Configuration) -> Option<&'r Rule> {
         if self.need() == Need::Version {
-            return plan::taking(&self.rules, self.queued.lane.target, &self.key, &self.version);
+            return plan::taking(rules, self.queued.lane.target, &self.key, &self.version);
         }
         let arn = &self.queued.task.target;
         let holds = |rule: &&Rule| {
@@ -96,8 +105,8 @@ impl Errand<'_> {
                 && rule.destination.target.to_string() == *arn
                 && self.key.as_str().starts_with(rule.scope.prefix())
         };
-        let by_name = self.rules.rules.iter().filter(holds).find(|rule| rule.id == self.queued.task.rule);
-        by_name.or_else(|| self.rules.rules.iter().filter(holds).max_by_key(|rule| rule.priority))
+        let by_name = rules.rules.iter().filter(holds).find(|rule| rule.id == self.queued.task.rule);
+        by_name.or_else(|| rules.rules.iter().filter(holds).max_by_key(|rule| rule.priority))
     }
 
     fn need(&self) -> Need {
@@ -130,9 +139,7 @@ impl Replicator {
             Ok(errand) => errand,
             Err(carried) => return Ok(carried),
         };
-        let rule = errand
-            .rule()
-            .ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more"))?;
+        let rule = errand.rule().ok_or_else(not_taken)?;
         let destination = &rule.destination.target;
         let now = self.edge.store.clock().now();
         let identities = self.edge.identities.snapshot();
@@ -156,7 +163,11 @@ impl Replicator {
         if standing.older_waits {
             return Ok(Carried::Wait(OLDER_FIRST_MS));
         }
-        let brought = self.bring(&errand, rule, acting, target, (standing.newer, with_tags)).await;
+        let brought = tokio::select! {
+            brought = self.bring(&errand, rule, acting, target, (standing.newer, with_tags)) => brought,
+            // What was brought so far goes with the future.
+            () = self.no_rule_any_more(&errand) => Err(not_taken()),
+        };
         if let (Err(Failure::Down { .. }), Some(remote)) = (&brought, &destination.remote) {
             // It may not be what it was taken for any more.
             self.edge.remotes.forget(remote, &destination.bucket);
@@ -181,9 +192,28 @@ impl Replicator {
             return Ok(Err(Carried::Nothing));
         };
         let rules = self.edge.replication.rules.of(store, &bucket).await.map_err(of_store)?;
-        let rules =
-            rules.ok_or_else(|| refused("SrcBucketReplicationConfigMissing", "the bucket has no rules any more"))?;
+        let rules = rules.ok_or_else(not_taken)?;
         Ok(Ok(Errand { queued, bucket, key, version, status, rules }))
+    }
+
+    /// Completes when no rule takes there what is on its way.
+    async fn no_rule_any_more(&self, errand: &Errand<'_>) {
+        let mut changes = self.edge.replication.changes.subscribe();
+        loop {
+            // What cannot be read now is read again; nobody drops the sender.
+            if matches!(self.is_taken(errand).await, Ok(false)) {
+                return;
+            }
+            let _changed = tokio::time::timeout(RULES_LOOKED_AT, changes.changed()).await;
+        }
+    }
+
+    async fn is_taken(&self, errand: &Errand<'_>) -> Result<bool, StorageError> {
+        let store = &self.edge.store;
+        // One that is being deleted may stay after all.
+        let Some(bucket) = store.bucket_of(errand.bucket.id).await? else { return Ok(true) };
+        let rules = self.edge.replication.rules.of(store, &bucket).await?;
+        Ok(rules.is_some_and(|rules| errand.rule_of(&rules).is_some()))
     }
 
     async fn standing(&self, errand: &Errand<'_>) -> Result<Standing, Failure> {
@@ -316,6 +346,11 @@ fn outgoing(errand: &Errand<'_>, rule: &Rule, need: Need) -> Outgoing {
 /// A refusal under the name that S3 has for its reason (S3 user guide, "Amazon S3 replication failure reasons").
 pub(super) fn refused(code: &str, message: impl std::fmt::Display) -> Failure {
     Failure::Refused { reason: format!("{code}: {message}") }
+}
+
+/// Of what waits, or is on its way, when its rules are changed.
+fn not_taken() -> Failure {
+    refused("SrcBucketReplicationConfigMissing", "no rule takes it there any more")
 }
 
 /// What a failure of the store means for a task.

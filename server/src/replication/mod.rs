@@ -25,6 +25,7 @@ use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::ops::planner::{Change, Plan, Planner};
 use cairn_storage::ops::{Bucket, Store};
 use cairn_storage::record::Record;
+use tokio::sync::watch;
 
 use crate::kept::{Kept, digest_of};
 
@@ -91,12 +92,15 @@ pub struct Replication {
     pub lanes: OnceLock<Lanes>,
     /// Bytes a second between buckets of this server.
     pub local_bandwidth: Arc<Throttle>,
+    /// Told when a bucket's rules have changed, which may end what is on its way.
+    pub changes: watch::Sender<()>,
 }
 
 impl Replication {
     /// With these rules, and so many bytes a second at most between buckets of this server.
     #[must_use]
     pub fn new(rules: Rules, bandwidth_limit_bytes: Option<u64>) -> Self {
-        Self { rules, lanes: OnceLock::new(), local_bandwidth: Arc::new(Throttle::new(bandwidth_limit_bytes)) }
+        let local_bandwidth = Arc::new(Throttle::new(bandwidth_limit_bytes));
+        Self { rules, local_bandwidth, ..Self::default() }
     }
 }

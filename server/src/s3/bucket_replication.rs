@@ -69,6 +69,7 @@ pub(super) async fn put_bucket_replication(
         Ok(())
     };
     edge.store.set_document(bucket, DocumentKind::Replication, Some(value.into()), change).await?;
+    edge.replication.changes.send_replace(());
     Ok(Answer::empty(StatusCode::OK))
 }
 
@@ -81,6 +82,7 @@ pub(super) async fn delete_bucket_replication(
         Ok(())
     };
     edge.store.set_document(authorized.bucket(), DocumentKind::Replication, None, change).await?;
+    edge.replication.changes.send_replace(());
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use async_trait::async_trait;
 use cairn_crypto::secret::DataKey;
 use cairn_crypto::wrap::WrapContext;
+use tokio::runtime::Handle;
 
 use crate::StorageError;
 use crate::clock::Timestamp;
@@ -63,6 +64,17 @@ pub enum SettingsBrought {
     Absent,
 }
 
+/// A replica that comes in parts. If nobody waits for it any more, its upload is ended.
+struct Unfinished(Option<(Store, Bucket, ObjectKey, UploadId)>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let (Some((store, bucket, key, id)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move { store.end_unfinished(&bucket, &key, id).await });
+        }
+    }
+}
+
 impl Store {
     /// Ok if a replica may come into this bucket as far as can be said before its bytes are read.
     ///
@@ -97,14 +109,20 @@ impl Store {
         let sealing = create.sealing.clone();
         let upload = self.create_upload(bucket, key, create).await?;
         let keys = OneSealing { sealing, record: upload.encryption };
+        let mut unfinished = Unfinished(Some((self.clone(), bucket.clone(), key.clone(), upload.id)));
         let done = self.upload_all(bucket, key, upload.id, parts, &keys).await;
-        if done.is_err()
-            && let Err(error) = self.abort_upload(bucket, key, upload.id).await
-        {
+        if done.is_err() {
+            self.end_unfinished(bucket, key, upload.id).await;
+        }
+        unfinished.0 = None;
+        done
+    }
+
+    async fn end_unfinished(&self, bucket: &Bucket, key: &ObjectKey, id: UploadId) {
+        if let Err(error) = self.abort_upload(bucket, key, id).await {
             // The next attempt ends it.
             tracing::debug!(%error, "an upload of a replica is left behind");
         }
-        done
     }
 
     async fn upload_all(

@@ -125,7 +125,8 @@ pub enum Failure {
         /// What happened.
         reason: String,
     },
-    /// The target has no room: for anything, or for something so large.
+    /// The target has no room: for anything, or for something so large. That is a state of the target, and no fault of the version's, which
+    /// waits for as long as it takes.
     #[error("{reason}")]
     Full {
         /// What happened.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::foreign::Foreign;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
+use cairn_tests::patience::until_said;
 use cairn_tests::proxy::Proxy;
 use cairn_tests::random::body;
 use cairn_tests::replication::{self, PATIENCE, STATUS, remote, remote_as, versioned};
@@ -288,14 +289,23 @@ async fn revoked_credentials_and_a_full_disk_delay_and_lose_nothing() {
     target.stop();
     fs::write(&file, text.replace(&floor, "free_space_floor_bytes = 1_000_000_000_000_000")).unwrap();
     target.start_again();
+    here.put(BUCKET, "large", body(2, 8_000_000)).await.expect(200);
+    let status = || {
+        let status = source.calling_command(&["replicate", "status", "--bucket", BUCKET]).output().unwrap();
+        String::from_utf8_lossy(&status.stdout).into_owned()
+    };
+    until_said("the want of room for what is large", status, |said| said.contains("(507)")).await;
     here.put(BUCKET, "full", body(1, 100_000)).await.expect(200);
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(here.head(BUCKET, "full").await.header(STATUS), Some("PENDING"));
+    for key in ["full", "large"] {
+        assert_eq!(here.head(BUCKET, key).await.header(STATUS), Some("PENDING"), "{key}");
+    }
     target.stop();
     fs::write(&file, text).unwrap();
     target.start_again();
     is_at_target(&here, "full").await;
-    assert_eq!(converged(&[&here, &target.client()]).await, 4);
+    is_at_target(&here, "large").await;
+    assert_eq!(converged(&[&here, &target.client()]).await, 5);
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ const OF_THE_TARGET: [&str; 12] = [
     "TokenRefreshRequired",
 ];
 
+/// Codes by which other servers say that there is no more room, whatever the status: for a user or a bucket (Ceph's, MinIO's), or at all.
+const FULL: [&str; 3] = ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"];
+
 /// Codes after which the next attempt may go well, though the server does not say so by its status.
 const TRANSIENT: [&str; 6] =
     ["BadDigest", "InvalidPart", "NoSuchUpload", "OperationAborted", "RequestTimeout", "ReplicaFromTheFuture"];
@@ -38,6 +41,7 @@ pub(super) fn of_client(error: ClientError) -> Failure {
         }
         ClientError::Refused { status, ref code, retry_after, .. } => match code.as_str() {
             code if OF_THE_TARGET.contains(&code) => Failure::Down { reason },
+            code if FULL.contains(&code) => Failure::Full { reason },
             code if TRANSIENT.contains(&code) => Failure::Later { reason, after: retry_after },
             // No word of S3's: a proxy's whose server is away.
             "" if matches!(status, 502..=504) => Failure::Silent { reason },
@@ -79,6 +83,9 @@ mod tests {
         }
         for code in ["InsufficientCapacity", ""] {
             assert!(matches!(refused(507, code), Failure::Full { .. }), "{code}");
+        }
+        for (status, code) in [(403, "QuotaExceeded"), (400, "XMinioAdminBucketQuotaExceeded")] {
+            assert!(matches!(refused(status, code), Failure::Full { .. }), "{code}");
         }
         for status in [502, 503, 504] {
             assert!(matches!(refused(status, ""), Failure::Silent { .. }), "{status}");

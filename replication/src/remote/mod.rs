@@ -15,7 +15,6 @@ mod sending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cairn_storage::index::family::version::Version;
 
 use crate::client::{Client, Method, Request};
 use crate::target::{Brought, Content, Failure, Outgoing, Target};
@@ -29,9 +28,6 @@ const FORM: &str = "1";
 
 /// The header of HeadBucket's answer in which a server says that it takes replicas.
 const REPLICAS: &str = "x-amz-cairn-replicas";
-
-/// What is at least so large may find no room where others do.
-const LARGE_BYTES_MIN: u64 = 1 << 20;
 
 /// A bucket at another server.
 #[derive(Clone, Debug)]
@@ -104,11 +100,6 @@ impl Remote {
     }
 }
 
-/// Whether there may be room for others where there is none for this one.
-fn is_large(outgoing: &Outgoing) -> bool {
-    matches!(&outgoing.version, Version::Object(object) if object.size_bytes >= LARGE_BYTES_MIN)
-}
-
 #[async_trait]
 impl Target for Remote {
     fn keeps_ids(&self) -> bool {
@@ -122,7 +113,6 @@ impl Target for Remote {
         };
         match brought {
             Err(Failure::Silent { reason }) if self.answers().await => Err(Failure::Later { reason, after: None }),
-            Err(Failure::Full { reason }) if is_large(outgoing) => Err(Failure::Later { reason, after: None }),
             brought => brought,
         }
     }

@@ -1,6 +1,5 @@
 //! One lane: what one bucket brings to one target. A task holds up those of its own key alone, and no more than [`KNOWN_MAX`] are held.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::target::Failure;
 
+use super::room::{LARGE_BYTES_MIN, NoRoom};
 use super::{Carried, INDEX_FAILURE_REST, Outcome, Shared, Told};
 
 /// How long a lane waits at most before it looks again.
@@ -30,6 +30,8 @@ enum Came {
     Done(Settled, Outcome),
     /// The target is down: the task's row stays as it is.
     Down { reason: String },
+    /// The target has no room for it: likewise.
+    Full { reason: String },
 }
 
 /// Tasks that were settled together, with how each of them stands.
@@ -59,6 +61,8 @@ struct Work {
     /// Failures of the target, one after the other.
     failures: u32,
     rests_until: Option<Timestamp>,
+    /// The target has no room for what is large.
+    no_room: Option<NoRoom>,
 }
 
 /// Works until nothing waits in the lane, or the worker stops.
@@ -79,6 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
         settling: JoinSet::new(),
         failures: 0,
         rests_until: None,
+        no_room: None,
     };
     while !*stopped.borrow() {
         if let Some(due) = added.take() {
@@ -116,7 +121,8 @@ impl Work {
     }
 
     fn is_over(&self) -> bool {
-        self.next.is_none() && self.waiting.is_empty() && self.resumed.is_empty() && self.is_idle()
+        let holds_back = self.no_room.as_ref().is_some_and(NoRoom::holds);
+        self.next.is_none() && self.waiting.is_empty() && self.resumed.is_empty() && self.is_idle() && !holds_back
     }
 
     /// How long nothing can begin unless something ends or is added.
@@ -124,7 +130,8 @@ impl Work {
         let now = self.shared.store.clock().now();
         // What is due and has not begun waits for something that is under way.
         let due = self.next.map(|next| next.due).filter(|due| *due > now || self.is_idle());
-        let next = self.rests_until.or(due);
+        let room = self.no_room.as_ref().and_then(NoRoom::next);
+        let next = self.rests_until.or(due.into_iter().chain(room).min());
         let ms = next.map_or(IDLE_MS_MAX, |next| next.0.saturating_sub(now.0)).clamp(10, IDLE_MS_MAX);
         Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }
@@ -136,6 +143,9 @@ impl Work {
             return self.tell_state();
         }
         self.rests_until = None;
+        if let Some(position) = self.no_room.as_mut().and_then(|no_room| no_room.take_due(now)) {
+            self.look_from(position);
+        }
         // A target that was down is asked with one task.
         let at_once = if self.failures == 0 { self.shared.options.concurrency } else { 1 };
         while self.running.len() < at_once && self.done.len() < SETTLED_TOGETHER_MAX {
@@ -151,23 +161,34 @@ impl Work {
 
     /// The next task that may begin. None: none is due, or all that may be held wait for others of their keys.
     async fn next_task(&mut self, now: Timestamp) -> Option<QueuedTask> {
-        if let Some(queued) = self.resumed.pop_front() {
-            return Some(queued);
+        while let Some(queued) = self.resumed.pop_front() {
+            if !self.hold_back(&queued, now) {
+                return Some(queued);
+            }
+            self.release(&queued.task.key);
         }
         loop {
             while let Some(queued) = self.waiting.pop_front() {
-                match self.busy.entry(queued.task.key.clone()) {
-                    Entry::Occupied(mut others) => others.get_mut().push_back(queued),
-                    Entry::Vacant(key) => {
-                        key.insert(VecDeque::new());
-                        return Some(queued);
-                    }
+                if let Some(others) = self.busy.get_mut(&queued.task.key) {
+                    others.push_back(queued);
+                } else if !self.hold_back(&queued, now) {
+                    self.busy.insert(queued.task.key.clone(), VecDeque::new());
+                    return Some(queued);
                 }
             }
             if self.known.len() >= KNOWN_MAX || !self.read(now).await {
                 return None;
             }
         }
+    }
+
+    /// Whether there is no room for it at the target now. Then it is read again later.
+    fn hold_back(&mut self, queued: &QueuedTask, now: Timestamp) -> bool {
+        let held = self.no_room.as_mut().is_some_and(|no_room| no_room.holds_back(queued, now));
+        if held {
+            self.known.remove(&queued.id);
+        }
+        held
     }
 
     /// No task of this key is under way any more.
@@ -206,10 +227,46 @@ impl Work {
         match unless_ended_badly(ended) {
             (queued, Came::Done(settled, outcome)) => {
                 self.failures = 0;
+                self.learn_of_room(&queued, outcome);
                 self.done.push((queued, settled));
                 self.outcomes.push(outcome);
             }
-            (queued, Came::Down { reason }) => self.leave(&queued, true, reason),
+            (queued, Came::Full { reason }) if queued.task.size_bytes >= LARGE_BYTES_MIN => {
+                self.wait_for_room(&queued, reason);
+            }
+            (queued, Came::Down { reason } | Came::Full { reason }) => {
+                self.learn_of_room(&queued, Outcome::Retried);
+                self.leave(&queued, true, reason);
+            }
+        }
+    }
+
+    /// The target has no room for what is so large. Others go on.
+    fn wait_for_room(&mut self, queued: &QueuedTask, reason: String) {
+        self.failures = 0;
+        self.release(&queued.task.key);
+        self.known.remove(&queued.id);
+        let store = &self.shared.store;
+        let (now, random) = (store.clock().now(), store.entropy().random_16()[0]);
+        let until = |failures| now.plus_ms(self.shared.options.target_backoff.delay_ms(failures, random));
+        let Some(no_room) = &mut self.no_room else {
+            tracing::warn!(lane = ?self.lane, reason, "a replication target has no room");
+            self.no_room = Some(NoRoom::new(queued, reason, until(1)));
+            return;
+        };
+        if let Some(position) = no_room.again(queued, reason, until) {
+            self.look_from(position);
+        }
+    }
+
+    /// What was brought shows that there is room again.
+    fn learn_of_room(&mut self, queued: &QueuedTask, outcome: Outcome) {
+        let Some(no_room) = &mut self.no_room else { return };
+        no_room.ended(queued.id);
+        if outcome == Outcome::Completed && no_room.is_over(queued) {
+            let held = no_room.take_held();
+            self.no_room = None;
+            held.into_iter().for_each(|position| self.look_from(position));
         }
     }
 
@@ -299,8 +356,8 @@ impl Work {
         let state = states.entry(self.lane).or_default();
         state.running = self.running.len();
         if self.failures == 0 && self.rests_until.is_none() {
-            state.down_until = None;
-            state.last_error = None;
+            state.down_until = self.no_room.as_ref().map(|no_room| no_room.until);
+            state.last_error = self.no_room.as_ref().map(|no_room| no_room.reason.clone());
         }
     }
 }
@@ -329,7 +386,8 @@ async fn carry_out(shared: &Shared, queued: &QueuedTask) -> Came {
         Ok(Carried::Wait(ms)) => {
             Came::Done(Settled::Again { due: now().plus_ms(ms.max(1)), reason: None }, Outcome::Retried)
         }
-        Err(Failure::Down { reason } | Failure::Silent { reason } | Failure::Full { reason }) => Came::Down { reason },
+        Err(Failure::Down { reason } | Failure::Silent { reason }) => Came::Down { reason },
+        Err(Failure::Full { reason }) => Came::Full { reason },
         Err(Failure::Refused { reason }) => Came::Done(Settled::Failed { reason }, Outcome::Failed),
         Err(Failure::Later { reason, .. }) if queued.attempts + 1 >= shared.options.attempts_max => {
             Came::Done(Settled::Failed { reason }, Outcome::Failed)

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod lane;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -116,7 +117,7 @@ pub trait Carrier: Send + Sync + fmt::Debug + 'static {
 pub struct LaneState {
     /// Tasks under way.
     pub running: usize,
-    /// The target does not answer, and is not asked before then.
+    /// The target does not answer, or has no room for what is large, and is not asked again before then.
     pub down_until: Option<Timestamp>,
     /// What the target, or the store, last failed with, while it is down.
     pub last_error: Option<String>,

@@ -71,6 +71,8 @@ fn rule(id: &str, priority: i32, target: &str) -> Rule {
 enum Answer {
     Brings,
     Is(Failure),
+    /// It has room for what is smaller.
+    HasRoomBelow(u64),
     Panics,
 }
 
@@ -106,7 +108,10 @@ impl Carrier for Scripted {
         match self.answers.lock().get(&task.target).cloned() {
             Some(Answer::Is(failure)) => return Err(failure),
             Some(Answer::Panics) => panic!("as it was told to"),
-            Some(Answer::Brings) | None => {}
+            Some(Answer::HasRoomBelow(bytes)) if task.size_bytes >= bytes => {
+                return Err(Failure::Full { reason: "no room".to_owned() });
+            }
+            Some(Answer::Brings | Answer::HasRoomBelow(_)) | None => {}
         }
         let Some(cairn_storage::index::family::version::Version::Object(object)) = version else {
             return Ok(Carried::Nothing);
@@ -176,14 +181,19 @@ impl World {
     }
 
     async fn put(&self, key: &str) -> VersionId {
+        self.put_bytes(key, Bytes::from_static(b"bytes")).await
+    }
+
+    async fn put_bytes(&self, key: &str, bytes: Bytes) -> VersionId {
+        let length = Some(bytes.len() as u64);
         let put = PutObject {
             attributes: ObjectAttributes::default(),
             storage_class: StorageClass::Standard,
             settings: ObjectSettings::default(),
             owner: self.bucket.owner,
             body: Body {
-                stream: Box::pin(futures::stream::iter([Ok(Bytes::from_static(b"bytes"))])),
-                length: Some(5),
+                stream: Box::pin(futures::stream::iter([Ok(bytes)])),
+                length,
                 content_md5: None,
                 checksum: DeclaredChecksum::None,
                 sealed: None,
@@ -291,6 +301,47 @@ async fn what_is_refused_is_kept_with_its_reason_until_it_is_retried() {
     }
     world.status("key", id, ReplicationStatus::Completed).await;
     assert!(world.store.unreplicated(world.bucket.id, None, 10).await.unwrap().is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_large_waits_for_room_as_long_as_it_takes_and_what_fits_goes_on() {
+    const MIB: usize = 1 << 20;
+    let world = world(Duration::ZERO).await;
+    world.answer(FAR, Answer::HasRoomBelow(2 * MIB as u64));
+    let worker = world.work();
+    let large = |mib: usize| Bytes::from(vec![0; mib * MIB]);
+    let mut ids = Vec::new();
+    for (key, mib) in [("3", 3), ("2", 2), ("4", 4)] {
+        ids.push((key, world.put_bytes(key, large(mib)).await));
+    }
+    let asked = || world.carrier.asked.lock().iter().filter(|(target, key)| target == FAR && key.len() == 1).count();
+    let began = std::time::Instant::now();
+    // More often than anything else is tried.
+    while asked() < 12 {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let small = world.put("small").await;
+    world.status("small", small, ReplicationStatus::Completed).await;
+    let fits = world.put_bytes("fits", large(1)).await;
+    world.status("fits", fits, ReplicationStatus::Completed).await;
+    assert_eq!(world.waiting().await, 3);
+    let lane = Lane { partition: world.bucket.id.into(), target: TargetId::of(FAR) };
+    let state = worker.states().of(lane);
+    assert_eq!((state.down_until.is_some(), state.last_error.as_deref()), (true, Some("no room")));
+    assert!(world.store.unreplicated(world.bucket.id, None, 10).await.unwrap().is_empty());
+    // With room for one of them, that one goes, though it is not the first.
+    world.answer(FAR, Answer::HasRoomBelow(3 * MIB as u64));
+    world.status(ids[1].0, ids[1].1, ReplicationStatus::Completed).await;
+    world.answer(FAR, Answer::Brings);
+    for (key, id) in ids {
+        world.status(key, id, ReplicationStatus::Completed).await;
+    }
+    while worker.states().of(lane) != LaneState::default() {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     worker.stop().await;
 }
 

@@ -356,8 +356,8 @@ fn not_taken() -> Failure {
 /// What a failure of the store means for a task.
 pub(super) fn of_store(error: StorageError) -> Failure {
     match error {
+        StorageError::DiskFull { .. } => Failure::Full { reason: error.to_string() },
         StorageError::Overloaded
-        | StorageError::DiskFull { .. }
         | StorageError::ReadOnly { .. }
         | StorageError::OutcomeUnknown
         | StorageError::Contention

@@ -1,4 +1,15 @@
-//! Exponential backoff with jitter. Pure.
+//! How soon something is tried again: exponential backoff with jitter, and as long again as it has waited. Pure.
+
+use cairn_storage::clock::Timestamp;
+
+/// The bounds of how long something waits at a time for something else to come first.
+const WAIT_MS: (i64, i64) = (2_000, 60_000);
+
+/// How long something waits once more for something else to come first, of which nobody tells: as long again as it has waited, within
+/// bounds.
+pub(super) fn wait_ms(since: Timestamp, now: Timestamp) -> i64 {
+    now.0.saturating_sub(since.0).clamp(WAIT_MS.0, WAIT_MS.1)
+}
 
 /// How soon something is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +32,13 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_waited_long_is_looked_at_less_often() {
+        let waits: Vec<i64> =
+            [-5, 0, 7_000, 3_600_000].map(|ms| wait_ms(Timestamp(1_000), Timestamp(1_000 + ms))).into();
+        assert_eq!(waits, [2_000, 2_000, 7_000, 60_000]);
+    }
 
     #[test]
     fn the_delay_doubles_up_to_its_bound_and_is_spread_over_its_upper_half() {

@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::target::Failure;
 
+use super::backoff;
 use super::room::{LARGE_BYTES_MIN, NoRoom};
 use super::{Carried, INDEX_FAILURE_REST, Outcome, Shared, Told};
 
@@ -383,8 +384,9 @@ async fn carry_out(shared: &Shared, queued: &QueuedTask) -> Came {
             Came::Done(Settled::Completed { settings, foreign_version }, Outcome::Completed)
         }
         Ok(Carried::Nothing) => Came::Done(Settled::Dropped, Outcome::Dropped),
-        Ok(Carried::Wait(ms)) => {
-            Came::Done(Settled::Again { due: now().plus_ms(ms.max(1)), reason: None }, Outcome::Retried)
+        Ok(Carried::Wait) => {
+            let due = now().plus_ms(backoff::wait_ms(queued.task.since, now()));
+            Came::Done(Settled::Again { due, reason: None }, Outcome::Retried)
         }
         Err(Failure::Down { reason } | Failure::Silent { reason }) => Came::Down { reason },
         Err(Failure::Full { reason }) => Came::Full { reason },

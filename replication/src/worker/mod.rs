@@ -71,8 +71,9 @@ pub enum Carried {
     },
     /// There is nothing to bring any more.
     Nothing,
-    /// Something else must come first: again after so many milliseconds.
-    Wait(i64),
+    /// Something else must come first, an older version or the end of what is under way in its bucket: again in a while, the later the
+    /// longer it has waited.
+    Wait,
 }
 
 /// What is known of one settled task.

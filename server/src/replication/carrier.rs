@@ -31,12 +31,6 @@ use super::local::Local;
 use super::role;
 use super::source::{SealedSource, SourceContent};
 
-/// How long a version waits for an older one of its key, where the order matters.
-const OLDER_FIRST_MS: i64 = 2_000;
-
-/// How long a task waits whose bucket is being deleted.
-const GOING_MS: i64 = 2_000;
-
 /// How long what is on its way goes on at most though its rules are gone, if nobody tells that they have changed.
 const RULES_LOOKED_AT: Duration = Duration::from_secs(10);
 
@@ -161,7 +155,7 @@ impl Replicator {
         };
         let standing = if target.keeps_ids() { Standing::default() } else { self.standing(&errand).await? };
         if standing.older_waits {
-            return Ok(Carried::Wait(OLDER_FIRST_MS));
+            return Ok(Carried::Wait);
         }
         let brought = tokio::select! {
             brought = self.bring(&errand, rule, acting, target, (standing.newer, with_tags)) => brought,
@@ -181,7 +175,7 @@ impl Replicator {
         let id = BucketId::from_bytes(queued.lane.partition.0);
         // One that is being deleted takes its tasks along, or stays after all.
         let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else {
-            return Ok(Err(Carried::Wait(GOING_MS)));
+            return Ok(Err(Carried::Wait));
         };
         self.names.lock().entry(id).or_insert_with(|| bucket.name.as_str().to_owned());
         let key = ObjectKey::new(&queued.task.key).ok_or_else(|| refused("Corrupt", "the task has no key"))?;

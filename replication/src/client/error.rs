@@ -92,6 +92,21 @@ impl ClientError {
         }
     }
 
+    /// Whether the server may have done what it was asked though it did not say so.
+    pub(super) fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unanswered(error) => !error.is_connect(),
+            Self::Stalled(_) | Self::Broken | Self::Foreign(_) => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::Credentials(_)
+            | Self::Unsigned(_)
+            | Self::Unsendable
+            | Self::TooManyParts(_)
+            | Self::Source(_)
+            | Self::Corrupt(_) => false,
+        }
+    }
+
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,

@@ -6,7 +6,7 @@ use reqwest::Method;
 use super::{Client, ClientError, Request, xml};
 
 /// The most that is read of a page: a thousand keys of a kilobyte, escaped, with what is beside them.
-const PAGE_BYTES_MAX: usize = 8 << 20;
+pub(super) const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A version, or a delete marker, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,17 +27,21 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod unanswered;
 mod xml;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use cairn_storage::clock::{Clock, Entropy};
+use parking_lot::Mutex;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub use answer::Answer;
 pub use body::{Body, BodyError, BodyStream, Digest, Stream};
@@ -132,6 +136,8 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     /// What is added to the clock so that the server believes the requests' times, in milliseconds.
     clock_skew_ms: AtomicI64,
+    /// Where an upload may have been begun that nobody has answered for, and since when.
+    unanswered: Mutex<HashMap<Address, Instant>>,
 }
 
 impl fmt::Debug for Client {
@@ -160,8 +166,9 @@ impl Client {
         let http = trusting(builder, &endpoint)?.build().map_err(BuildError::Http)?;
         let throttle = Throttle::new(options.bandwidth_limit_bytes);
         let bodies = Semaphore::new(bodies_at_once(options.bandwidth_limit_bytes));
-        let clock_skew_ms = AtomicI64::new(0);
-        let inner = Inner { http, endpoint, credentials, options, throttle, bodies, clock, entropy, clock_skew_ms };
+        let (clock_skew_ms, unanswered) = (AtomicI64::new(0), Mutex::default());
+        let inner =
+            Inner { http, endpoint, credentials, options, throttle, bodies, clock, entropy, clock_skew_ms, unanswered };
         Ok(Self(Arc::new(inner), Attempts::AsOptionsSay))
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::body::{Body, Digest};
 use super::object::{Address, Stored};
 use super::xml::{self, Flat, UploadedPart};
-use super::{Answer, Client, ClientError};
+use super::{Answer, Client, ClientError, Request};
 
 /// The most parts that an upload has (S3 user guide, "Amazon S3 multipart upload limits").
 pub const PARTS_MAX: usize = 10_000;
@@ -66,7 +66,8 @@ impl Drop for Unfinished {
 
 impl Client {
     /// Uploads an object in these parts, at most [`PARTS_MAX`] and in the order of their numbers, `concurrency` at once. An upload that fails is aborted, if the
-    /// endpoint can still be reached, and one whose future is dropped, if the process runs on. Parts that declare checksums all declare the
+    /// endpoint can still be reached; so is one whose future is dropped, if the process runs on, and one whose creation was not answered, when
+    /// the key is uploaded again. Parts that declare checksums all declare the
     /// same algorithm's.
     ///
     /// # Errors
@@ -110,6 +111,7 @@ impl Client {
         let UploadHeaders { create, each } = headers;
         let upload_id = self.create_upload(to, create).await?;
         let mut unfinished = Unfinished(Some((self.clone(), to.clone(), upload_id.clone())));
+        self.abort_unanswered(to, &upload_id).await;
         let uploaded = self.upload_parts(to, &upload_id, &each, parts_count, part, concurrency).await;
         if uploaded.is_err() {
             self.abort_upload(to, &upload_id).await;
@@ -118,7 +120,7 @@ impl Client {
         uploaded
     }
 
-    async fn abort_upload(&self, to: &Address, upload_id: &str) {
+    pub(super) async fn abort_upload(&self, to: &Address, upload_id: &str) {
         let abort = to.request(Method::DELETE, None).query("uploadId", upload_id);
         if let Err(error) = self.send(&abort).await {
             tracing::warn!(endpoint = ?self.endpoint(), %error, "an upload that failed cannot be aborted");
@@ -127,7 +129,24 @@ impl Client {
 
     async fn create_upload(&self, to: &Address, headers: Vec<(String, String)>) -> Result<String, ClientError> {
         let request = to.request(Method::POST, None).query("uploads", "").headers(headers);
-        let document = document(self.send(&request).await?).await?;
+        let began = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let asked = Instant::now();
+            let error = match self.try_create_upload(&request).await {
+                Ok(upload_id) => return Ok(upload_id),
+                Err(error) => error,
+            };
+            if error.may_be_done() {
+                self.note_unanswered(to, asked);
+            }
+            self.rest(began, attempt, error).await?;
+            attempt += 1;
+        }
+    }
+
+    async fn try_create_upload(&self, request: &Request) -> Result<String, ClientError> {
+        let document = document(self.send_once(request).await?).await?;
         let upload_id = document.text("UploadId").ok_or(ClientError::Foreign("it names no upload"))?;
         Ok(upload_id.to_owned())
     }

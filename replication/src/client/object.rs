@@ -6,7 +6,7 @@ use super::body::Body;
 use super::{Answer, Client, ClientError, Request};
 
 /// An object's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// The bucket.
     pub bucket: String,

@@ -23,22 +23,24 @@ impl Client {
     /// # Errors
     /// The last attempt's.
     pub async fn send(&self, request: &Request) -> Result<Answer, ClientError> {
-        let url = self.0.endpoint.url_of(&request.bucket, request.key.as_deref(), &request.query)?;
         let began = Instant::now();
         let mut attempt = 1;
-        let mut corrected = false;
         loop {
-            let began_ms = self.0.clock.now().0;
-            let error = match self.attempt(request, &url).await {
+            match self.send_once(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            if !corrected && self.correct(&error, began_ms).await {
-                corrected = true;
-                continue;
+                Err(error) => self.rest(began, attempt, error).await?,
             }
-            self.rest(began, attempt, error).await?;
             attempt += 1;
+        }
+    }
+
+    /// One attempt; another one only where what was wrong with it could be made good.
+    pub(super) async fn send_once(&self, request: &Request) -> Result<Answer, ClientError> {
+        let url = self.0.endpoint.url_of(&request.bucket, request.key.as_deref(), &request.query)?;
+        let began_ms = self.0.clock.now().0;
+        match self.attempt(request, &url).await {
+            Err(error) if self.correct(&error, began_ms).await => self.attempt(request, &url).await,
+            answered => answered,
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpSocket;
 use super::*;
 
 pub(crate) mod fake;
+mod unfinished;
 
 use fake::{Fake, Reply};
 

@@ -64,8 +64,8 @@ impl Flat {
     }
 }
 
-/// The texts of `fields` in each element `item` directly below the root element `root`; an absent one is empty. None if it is no
-/// such document.
+/// The texts of `fields` in each element `item` directly below the root element `root`; an absent one is empty, and one of an element in
+/// an element is named by both, with a slash. None if it is no such document.
 pub(super) fn items<const N: usize>(
     text: &[u8],
     root: &str,
@@ -118,8 +118,8 @@ impl<const N: usize> Listing<N> {
                 _ => continue,
             };
             match &open[..] {
-                [_, parent, field] if place(parent).is_some() => {
-                    if let Some(field) = fields.iter().position(|name| name == field) {
+                [_, parent, path @ ..] if place(parent).is_some() && !path.is_empty() => {
+                    if let Some(field) = fields.iter().position(|name| name.split('/').eq(path)) {
                         listing.items.last_mut()?.1[field].push_str(&piece);
                     }
                 }
@@ -206,6 +206,8 @@ mod tests {
             b"<R><Prefix>a</Prefix><I><K>a&amp;b</K><O><K>no</K></O><U>1</U></I><J><K>no</K></J><I><K>c</K></I></R>";
         let read = items(text, "R", "I", ["K", "U"]).unwrap();
         assert_eq!(read, [["a&b", "1"], ["c", ""]].map(|item| item.map(str::to_owned)));
+        let nested = items(text, "R", "I", ["O/K", "O"]).unwrap();
+        assert_eq!(nested, [["no", ""], ["", ""]].map(|item| item.map(str::to_owned)));
         assert_eq!(items(b"<R/>", "R", "I", ["K"]), None, "a root that is empty is none of S3's");
         assert_eq!(items(b"<R></R>", "R", "I", ["K"]), Some(vec![]));
         assert_eq!(items(b"<Error></Error>", "R", "I", ["K"]), None);

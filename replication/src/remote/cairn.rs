@@ -82,7 +82,7 @@ impl Remote {
         };
         let id = object.version_id.to_string();
         let stored = if content.parts().is_empty() {
-            let (body, checksum) = sending::whole(object, content).await?;
+            let (body, checksum) = sending::whole(object, content).await.map_err(of_client)?;
             let headers = headers.into_iter().chain(checksum).chain(of_sealed(0)?).collect();
             self.client.put(&to, headers, body).await
         } else {
@@ -92,11 +92,8 @@ impl Remote {
                 create.push(header("x-amz-checksum-type", checksum.checksum_type().as_str()));
             }
             let headers = UploadHeaders { create, each: vec![header(VERSION_ID, id.as_str())] };
-            let mut parts = sending::parts(content).await?;
-            for (place, part) in parts.iter_mut().enumerate() {
-                part.headers.extend(of_sealed(place)?);
-            }
-            self.client.upload(&to, headers, parts, sending::PARTS_AT_ONCE).await
+            let own = (0..content.parts().len()).map(of_sealed).collect::<Result<Vec<_>, Failure>>()?;
+            sending::upload(&self.client, &to, headers, content, &own).await
         };
         let Stored { version_id, .. } = stored.map_err(|error| match error.code() {
             // An older Cairn, which refuses headers that it does not know.

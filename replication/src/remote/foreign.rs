@@ -79,13 +79,12 @@ impl Remote {
         self.check_order(&to, outgoing, &newest).await?;
         let headers = of_version(outgoing, object)?;
         let stored = if content.parts().is_empty() {
-            let (body, checksum) = sending::whole(object, content).await?;
+            let (body, checksum) = sending::whole(object, content).await.map_err(of_client)?;
             // Not again before it is known that the first attempt has left nothing.
             self.client.once().put(&to, headers.into_iter().chain(checksum).collect(), body).await
         } else {
             let headers = UploadHeaders { create: headers, each: Vec::new() };
-            let parts = sending::parts(content).await?;
-            self.client.upload(&to, headers, parts, sending::PARTS_AT_ONCE).await
+            sending::upload(&self.client, &to, headers, content, &[]).await
         };
         match stored {
             Ok(stored) => there(stored.version_id.as_deref()),

@@ -243,6 +243,12 @@ impl ObjectVersion {
         ReturnedVersion::of(self.is_null, self.version_id)
     }
 
+    /// Whether its ETag is what every server computes from the bytes.
+    #[must_use]
+    pub fn etag_follows_from_bytes(&self) -> bool {
+        self.encryption.as_ref().is_none_or(|encryption| encryption.mode.shows_md5())
+    }
+
     /// When it came into its class.
     #[must_use]
     pub fn in_class_since(&self) -> Timestamp {

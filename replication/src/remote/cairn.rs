@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use cairn_storage::encryption::Encryption;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::object::{DeleteMarker, ObjectVersion, StorageClass};
 use cairn_storage::settings::{ObjectSettings, Tag};
@@ -144,7 +143,7 @@ fn of_version(outgoing: &Outgoing, object: &ObjectVersion) -> Result<Headers, Fa
         header(CREATED, object.created.0.max(0)),
         header(ATTRIBUTES, encoded(&object.attributes)?),
     ];
-    if !follows_from_bytes(object.encryption.as_ref()) {
+    if !object.etag_follows_from_bytes() {
         headers.push(header(ETAG, object.etag));
     }
     if outgoing.class != StorageClass::Standard {
@@ -159,11 +158,6 @@ fn of_version(outgoing: &Outgoing, object: &ObjectVersion) -> Result<Headers, Fa
     headers.extend(of_seal(&outgoing.seal));
     headers.extend(of_settings(outgoing, object)?);
     Ok(headers)
-}
-
-/// Whether an ETag is what the server will compute.
-fn follows_from_bytes(encryption: Option<&Encryption>) -> bool {
-    encryption.is_none_or(|encryption| encryption.mode.shows_md5())
 }
 
 pub(super) fn of_seal(seal: &Seal) -> Headers {

@@ -9,7 +9,6 @@ use cairn_iam::acl::Acl;
 use cairn_replication::client::Throttle;
 use cairn_replication::target::{Brought, Content, Failure, Need, Outgoing, Target};
 use cairn_storage::StorageError;
-use cairn_storage::encryption::EncryptionMode;
 use cairn_storage::id::AccountId;
 use cairn_storage::index::family::bucket::{ObjectOwnership, Versioning};
 use cairn_storage::index::family::version::Version;
@@ -223,15 +222,14 @@ fn owner_in(bucket: &Bucket, owner: AccountId) -> AccountId {
     if bucket.ownership == ObjectOwnership::BucketOwnerEnforced { bucket.owner } else { owner }
 }
 
-/// The ETag of what is sealed under a KMS's key, which does not follow from the bytes.
+/// The ETag, if it does not follow from the bytes.
 fn opaque_etag(object: &ObjectVersion) -> Option<Etag> {
-    let mode = object.encryption.as_ref().map(|encryption| encryption.mode);
-    (!matches!(mode, None | Some(EncryptionMode::S3))).then_some(object.etag)
+    (!object.etag_follows_from_bytes()).then_some(object.etag)
 }
 
 /// The MD5 that an object's ETag is, which the bytes on their way are held to.
 fn md5_of(object: &ObjectVersion) -> Option<[u8; 16]> {
-    (opaque_etag(object).is_none() && object.etag.parts_count == 0).then_some(object.etag.digest)
+    (object.etag_follows_from_bytes() && object.etag.parts_count == 0).then_some(object.etag.digest)
 }
 
 fn declared(object: &ObjectVersion) -> DeclaredChecksum {

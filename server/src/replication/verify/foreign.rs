@@ -10,7 +10,7 @@ use cairn_storage::id::VersionId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::index::family::walk::FindingKind;
 use cairn_storage::jobs::walks::StepFailure;
-use cairn_storage::object::{ObjectKey, ObjectVersion};
+use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::replication::Bring;
 use cairn_storage::ops::{ListVersions, ListedVersion, VersionSelector};
 use cairn_storage::replication::Progress;
@@ -257,7 +257,7 @@ impl Comparison<'_> {
             if object.size_bytes != found.size_bytes {
                 return Ok(differs(format!("{} bytes here and {} there", object.size_bytes, found.size_bytes)));
             }
-            let comparable = follows_from_bytes(object) && object.etag.to_string() != found.etag;
+            let comparable = object.etag_follows_from_bytes() && object.etag.to_string() != found.etag;
             if comparable && remote.shows_md5(key, &found.id).await.map_err(of_target)? {
                 return Ok(differs("its ETag".to_owned()));
             }
@@ -289,11 +289,6 @@ impl Comparison<'_> {
         };
         there.iter().filter(|found| !is_known(found)).map(wrong).collect()
     }
-}
-
-/// Whether the ETag is what another server computes.
-fn follows_from_bytes(object: &ObjectVersion) -> bool {
-    object.encryption.as_ref().is_none_or(|encryption| encryption.mode.shows_md5())
 }
 
 fn uncounted(key: ObjectKey, newest: Option<&VersionId>) -> Compared {

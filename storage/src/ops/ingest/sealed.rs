@@ -84,13 +84,16 @@ impl Store {
         let (description, size_bytes) = (destination.description(created), sealed.size_bytes);
         let digests = expected.digests();
         let begin = move || blobs.create_sealed_blocking(id, description, &sealed).map(|writer| (writer, digests));
-        let mut work = offload.run(begin).await?;
+        let mut work = offload.start(begin);
+        // While one batch is hashed and written, the next one is gathered.
         while !batches.ended {
-            let pieces = batches.gather(BATCH_BYTES, &expected).await?;
+            let gathered = batches.gather(BATCH_BYTES, &expected).await;
+            let writing = work.await??;
+            let pieces = gathered?;
             self.blobs().check_space_for(id.place(), 0)?;
-            work = offload.run(move || append(work, &pieces)).await?;
+            work = offload.start(move || append(writing, &pieces));
         }
-        let (writer, digests) = work;
+        let (writer, digests) = work.await??;
         let (etag, _) = expected.verify(batches.got_bytes, digests)?;
         let trailer = destination.trailer(created, etag, None);
         let blobs = self.blobs().clone();

@@ -111,6 +111,9 @@ pub trait Carrier: Send + Sync + fmt::Debug + 'static {
 
     /// Hears how a run has ended.
     fn told(&self, told: Told<'_>);
+
+    /// Hears that nothing waits in a lane any more: what is kept for it may be forgotten, until it is asked for it again.
+    fn over(&self, lane: Lane);
 }
 
 /// How a lane is.
@@ -219,6 +222,7 @@ async fn dispatch(shared: Arc<Shared>) {
                 Ok(lane) => {
                     running.remove(&lane);
                     shared.states.lock().remove(&lane);
+                    shared.carrier.over(lane);
                 }
                 // Nothing of its own can fail.
                 Err(error) => tracing::error!(%error, "a replication lane ended badly"),

@@ -89,6 +89,8 @@ struct Scripted {
     takes: Duration,
     /// The key whose tasks take as long as it stands here.
     held: Mutex<Option<String>>,
+    /// The targets of lanes in which nothing waits any more.
+    over: Mutex<HashSet<TargetId>>,
 }
 
 #[async_trait]
@@ -120,6 +122,10 @@ impl Carrier for Scripted {
     }
 
     fn told(&self, _: Told<'_>) {}
+
+    fn over(&self, lane: Lane) {
+        self.over.lock().insert(lane.target);
+    }
 }
 
 struct World {
@@ -165,6 +171,7 @@ async fn world(takes: Duration) -> World {
         under_way: Mutex::default(),
         takes,
         held: Mutex::default(),
+        over: Mutex::default(),
     });
     World { store, bucket, carrier }
 }
@@ -238,6 +245,11 @@ async fn what_is_brought_is_noted_and_nothing_is_left_waiting() {
     assert!(at_far.arrived);
     assert_eq!(at_far.foreign_version.as_deref(), Some("there"));
     assert_eq!(world.waiting().await, 0);
+    let began = std::time::Instant::now();
+    while world.carrier.over.lock().len() < 2 {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     worker.stop().await;
 }
 

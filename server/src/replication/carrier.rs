@@ -13,6 +13,7 @@ use cairn_storage::StorageError;
 use cairn_storage::encryption::EncryptionMode;
 use cairn_storage::id::BucketId;
 use cairn_storage::index::family::version::Version;
+use cairn_storage::jobs::replicate::Lane;
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::Bucket;
 use cairn_storage::ops::replication::{Newer, QueuedTask, Standing};
@@ -45,8 +46,8 @@ pub struct Replicator {
     edge: Edge,
     /// Where it is counted.
     metrics: Arc<Metrics>,
-    /// The names of the buckets that tasks were about.
-    names: Mutex<HashMap<BucketId, String>>,
+    /// The names of the buckets that tasks are about, by the lanes that have any.
+    names: Mutex<HashMap<Lane, String>>,
     /// Who may be on the way, by remote; None: within this server.
     turns: Mutex<HashMap<Option<String>, Arc<Semaphore>>>,
     /// Where it is audited.
@@ -74,9 +75,12 @@ impl Carrier for Replicator {
     }
 
     fn told(&self, told: Told<'_>) {
-        let bucket = BucketId::from_bytes(told.queued.lane.partition.0);
-        let name = self.names.lock().get(&bucket).cloned().unwrap_or_default();
+        let name = self.names.lock().get(&told.queued.lane).cloned().unwrap_or_default();
         self.metrics.replication().told(&name, &told);
+    }
+
+    fn over(&self, lane: Lane) {
+        self.names.lock().remove(&lane);
     }
 }
 
@@ -177,7 +181,7 @@ impl Replicator {
         let Some(bucket) = store.bucket_of(id).await.map_err(of_store)? else {
             return Ok(Err(Carried::Wait));
         };
-        self.names.lock().entry(id).or_insert_with(|| bucket.name.as_str().to_owned());
+        self.names.lock().entry(queued.lane).or_insert_with(|| bucket.name.as_str().to_owned());
         let key = ObjectKey::new(&queued.task.key).ok_or_else(|| refused("Corrupt", "the task has no key"))?;
         let version = store.any_version(id, &key, queued.task.version).await.map_err(of_store)?;
         let Some(version) = version else { return Ok(Err(Carried::Nothing)) };

@@ -29,7 +29,7 @@ use crate::s3::replica_keys;
 
 use super::decided::Decisions;
 use super::local::Local;
-use super::role;
+use super::role::Roles;
 use super::source::{SealedSource, SourceContent};
 
 /// How long what is on its way goes on at most though its rules are gone, if nobody tells that they have changed.
@@ -50,6 +50,8 @@ pub struct Replicator {
     names: Mutex<HashMap<Lane, String>>,
     /// Who may be on the way, by remote; None: within this server.
     turns: Mutex<HashMap<Option<String>, Arc<Semaphore>>>,
+    /// By which it is done.
+    roles: Roles,
     /// Where it is audited.
     decisions: Decisions,
 }
@@ -118,7 +120,8 @@ impl Replicator {
     #[must_use]
     pub fn new(edge: Edge, metrics: Arc<Metrics>, audit: Arc<Audit>) -> Self {
         let decisions = Decisions::new(audit, edge.store.clock().clone(), edge.store.entropy().clone());
-        Self { edge, metrics, names: Mutex::default(), turns: Mutex::default(), decisions }
+        let (names, turns, roles) = (Mutex::default(), Mutex::default(), Roles::default());
+        Self { edge, metrics, names, turns, roles, decisions }
     }
 
     /// Waits until one more may be on its way there.
@@ -141,8 +144,8 @@ impl Replicator {
         let destination = &rule.destination.target;
         let now = self.edge.store.clock().now();
         let identities = self.edge.identities.snapshot();
-        let caller = role::caller(&identities, &errand.rules.role, &errand.bucket, now)
-            .map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
+        let caller = self.roles.caller(&identities, &errand.rules.role, &errand.bucket, now);
+        let caller = caller.map_err(|fault| refused("AssumeRoleNotPermitted", fault))?;
         let acting = AsRole { edge: &self.edge, identities: &identities, caller: &caller, trail };
         let local = Local { acting, name: &destination.bucket };
         let (there, with_tags);

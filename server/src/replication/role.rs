@@ -1,6 +1,7 @@
 //! The role by which a bucket replicates: who it is, and whether S3 may assume it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use cairn_iam::acl::AccountNumber;
 use cairn_iam::evaluate::{Attached, Context, Policies, Request, Source, SourceKind, Values, evaluate};
@@ -8,6 +9,7 @@ use cairn_iam::policy::{Policy, PolicyKind};
 use cairn_iam::principal::Principal;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::ops::Bucket;
+use parking_lot::Mutex;
 
 use crate::authorize::arn_of_bucket;
 use crate::identities::{Caller, Snapshot};
@@ -19,6 +21,9 @@ pub const SERVICE: &str = "s3.amazonaws.com";
 
 /// What S3 calls its sessions of the role.
 const SESSION: &str = "s3-replication";
+
+/// How many roles are known at once.
+const ROLES_MAX: usize = 1_000;
 
 /// Why nobody can act as a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,11 +39,78 @@ pub enum RoleFault {
     NotTrusted,
 }
 
+/// A role as one state of the identities has it.
+#[derive(Debug)]
+struct Role {
+    account: AccountNumber,
+    arn: String,
+    trust: Attached,
+    /// A session of it.
+    caller: Arc<Caller>,
+}
+
+/// The roles that replicate, each read once for as long as the identities do not change.
+#[derive(Debug, Default)]
+pub struct Roles(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The state that they are of.
+    of: Weak<Snapshot>,
+    roles: HashMap<String, Arc<Role>>,
+}
+
+impl Roles {
+    /// As [`caller`].
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn caller(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        arn: &str,
+        bucket: &Bucket,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, RoleFault> {
+        let role = {
+            let mut known = self.0.lock();
+            if !std::ptr::eq(known.of.as_ptr(), Arc::as_ptr(snapshot)) || known.roles.len() >= ROLES_MAX {
+                *known = Known { of: Arc::downgrade(snapshot), roles: HashMap::new() };
+            }
+            match known.roles.get(arn) {
+                Some(role) => Arc::clone(role),
+                None => {
+                    let role = Arc::new(find(snapshot, arn, bucket)?);
+                    known.roles.insert(arn.to_owned(), Arc::clone(&role));
+                    role
+                }
+            }
+        };
+        role.assumed_for(bucket, now)
+    }
+}
+
+impl Role {
+    fn assumed_for(&self, bucket: &Bucket, now: Timestamp) -> Result<Arc<Caller>, RoleFault> {
+        if self.account != account_number(bucket.owner) {
+            return Err(RoleFault::Foreign);
+        }
+        if !is_trusted(&self.trust, &self.arn, bucket, now) {
+            return Err(RoleFault::NotTrusted);
+        }
+        Ok(Arc::clone(&self.caller))
+    }
+}
+
 /// A session of the role that replicates a bucket.
 ///
 /// # Errors
 /// Why there is none.
 pub fn caller(snapshot: &Snapshot, arn: &str, bucket: &Bucket, now: Timestamp) -> Result<Arc<Caller>, RoleFault> {
+    find(snapshot, arn, bucket)?.assumed_for(bucket, now)
+}
+
+fn find(snapshot: &Snapshot, arn: &str, bucket: &Bucket) -> Result<Role, RoleFault> {
     let parts = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/"));
     let (account, path) = parts.ok_or(RoleFault::Missing)?;
     let account = AccountNumber(account.parse().map_err(|_| RoleFault::Missing)?);
@@ -51,10 +123,8 @@ pub fn caller(snapshot: &Snapshot, arn: &str, bucket: &Bucket, now: Timestamp) -
     let trust = Policy::parse(&role.trust, PolicyKind::Trust).map_err(|_| RoleFault::NotTrusted)?;
     let source = Source { kind: SourceKind::Resource, holder: arn.into(), name: "".into() };
     let trust = Attached { source, policy: trust };
-    if !is_trusted(&trust, arn, bucket, now) {
-        return Err(RoleFault::NotTrusted);
-    }
-    snapshot.in_role_of(account, &role.id, SESSION).map(Arc::new).ok_or(RoleFault::Missing)
+    let caller = snapshot.in_role_of(account, &role.id, SESSION).map(Arc::new).ok_or(RoleFault::Missing)?;
+    Ok(Role { account, arn: arn.to_owned(), trust, caller })
 }
 
 fn is_trusted(trust: &Attached, role: &str, bucket: &Bucket, now: Timestamp) -> bool {

@@ -261,12 +261,17 @@ impl Remotes {
     }
 
     /// Adds a remote, given as a `[[remote]]` in JSON. Durable when it returns, and used from then on. One that is there as it is given is
-    /// left so; another one of the name is replaced only if that is asked for.
+    /// left so; another one of the name is replaced only if that is asked for. It runs to its end even if nobody waits for it.
     ///
     /// # Errors
     /// Why it was not added.
     pub async fn add(&self, given: &serde_json::Value, replace: bool) -> Result<About, ChangeError> {
         let given = GivenRemote::parse(given).map_err(ChangeError::Invalid)?;
+        let remotes = self.clone();
+        to_its_end(async move { remotes.add_now(given, replace).await }).await
+    }
+
+    async fn add_now(&self, given: GivenRemote, replace: bool) -> Result<About, ChangeError> {
         let _changing = self.0.changing.lock().await;
         let name = given.name().to_owned();
         if self.0.declared.contains_key(&name) {
@@ -290,11 +295,17 @@ impl Remotes {
         Ok(about)
     }
 
-    /// Removes a remote that was added. Durable when it returns. Whether anything goes there is the caller's to ask.
+    /// Removes a remote that was added. Durable when it returns. Whether anything goes there is the caller's to ask. It runs to its end even
+    /// if nobody waits for it.
     ///
     /// # Errors
     /// Why it was not removed.
     pub async fn remove(&self, name: &str) -> Result<(), ChangeError> {
+        let (remotes, name) = (self.clone(), name.to_owned());
+        to_its_end(async move { remotes.remove_now(&name).await }).await
+    }
+
+    async fn remove_now(&self, name: &str) -> Result<(), ChangeError> {
         let _changing = self.0.changing.lock().await;
         if self.0.declared.contains_key(name) {
             return Err(ChangeError::Declared(name.to_owned()));
@@ -366,6 +377,13 @@ impl Remotes {
     }
 }
 
+/// Lets a change end though nobody waits for it any more: what is kept and what is used would not be the same.
+async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
+) -> Result<T, ChangeError> {
+    tokio::spawn(change).await.map_err(|_| ChangeError::from(StorageError::OutcomeUnknown))?
+}
+
 fn about(remote: &config::Remote, is_added: bool) -> About {
     About {
         name: remote.name.as_str().to_owned(),
@@ -426,6 +444,7 @@ mod tests {
     use cairn_storage::index::family::identity::IdentityKind;
     use cairn_storage::index::memory::MemoryIndex;
     use cairn_storage::index::{Family, Partition};
+    use futures::FutureExt as _;
 
     use super::*;
 
@@ -499,6 +518,28 @@ mod tests {
         assert!(matches!(opened.remove("added").await, Err(ChangeError::Missing(_))));
         assert!(matches!(opened.remove("own").await, Err(ChangeError::Declared(_))));
         assert!(open().await.client("added").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_change_of_the_remotes_ends_though_nobody_waits_for_it() {
+        let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
+        let file = "[[remote]]\nname = \"own\"\nendpoint = \"http://h:1\"\naccess_key = \"AKIA\"\nsecret_key = \"secret-secret\"\n";
+        let remotes = remotes(file, &[]).unwrap();
+        remotes.open(index, MasterKeyWrap::new(&MasterKey::from_bytes([7; KEY_BYTES]))).await.unwrap();
+        let given = given(r#","access_key":"AKIAADDED","secret_key":"secret-of-added""#);
+        let until = async |is_there: bool| {
+            while remotes.client("added").is_some() != is_there {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let another = remotes.0.changing.lock().await;
+        assert!(remotes.add(&given, false).now_or_never().is_none());
+        drop(another);
+        until(true).await;
+        let another = remotes.0.changing.lock().await;
+        assert!(remotes.remove("added").now_or_never().is_none());
+        drop(another);
+        until(false).await;
     }
 
     #[test]

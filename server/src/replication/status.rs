@@ -10,7 +10,7 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::Partition;
 use cairn_storage::index::family::directory::EntryState;
-use cairn_storage::jobs::replicate::Lane;
+use cairn_storage::jobs::replicate::{Lane, ReplicateTask};
 use cairn_storage::ops::replication::Position;
 use cairn_storage::ops::{Bucket, BucketName, Store};
 use cairn_storage::replication::{RuleId, TargetId};
@@ -25,6 +25,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
 /// How many of what was given up are counted, at most.
 const FAILED_COUNTED_MAX: usize = 10_000;
 
+/// How many of those that wait for a target are asked since when they do, at most.
+pub const LOOKED_AT_MAX: usize = 10_000;
+
 /// How one rule is doing.
 #[derive(Clone, Debug)]
 pub struct RuleStatus {
@@ -36,7 +39,7 @@ pub struct RuleStatus {
     pub pending_versions: u64,
     /// Plaintext bytes of those that are to be sent whole.
     pub pending_bytes: u64,
-    /// Since when the first of what waits in the order of the queue does.
+    /// Since when that waits which waits longest; of more than [`LOOKED_AT_MAX`] for the target, the first of those.
     pub oldest_pending: Option<Timestamp>,
     /// What was given up, as far as it is counted.
     pub failed: u64,
@@ -55,16 +58,17 @@ pub async fn of_bucket(
 ) -> Result<Vec<RuleStatus>, StorageError> {
     let Some(rules) = replication.rules.of(store, bucket).await? else { return Ok(Vec::new()) };
     let waiting = store.waiting(bucket.id).await?;
-    let (mut oldest, mut failed) = (HashMap::new(), HashMap::new());
+    let (mut oldest, mut behind, mut failed) = (HashMap::new(), HashMap::new(), HashMap::new());
     let mut targets: Vec<TargetId> = rules.rules.iter().map(|rule| rule.destination.target.id()).collect();
     targets.sort_unstable();
     targets.dedup();
     for target in targets {
         let lane = Lane { partition: bucket.id.into(), target };
-        for queued in store.queued(lane, Position::at(Timestamp(0)), Timestamp(i64::MAX)).await?.tasks {
-            let since: &mut Timestamp = oldest.entry((target, queued.task.rule)).or_insert(queued.task.since);
-            *since = (*since).min(queued.task.since);
-        }
+        let (by_rule, beyond) = oldest_of(store, lane).await?;
+        oldest.extend(by_rule.into_iter().map(|(rule, since)| ((target, rule), since)));
+        beyond.into_iter().for_each(|since| {
+            behind.insert(target, since);
+        });
         for given_up in store.unreplicated(bucket.id, Some(target), FAILED_COUNTED_MAX).await? {
             *failed.entry((target, given_up.task.rule)).or_insert(0) += 1;
         }
@@ -79,12 +83,35 @@ pub async fn of_bucket(
             target: rule.destination.target.to_string(),
             pending_versions: waiting.map_or(0, |waiting| count(waiting.versions)),
             pending_bytes: waiting.map_or(0, |waiting| count(waiting.bytes)),
-            oldest_pending: oldest.get(&(target, rule.id.clone())).copied(),
+            oldest_pending: oldest.get(&(target, rule.id.clone())).copied().or_else(|| {
+                let waits = waiting.is_some_and(|waiting| waiting.versions > 0);
+                behind.get(&target).copied().filter(|_| waits)
+            }),
             failed: failed.get(&(target, rule.id.clone())).copied().unwrap_or_default(),
             lane: lanes.of(Lane { partition: Partition::from(bucket.id), target }),
         }
     };
     Ok(rules.rules.iter().map(status).collect())
+}
+
+/// Since when the oldest of each rule waits among those that are looked at, and after when the others have come, if there are any. What has
+/// failed before lies further back in the queue than it came.
+async fn oldest_of(store: &Store, lane: Lane) -> Result<(HashMap<String, Timestamp>, Option<Timestamp>), StorageError> {
+    let (mut oldest, mut looked_at) = (HashMap::new(), 0);
+    let mut next = Some(Position::at(Timestamp(0)));
+    while let Some(from) = next {
+        if looked_at >= LOOKED_AT_MAX {
+            return Ok((oldest, Some(from.due)));
+        }
+        let page = store.queued(lane, from, Timestamp(i64::MAX)).await?;
+        looked_at += page.tasks.len();
+        for ReplicateTask { rule, since, .. } in page.tasks.into_iter().map(|queued| queued.task) {
+            let first: &mut Timestamp = oldest.entry(rule).or_insert(since);
+            *first = (*first).min(since);
+        }
+        next = page.next;
+    }
+    Ok((oldest, None))
 }
 
 /// Samples what waits until it is aborted.

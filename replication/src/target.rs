@@ -42,6 +42,9 @@ pub trait Content: Send + Sync + fmt::Debug {
 
     /// The bytes, or a range of them. May be opened again.
     fn open(&self, range: Range<u64>) -> BodyStream;
+
+    /// Hears that so many bytes are sent.
+    fn sent(&self, _bytes: u64) {}
 }
 
 /// How a replica is to be sealed.

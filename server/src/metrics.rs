@@ -28,7 +28,7 @@ use crate::log::RequestSummary;
 
 pub use external_kms::ExternalKmsMetrics;
 pub use lifecycle::LifecycleMetrics;
-pub use replication::ReplicationMetrics;
+pub use replication::{Measures, ReplicationMetrics};
 pub use tiers::TierMetrics;
 
 use jobs::JobMetrics;

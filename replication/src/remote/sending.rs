@@ -7,9 +7,9 @@ use bytes::Bytes;
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm};
 use cairn_crypto::digest::Digests;
 use cairn_storage::object::ObjectVersion;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::client::{Address, Body, Client, ClientError, Digest, Part, Stored, Stream, UploadHeaders};
+use crate::client::{Address, Body, BodyStream, Client, ClientError, Digest, Part, Stored, Stream, UploadHeaders};
 use crate::target::{Content, PartBounds};
 
 /// Up to so many bytes are read into memory and signed.
@@ -41,6 +41,7 @@ pub(super) async fn whole(
     let range = 0..content.size_bytes();
     let checksum = object.checksum.filter(|checksum| !checksum.composite).map(|checksum| checksum.value);
     if range.end <= IN_MEMORY_BYTES_MAX {
+        content.sent(range.end);
         let body = Body::Memory(read(content, range).await?);
         return Ok((body, checksum.map(|checksum| Digest::Checksum(checksum).header())));
     }
@@ -82,7 +83,11 @@ async fn body(content: &Arc<dyn Content>, range: Range<u64>, checksum: Option<Ch
     };
     let length_bytes = range.end - range.start;
     let content = Arc::clone(content);
-    let open = Arc::new(move || content.open(range.clone()));
+    let open = Arc::new(move || {
+        let sending = Arc::clone(&content);
+        let pieces = content.open(range.clone());
+        Box::pin(pieces.inspect_ok(move |piece| sending.sent(piece.len() as u64))) as BodyStream
+    });
     Ok(Body::Stream(Stream { length_bytes, digest, open }))
 }
 

@@ -386,7 +386,7 @@ async fn carry_out(shared: &Shared, queued: &QueuedTask) -> Came {
         Ok(Carried::Nothing) => Came::Done(Settled::Dropped, Outcome::Dropped),
         Ok(Carried::Wait) => {
             let due = now().plus_ms(backoff::wait_ms(queued.task.since, now()));
-            Came::Done(Settled::Again { due, reason: None }, Outcome::Retried)
+            Came::Done(Settled::Again { due, reason: None }, Outcome::Waited)
         }
         Err(Failure::Down { reason } | Failure::Silent { reason }) => Came::Down { reason },
         Err(Failure::Full { reason }) => Came::Full { reason },

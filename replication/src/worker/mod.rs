@@ -94,6 +94,8 @@ pub enum Outcome {
     Completed,
     /// There was nothing to bring.
     Dropped,
+    /// Something else comes first.
+    Waited,
     /// It will be tried again.
     Retried,
     /// It was given up.

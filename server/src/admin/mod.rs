@@ -35,6 +35,7 @@ use crate::identities::Identities;
 use crate::key_store::KeyStore;
 use crate::kms::Kms;
 use crate::lifecycle_sweeps::Sweeps;
+use crate::metrics::Metrics;
 use crate::remotes::Remotes;
 use crate::replication::Replication;
 use crate::s3::Edge;
@@ -86,13 +87,16 @@ pub struct Admin {
     pub replication: Arc<Replication>,
     /// Other S3 services.
     pub remotes: Remotes,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Admin {
     /// Calls that work with what the operations of S3 work with.
-    pub fn new(edge: &Edge, audit: &Arc<Audit>) -> Self {
+    pub fn new(edge: &Edge, audit: &Arc<Audit>, metrics: &Arc<Metrics>) -> Self {
         Self {
             audit: Arc::clone(audit),
+            metrics: Arc::clone(metrics),
             store: edge.store.clone(),
             identities: Arc::clone(&edge.identities),
             policies: Arc::clone(&edge.policies),

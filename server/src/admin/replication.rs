@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::{Authorized, OnBucket};
+use crate::metrics::Measures;
 use crate::replication::status::{self, RuleStatus};
 use crate::replication::walks::{self, Walked};
 use crate::s3::error::Failure;
@@ -44,10 +45,26 @@ pub(crate) struct RuleDocument {
     /// The target does not answer, and is asked again then.
     pub(crate) down_until: Option<String>,
     pub(crate) last_error: Option<String>,
+    /// What was brought there since the server was started.
+    #[serde(default)]
+    pub(crate) brought: u64,
+    /// Within how many seconds half of it was, and 99 of 100; not within a day: none.
+    #[serde(default)]
+    pub(crate) half_within_seconds: Option<f64>,
+    #[serde(default)]
+    pub(crate) most_within_seconds: Option<f64>,
+    /// What ended later than fifteen minutes after it came, since the server was started.
+    #[serde(default)]
+    pub(crate) missed_threshold: u64,
+    /// Bytes that were sent since the server was started, and those a second in the last half of a minute.
+    #[serde(default)]
+    pub(crate) sent_bytes: u64,
+    #[serde(default)]
+    pub(crate) bytes_per_second: u64,
 }
 
-impl From<RuleStatus> for RuleDocument {
-    fn from(status: RuleStatus) -> Self {
+impl RuleDocument {
+    fn new(status: RuleStatus, measures: Measures) -> Self {
         Self {
             rule: status.rule,
             target: status.target,
@@ -58,6 +75,12 @@ impl From<RuleStatus> for RuleDocument {
             running: status.lane.running,
             down_until: status.lane.down_until.map(time_text),
             last_error: status.lane.last_error,
+            brought: measures.brought,
+            half_within_seconds: measures.half_within,
+            most_within_seconds: measures.most_within,
+            missed_threshold: measures.missed_threshold,
+            sent_bytes: measures.sent_bytes,
+            bytes_per_second: measures.bytes_per_second,
         }
     }
 }
@@ -157,7 +180,12 @@ pub(super) async fn get_replication(admin: &Admin, authorized: Authorized<OnBuck
         return Err(no_rules());
     }
     let rules = status::of_bucket(&admin.store, &admin.replication, bucket).await?;
-    let rules = rules.into_iter().map(RuleDocument::from).collect();
+    let (measured, now) = (admin.metrics.replication(), admin.store.clock().now());
+    let document = |status: RuleStatus| {
+        let measures = measured.measures(bucket.name.as_str(), &status.rule, now);
+        RuleDocument::new(status, measures)
+    };
+    let rules = rules.into_iter().map(document).collect();
     json(&StatusDocument { bucket: bucket.name.as_str().to_owned(), rules })
 }
 

@@ -85,12 +85,18 @@ pub(super) struct ReportArgs {
 impl RuleDocument {
     fn line(&self) -> String {
         let Self { rule, target, pending_versions, pending_bytes, failed, running, .. } = self;
+        let Self { brought, missed_threshold, bytes_per_second, .. } = self;
         let mut line = format!(
             "{rule} to {target}: {pending_versions} pending ({pending_bytes} bytes), {running} running, {failed} failed"
         );
         if let Some(oldest) = &self.oldest_pending {
             line += &format!(", oldest since {oldest}");
         }
+        line += &format!("; {brought} brought");
+        if let (Some(half), Some(most)) = (self.half_within_seconds, self.most_within_seconds) {
+            line += &format!(" (half within {half} s, 99 % within {most} s)");
+        }
+        line += &format!(", {missed_threshold} later than 15 minutes, {bytes_per_second} bytes/s");
         if let Some(until) = &self.down_until {
             line += &format!("; down, asked again at {until}: {}", self.last_error.as_deref().unwrap_or_default());
         }

@@ -165,7 +165,7 @@ impl Gate {
         let region = edge.region.clone();
         let secrets = Secrets { keys: edge.identities.clone(), sessions };
         let clock = Arc::clone(edge.store.clock());
-        let admin = Admin::new(&edge, &audit);
+        let admin = Admin::new(&edge, &audit, &metrics);
         let mut admin_config = verifier_config(&region, admin::SERVICE)?;
         // Whoever may make a call can sign it; a URL that makes one could be slipped to somebody.
         admin_config.allow_presigned_url = false;

@@ -30,7 +30,7 @@ use crate::s3::replica_keys;
 use super::decided::Decisions;
 use super::local::Local;
 use super::role::Roles;
-use super::source::{SealedSource, SourceContent};
+use super::source::{Counted, SealedSource, SourceContent};
 
 /// How long what is on its way goes on at most though its rules are gone, if nobody tells that they have changed.
 const RULES_LOOKED_AT: Duration = Duration::from_secs(10);
@@ -255,7 +255,9 @@ impl Replicator {
                 object.settings.tags.clear();
             }
             if need == Need::Version {
-                content = Some(self.open(errand, acting, object).await?);
+                let opened = self.open(errand, acting, object).await?;
+                let sent = self.metrics.replication().sent(errand.bucket.name.as_str(), &errand.queued.task.rule);
+                content = Some(Arc::new(Counted { content: opened, sent }) as Arc<dyn Content>);
             }
         }
         match target.bring(&outgoing, content).await? {

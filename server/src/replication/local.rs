@@ -61,7 +61,7 @@ impl Target for Local<'_> {
                 Ok(Brought::There { foreign_version: None })
             }
             (Version::Object(object), Some(content)) if outgoing.need == Need::Version => {
-                self.put(&bucket, outgoing, object, content.as_ref()).await
+                self.put(&bucket, outgoing, object, &content).await
             }
             (Version::Object(object), _) => self.update(&bucket, outgoing, object).await,
         }
@@ -124,7 +124,7 @@ impl Local<'_> {
         bucket: &Bucket,
         outgoing: &Outgoing,
         object: &ObjectVersion,
-        content: &dyn Content,
+        content: &Arc<dyn Content>,
     ) -> Result<Brought, Failure> {
         let AsRole { edge, caller, trail, .. } = self.acting;
         let throttle = &edge.replication.local_bandwidth;
@@ -240,17 +240,20 @@ fn declared(object: &ObjectVersion) -> DeclaredChecksum {
 /// The bytes of the part at `place`, or of all.
 fn body(
     throttle: &Arc<Throttle>,
-    content: &dyn Content,
+    content: &Arc<dyn Content>,
     place: usize,
     range: Range<u64>,
     checksum: DeclaredChecksum,
 ) -> Body {
     let sealed = content.sealed().and_then(|sealed| sealed.parts.get(place)).map(|part| part.content.clone());
     let (length, throttle) = (Some(range.end - range.start), Arc::clone(throttle));
+    let sending = Arc::clone(content);
     let stream = content.open(range).then(move |piece| {
-        let throttle = Arc::clone(&throttle);
+        let (throttle, sending) = (Arc::clone(&throttle), Arc::clone(&sending));
         async move {
-            throttle.pass(piece.as_ref().map_or(0, Bytes::len)).await;
+            let bytes = piece.as_ref().map_or(0, Bytes::len);
+            throttle.pass(bytes).await;
+            sending.sent(bytes as u64);
             piece
         }
     });

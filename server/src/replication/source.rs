@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use cairn_crypto::secret::DataKey;
 use cairn_replication::client::{BodyError, BodyStream};
@@ -13,9 +14,39 @@ use cairn_storage::ops::{
     Bucket, GetObject, GetObjectParts, RangeRequest, SealedObject, SealedPart, Select, Store, VersionSelector,
 };
 use futures::TryStreamExt as _;
+use prometheus_client::metrics::counter::Counter;
 
 /// How many parts are read at once.
 const PARTS_PAGE: usize = 1_000;
+
+/// Counts what is sent of a version's bytes.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) content: Arc<dyn Content>,
+    pub(super) sent: Counter,
+}
+
+impl Content for Counted {
+    fn sealed(&self) -> Option<&SealedObject> {
+        self.content.sealed()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.content.size_bytes()
+    }
+
+    fn parts(&self) -> &[PartBounds] {
+        self.content.parts()
+    }
+
+    fn open(&self, range: Range<u64>) -> BodyStream {
+        self.content.open(range)
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.sent.inc_by(bytes);
+    }
+}
 
 /// A version's bytes.
 pub(super) struct SourceContent {

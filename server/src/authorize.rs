@@ -365,10 +365,10 @@ impl<'r> Authorizer<'r> {
         Found { permit: Permit::any(), in_document: Vec::new(), unlisted: unlisted.flatten(), owner: access.owner }
     }
 
-    /// Whether GOVERNANCE retentions bind the caller: not if it asks to bypass them and may.
+    /// Whether GOVERNANCE retentions bind the caller: not if it asks to bypass them, or brings a replica's settings, and may.
     fn governance(&self, access: &Access, resource: &str) -> Governance {
-        if self.is(table::may_bypass_governance)
-            && asks_for_bypass(self.facts.headers)
+        let asks = self.is(table::may_bypass_governance) && asks_for_bypass(self.facts.headers);
+        if (asks || self.brings_settings())
             && self.may(&self.question(access, Action::BypassGovernanceRetention, resource))
         {
             Governance::Bypassed
@@ -377,11 +377,13 @@ impl<'r> Authorizer<'r> {
         }
     }
 
+    fn brings_settings(&self) -> bool {
+        self.is(table::brings_settings) && replica::is_asked(self.facts.headers)
+    }
+
     /// Whether the caller brings a replica's settings, and may lift its legal hold.
     fn may_lift_hold(&self, access: &Access, resource: &str) -> bool {
-        self.is(table::brings_settings)
-            && replica::is_asked(self.facts.headers)
-            && self.may(&self.question(access, Action::PutObjectLegalHold, resource))
+        self.brings_settings() && self.may(&self.question(access, Action::PutObjectLegalHold, resource))
     }
 
     /// Asks about what is in no bucket: the caller's policies decide alone.

@@ -107,6 +107,10 @@ pub struct ObjectSettings {
     /// Its ACL, in the form of the crate that owns ACLs; None: its owner has full control.
     #[n(3)]
     pub acl: Option<ByteVec>,
+    /// When a client last changed what locks it; None: that is as it was written. So a change of something else says nothing about a lock
+    /// that was set elsewhere.
+    #[n(4)]
+    pub lock_changed: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -235,6 +235,40 @@ async fn a_change_of_tags_lifts_no_hold_and_a_hold_takes_no_tags_in_another_buck
 }
 
 #[tokio::test]
+async fn a_governance_retention_at_another_server_gives_way_to_a_change_of_the_lock_and_not_to_one_of_tags() {
+    let target = Cairn::start(Config::default());
+    let source = Cairn::start(remote_at(&format!("http://{}", target.client().address)));
+    let (here, there) = (source.client(), target.client());
+    locked(&here, BUCKET).await;
+    locked(&there, BUCKET).await;
+    replicate(&here, BUCKET, "arn:aws:s3:there::copies", true).await;
+    here.put(BUCKET, "key", "x").await.expect(200);
+    status(&here, BUCKET, "key", None, "COMPLETED").await;
+    let retain = |client: &Client, year: u32| {
+        let document = format!(
+            "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>{year}-01-01T00:00:00Z</RetainUntilDate></Retention>"
+        );
+        let put = client.object("PUT", BUCKET, "key").query("retention", "").body(document);
+        put.header("x-amz-bypass-governance-retention", "true").send()
+    };
+    let year = async || {
+        status(&here, BUCKET, "key", None, "COMPLETED").await;
+        let replica = there.head(BUCKET, "key").await.expect(200);
+        replica.header("x-amz-object-lock-retain-until-date").map(|date| date[..4].to_owned())
+    };
+    retain(&here, 2080).await.expect(200);
+    assert_eq!(year().await.as_deref(), Some("2080"));
+    retain(&there, 2099).await.expect(200);
+    settings(&here, BUCKET, "tagging", TAGGED).await;
+    assert_eq!(year().await.as_deref(), Some("2099"));
+    retain(&here, 2070).await.expect(200);
+    assert_eq!(year().await.as_deref(), Some("2070"));
+    let lifted = here.object("PUT", BUCKET, "key").query("retention", "").body("<Retention/>");
+    lifted.header("x-amz-bypass-governance-retention", "true").send().await.expect(200);
+    assert_eq!(year().await, None);
+}
+
+#[tokio::test]
 async fn a_public_acl_does_not_go_into_a_bucket_that_blocks_them() {
     let config =
         Config { object_ownership: Some("ObjectWriter"), block_public_access: Some(false), ..Config::default() };

@@ -50,7 +50,7 @@ impl Store {
         let change = |record: &BucketRecord, object: &ObjectVersion| {
             check_has_lock(record)?;
             lock::check_future(retention, self.lock_clock().now())?;
-            Ok(ObjectSettings { retention, ..object.settings.clone() })
+            Ok(self.dated(object, ObjectSettings { retention, ..object.settings.clone() }))
         };
         self.update_version_as(bucket, key, selector, permit, governance, change).await
     }
@@ -69,9 +69,18 @@ impl Store {
     ) -> Result<ObjectVersion, StorageError> {
         let change = |record: &BucketRecord, object: &ObjectVersion| {
             check_has_lock(record)?;
-            Ok(ObjectSettings { legal_hold: Some(hold), ..object.settings.clone() })
+            Ok(self.dated(object, ObjectSettings { legal_hold: Some(hold), ..object.settings.clone() }))
         };
         self.update_version(bucket, key, selector, permit, change).await
+    }
+
+    /// A version's settings with the time at which its lock was changed, if it was. A later change has a later time, whatever the clock does.
+    fn dated(&self, object: &ObjectVersion, settings: ObjectSettings) -> ObjectSettings {
+        if settings == object.settings {
+            return settings;
+        }
+        let after_last = settings.lock_changed.map(|last| last.plus_ms(1));
+        ObjectSettings { lock_changed: after_last.max(Some(self.clock().now())), ..settings }
     }
 }
 

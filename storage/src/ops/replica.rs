@@ -91,8 +91,8 @@ impl Store {
             return Err(StorageError::NoObjectLock);
         }
         let by_id = i64::try_from(replica.version_id.order() / 1_000).unwrap_or(i64::MAX);
-        let last = replica.changed.map_or(i64::MIN, |changed| changed.0).max(by_id).max(replica.created.0);
-        self.check_ahead(Some(Timestamp(last)))
+        self.check_ahead(replica.changed.max(settings.lock_changed))?;
+        self.check_ahead(Some(replica.created.max(Timestamp(by_id))))
     }
 
     /// Puts a replica in the parts that the version was uploaded in, under their numbers. Atomic; durable when it returns; what is there.
@@ -181,9 +181,8 @@ impl Store {
         Err(StorageError::Contention)
     }
 
-    /// Brings a version's settings to what they are elsewhere, unless they were changed later here. A retention that binds stays, unless
-    /// [`Bringing::governance`] lets it go; of two COMPLIANCE retentions the longer one stays, whichever came later. A legal hold stays
-    /// unless it is lifted, and may be. Durable when it returns.
+    /// Brings a version's settings to what they are elsewhere, unless they were changed later here. What locks the version becomes weaker only
+    /// as [`Bringing::onto`] says; of two COMPLIANCE retentions the longer one stays, whichever came later. Durable when it returns.
     ///
     /// # Errors
     /// `NoSuchBucket`, `NotPermitted`, `NoObjectLock`, `ReplicaFromFuture`, `PublicAccessBlocked`, `MetadataTooLarge`, `ReadOnly`, `Overloaded`:
@@ -200,7 +199,7 @@ impl Store {
         if !bucket.object_lock && lock::is_asked(bringing.settings) {
             return Err(StorageError::NoObjectLock);
         }
-        self.check_ahead(bringing.changed)?;
+        self.check_ahead(bringing.changed.max(bringing.settings.lock_changed))?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_key(bucket.id, key, VersionSelector::Id(id)).await?;
             if bringing.if_public_acls {
@@ -306,7 +305,7 @@ impl<'s> Bringing<'s> {
     fn merged(&self, there: &ObjectVersion, lock_time: Timestamp) -> Result<(bool, ObjectSettings), StorageError> {
         let changed_there = there.replication.as_ref().and_then(|replication| replication.changed);
         let encoded = |settings| minicbor::to_vec(settings).map_err(|_| StorageError::MetadataTooLarge);
-        let merged = self.over(there, lock_time);
+        let merged = self.onto(&there.settings, lock_time);
         let later = match self.changed.cmp(&changed_there) {
             Ordering::Greater => true,
             Ordering::Equal if self.changed.is_some() => encoded(&merged)? > encoded(&there.settings)?,
@@ -315,40 +314,56 @@ impl<'s> Bringing<'s> {
         if later {
             return Ok((true, merged));
         }
-        let retention = merge_retention(there, self.settings, false, lock_time, self.governance);
+        let retention = merge_retention(&there.settings, self.settings, false, lock_time, self.governance);
         Ok((false, ObjectSettings { retention, ..there.settings.clone() }))
     }
 
-    /// The settings if what is brought is later.
-    fn over(&self, there: &ObjectVersion, lock_time: Timestamp) -> ObjectSettings {
-        let (old, new) = (&there.settings, self.settings);
+    /// What becomes of the settings that are there if what is brought is later.
+    ///
+    /// The source's lock holds at the target, too (S3 user guide, "What does Amazon S3 replicate?": it "applies those same retention controls to
+    /// your replicas", and the target's default to those that have none). S3 says nothing of a lock that somebody has changed at the target, so
+    /// nothing there is ever taken for granted: a lock becomes stronger by whatever is brought, and weaker (a hold lifted, a GOVERNANCE
+    /// retention shortened or removed) only by a change of the source's lock that came after the one there, and by who may do that there.
+    #[must_use]
+    pub fn onto(&self, old: &ObjectSettings, lock_time: Timestamp) -> ObjectSettings {
+        let new = self.settings;
+        let is_lock_later = new.lock_changed > old.lock_changed;
+        let governance = if is_lock_later { self.governance } else { Governance::Heeded };
+        let retention = merge_retention(old, new, true, lock_time, governance);
+        let legal_hold = match (old.legal_hold, new.legal_hold) {
+            (Some(true), Some(false)) if is_lock_later && self.may_lift_hold => Some(false),
+            // It may have been set here, and that it was never set there says nothing about it.
+            (Some(true), _) => Some(true),
+            (_, new) => new,
+        };
+        // One of which something stays may still give way, once who brings it may do that.
+        let is_whole = (retention, legal_hold) == (new.retention, new.legal_hold);
         ObjectSettings {
             tags: if self.left.tags { old.tags.clone() } else { new.tags.clone() },
             acl: if self.left.acl { old.acl.clone() } else { new.acl.clone() },
-            retention: merge_retention(there, new, true, lock_time, self.governance),
-            legal_hold: match (old.legal_hold, new.legal_hold) {
-                (Some(true), Some(false)) if self.may_lift_hold => Some(false),
-                // It may have been set here, and that it was never set there says nothing about it.
-                (Some(true), _) => Some(true),
-                (_, new) => new,
-            },
+            retention,
+            legal_hold,
+            lock_changed: if is_whole { old.lock_changed.max(new.lock_changed) } else { old.lock_changed },
         }
     }
 }
 
 fn merge_retention(
-    there: &ObjectVersion,
-    incoming: &ObjectSettings,
+    old: &ObjectSettings,
+    new: &ObjectSettings,
     later: bool,
     lock_time: Timestamp,
     governance: Governance,
 ) -> Option<Retention> {
-    let (old, new) = (there.settings.retention, incoming.retention);
-    let compliance = |retention: &Retention| retention.mode == RetentionMode::Compliance;
-    let is_allowed = lock::check_change(old, new, lock_time, governance).is_ok();
-    let lasts =
-        new.filter(compliance).is_some_and(|new| new.until > lock_time && old.is_none_or(|old| new.until > old.until));
-    if is_allowed && (later || lasts) { new } else { old }
+    let (old, new) = (old.retention, new.retention);
+    let is_compliance = |retention: &Retention| retention.mode == RetentionMode::Compliance;
+    let outlasts = |new: Retention| {
+        let is_same = |old: Retention| new.until == old.until && !is_compliance(&old);
+        new.until > lock_time && old.is_none_or(|old| new.until > old.until || is_same(old))
+    };
+    let is_stronger = new.filter(is_compliance).is_some_and(outlasts);
+    let is_allowed = later && lock::check_change(old, new, lock_time, governance).is_ok();
+    if is_stronger || is_allowed { new } else { old }
 }
 
 /// The data key of the one upload that it was made for.

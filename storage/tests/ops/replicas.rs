@@ -296,20 +296,65 @@ async fn a_legal_hold_ends_only_when_it_is_lifted_by_who_may() {
     let rig = Rig::new();
     let bucket = rig.create_lock_bucket("bucket").await;
     let id = place(&rig, &bucket, replica(-1), b"x").await.unwrap().version_id;
-    let held = |legal_hold| ObjectSettings { legal_hold, ..tags("held") };
-    for (changed_ms, legal_hold, may_lift_hold, then) in [
-        (10, Some(true), false, Some(true)),
-        // Something else was changed, of a version that never had a hold.
-        (20, None, true, Some(true)),
-        (30, Some(false), false, Some(true)),
-        (40, Some(false), true, Some(false)),
-        (50, None, false, None),
+    for (changed_ms, legal_hold, lock_changed_ms, may_lift_hold, then) in [
+        (10, Some(true), Some(10), false, Some(true)),
+        // Something else was changed: of a version that never had a hold, or of one whose hold was lifted before.
+        (20, None, None, true, Some(true)),
+        (25, Some(false), Some(9), true, Some(true)),
+        (30, Some(false), Some(30), false, Some(true)),
+        // Who may not at first may later.
+        (40, Some(false), Some(30), true, Some(false)),
+        (50, None, None, false, None),
     ] {
-        let settings = held(legal_hold);
+        let lock_changed = lock_changed_ms.map(|ms| START.plus_ms(ms));
+        let settings = ObjectSettings { legal_hold, lock_changed, ..tags("held") };
         let changed = Some(START.plus_ms(changed_ms));
         let bringing = Bringing { changed, may_lift_hold, ..Bringing::of(&settings) };
         let SettingsBrought::Applied(now) = bring(&rig, &bucket, id, &bringing).await.unwrap() else { panic!() };
-        assert_eq!(now.settings, held(then), "{changed_ms}");
+        assert_eq!(now.settings.legal_hold, then, "{changed_ms}");
+    }
+}
+
+#[tokio::test]
+async fn a_governance_retention_there_gives_way_only_to_a_later_change_of_the_lock_by_who_may() {
+    let rig = Rig::new();
+    let bucket = rig.create_lock_bucket("bucket").await;
+    let mode = RetentionMode::Governance;
+    let days = |days: i64| Some(Retention { mode, until: START.plus_ms(days * 24 * 60 * 60 * 1_000) });
+    // As the bucket's default gave it, or as somebody has set it there.
+    let there = ObjectSettings { retention: days(10), ..tags("x") };
+    let id = place_with(&rig, &bucket, replica(-1), b"x", there).await.unwrap().version_id;
+    for (changed_ms, retention, lock_changed_ms, governance, then) in [
+        // The source's tags were changed, which has no retention.
+        (10, None, None, Governance::Bypassed, days(10)),
+        (20, days(5), None, Governance::Bypassed, days(10)),
+        (30, days(5), Some(30), Governance::Heeded, days(10)),
+        (40, days(5), Some(30), Governance::Bypassed, days(5)),
+        // Longer it may always be, in the mode that nobody can bypass, too.
+        (50, days(7), None, Governance::Heeded, days(7)),
+        (60, None, Some(60), Governance::Bypassed, None),
+    ] {
+        let lock_changed = lock_changed_ms.map(|ms| START.plus_ms(ms));
+        let settings = ObjectSettings { retention, lock_changed, ..tags("x") };
+        let changed = Some(START.plus_ms(changed_ms));
+        let bringing = Bringing { changed, governance, ..Bringing::of(&settings) };
+        let SettingsBrought::Applied(now) = bring(&rig, &bucket, id, &bringing).await.unwrap() else { panic!() };
+        assert_eq!(now.settings.retention, then, "{changed_ms}");
+    }
+}
+
+#[tokio::test]
+async fn a_governance_retention_becomes_a_compliance_one_that_is_no_shorter_whoever_brings_it() {
+    let rig = Rig::new();
+    let bucket = rig.create_lock_bucket("bucket").await;
+    let until =
+        |mode, ms| ObjectSettings { retention: Some(Retention { mode, until: START.plus_ms(ms) }), ..tags("x") };
+    let governed = until(RetentionMode::Governance, 20_000);
+    let id = place_with(&rig, &bucket, replica(-1), b"x", governed.clone()).await.unwrap().version_id;
+    let (shorter, same) = (until(RetentionMode::Compliance, 10_000), until(RetentionMode::Compliance, 20_000));
+    for (changed_ms, brought, then) in [(10, &shorter, &governed), (20, &same, &same)] {
+        let now = update(&rig, &bucket, id, brought, changed_ms).await.unwrap();
+        assert!(matches!(now, SettingsBrought::Applied(now) if now.settings == *then), "{changed_ms}");
     }
 }
 

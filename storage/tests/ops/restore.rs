@@ -145,6 +145,7 @@ async fn a_version_comes_back_with_all_that_is_said_about_it_and_the_buckets_def
         retention: Some(Retention { mode: RetentionMode::Compliance, until }),
         legal_hold: Some(true),
         acl: Some(vec![1, 2, 3].into()),
+        lock_changed: Some(until),
     };
     let old = rig.store.put_object(&bucket, &key, PutObject { settings, ..put }).await.unwrap();
     let time = moment(&rig);
@@ -165,7 +166,7 @@ async fn a_version_comes_back_with_all_that_is_said_about_it_and_the_buckets_def
     assert_eq!((new.settings.tags, new.settings.acl), (old.settings.tags, old.settings.acl));
     assert_eq!((new.content, new.size_bytes, new.owner), (old.content, old.size_bytes, old.owner));
     assert_eq!(new.created, rig.clock.now());
-    assert_eq!(new.settings.legal_hold, None);
+    assert_eq!((new.settings.legal_hold, new.settings.lock_changed), (None, None));
     assert_eq!(new.settings.retention.unwrap().mode, RetentionMode::Governance);
     // The old one is locked as it was.
     let removed = rig.delete_version(&bucket, "key", VersionSelector::Id(old.version_id)).await;

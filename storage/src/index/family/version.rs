@@ -190,6 +190,7 @@ pub(crate) mod tests {
                 retention: Some(Retention { mode: RetentionMode::Compliance, until: Timestamp(2_000_000_000_000) }),
                 legal_hold: Some(true),
                 acl: Some(vec![1, 2, 3].into()),
+                lock_changed: Some(Timestamp(1_900_000_000_000)),
             },
             encryption: Some(sample_encryption()),
             sealed_checksum: None,

@@ -187,7 +187,7 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
         access: _,
         replication: _,
     } = then;
-    let settings = ObjectSettings { retention: None, legal_hold: None, ..settings };
+    let settings = ObjectSettings { retention: None, legal_hold: None, lock_changed: None, ..settings };
     let encryption = encryption.map(|encryption| encryption.kept_from(version_id));
     NewObject {
         owner,

@@ -178,6 +178,7 @@ impl CopyObject {
             content: read.content,
             settings: ObjectSettings { tags, ..self.settings.clone() },
             encryption: None,
+            acl_is_public: self.conditions.if_public_acls,
             replica: None,
         })
     }

@@ -55,6 +55,8 @@ pub(super) struct NewObject {
     pub(super) settings: ObjectSettings,
     /// How the content is sealed if it was there before; one that comes with a [`Sealing`] has it with the version's id.
     pub(super) encryption: Option<Encryption>,
+    /// The ACL among its settings is a public one.
+    pub(super) acl_is_public: bool,
     pub(super) replica: Option<ReplicaOf>,
 }
 
@@ -107,6 +109,7 @@ impl Store {
             content: ingested.content(),
             settings: put.settings,
             encryption: put.envelope.as_ref().map(Envelope::encryption),
+            acl_is_public: put.conditions.if_public_acls,
             replica: put.replica,
         };
         self.place_new(bucket, key, new, put.sealing.as_ref(), &put.conditions, ingested).await

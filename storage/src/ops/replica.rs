@@ -15,7 +15,7 @@ use crate::StorageError;
 use crate::clock::Timestamp;
 use crate::encryption::{Encryption, Keys, Sealing};
 use crate::id::{AccountId, UploadId, VersionId};
-use crate::index::family::bucket::Versioning;
+use crate::index::family::bucket::{BucketRecord, ObjectOwnership, Versioning};
 use crate::index::family::version::Version;
 use crate::object::{DeleteMarker, ObjectKey, ObjectVersion};
 use crate::replication::{Left, ReplicaOf, Replication};
@@ -202,9 +202,7 @@ impl Store {
         self.check_ahead(bringing.changed.max(bringing.settings.lock_changed))?;
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.see_key(bucket.id, key, VersionSelector::Id(id)).await?;
-            if bringing.if_public_acls {
-                seen.bucket.record.check_public(|block| block.refuse_acls)?;
-            }
+            let bringing = bringing.taken_by(&seen.bucket.record)?;
             let Some(Version::Object(there)) = version_of(&seen, id) else { return Ok(SettingsBrought::Absent) };
             permit.check(there)?;
             let (later, settings) = bringing.merged(there, self.lock_clock().now())?;
@@ -244,7 +242,8 @@ impl Store {
         new: &NewObject,
     ) -> Result<ObjectVersion, StorageError> {
         let Some(ReplicaOf { changed, left, .. }) = new.replica else { return Ok(there) };
-        let bringing = Bringing { changed, left, ..Bringing::of(&new.settings) };
+        let if_public_acls = new.acl_is_public;
+        let bringing = Bringing { changed, left, if_public_acls, ..Bringing::of(&new.settings) };
         let id = there.version_id;
         let brought = self.update_replica_settings(bucket, key, id, &Permit::any(), &bringing).await?;
         Ok(match brought {
@@ -258,11 +257,14 @@ impl Store {
 /// The version that a new object is a replica of, if it is there already.
 ///
 /// # Errors
-/// `ReplicaCollides` if what has its id is another; `InvalidBucketState`.
+/// `ReplicaCollides` if what has its id is another; `InvalidBucketState`, `PublicAccessBlocked`.
 pub(super) fn found(seen: &SeenKey, new: &NewObject) -> Result<Option<ObjectVersion>, StorageError> {
     let Some(replica) = &new.replica else { return Ok(None) };
     // The bucket's guard stops: replica x suspension of versioning.
     check_versioned(seen.bucket.record.versioning)?;
+    if new.acl_is_public {
+        seen.bucket.record.check_public(|block| block.refuse_acls)?;
+    }
     let version = replica.version_id;
     match version_of(seen, version) {
         None => Ok(None),
@@ -316,6 +318,15 @@ impl<'s> Bringing<'s> {
         }
         let retention = merge_retention(&there.settings, self.settings, false, lock_time, self.governance);
         Ok((false, ObjectSettings { retention, ..there.settings.clone() }))
+    }
+
+    /// As the bucket takes them: one without ACLs keeps the ACL that the version has.
+    fn taken_by(&self, bucket: &BucketRecord) -> Result<Self, StorageError> {
+        let acl = self.left.acl || bucket.ownership == ObjectOwnership::BucketOwnerEnforced;
+        if self.if_public_acls && !acl {
+            bucket.check_public(|block| block.refuse_acls)?;
+        }
+        Ok(Self { left: Left { acl, ..self.left }, ..*self })
     }
 
     /// What becomes of the settings that are there if what is brought is later.

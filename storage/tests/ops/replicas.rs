@@ -4,15 +4,17 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::Family;
-use cairn_storage::index::family::bucket::{BucketRecord, PublicAccessBlock, Versioning};
+use cairn_storage::index::family::bucket::{BucketRecord, ObjectOwnership, PublicAccessBlock, Versioning};
 use cairn_storage::object::{DeleteMarker, Etag, ObjectVersion};
 use cairn_storage::ops::replica::{AHEAD_MS_MAX, Bringing, SettingsBrought};
-use cairn_storage::ops::{Bucket, CreateUpload, Governance, Permit, PutObject, VersionSelector};
+use cairn_storage::ops::{
+    Bucket, CompleteUpload, CreateUpload, Governance, NamedPart, Permit, PutObject, VersionSelector,
+};
 use cairn_storage::replication::{Left, ReplicaOf, ReplicationStatus};
 use cairn_storage::settings::{ObjectSettings, Retention, RetentionMode, Tag};
 use proptest::prelude::*;
 
-use crate::rig::{FILE_BYTES, Rig, START, body, bytes, object_key, owner, put_of, upload_of};
+use crate::rig::{FILE_BYTES, Rig, START, body, bytes, keys, object_key, owner, put_of, upload_of};
 
 const KEY: &str = "key";
 
@@ -404,6 +406,48 @@ async fn a_public_acl_is_refused_where_the_bucket_has_come_to_block_it() {
     let bringing = Bringing { changed: Some(START), if_public_acls: true, ..Bringing::of(&settings) };
     let brought = bring(&rig, &bucket, id, &bringing).await;
     assert!(matches!(brought, Err(StorageError::PublicAccessBlocked)));
+}
+
+/// A replica that comes in one part, with an ACL, to a bucket that is changed between the creation of its upload and the end.
+async fn completed_after(
+    is_there: bool,
+    change: impl Fn(&mut BucketRecord) -> Result<(), StorageError> + Send + Sync + 'static,
+) -> Result<ObjectVersion, StorageError> {
+    let (rig, bucket) = versioned_rig().await;
+    let key = object_key(KEY);
+    let settings = ObjectSettings { acl: Some(vec![1].into()), ..ObjectSettings::default() };
+    if is_there {
+        place_parts(&rig, &bucket, replica(-1), &[FILE_BYTES]).await.unwrap();
+    }
+    let of = ReplicaOf { changed: Some(START), ..replica(-1) };
+    let create = CreateUpload { replica: Some(of), settings, acl_is_public: true, ..upload_of(None) };
+    let upload = rig.store.create_upload(&bucket, &key, create).await.unwrap();
+    let part = rig.store.upload_part(&bucket, &key, upload.id, 1, body(&bytes(5, FILE_BYTES)), keys().as_ref()).await;
+    rig.store.update_bucket(&bucket, change).await.unwrap();
+    let named = vec![NamedPart { number: 1, etag: part.unwrap().etag.to_string(), checksum: None }];
+    let complete = CompleteUpload { parts: named, ..CompleteUpload::default() };
+    rig.store.complete_upload(&bucket, &key, upload.id, complete, keys().as_ref()).await
+}
+
+#[tokio::test]
+async fn an_upload_brings_no_public_acl_into_a_bucket_that_has_come_to_block_them() {
+    for is_there in [false, true] {
+        let block = PublicAccessBlock { refuse_acls: true, ..PublicAccessBlock::default() };
+        let completed = completed_after(is_there, move |record| {
+            record.public_access_block = Some(block);
+            Ok(())
+        });
+        assert!(matches!(completed.await, Err(StorageError::PublicAccessBlocked)), "{is_there}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_comes_again_brings_no_acl_into_a_bucket_that_has_come_to_have_none() {
+    let completed = completed_after(true, |record| {
+        record.ownership = ObjectOwnership::BucketOwnerEnforced;
+        Ok(())
+    });
+    assert_eq!(completed.await.unwrap().settings.acl, None);
 }
 
 #[tokio::test]

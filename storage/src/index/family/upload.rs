@@ -115,6 +115,10 @@ pub struct UploadRecord {
     /// The object's checksum, sealed, of one whose parts come sealed.
     #[n(12)]
     pub sealed_checksum: Option<SealedChecksum>,
+    /// The ACL among its settings is a public one.
+    #[n(13)]
+    #[cbor(default)]
+    pub acl_is_public: bool,
 }
 
 /// Who created an upload, if not an account's root.
@@ -189,6 +193,7 @@ mod tests {
                 left: Left { tags: true, acl: true },
             }),
             sealed_checksum: Some(largest_sealed_checksum()),
+            acl_is_public: true,
         };
         check_round_trip(&upload);
         check_round_trip(&UploadRecord { state: UploadState::Open, checksum: None, ..upload });

@@ -148,6 +148,7 @@ impl Store {
             content: Content::Composite(composite),
             settings: upload.record.settings.clone(),
             encryption: upload.record.encryption.clone(),
+            acl_is_public: upload.record.acl_is_public,
             replica: upload.record.replica,
         };
         if let Some(there) = replica::found(&seen_key, &new)? {

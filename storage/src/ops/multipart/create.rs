@@ -89,6 +89,7 @@ impl Store {
                 (None, sealing) => sealing.as_ref().map(|sealing| sealing.of_upload(bucket.id, key, id)).transpose()?,
             },
             sealed_checksum: create.envelope.and_then(|envelope| envelope.checksum),
+            acl_is_public: create.acl_is_public,
         };
         for _ in 0..ATTEMPTS_MAX {
             let seen = SeenBucket::writable(self.view(bucket.id, SeenBucket::read).await?)?;

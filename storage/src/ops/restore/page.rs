@@ -200,6 +200,7 @@ fn like(then: ObjectVersion, content: Content) -> NewObject {
         content,
         settings,
         encryption,
+        acl_is_public: false, // it is asked of replicas only
         replica: None,
     }
 }

@@ -13,7 +13,7 @@ use cairn_storage::id::AccountId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::object::{ObjectKey, StorageClass};
 use cairn_storage::ops::SealedObject;
-use cairn_storage::ops::replication::Newer;
+use cairn_storage::ops::replication::Standing;
 use cairn_storage::replication::Left;
 
 use crate::client::BodyStream;
@@ -81,8 +81,8 @@ pub struct Outgoing {
     pub need: Need,
     /// Its id at a foreign target, if it has been there.
     pub foreign_version: Option<String>,
-    /// Newer versions of its key, the newest first: at a foreign target it must not come above them.
-    pub newer: Vec<Newer>,
+    /// How it stands among its key's versions, at a foreign target: it must not come above newer ones.
+    pub standing: Standing,
     /// The replica's class.
     pub class: StorageClass,
     /// Owner override: the replica is to belong to this account, the owner of the target, without the source's ACL.

@@ -1,5 +1,7 @@
 //! The order of a key's versions at a server that gives ids of its own: what is put last is the newest there.
 
+use cairn_storage::id::VersionId;
+
 use crate::client::{Address, Answer, Method};
 use crate::target::{Failure, Outgoing};
 
@@ -13,21 +15,21 @@ const ASKED_MAX: usize = 8;
 impl Remote {
     /// Ok if the version may become the newest of its key there, whose newest is this now: no newer version of the source's is there.
     pub(super) async fn check_order(&self, to: &Address, outgoing: &Outgoing, newest: &Answer) -> Result<(), Failure> {
-        let newer = &outgoing.newer;
         let is_marker = newest.header("x-amz-delete-marker") == Some("true");
-        if newer.is_empty() || (newest.status() == 404 && !is_marker) {
+        let Some(newest_here) = outgoing.standing.newest else { return Ok(()) };
+        if newest.status() == 404 && !is_marker {
             return Ok(());
         }
+        let arrived = &outgoing.standing.arrived;
         let (source, own) = (newest.header(OF_VERSION), newest.header("x-amz-version-id"));
-        let is_on_top = newer.iter().any(|newer| {
-            let by_source = source.is_some_and(|source| source == newer.version.to_string());
-            by_source || (own.is_some() && newer.foreign_version.as_deref() == own)
-        });
-        if is_on_top {
+        // The answer may have been lost of one that is not known to be there.
+        let source: Option<VersionId> = source.and_then(|source| source.parse().ok());
+        let is_newer = source.is_some_and(|source| source > outgoing.version.id() && source <= newest_here);
+        if is_newer || own.is_some() && arrived.iter().any(|newer| newer.foreign_version.as_deref() == own) {
             return Err(overtaken());
         }
         // An older one or somebody else's is on top, and a newer one may lie below it.
-        for newer in newer.iter().filter(|newer| newer.arrived).take(ASKED_MAX) {
+        for newer in arrived.iter().take(ASKED_MAX) {
             let Some(id) = &newer.foreign_version else { return Err(overtaken()) };
             if self.has(to, id).await? {
                 return Err(overtaken());

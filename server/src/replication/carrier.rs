@@ -16,7 +16,7 @@ use cairn_storage::index::family::version::Version;
 use cairn_storage::jobs::replicate::Lane;
 use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::Bucket;
-use cairn_storage::ops::replication::{Newer, QueuedTask, Standing};
+use cairn_storage::ops::replication::{QueuedTask, Standing};
 use cairn_storage::replication::{Left, Progress, TargetStatus};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -165,7 +165,7 @@ impl Replicator {
             return Ok(Carried::Wait);
         }
         let brought = tokio::select! {
-            brought = self.bring(&errand, rule, acting, target, (standing.newer, with_tags)) => brought,
+            brought = self.bring(&errand, rule, acting, target, (standing, with_tags)) => brought,
             // What was brought so far goes with the future.
             () = self.no_rule_any_more(&errand) => Err(not_taken()),
         };
@@ -243,10 +243,10 @@ impl Replicator {
         rule: &Rule,
         acting: AsRole<'_>,
         target: &dyn Target,
-        (newer, with_tags): (Vec<Newer>, bool),
+        (standing, with_tags): (Standing, bool),
     ) -> Result<Carried, Failure> {
         let need = errand.need();
-        let mut outgoing = Outgoing { newer, ..outgoing(errand, rule, need) };
+        let mut outgoing = Outgoing { standing, ..outgoing(errand, rule, need) };
         let (mut content, mut settings) = (None, None);
         if let Version::Object(object) = &mut outgoing.version {
             settings = Some(object.settings.clone());
@@ -338,7 +338,7 @@ fn outgoing(errand: &Errand<'_>, rule: &Rule, need: Need) -> Outgoing {
         version: errand.version.clone(),
         need,
         foreign_version: errand.status.foreign_version.clone(),
-        newer: Vec::new(),
+        standing: Standing::default(),
         class: destination.storage_class.unwrap_or(class),
         new_owner,
         left: Left { tags: false, acl: new_owner.is_some() },

@@ -23,7 +23,7 @@ use super::seen::SeenBucket;
 use super::{ATTEMPTS_MAX, Bucket, BucketName, Store, VersionSelector};
 
 pub use settled::{Noted, SETTLED_TOGETHER_MAX, Settled};
-pub use standing::{Newer, Standing};
+pub use standing::{Arrived, LOOKED_AT_MAX, NEWER_MAX, Standing};
 
 /// How many tasks one page holds.
 pub const PAGE_TASKS_MAX: usize = 256;

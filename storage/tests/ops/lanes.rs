@@ -19,7 +19,7 @@ use cairn_storage::jobs::replicate::{Lane, ReplicateTask};
 use cairn_storage::object::ObjectKey;
 use cairn_storage::observe::Silent;
 use cairn_storage::ops::planner::{Change, Plan, PlannedReplication, Planner};
-use cairn_storage::ops::replication::{Bring, Newer, Noted, Position, QueuedTask, Settled};
+use cairn_storage::ops::replication::{Arrived, Bring, Noted, Position, QueuedTask, Settled};
 use cairn_storage::ops::{Bucket, Limits, Store, StoreParts, VersionSelector};
 use cairn_storage::record::Record as _;
 use cairn_storage::replication::TargetId;
@@ -82,6 +82,13 @@ async fn queued(rig: &Rig, lane: Lane) -> Vec<QueuedTask> {
 
 async fn task_of(rig: &Rig, lane: Lane, version: VersionId) -> QueuedTask {
     queued(rig, lane).await.into_iter().find(|queued| queued.task.version == version).unwrap()
+}
+
+/// The version has come to the target, where it has this id.
+async fn arrive(rig: &Rig, lane: Lane, version: VersionId, id: &str) {
+    let settings = Some(ObjectSettings::default());
+    let completed = Settled::Completed { settings, foreign_version: Some(id.to_owned()) };
+    rig.store.settle(lane, &[(task_of(rig, lane, version).await, completed)]).await.pop().unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -169,29 +176,36 @@ async fn the_tasks_of_a_bucket_whose_deletion_may_be_taken_back_stay() {
 }
 
 #[tokio::test]
-async fn a_version_stands_behind_older_ones_that_wait_and_knows_the_newer_ones() {
+async fn a_version_stands_behind_older_ones_that_wait_and_knows_the_newer_ones_that_are_there() {
     let (rig, bucket, lane) = replicating().await;
     let mut ids = Vec::new();
     for content in [b"1", b"2", b"3", b"4"] {
         ids.push(rig.put(&bucket, "key", content).await.version_id);
         rig.put(&bucket, "key/below", content).await;
     }
-    let there = "an-id-of-its-own".to_owned();
-    let settings = Some(ObjectSettings::default());
-    let completed = Settled::Completed { settings, foreign_version: Some(there.clone()) };
-    rig.store.settle(lane, &[(task_of(&rig, lane, ids[2]).await, completed)]).await.pop().unwrap().unwrap();
+    arrive(&rig, lane, ids[2], "an-id-of-its-own").await;
     let key = object_key("key");
     let standing = |id| rig.store.standing(bucket.id, &key, id, lane.target);
-    let newer = |at: usize, foreign_version: Option<&String>| Newer {
-        version: ids[at],
-        arrived: foreign_version.is_some(),
-        foreign_version: foreign_version.cloned(),
-    };
+    let there = [Arrived { foreign_version: Some("an-id-of-its-own".to_owned()) }];
     let second = standing(ids[1]).await.unwrap();
     assert!(second.older_waits);
-    assert_eq!(second.newer, [newer(3, None), newer(2, Some(&there))]);
+    assert_eq!((second.newest, second.arrived.as_slice()), (Some(ids[3]), &there[..]));
     let first = standing(ids[0]).await.unwrap();
     assert!(!first.older_waits);
-    assert_eq!(first.newer, [newer(3, None), newer(2, Some(&there)), newer(1, None)]);
-    assert_eq!(standing(ids[3]).await.unwrap().newer, []);
+    assert_eq!((first.newest, first.arrived.as_slice()), (Some(ids[3]), &there[..]));
+    let last = standing(ids[3]).await.unwrap();
+    assert_eq!((last.newest, last.arrived), (None, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_newer_version_that_is_there_is_known_below_more_than_a_thousand_that_are_not() {
+    let (rig, bucket, lane) = replicating().await;
+    let oldest = rig.put(&bucket, "key", b"0").await.version_id;
+    let there = rig.put(&bucket, "key", b"1").await.version_id;
+    arrive(&rig, lane, there, "there").await;
+    for _ in 0..1_200 {
+        rig.put(&bucket, "key", b"2").await;
+    }
+    let standing = rig.store.standing(bucket.id, &object_key("key"), oldest, lane.target).await.unwrap();
+    assert_eq!(standing.arrived, [Arrived { foreign_version: Some("there".to_owned()) }]);
 }

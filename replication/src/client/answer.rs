@@ -83,14 +83,28 @@ impl Answer {
     }
 
     async fn refusal(self) -> ClientError {
-        let status = self.status();
-        let retry_after = self.header("retry-after").and_then(retry::parse_retry_after);
-        let date = self.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
-        let server_time_ms = date.map(|date| date.unix_timestamp() * 1_000);
+        let (retry_after, server_time_ms, status) = (self.retry_after(), self.server_time_ms(), self.status());
         // A refusal whose body does not come is one by its status.
         let body = self.bytes(REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let document = xml::Flat::parse(&body).filter(|document| document.root == "Error").unwrap_or_default();
         let text = |name| document.text(name).unwrap_or_default().to_owned();
         ClientError::Refused { status, code: text("Code"), message: text("Message"), retry_after, server_time_ms }
+    }
+
+    /// What the server refuses with, as far as its headers say; None: it does not.
+    pub(super) fn bare_refusal(&self) -> Option<ClientError> {
+        let (code, message) = (String::new(), String::new());
+        let (retry_after, server_time_ms, status) = (self.retry_after(), self.server_time_ms(), self.status());
+        let refused = !self.response.status().is_success();
+        refused.then_some(ClientError::Refused { status, code, message, retry_after, server_time_ms })
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.header("retry-after").and_then(retry::parse_retry_after)
+    }
+
+    fn server_time_ms(&self) -> Option<i64> {
+        let date = self.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+        date.map(|date| date.unix_timestamp() * 1_000)
     }
 }

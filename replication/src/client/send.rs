@@ -63,17 +63,35 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request to learn from the headers of the answer, also if it is a refusal; again only where nothing, or a 5xx, is answered.
+    /// Sends a request without a document in its answer, a HEAD, to learn from the headers of that, also if it is a refusal; again only if
+    /// that may help.
     ///
     /// # Errors
-    /// The last attempt's, but for refusals below 500.
+    /// The last attempt's, but for refusals that do not pass.
     pub async fn probe(&self, request: &Request) -> Result<Answer, ClientError> {
         let url = self.0.endpoint.url_of(&request.bucket, request.key.as_deref(), &request.query)?;
-        match self.send(request).await {
-            Ok(answer) => Ok(answer),
-            // By then what can be made good, as a wrong clock, has been.
-            Err(ClientError::Refused { status, .. }) if status < 500 => self.attempt_any(request, &url).await,
-            Err(error) => Err(error),
+        let began = Instant::now();
+        let mut attempt = 1;
+        let mut corrected = false;
+        loop {
+            let began_ms = self.0.clock.now().0;
+            let answered = self.attempt_any(request, &url).await;
+            let (answer, error) = match answered {
+                Ok(answer) => match answer.bare_refusal() {
+                    None => return Ok(answer),
+                    Some(refusal) => (Some(answer), refusal),
+                },
+                Err(error) => (None, error),
+            };
+            if !corrected && self.correct(&error, began_ms).await {
+                corrected = true;
+                continue;
+            }
+            match answer.filter(|_| !error.may_pass()) {
+                Some(answer) => return Ok(answer),
+                None => self.rest(began, attempt, error).await?,
+            }
+            attempt += 1;
         }
     }
 

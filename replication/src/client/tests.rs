@@ -125,6 +125,22 @@ async fn what_will_not_pass_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn one_request_tells_what_a_refusal_says_and_what_may_pass_is_asked_again() {
+    let head = || address().request(Method::HEAD, None);
+    for status in [403, 404, 501] {
+        let fake = Fake::start(move |_, _| Reply::new(status, "").header("x-amz-delete-marker", "true")).await;
+        let answer = client(&fake).probe(&head()).await.unwrap();
+        assert_eq!((answer.status(), answer.header("x-amz-delete-marker")), (status, Some("true")));
+        assert_eq!(fake.seen().len(), 1, "{status}");
+    }
+    let fake = Fake::start(|n, _| Reply::new(if n == 0 { 429 } else { 404 }, "")).await;
+    assert_eq!(client(&fake).probe(&head()).await.unwrap().status(), 404);
+    let fake = Fake::start(|_, _| Reply::new(503, "")).await;
+    assert_eq!(client(&fake).probe(&head()).await.unwrap_err().status(), Some(503));
+    assert_eq!(fake.seen().len(), 4);
+}
+
+#[tokio::test]
 async fn a_server_that_asks_for_time_is_given_it() {
     let busy = || Reply::error(503, "SlowDown").header("retry-after", "1");
     let fake = Fake::start(move |n, _| if n == 0 { busy() } else { stored() }).await;

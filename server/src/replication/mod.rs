@@ -7,6 +7,7 @@
 pub mod carrier;
 mod decided;
 mod local;
+mod pages;
 pub mod role;
 mod source;
 pub mod status;

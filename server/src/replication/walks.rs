@@ -3,6 +3,8 @@
 //! A walk only makes versions PENDING, each with its task in one commit; the worker does the rest. So a page that comes again finds
 //! nothing to do.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use cairn_replication::plan;
 use cairn_replication::rules::Configuration;
@@ -12,18 +14,12 @@ use cairn_storage::index::family::walk::{WalkBucket, WalkCounts, WalkKind, WalkR
 use cairn_storage::jobs::walks::{NewWalk, Step, StepFailure, WalkError, Walker};
 use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::replication::Bring;
-use cairn_storage::ops::{Bucket, ListVersions, ListedVersion, Store, VersionSelector};
+use cairn_storage::ops::{Bucket, Store};
 use futures::{StreamExt as _, TryStreamExt as _};
 use minicbor::{Decode, Encode};
 
 use super::Rules;
-
-/// How many versions one page looks at.
-const PAGE_VERSIONS_MAX: usize = 500;
-
-/// How many versions of one key are held to begin with the oldest of them. Of a key that has more, older ones than these come after newer
-/// ones, which a target that gives its own ids then refuses.
-const KEY_VERSIONS_MAX: usize = 20_000;
+use super::pages::{Page, Place};
 
 /// How many keys are looked at at once.
 const CONCURRENCY: usize = 16;
@@ -39,16 +35,6 @@ pub struct Walked {
     #[n(1)]
     #[cbor(default)]
     pub mend: bool,
-}
-
-/// Where a walk is: behind this version.
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct Cursor {
-    #[n(0)]
-    key: String,
-    #[n(1)]
-    version: VersionId,
 }
 
 /// Begins a backfill, a resync or a verification of a bucket.
@@ -70,13 +56,6 @@ pub struct Existing {
     pub kind: WalkKind,
 }
 
-/// The versions of one key, the newest first.
-#[derive(Debug, PartialEq, Eq)]
-struct OfKey {
-    key: ObjectKey,
-    versions: Vec<VersionId>,
-}
-
 #[async_trait]
 impl Walker for Existing {
     fn kind(&self) -> WalkKind {
@@ -90,13 +69,15 @@ impl Walker for Existing {
         let walked: Walked = minicbor::decode(&walk.argument).map_err(malformed)?;
         let rules = self.rules.of(store, &bucket).await?;
         let rules = rules.ok_or_else(no_rules)?;
-        let behind: Option<Cursor> = match place.within.as_slice() {
+        let behind: Option<Place> = match place.within.as_slice() {
             [] => None,
             cursor => Some(minicbor::decode(cursor).map_err(malformed)?),
         };
-        let (keys, next) = whole_keys(store, &bucket, behind).await?;
-        let next = next.map(|cursor| minicbor::to_vec(cursor).unwrap_or_default()); // writing to a Vec cannot fail
-        let counts = self.bring(store, &bucket, &rules, &walked, keys).await?;
+        // Of whole keys, because for a target that gives its own ids, no newer version of a key may become PENDING a page before an older one.
+        // Of a key that has more versions than are held, older ones come after newer ones, which such a target then refuses.
+        let page = Page::of_bucket(store, &bucket, "", behind.as_ref()).await?;
+        let next = next_of(&page).map(|place| minicbor::to_vec(place).unwrap_or_default()); // writing to a Vec cannot fail
+        let counts = self.bring(store, &bucket, &rules, &walked, page.keys).await?;
         Ok(Step { cursor: place.then(next), counts, note: None })
     }
 }
@@ -108,10 +89,11 @@ impl Existing {
         bucket: &Bucket,
         rules: &Configuration,
         walked: &Walked,
-        keys: Vec<OfKey>,
+        keys: BTreeMap<String, Vec<VersionId>>,
     ) -> Result<WalkCounts, StorageError> {
+        let keys = keys.into_iter().filter_map(|(key, versions)| Some((ObjectKey::new(&key)?, versions)));
         let counts: Vec<WalkCounts> = futures::stream::iter(keys)
-            .map(|of_key| self.bring_key(store, bucket, rules, walked, of_key))
+            .map(|(key, versions)| self.bring_key(store, bucket, rules, walked, key, versions))
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
@@ -130,7 +112,8 @@ impl Existing {
         bucket: &Bucket,
         rules: &Configuration,
         walked: &Walked,
-        OfKey { key, versions }: OfKey,
+        key: ObjectKey,
+        versions: Vec<VersionId>,
     ) -> Result<WalkCounts, StorageError> {
         let mut counts = WalkCounts::default();
         let bring = if self.kind == WalkKind::Resync { Bring::Again } else { Bring::Missing };
@@ -147,6 +130,13 @@ impl Existing {
     }
 }
 
+/// Where a page ends: where a key does, or within the one key that has more versions than are held.
+fn next_of(page: &Page<VersionId>) -> Option<Place> {
+    let end = page.end.clone()?;
+    let last = page.keys.get(&end.key).filter(|_| page.has_too_many).and_then(|versions| versions.last());
+    Some(last.map_or(end.clone(), |last| Place { key: end.key, version: *last }))
+}
+
 /// A walk whose record cannot be read fails.
 pub(super) fn malformed(error: minicbor::decode::Error) -> StepFailure {
     StepFailure::Refused(format!("the walk's record: {error}"))
@@ -157,81 +147,25 @@ pub(super) fn no_rules() -> StepFailure {
     StepFailure::Refused("the bucket has no replication rules".to_owned())
 }
 
-/// The next versions, and where there are more. They end where a key does: for a target that gives its own ids, no newer version of a key may
-/// become PENDING a page before an older one.
-async fn whole_keys(
-    store: &Store,
-    bucket: &Bucket,
-    mut behind: Option<Cursor>,
-) -> Result<(Vec<OfKey>, Option<Cursor>), StorageError> {
-    let mut keys = Vec::new();
-    loop {
-        let list = ListVersions {
-            after: behind.as_ref().map(|cursor| cursor.key.clone()),
-            after_version: behind.map(|cursor| VersionSelector::Id(cursor.version)),
-            max_keys: PAGE_VERSIONS_MAX,
-            ..ListVersions::default()
-        };
-        let page = store.list_versions(bucket, list).await?;
-        add(&mut keys, page.entries);
-        if page.next.is_none() {
-            return Ok((keys, None));
-        }
-        let goes_on = leave_last(&mut keys);
-        behind = keys.last().and_then(Cursor::behind);
-        if !goes_on || behind.is_none() {
-            return Ok((keys, behind));
-        }
-    }
-}
-
-/// Adds a page, by its keys.
-fn add(keys: &mut Vec<OfKey>, entries: Vec<ListedVersion>) {
-    for entry in entries {
-        let ListedVersion::Version { key, version, .. } = entry else { continue };
-        match keys.last_mut().filter(|last| last.key == key) {
-            Some(last) => last.versions.push(version.id()),
-            None => keys.push(OfKey { key, versions: vec![version.id()] }),
-        }
-    }
-}
-
-/// Leaves the last key, which may go on on the next page, to that. True: there is no other one, so that the next page is to be added.
-fn leave_last(keys: &mut Vec<OfKey>) -> bool {
-    if keys.len() > 1 {
-        keys.pop();
-        return false;
-    }
-    keys.first().is_some_and(|only| only.versions.len() < KEY_VERSIONS_MAX)
-}
-
-impl Cursor {
-    fn behind(OfKey { key, versions }: &OfKey) -> Option<Self> {
-        Some(Self { key: key.as_str().to_owned(), version: *versions.last()? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::pages::KEY_VERSIONS_MAX;
     use super::*;
 
-    fn of_key(key: &str, versions: usize) -> OfKey {
-        let id = |version: usize| VersionId::from_bytes([u8::try_from(version % 256).unwrap(); 16]);
-        OfKey { key: ObjectKey::new(key).unwrap(), versions: (0..versions).rev().map(id).collect() }
-    }
-
     #[test]
-    fn a_page_ends_where_a_key_does() {
-        let mut keys = vec![of_key("a", 3), of_key("b", 2)];
-        assert!(!leave_last(&mut keys));
-        assert_eq!(keys, [of_key("a", 3)]);
-        let behind = Cursor::behind(&keys[0]).unwrap();
-        assert_eq!((behind.key.as_str(), behind.version), ("a", VersionId::from_bytes([0; 16])));
-        // A key that fills a page goes on with the next one, as long as it can be held.
-        assert!(leave_last(&mut vec![of_key("a", PAGE_VERSIONS_MAX)]));
-        assert!(!leave_last(&mut vec![of_key("a", KEY_VERSIONS_MAX)]));
-        assert!(!leave_last(&mut Vec::new()));
+    fn a_page_ends_where_a_key_does_if_the_key_can_be_held() {
+        let id = |byte| VersionId::from_bytes([byte; 16]);
+        let next = |keys: &[&str], more| {
+            let mut page = Page::default();
+            keys.iter().for_each(|key| page.add((*key).to_owned(), id(7)));
+            assert!(page.is_enough(more));
+            next_of(&page)
+        };
+        assert_eq!(next(&["a", "b"], false), None);
+        assert_eq!(next(&["a", "b"], true), Some(Place::end_of("a")));
+        let within = Place { key: "a".to_owned(), version: id(7) };
+        assert_eq!(next(&["a"].repeat(KEY_VERSIONS_MAX), true), Some(within));
     }
 }

@@ -1,7 +1,7 @@
 //! Targets that give ids of their own: which of them a version has got is in its record. A key is compared as a whole, because what has
 //! another order there, or another newest version, shows only so.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use cairn_replication::client::VersionThere;
 use cairn_replication::remote::Remote;
@@ -12,59 +12,16 @@ use cairn_storage::index::family::walk::FindingKind;
 use cairn_storage::jobs::walks::StepFailure;
 use cairn_storage::object::ObjectKey;
 use cairn_storage::ops::replication::Bring;
-use cairn_storage::ops::{ListVersions, ListedVersion, VersionSelector};
+use cairn_storage::ops::{ListVersions, ListedVersion};
 use cairn_storage::replication::Progress;
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::replication::pages::{KEY_VERSIONS_MAX, Page};
+
 use super::{Compared, Comparison, Place, Wrong, earlier, of_target};
-
-/// How many of the source's versions are read at once.
-const PAGE_VERSIONS_MAX: usize = 500;
-
-/// The most versions of a key, on either side, that are compared.
-const KEY_VERSIONS_MAX: usize = 20_000;
 
 /// How many keys are compared at once.
 const CONCURRENCY: usize = 16;
-
-/// One side's next keys, with all versions of each, the newest first.
-struct Side<T> {
-    keys: BTreeMap<String, Vec<T>>,
-    /// Behind the last of them; None: there are no more.
-    end: Option<Place>,
-    count: usize,
-    /// The one key of the page has more versions than are compared.
-    has_too_many: bool,
-}
-
-impl<T> Default for Side<T> {
-    fn default() -> Self {
-        Self { keys: BTreeMap::new(), end: None, count: 0, has_too_many: false }
-    }
-}
-
-impl<T> Side<T> {
-    fn add(&mut self, key: String, version: T) {
-        self.keys.entry(key).or_default().push(version);
-        self.count += 1;
-    }
-
-    /// Whether there are whole keys to compare; then it ends behind them. There are `more` versions behind what was added.
-    fn is_enough(&mut self, more: bool) -> bool {
-        if !more {
-            return true;
-        }
-        if self.keys.len() > 1 {
-            self.keys.pop_last();
-        } else if self.count >= KEY_VERSIONS_MAX {
-            self.has_too_many = true;
-        } else {
-            return false;
-        }
-        self.end = self.keys.last_key_value().map(|(key, _)| Place::end_of(key));
-        true
-    }
-}
 
 impl Comparison<'_> {
     pub(super) async fn page_of_foreign(
@@ -73,7 +30,7 @@ impl Comparison<'_> {
         behind: Option<Place>,
     ) -> Result<Compared, StepFailure> {
         // The source first: what it has brought by now is in the target's listing, which comes after.
-        let mut here = self.keys_here(behind.as_ref()).await?;
+        let mut here = Page::of_bucket(self.store, self.bucket, &self.prefix(), behind.as_ref()).await?;
         let mut there = self.keys_there(remote, behind.as_ref()).await?;
         let too_many = here.has_too_many || there.has_too_many;
         let end = earlier(here.end.take(), there.end.take());
@@ -108,31 +65,8 @@ impl Comparison<'_> {
         Ok(compared)
     }
 
-    async fn keys_here(&self, behind: Option<&Place>) -> Result<Side<VersionId>, StorageError> {
-        let mut side = Side::default();
-        let mut behind = behind.cloned();
-        loop {
-            let list = ListVersions {
-                prefix: self.prefix(),
-                after: behind.as_ref().map(|place| place.key.clone()),
-                after_version: behind.as_ref().map(|place| VersionSelector::Id(place.version)),
-                max_keys: PAGE_VERSIONS_MAX,
-                ..ListVersions::default()
-            };
-            let page = self.store.list_versions(self.bucket, list).await?;
-            for entry in page.entries {
-                let ListedVersion::Version { key, version, .. } = entry else { continue };
-                behind = Some(Place { key: key.as_str().to_owned(), version: version.id() });
-                side.add(key.as_str().to_owned(), version.id());
-            }
-            if side.is_enough(page.next.is_some()) {
-                return Ok(side);
-            }
-        }
-    }
-
-    async fn keys_there(&self, remote: &Remote, behind: Option<&Place>) -> Result<Side<VersionThere>, StepFailure> {
-        let mut side = Side::default();
+    async fn keys_there(&self, remote: &Remote, behind: Option<&Place>) -> Result<Page<VersionThere>, StepFailure> {
+        let mut keys = Page::default();
         let mut behind = behind.map(|place| (place.key.clone(), None));
         loop {
             let after =
@@ -140,10 +74,10 @@ impl Comparison<'_> {
             let page = remote.list(&self.prefix(), after).await.map_err(of_target)?;
             behind = page.versions.last().map(|last| (last.key.clone(), Some(last.id.clone())));
             for version in page.versions {
-                side.add(version.key.clone(), version);
+                keys.add(version.key.clone(), version);
             }
-            if side.is_enough(page.more) {
-                return Ok(side);
+            if keys.is_enough(page.more) {
+                return Ok(keys);
             }
         }
     }
@@ -300,29 +234,4 @@ fn uncounted(key: ObjectKey, newest: Option<&VersionId>) -> Compared {
         mend: None,
     };
     Compared { wrong: vec![wrong], ..Compared::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn side(keys: &[&str]) -> Side<u8> {
-        let mut side = Side::default();
-        keys.iter().for_each(|key| side.add((*key).to_owned(), 0));
-        side
-    }
-
-    #[test]
-    fn a_page_has_whole_keys() {
-        let mut all = side(&["a", "b"]);
-        assert!(all.is_enough(false));
-        assert_eq!((all.keys.len(), all.end), (2, None));
-        let mut some = side(&["a", "b", "b"]);
-        assert!(some.is_enough(true));
-        assert_eq!((some.keys.len(), some.end), (1, Some(Place::end_of("a"))));
-        assert!(!side(&["a", "a"]).is_enough(true), "the key may go on");
-        let mut long = side(&["a"].repeat(KEY_VERSIONS_MAX));
-        assert!(long.is_enough(true) && long.has_too_many);
-        assert_eq!(long.end, Some(Place::end_of("a")));
-    }
 }

@@ -32,6 +32,7 @@ use minicbor::{Decode, Encode};
 use crate::audit::Trail;
 use crate::s3::Edge;
 
+use super::pages::Place;
 use super::walks::{Walked, malformed, no_rules};
 
 use there::There;
@@ -50,32 +51,6 @@ struct Cursor {
     target: String,
     #[n(1)]
     behind: Option<Place>,
-}
-
-/// A place in the order of listings: of keys, and of each key the newest version first.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-struct Place {
-    #[n(0)]
-    key: String,
-    #[n(1)]
-    version: VersionId,
-}
-
-impl Place {
-    /// Behind all versions of a key.
-    fn end_of(key: &str) -> Self {
-        Self { key: key.to_owned(), version: VersionId::from_bytes([0; 16]) }
-    }
-
-    /// Whether this version is here or before.
-    fn has_passed(&self, key: &str, version: VersionId) -> bool {
-        match key.as_bytes().cmp(self.key.as_bytes()) {
-            std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => version >= self.version,
-            std::cmp::Ordering::Greater => false,
-        }
-    }
 }
 
 /// The earlier of two ends; None: the end of everything.
@@ -278,18 +253,6 @@ mod tests {
 
     fn place(key: &str, version: u8) -> Place {
         Place { key: key.to_owned(), version: VersionId::from_bytes([version; 16]) }
-    }
-
-    #[test]
-    fn places_are_in_the_order_of_listings() {
-        let id = |byte| VersionId::from_bytes([byte; 16]);
-        let here = place("b", 5);
-        for (key, version, passed) in
-            [("a", 1, true), ("b", 6, true), ("b", 5, true), ("b", 4, false), ("b/", 9, false), ("c", 9, false)]
-        {
-            assert_eq!(here.has_passed(key, id(version)), passed, "{key} {version}");
-        }
-        assert!(Place::end_of("b").has_passed("b", id(1)));
     }
 
     #[test]

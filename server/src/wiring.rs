@@ -358,7 +358,7 @@ async fn start(
         remotes: remotes.clone(),
         replication: Arc::new(Replication::new(rules, config.replication.bandwidth_limit)),
     };
-    let walkers = walkers(&edge, &kms);
+    let walkers = walkers(&edge, &kms, audit);
     let settings = gate_settings(config, store);
     let (proxies, cors) = (settings.proxies.clone(), Arc::clone(&settings.cors));
     let gate =
@@ -377,7 +377,7 @@ async fn start(
 }
 
 /// What does walk jobs, one for each kind.
-fn walkers(edge: &Edge, kms: &Arc<Kms>) -> Vec<Arc<dyn Walker>> {
+fn walkers(edge: &Edge, kms: &Arc<Kms>, audit: &Arc<Audit>) -> Vec<Arc<dyn Walker>> {
     let existing = |kind| Arc::new(Existing { rules: edge.replication.rules.clone(), kind });
     let keys = rewrap::Keys { settings: edge.encryption.clone(), kms: Arc::clone(kms) };
     vec![
@@ -386,7 +386,7 @@ fn walkers(edge: &Edge, kms: &Arc<Kms>) -> Vec<Arc<dyn Walker>> {
         Arc::new(Mover),
         existing(WalkKind::Backfill),
         existing(WalkKind::Resync),
-        Arc::new(Verifier::new(edge.clone())),
+        Arc::new(Verifier::new(edge.clone(), audit.clone())),
     ]
 }
 

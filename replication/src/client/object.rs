@@ -3,7 +3,10 @@
 use reqwest::Method;
 
 use super::body::Body;
-use super::{Answer, Client, ClientError, Request};
+use super::{Answer, Client, ClientError, Request, xml};
+
+/// The most that is read of a set of tags: S3 lets an object have ten.
+const TAGS_BYTES_MAX: usize = 64 << 10;
 
 /// An object's place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +59,16 @@ impl Client {
     pub async fn head(&self, of: &Address, version_id: Option<&str>) -> Result<Answer, ClientError> {
         let request = of.request(Method::HEAD, version_id).header("x-amz-checksum-mode", "ENABLED");
         self.send(&request).await
+    }
+
+    /// The tags of an object, or of one of its versions: keys with values.
+    ///
+    /// # Errors
+    /// Those of [`Client::send`], and `Foreign`.
+    pub async fn tags(&self, of: &Address, version_id: Option<&str>) -> Result<Vec<[String; 2]>, ClientError> {
+        let request = of.request(Method::GET, version_id).query("tagging", "");
+        let text = self.send(&request).await?.bytes(TAGS_BYTES_MAX).await?;
+        xml::tags(&text).ok_or(ClientError::Foreign("it is not a set of tags of S3's"))
     }
 
     /// Deletes an object, or one of its versions. The version id is that of the version that went, or of the delete marker. In a

@@ -64,6 +64,42 @@ impl Flat {
     }
 }
 
+/// The keys and values of a set of tags. None if it is none.
+pub(super) fn tags(text: &[u8]) -> Option<Vec<[String; 2]>> {
+    let mut reader = Reader::from_str(std::str::from_utf8(text).ok()?);
+    let mut tags: Vec<[String; 2]> = Vec::new();
+    let mut open: Vec<String> = Vec::new();
+    let mut is_tags = false;
+    let names = |open: &[String]| open.iter().map(String::as_str).collect::<Vec<_>>().join("/");
+    loop {
+        let piece = match reader.read_event().ok()? {
+            Event::Start(start) => {
+                open.push(start.local_name().as_ref().to_owned());
+                match names(&open).as_str() {
+                    "Tagging" => is_tags = true,
+                    "Tagging/TagSet/Tag" => tags.push(Default::default()),
+                    _ => {}
+                }
+                continue;
+            }
+            Event::End(_) => {
+                open.pop()?;
+                continue;
+            }
+            Event::Text(text) => text.to_string(),
+            Event::GeneralRef(reference) => unescape(&format!("&{};", &*reference)).ok()?.into_owned(),
+            Event::DocType(_) => return None,
+            Event::Eof => return (is_tags && open.is_empty()).then_some(tags),
+            _ => continue,
+        };
+        match names(&open).as_str() {
+            "Tagging/TagSet/Tag/Key" => tags.last_mut()?[0].push_str(&piece),
+            "Tagging/TagSet/Tag/Value" => tags.last_mut()?[1].push_str(&piece),
+            _ => {}
+        }
+    }
+}
+
 /// The texts of `fields` in each element `item` directly below the root element `root`; an absent one is empty, and one of an element in
 /// an element is named by both, with a slash. None if it is no such document.
 pub(super) fn items<const N: usize>(
@@ -215,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn a_set_of_tags_is_read_with_empty_values_and_references() {
+        let text = b"<?xml version=\"1.0\"?><Tagging xmlns=\"x\"><TagSet><Tag><Key>a&amp;b</Key><Value>1</Value></Tag>\
+                     <Tag><Value/><Key>c</Key></Tag></TagSet></Tagging>";
+        assert_eq!(tags(text).unwrap(), [["a&b", "1"], ["c", ""]].map(|tag| tag.map(str::to_owned)));
+        assert_eq!(tags(b"<Tagging><TagSet/></Tagging>"), Some(Vec::new()));
+        for text in [&b""[..], b"<Error></Error>", b"<Tagging><TagSet>", b"<!DOCTYPE a><Tagging></Tagging>"] {
+            assert_eq!(tags(text), None);
+        }
+    }
+
+    #[test]
     fn elements_of_several_names_keep_their_order() {
         let text = b"<R><E>url</E><V><K>a</K></V><D><K>b</K></D><C><P>x</P></C><V><K>c</K></V></R>";
         let listing = Listing::parse(text, "R", ["V", "D"], ["K"]).unwrap();
@@ -237,6 +284,7 @@ mod tests {
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "(<[ab/]{1,2}>|&[a#x0-9]{1,3};|x){0,12}") {
             let _ = Flat::parse(&bytes);
             let _ = items(text.as_bytes(), "a", "b", ["a"]);
+            let _ = tags(&bytes);
             let _ = Flat::parse(text.as_bytes());
         }
     }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::VersionId;
 use cairn_storage::object::{ObjectAttributes, ObjectKey};
-use cairn_storage::settings::ObjectSettings;
+use cairn_storage::settings::{ObjectSettings, Tag};
 
 use crate::client::{Address, Answer, Method, VersionsThere};
 use crate::target::Failure;
@@ -74,6 +74,22 @@ impl Remote {
         let sealed = answer.header("x-amz-server-side-encryption").is_some_and(|mode| mode.starts_with("aws:"));
         let by_customer = answer.header("x-amz-server-side-encryption-customer-algorithm").is_some();
         Ok(!sealed && !by_customer)
+    }
+
+    /// The tags that a version has.
+    ///
+    /// # Errors
+    /// See [`Failure`]; `Refused`, too, where the server knows no tags.
+    pub async fn tags(&self, key: &ObjectKey, version: &str) -> Result<Vec<Tag>, Failure> {
+        match self.client.tags(&self.at(key), Some(version)).await {
+            Ok(tags) => Ok(tags.into_iter().map(|[key, value]| Tag { key, value }).collect()),
+            // So some servers say that there are none.
+            Err(error) if error.code() == Some("NoSuchTagSet") => Ok(Vec::new()),
+            Err(error) if error.code() == Some("NotImplemented") => {
+                Err(Failure::Refused { reason: "the target knows no tags of objects".to_owned() })
+            }
+            Err(error) => Err(of_client(error)),
+        }
     }
 
     fn at(&self, key: &ObjectKey) -> Address {

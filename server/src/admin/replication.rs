@@ -153,7 +153,7 @@ pub(crate) struct ReportDocument {
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FindingDocument {
-    /// `missing`, `differs`, `extra` or `unreadable`.
+    /// `missing`, `differs`, `differs-by-right`, `extra` or `unreadable`.
     pub(crate) kind: Cow<'static, str>,
     pub(crate) key: String,
     pub(crate) version: String,

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use cairn_replication::client::Environment;
+use cairn_storage::index::family::walk::FindingKind;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -34,7 +35,8 @@ pub(super) enum ReplicateCommand {
     Resync(WalkArgs),
     /// Compare the bucket with its targets, and with --mend have brought what is missing or differs: starts a job and prints its id
     Verify(VerifyArgs),
-    /// Show what a verification has found: exit status 1 if there is anything or it has not ended, 2 when the server cannot be asked
+    /// Show what a verification has found: exit status 1 if anything is wrong or it has not ended, 2 when the server cannot be asked. What
+    /// differs by right (settings that the role may not bring, or that the target keeps) is shown, and not wrong
     VerifyReport(ReportArgs),
     /// Try again what was given up: exit status 2 when the server cannot be asked
     Retry(BucketArgs),
@@ -167,11 +169,12 @@ fn report(args: ReportArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
     let path = format!("replication/{}/verify", of.bucket);
     let runtime = runtime()?;
     let mut asked = asked;
-    let mut after = 0_u64;
+    let (mut after, mut is_wrong) = (0_u64, false);
     loop {
         let query = [("job", asked.clone().unwrap_or_default()), ("after", after.to_string())];
         let ReportDocument { job, findings, next, kept_max } = runtime.block_on(client.query(&path, &query))?;
         for finding in &findings {
+            is_wrong |= finding.kind != FindingKind::ByRight.name();
             if json {
                 println!("{}", serde_json::to_string(finding).unwrap_or_default()); // strings and a flag
             } else {
@@ -188,7 +191,7 @@ fn report(args: ReportArgs, environment: Environment<'_>) -> Result<ExitCode, Ca
             eprintln!("{} of {} are kept", kept_max, job.failed);
         }
         eprintln!("{}", job.line());
-        return Ok(exit(job.failed > 0 || job.state != "done"));
+        return Ok(exit(is_wrong || job.failed > kept_max || job.state != "done"));
     }
 }
 

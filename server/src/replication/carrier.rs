@@ -22,13 +22,14 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::{Audit, Trail};
-use crate::authorize::{Action, AsRole};
+use crate::authorize::AsRole;
 use crate::metrics::Metrics;
 use crate::s3::Edge;
 use crate::s3::replica_keys;
 
 use super::decided::Decisions;
 use super::local::Local;
+use super::permitted;
 use super::role::Roles;
 use super::source::{Counted, SealedSource, SourceContent};
 
@@ -38,6 +39,9 @@ const RULES_LOOKED_AT: Duration = Duration::from_secs(10);
 /// How many tasks are on their way to one remote at once, or within this server, from all buckets together: each may hold a file, a
 /// connection and a small object's bytes.
 const AT_ONCE_MAX: usize = 64;
+
+/// What the audit log calls a task.
+const OPERATION: &str = "ReplicateVersion";
 
 /// Carries out tasks.
 #[derive(Debug)]
@@ -119,7 +123,7 @@ impl Replicator {
     /// With what the operations work with, too.
     #[must_use]
     pub fn new(edge: Edge, metrics: Arc<Metrics>, audit: Arc<Audit>) -> Self {
-        let decisions = Decisions::new(audit, edge.store.clock().clone(), edge.store.entropy().clone());
+        let decisions = Decisions::new(OPERATION, audit, &edge.store);
         let (names, turns, roles) = (Mutex::default(), Mutex::default(), Roles::default());
         Self { edge, metrics, names, turns, roles, decisions }
     }
@@ -155,7 +159,8 @@ impl Replicator {
                 &local
             }
             Some(remote) => {
-                with_tags = self.may_send(&errand, remote, &destination.bucket, acting)?;
+                let named = (remote.as_str(), destination.bucket.as_str());
+                with_tags = permitted::send(acting, errand.bucket.owner, named, &errand.key, &errand.version)?;
                 there = self.edge.remotes.target(remote, &destination.bucket).await?;
                 there.as_ref()
             }
@@ -223,20 +228,6 @@ impl Replicator {
         standing.await.map_err(of_store)
     }
 
-    /// Ok if what the task is about may go to a remote, which decides about its credentials and knows nothing of the role. False: but for
-    /// the tags, which stay behind.
-    fn may_send(&self, errand: &Errand<'_>, remote: &str, bucket: &str, acting: AsRole<'_>) -> Result<bool, Failure> {
-        let accounts = self.edge.identities.accounts();
-        let checked = self.edge.remotes.check_target(remote, bucket, errand.bucket.owner, accounts);
-        checked.map_err(|fault| refused("DstPutObjectNotPermitted", fault))?;
-        let (action, code) = match &errand.version {
-            Version::Object(_) => (Action::ReplicateObject, "DstPutObjectNotPermitted"),
-            Version::Marker(_) => (Action::ReplicateDelete, "DstDelObjNotPermitted"),
-        };
-        acting.may_elsewhere(bucket, &errand.key, action).map_err(|reason| refused(code, reason))?;
-        Ok(acting.may_elsewhere(bucket, &errand.key, Action::ReplicateTags).is_ok())
-    }
-
     async fn bring(
         &self,
         errand: &Errand<'_>,
@@ -250,7 +241,9 @@ impl Replicator {
         let (mut content, mut settings) = (None, None);
         if let Version::Object(object) = &mut outgoing.version {
             settings = Some(object.settings.clone());
-            outgoing.left.tags = !(self.read(errand, rule, acting, object).await? && with_tags);
+            let with_acl = !rule.destination.owner_override;
+            let may_tags = permitted::read(acting, &errand.bucket, &errand.key, object, with_acl).await?;
+            outgoing.left.tags = !(may_tags && with_tags);
             if outgoing.left.tags {
                 object.settings.tags.clear();
             }
@@ -268,35 +261,6 @@ impl Replicator {
             // Somebody removed it there, which is not undone; or it never went there.
             Brought::Absent => Ok(Carried::Brought { settings, foreign_version: None }),
         }
-    }
-
-    /// Ok if the role may read what is to be brought. False: but for the tags, which stay behind (S3 user guide, "Setting up permissions
-    /// for live replication").
-    async fn read(
-        &self,
-        errand: &Errand<'_>,
-        rule: &Rule,
-        acting: AsRole<'_>,
-        object: &ObjectVersion,
-    ) -> Result<bool, Failure> {
-        let settings = &object.settings;
-        let besides = |asks: bool, action| asks.then_some(action);
-        let with_acl = settings.acl.is_some() && !rule.destination.owner_override;
-        let actions: Vec<Action> = [
-            Some(Action::GetObjectVersionForReplication),
-            besides(with_acl, Action::GetObjectVersionAcl),
-            besides(settings.retention.is_some(), Action::GetObjectRetention),
-            besides(settings.legal_hold.is_some(), Action::GetObjectLegalHold),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let may = acting.may(&errand.bucket, &errand.key, &actions, Some(object)).await.map_err(of_failure)?;
-        may.map_err(|reason| refused("SrcGetObjectNotPermitted", reason))?;
-        // Also where it has none: that is not for everybody to bring either.
-        let tags = [Action::GetObjectVersionTagging];
-        let may = acting.may(&errand.bucket, &errand.key, &tags, Some(object)).await.map_err(of_failure)?;
-        Ok(may.is_ok())
     }
 
     async fn open(

@@ -1,22 +1,20 @@
 //! What roles were let do, in the audit log.
 //!
-//! A task is no request, and there may be millions. So an entry is made when a role may do something for a bucket and target that it could
-//! not before, or cannot any more, at most once a second; and else once an hour. Each is about the object whose task it was.
+//! A task is no request, nor is a comparison, and there may be millions. So an entry is made when a role may do something for a bucket and target that it could
+//! not before, or cannot any more, at most once a second; and else once an hour. Each is about the object that it was decided for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_storage::clock::{Clock, Entropy, Timestamp};
+use cairn_storage::clock::{Clock, Timestamp};
 use cairn_storage::jobs::replicate::Lane;
+use cairn_storage::ops::Store;
 use parking_lot::Mutex;
 
 use crate::audit::{Audit, Decided, Entry, Trail};
 use crate::gate::ids::RequestIds;
-
-/// What the entries call a task.
-const OPERATION: &str = "ReplicateVersion";
 
 /// How long after an entry there is another one though nothing has changed.
 const REPEATED_MS: i64 = 60 * 60 * 1_000;
@@ -27,9 +25,10 @@ const QUIET_MS: i64 = 1_000;
 /// Of how many buckets and targets it is known what was decided; beyond it all is told anew.
 const LANES_MAX: usize = 10_000;
 
-/// The decisions about the tasks of each bucket and target.
+/// The decisions about one operation's doings for each bucket and target.
 #[derive(Debug)]
 pub(super) struct Decisions {
+    operation: &'static str,
     audit: Arc<Audit>,
     ids: RequestIds,
     clock: Arc<dyn Clock>,
@@ -45,11 +44,12 @@ struct Told {
 }
 
 impl Decisions {
-    pub(super) fn new(audit: Arc<Audit>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { audit, ids: RequestIds::new(entropy), clock, told: Mutex::default() }
+    pub(super) fn new(operation: &'static str, audit: Arc<Audit>, store: &Store) -> Self {
+        let (clock, ids) = (store.clock().clone(), RequestIds::new(store.entropy().clone()));
+        Self { operation, audit, ids, clock, told: Mutex::default() }
     }
 
-    /// Takes in what was decided about a task, and why it failed, if it did.
+    /// Takes in what was decided about a version, and why that failed which it was decided for, if it did.
     pub(super) fn note(&self, lane: Lane, trail: &Trail, elapsed: Duration, failure: Option<&str>) {
         let decided = trail.take();
         let now = self.clock.now();
@@ -60,7 +60,7 @@ impl Decisions {
         self.audit.finished(Entry {
             time: now,
             id: self.ids.next(),
-            operation: OPERATION,
+            operation: self.operation,
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: None,
             decided,

@@ -1,13 +1,14 @@
 //! Replication as this server does it: which rules a bucket has, what a change entails by them, and who brings what where.
 //!
 //! The rules are `cairn_replication::rules`' and the order of work is `cairn_replication::worker`'s. Here is what takes identities and keys: the
-//! role that acts ([`role`]), what it reads at the source ([`carrier`]), a target that is a bucket of this server (`local`), and the walks
-//! through what was there before ([`walks`], [`verify`]).
+//! role that acts ([`role`]) and what it may do (`permitted`), what it brings ([`carrier`]), a target that is a bucket of this server (`local`),
+//! and the walks through what was there before ([`walks`], [`verify`]).
 
 pub mod carrier;
 mod decided;
 mod local;
 mod pages;
+mod permitted;
 pub mod role;
 mod source;
 pub mod status;

@@ -1,21 +1,26 @@
 //! Targets whose versions have the source's ids: both listings have one order.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use cairn_replication::client::{VersionThere, VersionsThere};
+use cairn_replication::rules::Rule;
 use cairn_replication::target::Failure;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::index::family::walk::FindingKind;
 use cairn_storage::jobs::walks::StepFailure;
-use cairn_storage::object::ObjectKey;
+use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::replication::Bring;
 use cairn_storage::ops::{ListVersions, ListedVersion, VersionSelector};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::compare::{Acls, compare};
+use crate::audit::Trail;
+use crate::authorize::AsRole;
+
+use super::compare::{Acls, Differences, Remedy, compare};
 use super::there::There;
-use super::{Compared, Comparison, Place, Verdict, Wrong, earlier, of_target};
+use super::{Compared, Comparison, Fault, Place, Verdict, Wrong, earlier, of_target};
 
 /// How many of the source's versions one page looks at.
 const PAGE_VERSIONS_MAX: usize = 500;
@@ -102,10 +107,10 @@ impl Comparison<'_> {
     ) -> Result<Verdict, StepFailure> {
         let Some(version) = self.version(&key, id).await? else { return Ok(Verdict::Skipped) };
         let Some(rule) = self.carrying(&key, &version) else { return Ok(Verdict::Skipped) };
-        let with_acl = !rule.destination.owner_override;
-        let Some((kind, detail, mend)) = self.wrong(there, &key, &version, found, with_acl).await? else {
-            return Ok(Verdict::Same);
-        };
+        let (trail, began) = (Trail::default(), Instant::now());
+        let fault = self.wrong(there, self.acting(&trail), &key, &version, found, rule).await;
+        self.note(&trail, began, fault.as_ref().ok().and_then(Option::as_ref));
+        let Some((kind, detail, mend)) = fault? else { return Ok(Verdict::Same) };
         // It may have changed, and be on its way, since it was read.
         if self.version(&key, id).await?.as_ref() != Some(&version) {
             return Ok(Verdict::Skipped);
@@ -117,34 +122,54 @@ impl Comparison<'_> {
     async fn wrong(
         &self,
         there: &There<'_>,
+        acting: AsRole<'_>,
         key: &ObjectKey,
         version: &Version,
         found: Option<VersionThere>,
-        with_acl: bool,
-    ) -> Result<Option<(FindingKind, String, Option<Bring>)>, StepFailure> {
+        rule: &Rule,
+    ) -> Result<Option<Fault>, StepFailure> {
         let missing = || (FindingKind::Missing, self.why_missing(version).to_owned(), Some(Bring::Again));
         let another = |what: &str| (FindingKind::Differs, format!("it is {what} there"), None);
-        Ok(match (version, found) {
-            (_, None) => Some(missing()),
-            (Version::Marker(_), Some(found)) => (!found.is_marker).then(|| another("an object")),
-            (Version::Object(_), Some(found)) if found.is_marker => Some(another("a delete marker")),
-            (Version::Object(object), Some(_)) => match there.look(key, object.version_id).await {
-                Ok(Some(found)) => {
-                    let acls = match with_acl && !found.without_acls {
-                        false => Acls::None,
-                        true if there.forgets_accounts() => Acls::OfKnownAccounts,
-                        true => Acls::All,
-                    };
-                    let differences = compare(object, &found, acls);
-                    differences.map(|of| {
-                        (FindingKind::Differs, of.text, of.mendable.then_some(Bring::Settings { there: found.changed }))
-                    })
-                }
-                Ok(None) => Some(missing()),
-                Err(Failure::Refused { reason }) => Some((FindingKind::Unreadable, reason, None)),
-                Err(failure) => return Err(of_target(failure)),
-            },
-        })
+        let object = match (version, found) {
+            (_, None) => return Ok(Some(missing())),
+            (Version::Marker(_), Some(found)) => return Ok((!found.is_marker).then(|| another("an object"))),
+            (Version::Object(_), Some(found)) if found.is_marker => return Ok(Some(another("a delete marker"))),
+            (Version::Object(object), Some(_)) => object,
+        };
+        match self.differences(there, acting, key, (version, object), rule).await {
+            Ok(Some(differences)) => Ok(differences),
+            Ok(None) => Ok(Some(missing())),
+            Err(Failure::Refused { reason }) => Ok(Some((FindingKind::Unreadable, reason, None))),
+            Err(failure) => Err(of_target(failure)),
+        }
+    }
+
+    /// What differs about an object that is on both sides. None: it is not at the target, after all.
+    async fn differences(
+        &self,
+        there: &There<'_>,
+        acting: AsRole<'_>,
+        key: &ObjectKey,
+        (version, object): (&Version, &ObjectVersion),
+        rule: &Rule,
+    ) -> Result<Option<Option<Fault>>, Failure> {
+        let may_tags = self.may_read(acting, key, (version, object), rule).await?;
+        let Some(found) = there.look(acting, key, object.version_id).await? else { return Ok(None) };
+        let acls = match !rule.destination.owner_override && !found.without_acls {
+            false => Acls::None,
+            true if there.forgets_accounts() => Acls::OfKnownAccounts,
+            true => Acls::All,
+        };
+        let brought = match found.settings == object.settings {
+            true => found.settings.clone(),
+            false => there.brought(acting, key, object, &found, may_tags).await?,
+        };
+        let differences = compare(object, &found, &brought, acls);
+        Ok(Some(differences.map(|Differences { text, remedy }| match remedy {
+            Remedy::None => (FindingKind::Differs, text, None),
+            Remedy::Bring => (FindingKind::Differs, text, Some(Bring::Settings { there: found.changed })),
+            Remedy::ByRight => (FindingKind::ByRight, text, None),
+        })))
     }
 
     /// What is at the target, and was not listed at the source.
@@ -160,7 +185,10 @@ impl Comparison<'_> {
             Some(id) => self.version(&key, id).await?.is_some(),
             None => false,
         };
-        if is_here || !there.may_know(&key).await.map_err(of_target)? {
+        let (trail, began) = (Trail::default(), Instant::now());
+        let may_know = !is_here && there.may_know(self.acting(&trail), &key).await.map_err(of_target)?;
+        self.note(&trail, began, None);
+        if !may_know {
             return Ok(None);
         }
         let detail = match (version.is_marker, version.is_latest) {

@@ -21,16 +21,31 @@ pub(super) enum Acls {
     All,
 }
 
+/// What becomes of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Nothing can be done about it: it is in what never changes about a version.
+    None,
+    /// It is in what may change about a version, so it can be brought.
+    Bring,
+    /// It would stay if that was brought: it is there by right.
+    ByRight,
+}
+
 /// What differs, for people: names, but no values of clients'.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Differences {
     pub(super) text: String,
-    /// It is what may change about a version, so it can be brought.
-    pub(super) mendable: bool,
+    pub(super) remedy: Remedy,
 }
 
-/// Compares an object with its replica; None: they are the same.
-pub(super) fn compare(here: &ObjectVersion, there: &Found, acls: Acls) -> Option<Differences> {
+/// Compares an object with its replica, whose settings would be `brought` if the object's came there now; None: they are the same.
+pub(super) fn compare(
+    here: &ObjectVersion,
+    there: &Found,
+    brought: &ObjectSettings,
+    acls: Acls,
+) -> Option<Differences> {
     let mut content = Vec::new();
     if here.size_bytes != there.size_bytes {
         content.push(format!("{} bytes here and {} there", here.size_bytes, there.size_bytes));
@@ -43,10 +58,16 @@ pub(super) fn compare(here: &ObjectVersion, there: &Found, acls: Acls) -> Option
         content.extend(there.checksums.iter().any(|(other, of)| *other == name && *of != value).then_some(name));
     }
     content.extend(attributes(&here.attributes, &there.attributes));
-    let settings = settings(&here.settings, &there.settings, acls);
-    let mendable = content.is_empty();
-    let differences = [content, settings].concat();
-    (!differences.is_empty()).then(|| Differences { text: differences.join(", "), mendable })
+    let settings = settings(&here.settings, &there.settings, brought, acls);
+    let remedy = if !content.is_empty() {
+        Remedy::None
+    } else if settings.iter().any(|(_, stays)| !stays) {
+        Remedy::Bring
+    } else {
+        Remedy::ByRight
+    };
+    let differences: Vec<String> = content.into_iter().chain(settings.into_iter().map(|(what, _)| what)).collect();
+    (!differences.is_empty()).then(|| Differences { text: differences.join(", "), remedy })
 }
 
 fn attributes(here: &ObjectAttributes, there: &ObjectAttributes) -> Vec<String> {
@@ -68,23 +89,35 @@ fn attributes(here: &ObjectAttributes, there: &ObjectAttributes) -> Vec<String> 
     headers.chain(metadata.map(|name| format!("x-amz-meta-{name}"))).collect()
 }
 
-fn settings(here: &ObjectSettings, there: &ObjectSettings, acls: Acls) -> Vec<String> {
+/// What differs of the settings, each with whether it stays so.
+fn settings(
+    here: &ObjectSettings,
+    there: &ObjectSettings,
+    brought: &ObjectSettings,
+    acls: Acls,
+) -> Vec<(String, bool)> {
     let mut differences = Vec::new();
-    if sorted(&here.tags) != sorted(&there.tags) {
-        differences.push("its tags".to_owned());
+    if !same_tags(&here.tags, &there.tags) {
+        differences.push(("its tags".to_owned(), same_tags(&brought.tags, &there.tags)));
     }
     if here.retention != there.retention {
-        let (here, there) = (retention(here.retention), retention(there.retention));
-        differences.push(format!("its retention ({here} here, {there} there)"));
+        let text = format!("its retention ({} here, {} there)", retention(here.retention), retention(there.retention));
+        differences.push((text, brought.retention == there.retention));
     }
     let held = |settings: &ObjectSettings| settings.legal_hold.unwrap_or_default();
     if held(here) != held(there) {
-        differences.push(format!("its legal hold ({} there)", if held(there) { "ON" } else { "OFF" }));
+        let text = format!("its legal hold ({} there)", if held(there) { "ON" } else { "OFF" });
+        differences.push((text, held(brought) == held(there)));
     }
     if acls != Acls::None && !same_grants(&grants(here), &grants(there), acls) {
-        differences.push("its ACL".to_owned());
+        differences.push(("its ACL".to_owned(), false));
     }
     differences
+}
+
+/// Whether they are the same tags, in whatever order.
+pub(super) fn same_tags(one: &[Tag], other: &[Tag]) -> bool {
+    sorted(one) == sorted(other)
 }
 
 fn sorted(tags: &[Tag]) -> Vec<(&str, &str)> {
@@ -159,6 +192,11 @@ mod tests {
         }
     }
 
+    /// The comparison if all that was brought would come to be there.
+    fn compared(here: &ObjectVersion, there: &Found, acls: Acls) -> Option<Differences> {
+        compare(here, there, &here.settings, acls)
+    }
+
     fn acl(grantees: &[Grantee]) -> ObjectSettings {
         let grant = |grantee: &Grantee| Grant { grantee: *grantee, permission: Permission::Read };
         let acl = Acl::new(grantees.iter().map(grant).collect()).unwrap();
@@ -169,12 +207,12 @@ mod tests {
     fn a_replica_is_the_same() {
         let mut here = object();
         let mut there = replica(&here);
-        assert_eq!(compare(&here, &there, Acls::All), None);
+        assert_eq!(compared(&here, &there, Acls::All), None);
         let tag = |key: &str| Tag { key: key.to_owned(), value: String::new() };
         here.settings.tags = vec![tag("a"), tag("b")];
         there.settings.tags = vec![tag("b"), tag("a")];
         there.settings.legal_hold = Some(false);
-        assert_eq!(compare(&here, &there, Acls::All), None, "neither order nor a hold that is off tells anything");
+        assert_eq!(compared(&here, &there, Acls::All), None, "neither order nor a hold that is off tells anything");
     }
 
     #[test]
@@ -184,9 +222,9 @@ mod tests {
         there.size_bytes = 4;
         there.attributes.content_type = None;
         there.attributes.user_metadata.insert("shape".to_owned(), String::new());
-        let differences = compare(&here, &there, Acls::All).unwrap();
+        let differences = compared(&here, &there, Acls::All).unwrap();
         assert_eq!(differences.text, "3 bytes here and 4 there, Content-Type, x-amz-meta-shape");
-        assert!(!differences.mendable);
+        assert_eq!(differences.remedy, Remedy::None);
     }
 
     #[test]
@@ -196,10 +234,24 @@ mod tests {
         let until = Timestamp(1_900_000_000_000);
         here.settings.retention = Some(Retention { mode: RetentionMode::Governance, until });
         here.settings.legal_hold = Some(true);
-        let differences = compare(&here, &there, Acls::All).unwrap();
+        let differences = compared(&here, &there, Acls::All).unwrap();
         let text =
             "its retention (GOVERNANCE until 2030-03-17T17:46:40.000Z here, none there), its legal hold (OFF there)";
-        assert_eq!(differences, Differences { text: text.to_owned(), mendable: true });
+        assert_eq!(differences, Differences { text: text.to_owned(), remedy: Remedy::Bring });
+    }
+
+    #[test]
+    fn what_would_stay_though_it_was_brought_is_there_by_right() {
+        let mut here = object();
+        let mut there = replica(&here);
+        there.settings.legal_hold = Some(true);
+        here.settings.tags = vec![Tag { key: "a".to_owned(), value: String::new() }];
+        let brought = |tags: &[Tag]| ObjectSettings { tags: tags.to_vec(), ..there.settings.clone() };
+        let remedy = |brought: &ObjectSettings| compare(&here, &there, brought, Acls::All).unwrap().remedy;
+        assert_eq!(remedy(&brought(&[])), Remedy::ByRight);
+        assert_eq!(remedy(&brought(&here.settings.tags)), Remedy::Bring);
+        let larger = ObjectVersion { size_bytes: 9, ..here.clone() };
+        assert_eq!(compare(&larger, &there, &there.settings, Acls::All).unwrap().remedy, Remedy::None);
     }
 
     #[test]
@@ -209,10 +261,10 @@ mod tests {
         here.settings = acl(&[account, Grantee::AllUsers]);
         let mut there = replica(&here);
         there.settings = acl(&[Grantee::AllUsers]);
-        assert_eq!(compare(&here, &there, Acls::OfKnownAccounts), None);
-        assert_eq!(compare(&here, &there, Acls::All).unwrap().text, "its ACL");
+        assert_eq!(compared(&here, &there, Acls::OfKnownAccounts), None);
+        assert_eq!(compared(&here, &there, Acls::All).unwrap().text, "its ACL");
         there.settings = acl(&[Grantee::AuthenticatedUsers]);
-        assert_eq!(compare(&here, &there, Acls::OfKnownAccounts).unwrap().text, "its ACL");
-        assert_eq!(compare(&here, &there, Acls::None), None);
+        assert_eq!(compared(&here, &there, Acls::OfKnownAccounts).unwrap().text, "its ACL");
+        assert_eq!(compared(&here, &there, Acls::None), None);
     }
 }

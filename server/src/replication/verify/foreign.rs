@@ -2,9 +2,12 @@
 //! another order there, or another newest version, shows only so.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
 
 use cairn_replication::client::VersionThere;
 use cairn_replication::remote::Remote;
+use cairn_replication::rules::Rule;
+use cairn_replication::target::Failure;
 use cairn_storage::StorageError;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::family::version::Version;
@@ -16,9 +19,14 @@ use cairn_storage::ops::{ListVersions, ListedVersion};
 use cairn_storage::replication::Progress;
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::audit::Trail;
 use crate::replication::pages::{KEY_VERSIONS_MAX, Page};
 
-use super::{Compared, Comparison, Place, Wrong, earlier, of_target};
+use super::compare::same_tags;
+use super::{Compared, Comparison, Fault, Place, Wrong, earlier, of_target};
+
+/// Of how many versions of a key, the newest ones, tags are compared. Each costs a request, and almost always only the newest are changed.
+const KEY_TAGS_MAX: usize = 100;
 
 /// How many keys are compared at once.
 const CONCURRENCY: usize = 16;
@@ -94,23 +102,30 @@ impl Comparison<'_> {
         let mut compared = Compared { examined: ids.len() as u64, ..Compared::default() };
         let mut is_newest = true;
         let mut newer_is_there = false;
+        let mut tags_left = KEY_TAGS_MAX;
         for version in &versions {
-            if self.carrying(&key, version).is_none() {
+            let Some(rule) = self.carrying(&key, version) else {
                 compared.skipped += 1;
                 continue;
-            }
+            };
             let found = self.found(version, there, is_newest);
-            let wrong = match found {
+            let mut fault = match found {
                 Some(found) => self.differs(remote, &key, version, found, is_newest.then_some(there)).await?,
                 None if is_newest || self.is_mapped(version) || self.status_is_none(version) => {
-                    Some((FindingKind::Missing, self.why_missing(version).to_owned()))
+                    Some((FindingKind::Missing, self.why_missing(version).to_owned(), Some(Bring::Anew)))
                 }
                 // It got no id there, where only the newest is kept.
                 None => None,
             };
-            if let Some((kind, detail)) = wrong {
+            if let (None, Some(found), Version::Object(object)) = (&fault, found, version) {
+                let tagged = may_have_tags(object) && tags_left > 0;
+                tags_left -= usize::from(tagged);
+                fault = self.settings_differ(remote, &key, (version, object), tagged.then_some(found), rule).await?;
+            }
+            if let Some((kind, detail, mend)) = fault {
                 // What comes is the newest there, so nothing comes that a newer one is there of.
-                let mend = (!newer_is_there).then_some((version.id(), Bring::Anew));
+                let mend =
+                    mend.filter(|mend| !(newer_is_there && *mend == Bring::Anew)).map(|mend| (version.id(), mend));
                 compared.wrong.push(Wrong { kind, key: key.clone(), version: version.id().to_string(), detail, mend });
             }
             newer_is_there |= found.is_some();
@@ -179,8 +194,8 @@ impl Comparison<'_> {
         version: &Version,
         found: &VersionThere,
         all: Option<&[VersionThere]>,
-    ) -> Result<Option<(FindingKind, String)>, StepFailure> {
-        let differs = |text: String| Some((FindingKind::Differs, text));
+    ) -> Result<Option<Fault>, StepFailure> {
+        let differs = |text: String| Some((FindingKind::Differs, text, Some(Bring::Anew)));
         let object = match version {
             Version::Marker(_) if !found.is_marker => return Ok(differs("it is an object there".to_owned())),
             Version::Object(_) if found.is_marker => return Ok(differs("it is a delete marker there".to_owned())),
@@ -200,6 +215,36 @@ impl Comparison<'_> {
         // One delete marker hides as much as another.
         let is_it = newest.is_none_or(|newest| newest.id == found.id || (newest.is_marker && found.is_marker));
         Ok(if is_it { None } else { differs("it is not the newest of its key there".to_owned()) })
+    }
+
+    /// What differs of an object whose bytes are there: its tags, which only a request of their own tells. `found`: the request is worth it.
+    async fn settings_differ(
+        &self,
+        remote: &Remote,
+        key: &ObjectKey,
+        (version, object): (&Version, &ObjectVersion),
+        found: Option<&VersionThere>,
+        rule: &Rule,
+    ) -> Result<Option<Fault>, StepFailure> {
+        let (trail, began) = (Trail::default(), Instant::now());
+        let compared = async {
+            let may_tags = self.may_read(self.acting(&trail), key, (version, object), rule).await?;
+            let Some(found) = found else { return Ok(None) };
+            let tags = remote.tags(key, &found.id).await?;
+            let (kind, mend) = match may_tags {
+                true => (FindingKind::Differs, Some(Bring::Settings { there: None })),
+                false => (FindingKind::ByRight, None),
+            };
+            let is_same = same_tags(&object.settings.tags, &tags);
+            Ok((!is_same).then(|| (kind, "its tags".to_owned(), mend)))
+        };
+        let fault = match compared.await {
+            Ok(fault) => fault,
+            Err(Failure::Refused { reason }) => Some((FindingKind::Unreadable, reason, None)),
+            Err(failure) => return Err(of_target(failure)),
+        };
+        self.note(&trail, began, fault.as_ref());
+        Ok(fault)
     }
 
     /// What the target has, and no version's record knows of.
@@ -223,6 +268,12 @@ impl Comparison<'_> {
         };
         there.iter().filter(|found| !is_known(found)).map(wrong).collect()
     }
+}
+
+/// Whether tags were ever brought with it, as far as is known: of others the source says nothing.
+fn may_have_tags(object: &ObjectVersion) -> bool {
+    let changed = object.replication.as_ref().and_then(|replication| replication.changed);
+    !object.settings.tags.is_empty() || changed.is_some()
 }
 
 fn uncounted(key: ObjectKey, newest: Option<&VersionId>) -> Compared {

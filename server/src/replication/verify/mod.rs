@@ -6,6 +6,9 @@
 //! that keep ids are compared version by version with all that belongs to them (`by_id`); at a foreign target what the versions' records say
 //! of it is held to what it lists (`foreign`).
 //!
+//! The role reads, and what it may is in the audit log. Settings that are not for it to bring, or that the target keeps by right (a longer lock, a
+//! hold of its own), are told apart, and are not mended: they would be found again for ever.
+//!
 //! Nothing is ever deleted at a target. That a target's disk has the bytes that it says it has is its own scrub's to find out. Of a page that
 //! a crash cut short after it had things mended, the repetition finds these on their way, and so does not report them.
 
@@ -13,6 +16,9 @@ mod by_id;
 mod compare;
 mod foreign;
 mod there;
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use cairn_replication::plan;
@@ -22,25 +28,34 @@ use cairn_storage::StorageError;
 use cairn_storage::id::VersionId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::index::family::walk::{DETAIL_CHARS_MAX, Finding, FindingKind, WalkCounts, WalkKind, WalkRecord};
+use cairn_storage::jobs::replicate::Lane;
 use cairn_storage::jobs::walks::{Step, StepFailure, Walker};
-use cairn_storage::object::ObjectKey;
+use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::replication::Bring;
 use cairn_storage::ops::{Bucket, Store};
 use cairn_storage::replication::{Progress, TargetId};
 use minicbor::{Decode, Encode};
 
-use crate::audit::Trail;
+use crate::audit::{Audit, Trail};
+use crate::authorize::AsRole;
+use crate::identities::{Caller, Snapshot};
 use crate::s3::Edge;
 
+use super::decided::Decisions;
 use super::pages::Place;
 use super::walks::{Walked, malformed, no_rules};
+use super::{permitted, role};
 
 use there::There;
 
+/// What the audit log calls the comparison of a version.
+const OPERATION: &str = "VerifyReplica";
+
 /// Compares buckets with their targets.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Verifier {
     edge: Edge,
+    decisions: Decisions,
 }
 
 /// Where a walk is: at this target, behind this version.
@@ -63,7 +78,12 @@ fn earlier(one: Option<Place>, other: Option<Place>) -> Option<Place> {
 
 /// One target of a bucket, by the rules that the walk is about.
 struct Comparison<'c> {
+    edge: &'c Edge,
     store: &'c Store,
+    /// The accounts as they are now, and the configuration's role among them.
+    identities: &'c Snapshot,
+    caller: &'c Arc<Caller>,
+    decisions: &'c Decisions,
     bucket: &'c Bucket,
     rules: &'c Configuration,
     /// This rule alone.
@@ -81,6 +101,9 @@ struct Compared {
     skipped: u64,
     wrong: Vec<Wrong>,
 }
+
+/// What is wrong with a version, what more there is to say of it, and what mends it.
+type Fault = (FindingKind, String, Option<Bring>);
 
 /// Something wrong, and what mends it.
 struct Wrong {
@@ -126,8 +149,21 @@ impl Walker for Verifier {
         let Some(nth) = cursor.as_ref().map_or(Some(0), at) else { return Ok(over) };
         let Some(target) = targets.get(nth) else { return Ok(over) };
         let behind = cursor.filter(|cursor| cursor.target == target.to_string()).and_then(|cursor| cursor.behind);
-        let comparison = Comparison { store, bucket: &bucket, rules: &rules, rule, target, target_id: target.id() };
-        let compared = comparison.page(&self.edge, behind).await?;
+        let identities = self.edge.identities.snapshot();
+        let caller = role::caller(&identities, &rules.role, &bucket, store.clock().now());
+        let comparison = Comparison {
+            edge: &self.edge,
+            store,
+            identities: &identities,
+            caller: &caller.map_err(|fault| StepFailure::Refused(fault.to_string()))?,
+            decisions: &self.decisions,
+            bucket: &bucket,
+            rules: &rules,
+            rule,
+            target,
+            target_id: target.id(),
+        };
+        let compared = comparison.page(behind).await?;
         let next = match compared.next {
             Some(_) => Some((target, compared.next)),
             None => targets.get(nth + 1).map(|next| (next, None)),
@@ -161,19 +197,45 @@ fn targets_of<'r>(rules: &'r Configuration, rule: Option<&str>) -> Vec<&'r Targe
 impl Verifier {
     /// With what the operations work with.
     #[must_use]
-    pub fn new(edge: Edge) -> Self {
-        Self { edge }
+    pub fn new(edge: Edge, audit: Arc<Audit>) -> Self {
+        let decisions = Decisions::new(OPERATION, audit, &edge.store);
+        Self { edge, decisions }
     }
 }
 
 impl Comparison<'_> {
-    async fn page(&self, edge: &Edge, behind: Option<Place>) -> Result<Compared, StepFailure> {
-        let (identities, trail) = (edge.identities.snapshot(), Trail::default());
-        let there = There::find(self, edge, &identities, &trail).await?;
+    async fn page(&self, behind: Option<Place>) -> Result<Compared, StepFailure> {
+        let there = There::find(self).await?;
         match &there {
             There::Remote(remote) if !remote.is_cairn() => self.page_of_foreign(remote, behind).await,
             there => self.page_by_id(there, behind).await,
         }
+    }
+
+    fn acting<'t>(&'t self, trail: &'t Trail) -> AsRole<'t> {
+        AsRole { edge: self.edge, identities: self.identities, caller: self.caller, trail }
+    }
+
+    /// Tells the audit log what was decided about a version, and what cannot be read of it, if something cannot.
+    fn note(&self, trail: &Trail, began: Instant, fault: Option<&Fault>) {
+        let lane = Lane { partition: self.bucket.id.into(), target: self.target_id };
+        let unread = fault.filter(|(kind, ..)| *kind == FindingKind::Unreadable).map(|(_, detail, _)| detail.as_str());
+        self.decisions.note(lane, trail, began.elapsed(), unread);
+    }
+
+    /// Ok if the role may read an object at the source, and send it to where the target is. False: but for its tags.
+    async fn may_read(
+        &self,
+        acting: AsRole<'_>,
+        key: &ObjectKey,
+        version: (&Version, &ObjectVersion),
+        rule: &Rule,
+    ) -> Result<bool, Failure> {
+        let (version, object) = version;
+        let may_tags = permitted::read(acting, self.bucket, key, object, !rule.destination.owner_override).await?;
+        let Some(remote) = &self.target.remote else { return Ok(may_tags) };
+        let there = (remote.as_str(), self.target.bucket.as_str());
+        Ok(permitted::send(acting, self.bucket.owner, there, key, version)? && may_tags)
     }
 
     /// The rules that the walk is about and that go to the target.

@@ -11,13 +11,13 @@ use cairn_storage::index::family::bucket::ObjectOwnership;
 use cairn_storage::index::family::version::{Version, VersionSummary};
 use cairn_storage::jobs::walks::StepFailure;
 use cairn_storage::object::{ObjectKey, ObjectVersion};
-use cairn_storage::ops::{Bucket, BucketName, ListVersions, ListedVersion, VersionSelector};
+use cairn_storage::ops::replica::Bringing;
+use cairn_storage::ops::{Bucket, BucketName, Governance, ListVersions, ListedVersion, VersionSelector};
+use cairn_storage::replication::Left;
+use cairn_storage::settings::ObjectSettings;
 
-use crate::audit::Trail;
 use crate::authorize::{Action, AsRole};
-use crate::identities::{Caller, Snapshot};
 use crate::replication::carrier::{of_failure, of_store, refused};
-use crate::replication::role;
 use crate::s3::Edge;
 
 use super::{Comparison, Place, of_target};
@@ -31,23 +31,24 @@ pub(super) enum There<'a> {
     Remote(Arc<Remote>),
 }
 
-/// A bucket of this server. What another account's has, the role must be allowed to read.
+/// A bucket of this server.
 pub(super) struct Local<'a> {
     edge: &'a Edge,
     bucket: Bucket,
-    identities: &'a Snapshot,
-    trail: &'a Trail,
-    asked: Option<Arc<Caller>>,
+    /// It is another account's: what it has, the role must be allowed to read.
+    is_others: bool,
+}
+
+/// What the role may do about a lock at a target.
+#[derive(Clone, Copy)]
+struct Powers {
+    governance: Governance,
+    may_lift_hold: bool,
 }
 
 impl<'a> There<'a> {
-    pub(super) async fn find(
-        comparison: &Comparison<'_>,
-        edge: &'a Edge,
-        identities: &'a Snapshot,
-        trail: &'a Trail,
-    ) -> Result<Self, StepFailure> {
-        let target = comparison.target;
+    pub(super) async fn find(comparison: &Comparison<'a>) -> Result<Self, StepFailure> {
+        let (target, edge) = (comparison.target, comparison.edge);
         if let Some(remote) = &target.remote {
             // What is there is read by the remote's credentials, as what goes there goes by them.
             let (owner, accounts) = (comparison.bucket.owner, edge.identities.accounts());
@@ -61,13 +62,8 @@ impl<'a> There<'a> {
             Err(StorageError::NoSuchBucket) => return Err(missing()),
             bucket => bucket?,
         };
-        let asked = if bucket.owner == comparison.bucket.owner {
-            None
-        } else {
-            let caller = role::caller(identities, &comparison.rules.role, comparison.bucket, edge.store.clock().now());
-            Some(caller.map_err(|fault| StepFailure::Refused(fault.to_string()))?)
-        };
-        Ok(Self::Local(Local { edge, bucket, identities, trail, asked }))
+        let is_others = bucket.owner != comparison.bucket.owner;
+        Ok(Self::Local(Local { edge, bucket, is_others }))
     }
 
     /// The next versions behind a place.
@@ -83,17 +79,44 @@ impl<'a> There<'a> {
     }
 
     /// All that a version has. None: there is no object of this id.
-    pub(super) async fn look(&self, key: &ObjectKey, id: VersionId) -> Result<Option<Found>, Failure> {
+    pub(super) async fn look(
+        &self,
+        acting: AsRole<'_>,
+        key: &ObjectKey,
+        id: VersionId,
+    ) -> Result<Option<Found>, Failure> {
         match self {
-            Self::Local(local) => local.look(key, id).await,
+            Self::Local(local) => local.look(acting, key, id).await,
             Self::Remote(remote) => remote.look(key, id).await,
         }
     }
 
+    /// The settings that an object's replica would have if those of the object were brought there now, with its tags or without.
+    pub(super) async fn brought(
+        &self,
+        acting: AsRole<'_>,
+        key: &ObjectKey,
+        object: &ObjectVersion,
+        there: &Found,
+        with_tags: bool,
+    ) -> Result<ObjectSettings, Failure> {
+        let (with_tags, powers) = match self {
+            Self::Local(local) => {
+                let with_tags = with_tags && local.is_permitted(acting, key, Action::ReplicateTags).await?;
+                (with_tags, local.powers(acting, key).await?)
+            }
+            Self::Remote(_) => (with_tags, Powers::at_remote(object, there)),
+        };
+        let Powers { governance, may_lift_hold } = powers;
+        let left = Left { tags: !with_tags, acl: false };
+        let bringing = Bringing { left, governance, may_lift_hold, ..Bringing::of(&object.settings) };
+        Ok(bringing.onto(&there.settings, acting.edge.store.lock_clock().now()))
+    }
+
     /// Whether who asks may know of a key there.
-    pub(super) async fn may_know(&self, key: &ObjectKey) -> Result<bool, Failure> {
+    pub(super) async fn may_know(&self, acting: AsRole<'_>, key: &ObjectKey) -> Result<bool, Failure> {
         match self {
-            Self::Local(local) => local.may(key, None).await.map(|may| may.is_ok()),
+            Self::Local(local) => local.may_read(acting, key, None).await.map(|may| may.is_ok()),
             Self::Remote(_) => Ok(true),
         }
     }
@@ -121,18 +144,36 @@ impl Local<'_> {
         Ok(VersionsThere { versions: versions.collect(), more: page.next.is_some() })
     }
 
-    async fn may(&self, key: &ObjectKey, object: Option<&ObjectVersion>) -> Result<Result<(), String>, Failure> {
-        let Some(caller) = &self.asked else { return Ok(Ok(())) };
-        let acting = AsRole { edge: self.edge, identities: self.identities, caller, trail: self.trail };
+    async fn may_read(
+        &self,
+        acting: AsRole<'_>,
+        key: &ObjectKey,
+        object: Option<&ObjectVersion>,
+    ) -> Result<Result<(), String>, Failure> {
+        if !self.is_others {
+            return Ok(Ok(()));
+        }
         let actions =
             [Action::GetObjectVersionForReplication, Action::GetObjectVersionAcl, Action::GetObjectVersionTagging];
         acting.may(&self.bucket, key, &actions, object).await.map_err(of_failure)
     }
 
-    async fn look(&self, key: &ObjectKey, id: VersionId) -> Result<Option<Found>, Failure> {
+    async fn is_permitted(&self, acting: AsRole<'_>, key: &ObjectKey, action: Action) -> Result<bool, Failure> {
+        let may = acting.may(&self.bucket, key, &[action], None).await.map_err(of_failure)?;
+        Ok(may.is_ok())
+    }
+
+    async fn powers(&self, acting: AsRole<'_>, key: &ObjectKey) -> Result<Powers, Failure> {
+        let may_bypass = self.is_permitted(acting, key, Action::BypassGovernanceRetention).await?;
+        let governance = if may_bypass { Governance::Bypassed } else { Governance::Heeded };
+        let may_lift_hold = self.is_permitted(acting, key, Action::PutObjectLegalHold).await?;
+        Ok(Powers { governance, may_lift_hold })
+    }
+
+    async fn look(&self, acting: AsRole<'_>, key: &ObjectKey, id: VersionId) -> Result<Option<Found>, Failure> {
         let found = self.edge.store.any_version(self.bucket.id, key, id).await.map_err(of_store)?;
         let Some(Version::Object(object)) = found else { return Ok(None) };
-        self.may(key, Some(&object)).await?.map_err(|reason| refused("AccessDenied", reason))?;
+        self.may_read(acting, key, Some(&object)).await?.map_err(|reason| refused("AccessDenied", reason))?;
         let checksum = object.checksum.filter(|checksum| !checksum.composite);
         Ok(Some(Found {
             size_bytes: object.size_bytes,
@@ -143,6 +184,17 @@ impl Local<'_> {
             settings: object.settings,
             without_acls: self.bucket.ownership == ObjectOwnership::BucketOwnerEnforced,
         }))
+    }
+}
+
+impl Powers {
+    /// Those of a remote's credentials, which only that knows: what it has kept of settings that it has already taken, they do not change.
+    fn at_remote(object: &ObjectVersion, there: &Found) -> Self {
+        let changed = object.replication.as_ref().and_then(|replication| replication.changed);
+        if changed.is_some() && changed == there.changed {
+            return Self { governance: Governance::Heeded, may_lift_hold: false };
+        }
+        Self { governance: Governance::Bypassed, may_lift_hold: true }
     }
 }
 

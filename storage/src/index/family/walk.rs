@@ -216,6 +216,9 @@ pub enum FindingKind {
     /// What is there cannot be read, or not be compared.
     #[n(3)]
     Unreadable,
+    /// It has other settings there, and keeps them: those that it has here are not for the source's role to bring, or to put in their place.
+    #[n(4)]
+    ByRight,
 }
 
 impl FindingKind {
@@ -227,6 +230,7 @@ impl FindingKind {
             Self::Differs => "differs",
             Self::Extra => "extra",
             Self::Unreadable => "unreadable",
+            Self::ByRight => "differs-by-right",
         }
     }
 }

@@ -21,6 +21,9 @@ use super::cairn::{header, of_seal, tagging, tags_in_query};
 use super::failure::of_client;
 use super::{Remote, sending};
 
+/// The id of a version that came while a bucket's versioning was not enabled.
+const NULL: &str = "null";
+
 /// The user metadata that names the source's version.
 pub(super) const OF_VERSION: &str = "x-amz-meta-cairn-version-id";
 
@@ -50,10 +53,16 @@ impl Remote {
         let newest = self.asked(&to, None).await?;
         self.check_order(&to, outgoing, &newest).await?;
         if newest.status() == 404 && newest.header("x-amz-delete-marker") == Some("true") {
-            return there(newest.header("x-amz-version-id"));
+            return self.is_there(newest.header("x-amz-version-id")).await;
+        }
+        let is_folder = outgoing.key.as_str().ends_with('/');
+        if is_folder && newest.status() == 200 && newest.header("x-amz-version-id").is_none() {
+            // A server that keeps files makes a folder of it, of which there is but one.
+            let reason = "the server keeps no versions of the key, and would remove the only copy of it";
+            return Err(Failure::Refused { reason: reason.to_owned() });
         }
         let marker = self.client.once().delete(&to, None).await.map_err(of_client)?;
-        there(marker.as_deref())
+        self.is_there(marker.as_deref()).await
     }
 
     async fn put(
@@ -67,14 +76,19 @@ impl Remote {
             return Err(Failure::Refused { reason: reason.to_owned() });
         }
         let to = self.address(outgoing);
-        if let Some(known) = &outgoing.foreign_version
-            && is_it(&self.asked(&to, Some(known)).await?, object)
-        {
-            return self.set(outgoing, object, known).await;
+        if let Some(known) = &outgoing.foreign_version {
+            let asked = self.asked(&to, Some(known)).await?;
+            if is_it(&asked, object) {
+                return self.set(outgoing, object, known).await;
+            }
+            if asked.status() == 403 {
+                let reason = "whether it is there cannot be told (s3:GetObjectVersion), and put once more it would be there twice";
+                return Err(Failure::Refused { reason: reason.to_owned() });
+            }
         }
         let newest = self.asked(&to, None).await?;
         if is_it(&newest, object) {
-            return there(newest.header("x-amz-version-id"));
+            return self.is_there(newest.header("x-amz-version-id")).await;
         }
         self.check_order(&to, outgoing, &newest).await?;
         let headers = of_version(outgoing, object)?;
@@ -87,13 +101,26 @@ impl Remote {
             sending::upload(&self.client, &to, headers, content, &[]).await
         };
         match stored {
-            Ok(stored) => there(stored.version_id.as_deref()),
+            Ok(stored) => self.is_there(stored.version_id.as_deref()).await,
             // The answer that completed it may have been lost.
             Err(error) => {
                 let newest = self.asked(&to, None).await?;
-                if is_it(&newest, object) { there(newest.header("x-amz-version-id")) } else { Err(of_client(error)) }
+                match is_it(&newest, object) {
+                    true => self.is_there(newest.header("x-amz-version-id")).await,
+                    false => Err(of_client(error)),
+                }
             }
         }
+    }
+
+    /// The version is there, under an id of its own. Without one it is the `null` version of its key: it came while versioning was suspended, or
+    /// the server keeps no versions of such keys. Unless versioning is enabled now, nothing more may go there.
+    async fn is_there(&self, id: Option<&str>) -> Result<Brought, Failure> {
+        let own = id.filter(|id| !id.is_empty() && *id != NULL);
+        if own.is_none() {
+            self.check_versioned().await?;
+        }
+        Ok(Brought::There { foreign_version: Some(own.unwrap_or(NULL).to_owned()) })
     }
 
     /// What is said of a version there, or of the newest one.
@@ -152,14 +179,6 @@ fn is_it(answer: &Answer, object: &ObjectVersion) -> bool {
     answer.status() == 200 && answer.header(OF_VERSION) == Some(object.version_id.to_string().as_str())
 }
 
-/// The version is there, under an id of its own. Without one the bucket does not keep versions any more, and nothing more may go there.
-fn there(id: Option<&str>) -> Result<Brought, Failure> {
-    match id.filter(|id| !id.is_empty() && *id != "null") {
-        Some(id) => Ok(Brought::There { foreign_version: Some(id.to_owned()) }),
-        None => Err(Failure::Down { reason: "the versioning of the bucket is not enabled there any more".to_owned() }),
-    }
-}
-
 fn is_absent(error: &ClientError) -> bool {
     matches!(error.code(), Some("NoSuchVersion" | "NoSuchKey"))
 }
@@ -177,8 +196,10 @@ fn of_version(outgoing: &Outgoing, object: &ObjectVersion) -> Result<Vec<(String
     ];
     let mut headers = vec![header(OF_VERSION, object.version_id)];
     headers.extend(system.into_iter().filter_map(|(name, value)| Some(header(name, in_ascii(value.as_deref()?)))));
-    let metadata = attributes.user_metadata.iter();
-    headers.extend(metadata.map(|(name, value)| header(&format!("x-amz-meta-{name}"), in_ascii(value))));
+    // A version that has been at such a server itself may have another version's name.
+    let metadata = attributes.user_metadata.iter().map(|(name, value)| (format!("x-amz-meta-{name}"), value));
+    let metadata = metadata.filter(|(name, _)| name != OF_VERSION);
+    headers.extend(metadata.map(|(name, value)| header(&name, in_ascii(value))));
     if outgoing.class != StorageClass::Standard {
         headers.push(header("x-amz-storage-class", outgoing.class.name()));
     }

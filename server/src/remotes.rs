@@ -43,6 +43,9 @@ const RETRY: RetryPolicy =
 /// How long it is believed what kind of server has a bucket.
 const BELIEVED: Duration = Duration::from_secs(600);
 
+/// How long it is if only a bare 403 said so.
+const UNCERTAIN_BELIEVED: Duration = Duration::from_secs(60);
+
 /// The most buckets of which that is remembered.
 const TARGETS_MAX: usize = 1_000;
 
@@ -325,16 +328,15 @@ impl Remotes {
     /// `Down` if there is no such remote, or it does not answer, has no such bucket, or keeps no versions there.
     pub async fn target(&self, name: &str, bucket: &str) -> Result<Arc<Remote>, Failure> {
         let there = (name.to_owned(), bucket.to_owned());
-        let believed = |(since, _): &&Discovered| since.elapsed() < BELIEVED;
+        let believed = |(since, target): &&Discovered| {
+            since.elapsed() < if target.is_certain() { BELIEVED } else { UNCERTAIN_BELIEVED }
+        };
         if let Some((_, target)) = self.0.targets.lock().get(&there).filter(believed) {
             return Ok(Arc::clone(target));
         }
         let client = self.client(name).ok_or_else(|| Failure::Down { reason: format!("there is no remote {name}") })?;
         let target = Arc::new(Remote::discover(client.clone(), bucket).await?);
         target.check_versioned().await?;
-        if !target.is_certain() {
-            return Ok(target);
-        }
         let mut targets = self.0.targets.lock();
         if targets.len() >= TARGETS_MAX {
             targets.clear();

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use cairn_tests::foreign::Foreign;
 use cairn_tests::patience::{until, until_said};
@@ -122,4 +124,77 @@ async fn a_version_that_bears_the_name_of_another_one_gets_its_own() {
     completed(&here, "key").await;
     let replica = there.head(BUCKET, "key").await.expect(200);
     assert_eq!(replica.header("x-amz-meta-cairn-version-id"), Some(version.as_str()));
+}
+
+/// A server that keeps no objects, and lets nobody list its bucket; what it was asked for.
+fn secretive() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let all = Arc::clone(&all);
+            std::thread::spawn(move || serve(stream, &all));
+        }
+    });
+    (address, asked)
+}
+
+fn serve(stream: TcpStream, asked: &Mutex<Vec<String>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some((request, length)) = read_head(&mut stream) {
+        if stream.by_ref().take(length).read_to_end(&mut Vec::new()).is_err() {
+            return;
+        }
+        let count = {
+            let mut asked = asked.lock().unwrap();
+            asked.push(request.clone());
+            asked.len()
+        };
+        let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let (status, headers, body) = match request.as_str() {
+            "HEAD /copies/" => (403, String::new(), ""),
+            request if request.starts_with("GET /copies/?versioning") => (200, String::new(), enabled),
+            request if request.starts_with("HEAD ") => (404, String::new(), ""),
+            _ => (200, format!("etag: \"x\"\r\nx-amz-version-id: v{count}\r\n"), ""),
+        };
+        let answer = format!("HTTP/1.1 {status} Answer\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
+        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Method and target of the next request, and how long its body is.
+fn read_head(stream: &mut BufReader<TcpStream>) -> Option<(String, u64)> {
+    let (mut request, mut length) = (None, 0);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            return request.map(|request| (request, length));
+        }
+        if request.is_none() {
+            request = line.rsplit_once(' ').map(|(request, _)| request.to_owned());
+        } else if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+            length = bytes.parse().ok()?;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_may_not_be_listed_is_not_asked_about_itself_for_each_version() {
+    let (address, asked) = secretive();
+    let (_source, here) = source_of(address).await;
+    for key in ["a", "b", "c", "d", "e"] {
+        here.put(BUCKET, key, "x").await.expect(200);
+        completed(&here, key).await;
+    }
+    let asked = asked.lock().unwrap();
+    let about_bucket = asked.iter().filter(|asked| asked.ends_with("/copies/") || asked.contains("/copies/?"));
+    assert_eq!(about_bucket.count(), 2, "{asked:?}");
 }

@@ -24,6 +24,9 @@ use super::request::{Answer, Request};
 use super::xml::Document;
 use super::{Edge, checksum, xml};
 
+/// The largest configuration (API reference, PutBucketReplication: "The maximum size of a replication configuration is 2 MB").
+const DOCUMENT_BYTES_MAX: usize = 2 << 20;
+
 const NOT_VERSIONED: &str = "Versioning must be 'Enabled' on the bucket to apply a replication configuration";
 
 pub(super) async fn get_bucket_replication(edge: &Edge, authorized: Authorized<OnBucket>) -> Result<Answer, Failure> {
@@ -46,6 +49,9 @@ pub(super) async fn put_bucket_replication(
 ) -> Result<Answer, Failure> {
     let document = request.document().await?;
     checksum::verify(&request.headers, &document)?;
+    if document.len() > DOCUMENT_BYTES_MAX {
+        return Err(S3ErrorCode::MaxMessageLengthExceeded.into());
+    }
     let configuration = parse(&document)?;
     let bucket = authorized.bucket();
     if bucket.versioning != Versioning::Enabled {

@@ -126,6 +126,24 @@ async fn a_version_that_bears_the_name_of_another_one_gets_its_own() {
     assert_eq!(replica.header("x-amz-meta-cairn-version-id"), Some(version.as_str()));
 }
 
+#[tokio::test]
+async fn what_was_put_over_a_version_under_its_name_is_not_taken_for_it() {
+    let foreign = match Foreign::start().await {
+        Ok(foreign) => foreign,
+        Err(reason) => skip!("{reason}"),
+    };
+    let there = foreign.client();
+    versioned(&there, BUCKET).await;
+    let (source, here) = source_of(foreign.address).await;
+    let version = here.put(BUCKET, "key", "true").await.expect(200).header("x-amz-version-id").unwrap().to_owned();
+    completed(&here, "key").await;
+    let over = there.object("PUT", BUCKET, "key").header("x-amz-meta-cairn-version-id", &version);
+    over.body("another").send().await.expect(200);
+    said(&source, &["replicate", "verify", "--bucket", BUCKET, "--mend"]);
+    let got = || there.object("GET", BUCKET, "key");
+    until("the version on top", got, |reply| reply.text() == "true").await;
+}
+
 /// A server that keeps no objects, and lets nobody list its bucket; what it was asked for.
 fn secretive() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

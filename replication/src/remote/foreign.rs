@@ -174,9 +174,10 @@ impl Remote {
     }
 }
 
-/// Whether it is this version that the server speaks of.
+/// Whether it is this version that the server speaks of. Its name alone does not say so: it may have been put over there, name and all.
 fn is_it(answer: &Answer, object: &ObjectVersion) -> bool {
-    answer.status() == 200 && answer.header(OF_VERSION) == Some(object.version_id.to_string().as_str())
+    let is_named = answer.header(OF_VERSION) == Some(object.version_id.to_string().as_str());
+    answer.status() == 200 && is_named && answer.length_bytes().is_none_or(|bytes| bytes == object.size_bytes)
 }
 
 fn is_absent(error: &ClientError) -> bool {

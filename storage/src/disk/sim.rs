@@ -23,6 +23,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{DirectoryId, Disk, DiskFile, Mount, Space};
+pub use crash::{CrashState, FilesRead, Look};
 use tree::{Change, InodeId, Tree};
 
 /// A kind of call, to count it, fail it or skip it.
@@ -79,6 +80,8 @@ struct State {
     faults: Faults,
     space: Space,
     cached: bool,
+    /// Files whose contents or lengths a process has asked for.
+    read: BTreeSet<InodeId>,
 }
 
 /// A file's contents. Vectors are shared between states until one of them is written to.
@@ -161,6 +164,7 @@ impl SimDisk {
             faults: Faults::default(),
             space: Space { total_bytes: 1 << 40, available_bytes: 1 << 40 },
             cached: true,
+            read: BTreeSet::new(),
         })))
     }
 
@@ -364,7 +368,8 @@ impl fmt::Debug for SimFile {
 }
 
 impl SimFile {
-    fn read(&self, state: &State, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&self, state: &mut State, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        state.read.insert(self.inode);
         let contents = &state.inode(self.inode)?.seen;
         let start = usize::try_from(offset).map_or(contents.len(), |offset| offset.min(contents.len()));
         let count = buffer.len().min(contents.len() - start);
@@ -395,7 +400,7 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state.lock();
         state.faults.enter(Call::Read)?;
-        self.read(&state, offset, buffer)
+        self.read(&mut state, offset, buffer)
     }
 
     fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
@@ -404,7 +409,7 @@ impl DiskFile for SimFile {
             return Ok(None);
         }
         state.faults.enter(Call::Read)?;
-        self.read(&state, offset, buffer).map(Some)
+        self.read(&mut state, offset, buffer).map(Some)
     }
 
     fn allocate(&self, _: u64) -> io::Result<()> {
@@ -438,6 +443,7 @@ impl DiskFile for SimFile {
     fn length(&self) -> io::Result<u64> {
         let mut state = self.state.lock();
         state.faults.enter(Call::Length)?;
+        state.read.insert(self.inode);
         Ok(state.inode(self.inode)?.seen.len() as u64)
     }
 }

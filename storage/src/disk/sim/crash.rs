@@ -1,11 +1,12 @@
 //! What a power cut leaves of a simulated disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::tree::InodeId;
 use super::{Inode, SimDisk, Write, set_length};
 
 /// The unit that a device writes whole or not at all.
@@ -18,7 +19,29 @@ pub struct CrashState {
     pub disk: SimDisk,
     /// A digest of the choices that made this state: equal digests of the same disk are equal states.
     pub choices: u64,
+    /// What the state looks like to those who do not read everything.
+    pub look: Look,
 }
+
+/// The choices that made a state, those of each file apart.
+#[derive(Clone, Debug)]
+pub struct Look {
+    names: u64,
+    files: BTreeMap<InodeId, u64>,
+}
+
+impl Look {
+    /// Whether another state of the same disk has the same names, and the same contents of these files. What a process did that found the
+    /// one and has read no others is what it does with the other.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self, read: &FilesRead) -> bool {
+        self.names == other.names && read.0.iter().all(|file| self.files.get(file) == other.files.get(file))
+    }
+}
+
+/// The files that a process has read, or asked for their lengths.
+#[derive(Clone, Debug, Default)]
+pub struct FilesRead(BTreeSet<InodeId>);
 
 /// Choices made by a seeded generator, and their digest.
 struct Choices {
@@ -36,16 +59,24 @@ impl Choices {
 
     fn record(&mut self, choice: u64) {
         // FNV-1a over words: only ever compared with digests of the same disk.
-        self.digest = (self.digest ^ (choice + 1)).wrapping_mul(0x0000_0100_0000_01b3);
+        self.digest = (self.digest ^ choice.wrapping_add(1)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    /// The digest of the choices since it was taken last.
+    fn take_digest(&mut self) -> u64 {
+        std::mem::replace(&mut self.digest, NO_CHOICES)
     }
 }
+
+/// The digest of no choices.
+const NO_CHOICES: u64 = 0xcbf2_9ce4_8422_2325;
 
 impl SimDisk {
     /// One of the states in which a power cut at this moment may leave the disk; the same seed gives the same state.
     #[must_use]
     pub fn crash_state(&self, seed: u64) -> CrashState {
         let state = self.0.lock();
-        let mut choices = Choices { random: SmallRng::seed_from_u64(seed), digest: 0xcbf2_9ce4_8422_2325 };
+        let mut choices = Choices { random: SmallRng::seed_from_u64(seed), digest: NO_CHOICES };
         let mut tree = state.durable.clone();
         for change in &state.changes {
             if choices.below(2) == 1 {
@@ -53,13 +84,23 @@ impl SimDisk {
             }
         }
         tree.prune();
+        let mut look = Look { names: choices.take_digest(), files: BTreeMap::new() };
         let mut inodes = BTreeMap::new();
         for id in tree.names.values() {
-            if let Some(inode) = state.inodes.get(id) {
-                inodes.entry(*id).or_insert_with(|| inode.after_crash(&mut choices));
+            if let Some(inode) = state.inodes.get(id).filter(|_| !inodes.contains_key(id)) {
+                inodes.insert(*id, inode.after_crash(&mut choices));
+                look.files.insert(*id, choices.take_digest());
             }
         }
-        CrashState { disk: Self::with_durable(inodes, tree), choices: choices.digest }
+        choices.record(look.names);
+        look.files.values().for_each(|digest| choices.record(*digest));
+        CrashState { disk: Self::with_durable(inodes, tree), choices: choices.digest, look }
+    }
+
+    /// The files that were read so far.
+    #[must_use]
+    pub fn files_read(&self) -> FilesRead {
+        FilesRead(self.0.lock().read.clone())
     }
 }
 
@@ -233,6 +274,33 @@ mod tests {
         let (one, two) = (disk.crash_state(5), disk.crash_state(5));
         assert_eq!(one.choices, two.choices);
         assert_eq!(one.disk.contents(Path::new("file")), two.disk.contents(Path::new("file")));
+    }
+
+    #[test]
+    fn states_are_alike_that_have_the_same_names_and_the_same_of_what_was_read() {
+        let disk = SimDisk::new();
+        let (one, other) = (disk.create(Path::new("one")).unwrap(), disk.create(Path::new("other")).unwrap());
+        write(&*one, 0, b"one");
+        write(&*other, 0, b"other");
+        one.read_at(0, &mut [0; 4]).unwrap();
+        let (none, read) = (FilesRead::default(), disk.files_read());
+        let states: Vec<CrashState> = (0..100).map(|seed| disk.crash_state(seed)).collect();
+        let contents = |state: &CrashState, path: &str| state.disk.contents(Path::new(path));
+        let (mut alike, mut alike_where_read) = (0, 0);
+        for (state, another) in states.iter().flat_map(|state| states.iter().map(move |another| (state, another))) {
+            let has_same_names = ["one", "other"]
+                .into_iter()
+                .all(|path| contents(state, path).is_some() == contents(another, path).is_some());
+            assert_eq!(state.look.is_alike(&another.look, &none), has_same_names);
+            alike += u32::from(has_same_names);
+            if state.look.is_alike(&another.look, &read) {
+                alike_where_read += 1;
+                assert!(has_same_names && contents(state, "one") == contents(another, "one"));
+            }
+        }
+        assert!(100 < alike_where_read && alike_where_read < alike && alike < 10_000);
+        other.length().unwrap();
+        assert_eq!(disk.files_read().0.len(), 2);
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn placed(at: Option<usize>, content: Option<Vec<u8>>) -> impl Fn(&mut Seen) {
     move |seen| {
         let versions = seen.versions.entry((BUCKET.to_owned(), KEY.to_owned())).or_default();
         if let Some(at) = at {
-            versions.insert(at, SeenVersion { is_null: false, content: content.clone() });
+            versions.insert(at, SeenVersion::free(false, content.clone()));
         }
         if versions.is_empty() {
             seen.versions.remove(&(BUCKET.to_owned(), KEY.to_owned()));

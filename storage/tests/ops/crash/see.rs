@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use cairn_storage::StorageError;
+use cairn_storage::clock::Timestamp;
 use cairn_storage::index::Family;
 use cairn_storage::index::family::bucket::Versioning;
 use cairn_storage::index::family::version::VersionSummary;
-use cairn_storage::object::StorageClass;
+use cairn_storage::object::{Restored, RetrievalTier, StorageClass};
 use cairn_storage::ops::{
-    Bucket, GetObject, ListBuckets, ListObjects, ListUploads, ListVersions, ListedUpload, ListedVersion,
+    Bucket, GetObject, ListBuckets, ListObjects, ListUploads, ListVersions, ListedUpload, ListedVersion, Permit,
     VersionSelector,
 };
 
-use crate::rig::{Rig, TestKeys, drain, owner};
+use crate::rig::{Rig, START, TestKeys, drain, object_key, owner};
 
 /// A version as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,33 @@ pub struct SeenVersion {
     pub is_null: bool,
     /// None: a delete marker.
     pub content: Option<Vec<u8>>,
+    pub access: Access,
+}
+
+/// When a version can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Free,
+    Archived,
+    Restored(Restored),
+}
+
+/// A restore that is ready and does not end.
+const THAWED: Restored =
+    Restored { requested: START, ready: START, ends: Timestamp(i64::MAX), tier: RetrievalTier::Expedited };
+
+impl SeenVersion {
+    pub fn free(is_null: bool, content: Option<Vec<u8>>) -> Self {
+        Self { is_null, content, access: Access::Free }
+    }
+
+    fn is_readable(&self, now: Timestamp) -> bool {
+        match self.access {
+            Access::Free => true,
+            Access::Archived => false,
+            Access::Restored(restored) => restored.ready <= now && now < restored.ends,
+        }
+    }
 }
 
 /// What clients see.
@@ -38,7 +66,7 @@ impl Seen {
         let is_null = self.buckets[bucket] != Versioning::Enabled;
         let versions = self.versions.entry((bucket.to_owned(), key.to_owned())).or_default();
         versions.retain(|version| !(is_null && version.is_null));
-        versions.insert(0, SeenVersion { is_null, content });
+        versions.insert(0, SeenVersion::free(is_null, content));
     }
 
     /// The key's version goes for good.
@@ -55,6 +83,20 @@ impl Seen {
     pub fn newest(&self, bucket: &str, key: &str) -> &SeenVersion {
         &self.versions[&(bucket.to_owned(), key.to_owned())][0]
     }
+
+    /// The same to change it.
+    pub fn newest_mut(&mut self, bucket: &str, key: &str) -> &mut SeenVersion {
+        &mut self.versions.get_mut(&(bucket.to_owned(), key.to_owned())).unwrap()[0]
+    }
+
+    /// What is seen of it at this time: no bytes of what is archived.
+    pub fn shown_at(&self, now: Timestamp) -> Self {
+        let mut shown = self.clone();
+        for version in shown.versions.values_mut().flatten().filter(|version| !version.is_readable(now)) {
+            version.content = Some(Vec::new());
+        }
+        shown
+    }
 }
 
 pub async fn see(rig: &Rig) -> Result<Seen, StorageError> {
@@ -65,13 +107,14 @@ pub async fn see(rig: &Rig) -> Result<Seen, StorageError> {
         for (key, versions) in versions(rig, &handle).await? {
             let mut all = Vec::new();
             for version in versions {
-                let content = match version {
+                let id = VersionSelector::Id(version.id());
+                let (content, access) = match version {
                     VersionSummary::Object(_) => {
-                        Some(read(rig, &handle, &key, VersionSelector::Id(version.id())).await?)
+                        (Some(read(rig, &handle, &key, id).await?), access(rig, &handle, &key, id).await?)
                     }
-                    VersionSummary::Marker(_) => None,
+                    VersionSummary::Marker(_) => (None, Access::Free),
                 };
-                all.push(SeenVersion { is_null: version.is_null(), content });
+                all.push(SeenVersion { is_null: version.is_null(), content, access });
             }
             seen.versions.insert((bucket.name.clone(), key), all);
         }
@@ -88,13 +131,45 @@ pub async fn see(rig: &Rig) -> Result<Seen, StorageError> {
     Ok(seen)
 }
 
-/// A version's bytes, if need be with the key of the customer.
+async fn access(rig: &Rig, bucket: &Bucket, key: &str, version: VersionSelector) -> Result<Access, StorageError> {
+    let get = GetObject { version, ..GetObject::default() };
+    let object = rig.store.head_object(bucket, &object_key(key), get).await?.object;
+    Ok(match object.restored {
+        _ if !object.is_archived() => Access::Free,
+        None => Access::Archived,
+        Some(restored) => Access::Restored(restored),
+    })
+}
+
+/// Restores all that is archived, and tells whether everything is as it is to be.
+pub async fn thaw(rig: &Rig, expected: &Seen) -> Result<bool, StorageError> {
+    let mut thawed = expected.clone();
+    let archived: Vec<_> = thawed
+        .versions
+        .iter_mut()
+        .flat_map(|(at, versions)| versions.iter_mut().enumerate().map(move |(nth, version)| (at, nth, version)))
+        .filter(|(.., version)| version.access != Access::Free)
+        .collect();
+    if archived.is_empty() {
+        return Ok(true);
+    }
+    for ((bucket, key), nth, version) in archived {
+        let bucket = rig.bucket(bucket).await?;
+        let id = VersionSelector::Id(versions(rig, &bucket).await?[key][nth].id());
+        rig.store.restore_object(&bucket, &object_key(key), id, &Permit::any(), |_| Ok(THAWED)).await?;
+        version.access = Access::Restored(THAWED);
+    }
+    Ok(see(rig).await? == thawed)
+}
+
+/// A version's bytes, if need be with the key of the customer; none of what is archived.
 async fn read(rig: &Rig, bucket: &Bucket, key: &str, version: VersionSelector) -> Result<Vec<u8>, StorageError> {
     match rig.get_version(bucket, key, version).await {
         Err(StorageError::KeyMissing) => {
             let get = GetObject { version, ..GetObject::default() };
             drain(rig.open(bucket, key, get, &TestKeys::new(Some(1))).await?).await
         }
+        Err(StorageError::Archived { .. }) => Ok(Vec::new()),
         read => read,
     }
 }

@@ -135,7 +135,7 @@ fn find(
     };
     let parts = match object.content {
         Content::Composite(id) => {
-            read_layout(view, id)?.into_iter().map(|part| of_layout(view, part)).collect::<Result<_, _>>()?
+            read_layout(view, id)?.parts.into_iter().map(|part| of_layout(view, part)).collect::<Result<_, _>>()?
         }
         _ => vec![whole(view, &object)?],
     };

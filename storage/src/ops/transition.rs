@@ -1,10 +1,11 @@
 //! The bytes of a version that moves: its files are copied into another place as they are, and become visible by the
 //! commit that swaps them. Of versions that share a content the first one's move makes the copy, which the others share then.
+//! What is known of the parts beside their bytes is what was seen last.
 
 use crate::StorageError;
 use crate::blob::inline;
 use crate::id::{BucketId, ContentId, Place, VersionId};
-use crate::index::family::content;
+use crate::index::family::content::{self, ContentKind};
 use crate::index::family::document::DocumentKind;
 use crate::index::family::layout::{self, LayoutPage, LayoutPart};
 use crate::index::family::version::Version;
@@ -13,7 +14,7 @@ use crate::object::{Content, ObjectKey, ObjectVersion};
 use crate::record::Record;
 
 use super::ingest::StagedFile;
-use super::placement::{self, Shared};
+use super::placement::{self, Mutation, Shared};
 use super::seen::SeenKey;
 use super::{ATTEMPTS_MAX, Store, VersionSelector};
 
@@ -35,9 +36,27 @@ pub(super) enum Swapped {
 struct Origin {
     content: Content,
     /// The parts of a composite.
-    layout: Vec<LayoutPart>,
-    /// The copy that another version's move made, if it is there still.
+    layout: Layout,
+    /// The copy that another version's move made, if it is there still, and says the same of its parts.
     shared: Option<Shared>,
+}
+
+/// The parts of a composite.
+#[derive(Default)]
+pub(super) struct Layout {
+    pub(super) parts: Vec<LayoutPart>,
+    /// Of the pages that they are in.
+    revisions: Vec<Revision>,
+}
+
+/// What a move commits.
+enum Swap {
+    /// The files are where they are to be.
+    InPlace,
+    /// They have a copy, which is to be made visible or shared.
+    Moved(Moved),
+    /// There is no copy.
+    Missing,
 }
 
 /// A copy of a content's files into a place; an error counts only if the version is still made of that content.
@@ -62,8 +81,30 @@ struct Moved {
 
 impl Origin {
     fn files(&self) -> impl Iterator<Item = ContentId> {
-        let parts = self.layout.iter().map(|part| part.content);
+        let parts = self.layout.parts.iter().map(|part| part.content);
         [self.content].into_iter().chain(parts).filter_map(file_of)
+    }
+
+    /// What there is of it in a place: the files themselves, another version's copy, or `mine`.
+    fn in_place(&self, place: Place, mine: Option<Copied>) -> Result<Swap, StorageError> {
+        if self.files().all(|file| file.place() == place) {
+            return Ok(Swap::InPlace);
+        }
+        match (self.shared.filter(|shared| shared.id().place() == place), mine) {
+            (Some(shared), _) => Ok(Swap::Moved(Moved::sharing(self.content, shared))),
+            (None, Some(copied)) => copied.moved.map(Swap::Moved),
+            (None, None) => Ok(Swap::Missing),
+        }
+    }
+}
+
+impl Layout {
+    /// Whether the same is known of the checksums of its parts: what one has sealed the other has not in the clear.
+    fn has_checksums_of(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&LayoutPart, &LayoutPart)| {
+            (one.checksum, &one.sealed_checksum) == (other.checksum, &other.sealed_checksum)
+        };
+        self.parts.len() == other.parts.len() && self.parts.iter().zip(&other.parts).all(is_same)
     }
 }
 
@@ -77,8 +118,8 @@ impl Moved {
         Self { content, files: Vec::new(), inline: Vec::new(), layout: None, shared: Some(shared) }
     }
 
-    /// Adds the rows that make the content visible.
-    fn join(&self, batch: &mut Batch) -> Result<(), StorageError> {
+    /// Adds the rows that make the content visible, a copy of what was seen as `from`.
+    fn join(&mut self, from: &Origin, batch: &mut Batch) -> Result<(), StorageError> {
         if let Some(shared) = &self.shared {
             shared.join(batch)?;
         }
@@ -88,8 +129,19 @@ impl Moved {
         for (id, row) in &self.inline {
             batch.put(Family::Inline, id.as_bytes().as_slice(), row.clone());
         }
-        if let Some((composite, parts)) = &self.layout {
+        if let Some((composite, parts)) = &mut self.layout {
+            for (part, seen) in parts.iter_mut().zip(&from.layout.parts) {
+                part.checksum = seen.checksum;
+                part.sealed_checksum.clone_from(&seen.sealed_checksum);
+            }
             layout::put(batch, *composite, parts)?;
+        }
+        if let Content::Composite(id) = from.content {
+            for (page, revision) in (0..).zip(&from.layout.revisions) {
+                // Stops: a move x UpdateObjectEncryption of another version that shares the content, which seals the checksums of its
+                // parts: the move would bring back what the records had in the clear.
+                batch.guard(Family::Layout, layout::key(id, page), Some(*revision));
+            }
         }
         Ok(())
     }
@@ -131,14 +183,11 @@ impl Store {
             let Some(before) = object_of(&seen, id) else { return Ok(Swapped::Overtaken) };
             let Some(mut after) = decide(&seen, before) else { return Ok(Swapped::Overtaken) };
             let (content, place) = (from.content, self.blobs().settled_place_of(after.place_class()));
-            let is_there = from.files().all(|file| file.place() == place);
-            let shared = from.shared.filter(|shared| shared.id().place() == place);
             let mine = copied.take_if(|copied| copied.from == content && copied.place == place);
-            let mut moved = match (shared, mine) {
-                _ if is_there => None,
-                (Some(shared), _) => Some(Moved::sharing(content, shared)),
-                (None, Some(copied)) => Some(copied.moved?),
-                (None, None) => {
+            let mut moved = match from.in_place(place, mine)? {
+                Swap::InPlace => None,
+                Swap::Moved(moved) => Some(moved),
+                Swap::Missing => {
                     self.blobs().check_up(place)?;
                     let pins: Vec<_> = from.files().map(|file| self.pins().pin(file)).collect();
                     drop(entered);
@@ -160,23 +209,35 @@ impl Store {
                 // Stops: a move by rules that their owner has changed or removed meanwhile.
                 mutation.batch.guard(Family::Document, kind.key(), *revision);
             }
-            if let Some(moved) = &mut moved {
-                moved.join(&mut mutation.batch)?;
-                // From here on the batch may commit, even if this future is dropped: then the files must stay.
-                moved.set_visible(true);
-            }
-            match self.commit_revision(bucket.into(), mutation.batch, mutation.tasks).await {
-                Ok(Some(revision)) => return Ok(Swapped::Done(revision, after.size_bytes)),
-                Err(StorageError::OutcomeUnknown) => return Err(StorageError::OutcomeUnknown),
-                not_committed => {
-                    moved.iter_mut().for_each(|moved| moved.set_visible(false));
-                    not_committed?;
-                }
+            if let Some(revision) = self.commit_swap(bucket, mutation, &from, moved.as_mut()).await? {
+                return Ok(Swapped::Done(revision, after.size_bytes));
             }
             let mine = moved.filter(|moved| moved.shared.is_none());
             copied = mine.map(|moved| Copied { from: content, place, moved: Ok(moved) });
         }
         Err(StorageError::Contention)
+    }
+
+    /// Commits a swap. None: a guard did not hold, and nothing was made visible.
+    async fn commit_swap(
+        &self,
+        bucket: BucketId,
+        mut mutation: Mutation,
+        from: &Origin,
+        mut moved: Option<&mut Moved>,
+    ) -> Result<Option<Revision>, StorageError> {
+        if let Some(moved) = &mut moved {
+            moved.join(from, &mut mutation.batch)?;
+            // From here on the batch may commit, even if this future is dropped: then the files must stay.
+            moved.set_visible(true);
+        }
+        let committed = self.commit_revision(bucket.into(), mutation.batch, mutation.tasks).await;
+        if let Some(moved) = moved
+            && !matches!(committed, Ok(Some(_)) | Err(StorageError::OutcomeUnknown))
+        {
+            moved.set_visible(false);
+        }
+        committed
     }
 
     /// A key, and what the bytes of one of its versions are; None: the rules have changed.
@@ -201,16 +262,14 @@ impl Store {
             let content = object_of(&seen, id).map_or(Content::Empty, |object| object.content);
             let layout = match content {
                 Content::Composite(id) => read_layout(view, id)?,
-                Content::Empty | Content::Inline(_) | Content::File(_) => Vec::new(),
+                Content::Empty | Content::Inline(_) | Content::File(_) => Layout::default(),
             };
             let copy = match content {
                 Content::File(id) | Content::Composite(id) => seen.contents.get(&id).and_then(|(_, row)| row.moved_to),
                 Content::Empty | Content::Inline(_) => None,
             };
             let shared = match copy {
-                Some(copy) => {
-                    content::read(view, copy)?.and_then(|(row, record)| Shared::once_more(copy, row.revision, record))
-                }
+                Some(copy) => read_copy(view, copy, &layout)?,
                 None => None,
             };
             Ok(Ok(Some((seen, Origin { content, layout, shared }))))
@@ -221,7 +280,7 @@ impl Store {
     /// Copies a content into `place`; its files are pinned. The copies are durable when it returns.
     async fn copy(&self, bucket: BucketId, from: &Origin, place: Place) -> Result<Moved, StorageError> {
         match from.content {
-            Content::Composite(_) => self.copy_composite(bucket, from.layout.clone(), place).await,
+            Content::Composite(_) => self.copy_composite(bucket, from.layout.parts.clone(), place).await,
             Content::File(id) => {
                 let file = self.copy_file(id, place).await?;
                 let content = Content::File(file.content());
@@ -289,16 +348,28 @@ fn object_of(seen: &SeenKey, id: VersionId) -> Option<&ObjectVersion> {
     }
 }
 
+/// The copy of a content of this layout, if it is there and can be shared.
+fn read_copy(view: &dyn View, copy: ContentId, layout: &Layout) -> Result<Option<Shared>, IndexError> {
+    let Some((row, record)) = content::read(view, copy)? else { return Ok(None) };
+    if let ContentKind::Composite { .. } = record.kind
+        && !read_layout(view, copy)?.has_checksums_of(layout)
+    {
+        return Ok(None);
+    }
+    Ok(Shared::once_more(copy, row.revision, record))
+}
+
 /// All parts of a composite.
-pub(super) fn read_layout(view: &dyn View, id: ContentId) -> Result<Vec<LayoutPart>, IndexError> {
-    let mut parts = Vec::new();
+pub(super) fn read_layout(view: &dyn View, id: ContentId) -> Result<Layout, IndexError> {
+    let mut layout = Layout::default();
     let mut cursor = view.cursor(Family::Layout, KeyRange::prefix(id.as_bytes()))?;
-    while let Some((_, _, value)) = cursor.row() {
-        parts.extend(LayoutPage::from_value(value)?.parts);
+    while let Some((_, revision, value)) = cursor.row() {
+        layout.parts.extend(LayoutPage::from_value(value)?.parts);
+        layout.revisions.push(revision);
         cursor.advance()?;
     }
-    if parts.is_empty() {
+    if layout.parts.is_empty() {
         return Err(IndexError::Corrupt(format!("composite {id} has no layout")));
     }
-    Ok(parts)
+    Ok(layout)
 }

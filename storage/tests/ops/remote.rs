@@ -1,9 +1,10 @@
 //! A tier in another service: what goes there, comes back, is damaged there, or is left there.
 
+mod settling;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,10 +15,10 @@ use cairn_storage::check;
 use cairn_storage::clock::{ManualClock, SeededEntropy};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
+use cairn_storage::index::Index;
 use cairn_storage::index::family::job::Queue;
 use cairn_storage::index::family::usage::{self, PlaceCounter};
 use cairn_storage::index::memory::MemoryIndex;
-use cairn_storage::index::{Batch, Index, IndexError, Outcome, Page, Partition, Revision};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::jobs::settle::{SettlePlanner, Settler};
@@ -30,6 +31,7 @@ use cairn_storage::ops::{Bucket, CreateUpload, GetObject, Limits, PutObject, Ran
 use cairn_storage::tiers::{self, ConfiguredHome, ConfiguredTier, TierError};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::lifecycle::{act, set_rules};
 use super::rig::{INLINE_BYTES_MAX, Rig, START, TestKeys, body, bytes, drain, object_key, upload_of};
@@ -53,6 +55,9 @@ struct State {
     puts: usize,
     /// How often bytes were asked for.
     gets: usize,
+    /// What is to be stored is read, and then waits until it may be.
+    gate: Option<Arc<Semaphore>>,
+    waiting: usize,
 }
 
 impl Fake {
@@ -63,6 +68,25 @@ impl Fake {
             return Err(RemoteError::Silent("nothing moves".to_owned()));
         }
         if state.down { Err(RemoteError::Down("the network is cut".to_owned())) } else { Ok(state) }
+    }
+
+    /// From now on as many files are stored as the gate lets pass.
+    pub fn hold(&self) -> Arc<Semaphore> {
+        self.0.lock().gate.insert(Arc::new(Semaphore::new(0))).clone()
+    }
+
+    /// Waits until something waits to be stored.
+    pub async fn has_waiting(&self) {
+        while self.0.lock().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn pass(&self) {
+        let Some(gate) = self.0.lock().gate.clone() else { return };
+        self.0.lock().waiting += 1;
+        gate.acquire().await.unwrap().forget();
+        self.0.lock().waiting -= 1;
     }
 
     /// Something else is there now.
@@ -93,6 +117,7 @@ impl Remote for Fake {
             assert_eq!(read.len() as u64, range.end - range.start);
             stored.extend(read);
         }
+        self.pass().await;
         let mut state = self.up()?;
         state.puts += 1;
         state.files.insert(name.to_owned(), stored);
@@ -185,7 +210,7 @@ async fn rig_of(index: Arc<dyn Index>, disk: &SimDisk, configured: ConfiguredTie
     rig
 }
 
-async fn new_rig() -> (Rig, Fake, SimDisk) {
+pub async fn new_rig() -> (Rig, Fake, SimDisk) {
     let (disk, fake) = (SimDisk::new(), Fake::default());
     BlobStore::create_folders(&disk).unwrap();
     let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
@@ -417,49 +442,6 @@ async fn a_reader_in_flight_goes_on_while_its_object_moves_there() {
     assert_eq!(rig.get(&bucket, "key").await.unwrap(), bytes(1, LARGE));
 }
 
-/// An index in which the guards of the next commits do not hold.
-#[derive(Debug)]
-struct Busy {
-    index: MemoryIndex,
-    conflicts: AtomicUsize,
-}
-
-#[async_trait]
-impl Index for Busy {
-    async fn read(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError> {
-        self.index.read(partition, page).await
-    }
-
-    async fn commit(&self, partition: Partition, batch: Batch) -> Outcome {
-        let fewer = |left: usize| left.checked_sub(1);
-        if self.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
-            return Outcome::Conflict;
-        }
-        self.index.commit(partition, batch).await
-    }
-
-    fn last_change(&self, partition: Partition) -> Option<Revision> {
-        self.index.last_change(partition)
-    }
-}
-
-#[tokio::test]
-async fn a_commit_that_is_to_be_repeated_costs_no_second_copy() {
-    let (disk, fake) = (SimDisk::new(), Fake::default());
-    BlobStore::create_folders(&disk).unwrap();
-    let index = Arc::new(Busy { index: MemoryIndex::new(Health::default()), conflicts: AtomicUsize::new(0) });
-    let rig = rig_with(index.clone(), &disk, &fake, &[StorageClass::GlacierIr]).await;
-    let bucket = rig.create_bucket("bucket").await;
-    put(&rig, &bucket, "key", &bytes(1, LARGE)).await;
-    index.conflicts.store(3, Ordering::SeqCst);
-    let id = rig.newest_id(&bucket, "key").await;
-    let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
-    assert_eq!((settled, fake.0.lock().puts), (Settled::Moved(LARGE as u64), 1));
-    rig.collect_all().await;
-    assert_eq!(rig.get(&bucket, "key").await.unwrap(), bytes(1, LARGE));
-    is_whole(&rig).await;
-}
-
 /// A composite names the place of its class, but has no file of its own there.
 #[tokio::test]
 async fn a_tier_is_kept_by_files_and_not_by_parts_in_the_index() {
@@ -478,23 +460,4 @@ async fn a_tier_is_kept_by_files_and_not_by_parts_in_the_index() {
     let part = rig.upload_part(&bucket, "parts", upload, 1, b"small").await.unwrap();
     rig.complete(&bucket, "parts", upload, &[part]).await.unwrap();
     assert!(open_without().await.unwrap().directories.is_empty());
-}
-
-#[tokio::test]
-async fn a_file_that_comes_back_is_asked_for_in_one_request() {
-    let (disk, fake) = (SimDisk::new(), Fake::default());
-    BlobStore::create_folders(&disk).unwrap();
-    let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
-    let rig = rig_with(index.clone(), &disk, &fake, &[StorageClass::GlacierIr]).await;
-    let bucket = rig.create_bucket("bucket").await;
-    let content = bytes(1, 3 << 20);
-    put(&rig, &bucket, "key", &content).await;
-    assert_eq!(settle(&rig).await, 0);
-    let rig = rig_with(index, &disk, &fake, &[]).await;
-    let id = rig.newest_id(&bucket, "key").await;
-    fake.0.lock().gets = 0;
-    let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
-    // The header twice, the trailer, and the frames.
-    assert_eq!((settled, fake.0.lock().gets), (Settled::Moved(3 << 20), 4));
-    assert_eq!(rig.get(&bucket, "key").await.unwrap(), content);
 }

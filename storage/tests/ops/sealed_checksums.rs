@@ -1,5 +1,7 @@
 //! Checksums of what is sealed: nowhere in the index, and told to who has the key.
 
+pub mod moved;
+
 use std::sync::Arc;
 
 use cairn_crypto::checksum::{Checksum, ChecksumAlgorithm, ChecksumType};

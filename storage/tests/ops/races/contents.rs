@@ -7,7 +7,8 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::ContentId;
 use cairn_storage::index::family::content::{self, ContentRecord};
-use cairn_storage::index::{Batch, Family, Outcome};
+use cairn_storage::index::family::layout::LayoutPage;
+use cairn_storage::index::{Batch, Family, KeyRange, Outcome};
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::object::{Content, StorageClass};
 use cairn_storage::ops::lifecycle::Act;
@@ -19,6 +20,7 @@ use cairn_storage::settings::ObjectSettings;
 
 use crate::lifecycle::{act, set_rules};
 use crate::restore::history;
+use crate::sealed_checksums::moved;
 
 use super::{Racer, all, check_holds, collect, explore, new_rig, racer};
 use crate::rig::{FILE_BYTES, Rig, bytes, drain, keys, object_key, owner};
@@ -286,5 +288,38 @@ fn sharers_that_move_at_once_keep_a_file_each_or_share_one() {
         for key in ["one", "two"] {
             assert_eq!(rig.get(&bucket, key).await.unwrap(), bytes(1, FILE_BYTES));
         }
+    });
+}
+
+/// Neither rewrites the other's head: a version moves while another one of the same content has the checksums of its parts sealed, which
+/// an older version of the server left in the clear.
+#[test]
+fn what_is_sealed_while_a_version_of_the_same_content_moves_is_not_in_the_clear_again() {
+    explore(|| async {
+        let (rig, bucket) = new_rig().await;
+        set_rules(&rig, &bucket).await.unwrap();
+        moved::put_in_the_clear(&rig, &bucket, "moved", StorageClass::Standard).await;
+        moved::share(&rig, &bucket, "moved", "sealed").await;
+        let moves = racer(&rig, &bucket, |rig, bucket| async move {
+            let done = act(&rig, &bucket, "moved", 0, Act::Transition(StorageClass::GlacierIr)).await.unwrap();
+            assert_eq!(done.done.len(), 1, "{done:?}");
+        });
+        let seals = racer(&rig, &bucket, |rig, bucket| async move { moved::seal(&rig, &bucket, "sealed").await });
+        all(vec![moves, seals]).await;
+        let rows = rig.store.index().view(bucket.id.into(), |view| {
+            let mut rows = Vec::new();
+            let mut cursor = view.cursor(Family::Layout, KeyRange::all())?;
+            while let Some((_, revision, value)) = cursor.row() {
+                rows.push((revision, LayoutPage::from_value(value)?.parts[0].checksum.is_some()));
+                cursor.advance()?;
+            }
+            Ok(rows)
+        });
+        let mut rows = rows.await.unwrap();
+        rows.sort();
+        // If the move was first, its copy is as the content was then; what was written last is sealed.
+        assert!(rows.len() == 2 && !rows[1].1, "in the clear: {rows:?}");
+        rig.collect_all().await;
+        crate::restore::check_store(&rig).await;
     });
 }

@@ -1,0 +1,79 @@
+//! How files get to another service, and at what price.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use cairn_storage::blob::BlobStore;
+use cairn_storage::disk::sim::SimDisk;
+use cairn_storage::health::Health;
+use cairn_storage::index::memory::MemoryIndex;
+use cairn_storage::index::{Batch, Index, IndexError, Outcome, Page, Partition, Revision};
+use cairn_storage::object::StorageClass;
+use cairn_storage::ops::settle::Settled;
+
+use crate::rig::{bytes, object_key};
+
+use super::{Fake, LARGE, is_whole, put, rig_with, settle};
+
+/// An index in which the guards of the next commits do not hold.
+#[derive(Debug)]
+struct Busy {
+    index: MemoryIndex,
+    conflicts: AtomicUsize,
+}
+
+#[async_trait]
+impl Index for Busy {
+    async fn read(&self, partition: Partition, page: Box<dyn Page>) -> Result<(), IndexError> {
+        self.index.read(partition, page).await
+    }
+
+    async fn commit(&self, partition: Partition, batch: Batch) -> Outcome {
+        let fewer = |left: usize| left.checked_sub(1);
+        if self.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+            return Outcome::Conflict;
+        }
+        self.index.commit(partition, batch).await
+    }
+
+    fn last_change(&self, partition: Partition) -> Option<Revision> {
+        self.index.last_change(partition)
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_to_be_repeated_costs_no_second_copy() {
+    let (disk, fake) = (SimDisk::new(), Fake::default());
+    BlobStore::create_folders(&disk).unwrap();
+    let index = Arc::new(Busy { index: MemoryIndex::new(Health::default()), conflicts: AtomicUsize::new(0) });
+    let rig = rig_with(index.clone(), &disk, &fake, &[StorageClass::GlacierIr]).await;
+    let bucket = rig.create_bucket("bucket").await;
+    put(&rig, &bucket, "key", &bytes(1, LARGE)).await;
+    index.conflicts.store(3, Ordering::SeqCst);
+    let id = rig.newest_id(&bucket, "key").await;
+    let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
+    assert_eq!((settled, fake.0.lock().puts), (Settled::Moved(LARGE as u64), 1));
+    rig.collect_all().await;
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), bytes(1, LARGE));
+    is_whole(&rig).await;
+}
+
+#[tokio::test]
+async fn a_file_that_comes_back_is_asked_for_in_one_request() {
+    let (disk, fake) = (SimDisk::new(), Fake::default());
+    BlobStore::create_folders(&disk).unwrap();
+    let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
+    let rig = rig_with(index.clone(), &disk, &fake, &[StorageClass::GlacierIr]).await;
+    let bucket = rig.create_bucket("bucket").await;
+    let content = bytes(1, 3 << 20);
+    put(&rig, &bucket, "key", &content).await;
+    assert_eq!(settle(&rig).await, 0);
+    let rig = rig_with(index, &disk, &fake, &[]).await;
+    let id = rig.newest_id(&bucket, "key").await;
+    fake.0.lock().gets = 0;
+    let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
+    // The header twice, the trailer, and the frames.
+    assert_eq!((settled, fake.0.lock().gets), (Settled::Moved(3 << 20), 4));
+    assert_eq!(rig.get(&bucket, "key").await.unwrap(), content);
+}

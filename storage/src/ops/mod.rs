@@ -37,6 +37,7 @@ mod share;
 mod store;
 pub mod sweep;
 mod transition;
+mod turns;
 mod update_bucket;
 mod update_encryption;
 mod update_version;

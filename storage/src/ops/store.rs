@@ -17,6 +17,7 @@ use crate::jobs::{InLane, NewTask, Schedule};
 use crate::lock_clock::LockClock;
 
 use super::planner::Planner;
+use super::turns::Turns;
 
 /// What bounds the store's use of memory and disk.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,7 @@ pub struct Store(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) parts: StoreParts,
     pub(super) pins: Pins,
+    turns: Turns,
     pub(super) schedule: Schedule,
     walks_changed: Notify,
     lanes: Lanes,
@@ -71,6 +73,7 @@ impl Store {
         Self(Arc::new(Inner {
             parts,
             pins: Pins::default(),
+            turns: Turns::default(),
             schedule: Schedule::default(),
             walks_changed: Notify::new(),
             lanes: Lanes::default(),
@@ -100,6 +103,11 @@ impl Store {
     #[must_use]
     pub fn pins(&self) -> &Pins {
         &self.0.pins
+    }
+
+    /// Whose turn it is to copy a content to where it moves.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     /// When tasks fall due, for the runner.

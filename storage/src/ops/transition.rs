@@ -1,6 +1,6 @@
 //! The bytes of a version that moves: its files are copied into another place as they are, and become visible by the
-//! commit that swaps them. Of versions that share a content the first one's move makes the copy, which the others share then.
-//! What is known of the parts beside their bytes is what was seen last.
+//! commit that swaps them. Of versions that share a content the first one's move makes the copy, which the others share then; those
+//! that move at the same time wait for it. What is known of the parts beside their bytes is what was seen last.
 
 use crate::StorageError;
 use crate::blob::inline;
@@ -16,6 +16,7 @@ use crate::record::Record;
 use super::ingest::StagedFile;
 use super::placement::{self, Mutation, Shared};
 use super::seen::SeenKey;
+use super::turns::Turn;
 use super::{ATTEMPTS_MAX, Store, VersionSelector};
 
 /// A document of the bucket, and the revision that a decision was made by.
@@ -174,6 +175,7 @@ impl Store {
         D: Fn(&SeenKey, &ObjectVersion) -> Option<ObjectVersion>,
     {
         let mut copied: Option<Copied> = None;
+        let mut turn: Option<Turn> = None;
         for _ in 0..ATTEMPTS_MAX {
             // Entered before the look, so that what is seen cannot be collected before it is pinned.
             let entered = self.pins().enter();
@@ -191,6 +193,9 @@ impl Store {
                     self.blobs().check_up(place)?;
                     let pins: Vec<_> = from.files().map(|file| self.pins().pin(file)).collect();
                     drop(entered);
+                    if self.must_look_again(content, &mut turn).await {
+                        continue;
+                    }
                     let moved = self.copy(bucket, &from, place).await;
                     drop(pins);
                     copied = Some(Copied { from: content, place, moved });
@@ -216,6 +221,19 @@ impl Store {
             copied = mine.map(|moved| Copied { from: content, place, moved: Ok(moved) });
         }
         Err(StorageError::Contention)
+    }
+
+    /// Makes it this move's turn to copy the content. True: others may have done so meanwhile.
+    async fn must_look_again(&self, content: Content, turn: &mut Option<Turn>) -> bool {
+        let (Content::File(id) | Content::Composite(id)) = content else { return false };
+        if turn.as_ref().is_some_and(|turn| turn.content == id) {
+            return false;
+        }
+        // Never two at once: another move might have the one and wait for the other.
+        *turn = None;
+        let (taken, waited) = self.turns().take(id).await;
+        *turn = Some(taken);
+        waited
     }
 
     /// Commits a swap. None: a guard did not hold, and nothing was made visible.

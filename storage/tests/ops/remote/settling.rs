@@ -10,11 +10,14 @@ use cairn_storage::health::Health;
 use cairn_storage::index::memory::MemoryIndex;
 use cairn_storage::index::{Batch, Index, IndexError, Outcome, Page, Partition, Revision};
 use cairn_storage::object::StorageClass;
+use cairn_storage::ops::CopyObject;
 use cairn_storage::ops::settle::Settled;
+use futures::FutureExt as _;
 
+use crate::copies::{copy, plain_copy};
 use crate::rig::{bytes, object_key};
 
-use super::{Fake, LARGE, is_whole, put, rig_with, settle};
+use super::{Fake, LARGE, collect, is_whole, new_rig, put, rig_with, settle};
 
 /// An index in which the guards of the next commits do not hold.
 #[derive(Debug)]
@@ -76,4 +79,57 @@ async fn a_file_that_comes_back_is_asked_for_in_one_request() {
     // The header twice, the trailer, and the frames.
     assert_eq!((settled, fake.0.lock().gets), (Settled::Moved(3 << 20), 4));
     assert_eq!(rig.get(&bucket, "key").await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn copies_of_one_content_that_go_there_at_once_are_uploaded_once() {
+    let (rig, fake, _) = new_rig().await;
+    let bucket = rig.create_bucket("bucket").await;
+    put(&rig, &bucket, "0", &bytes(1, LARGE)).await;
+    let keys: Vec<_> = (0..8).map(|number| object_key(&number.to_string())).collect();
+    for key in &keys[1..] {
+        let to_class = CopyObject { storage_class: Some(StorageClass::GlacierIr), ..plain_copy() };
+        copy(&rig, (&bucket, "0"), (&bucket, key.as_str()), to_class).await.unwrap();
+    }
+    assert_eq!(rig.files().len(), 1);
+    let mut moves = Vec::new();
+    for key in &keys {
+        let id = rig.newest_id(&bucket, key.as_str()).await;
+        moves.push(rig.store.settle_version(bucket.id, key, id));
+    }
+    let settled = futures::future::join_all(moves).await;
+    assert!(settled.iter().all(|settled| *settled.as_ref().unwrap() == Settled::Moved(LARGE as u64)), "{settled:?}");
+    assert_eq!(fake.0.lock().puts, 1);
+    collect(&rig).await;
+    assert_eq!((rig.files().len(), fake.files().len()), (0, 1));
+    is_whole(&rig).await;
+}
+
+#[tokio::test]
+async fn whoever_gives_up_an_upload_leaves_it_to_those_who_wait() {
+    let (rig, fake, _) = new_rig().await;
+    let bucket = rig.create_bucket("bucket").await;
+    put(&rig, &bucket, "one", &bytes(1, LARGE)).await;
+    let to_class = CopyObject { storage_class: Some(StorageClass::GlacierIr), ..plain_copy() };
+    copy(&rig, (&bucket, "one"), (&bucket, "two"), to_class).await.unwrap();
+    let (one, two) = (object_key("one"), object_key("two"));
+    let (first, second) = (rig.newest_id(&bucket, "one").await, rig.newest_id(&bucket, "two").await);
+    let gate = fake.hold();
+    let mut first = Box::pin(rig.store.settle_version(bucket.id, &one, first));
+    while fake.has_waiting().now_or_never().is_none() {
+        assert!(first.as_mut().now_or_never().is_none());
+    }
+    let second = rig.store.settle_version(bucket.id, &two, second);
+    let given_up = async {
+        // Until the second one waits for its turn.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fake.0.lock().waiting, 1);
+        drop(first);
+        gate.add_permits(1);
+    };
+    let (settled, ()) = tokio::join!(second, given_up);
+    assert_eq!((settled.unwrap(), fake.0.lock().puts), (Settled::Moved(LARGE as u64), 1));
+    assert_eq!(rig.get(&bucket, "two").await.unwrap(), bytes(1, LARGE));
 }

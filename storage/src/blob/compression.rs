@@ -10,8 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use zstd_safe::{CCtx, CParameter, DCtx};
 
+use super::BlobStore;
 use super::buffers::Buffer;
-use super::{BlobStore, format};
 use crate::object::StorageClass;
 
 /// The level that is used if none is chosen.
@@ -100,11 +100,9 @@ fn keep<T>(idle: &Mutex<Vec<T>>, context: T) {
     }
 }
 
-/// What is known of a file that is being compressed.
+/// What is known of how well a file shrinks.
 #[derive(Debug, Default)]
 pub(super) struct Compressor {
-    /// Where each frame so far ends.
-    pub(super) frame_ends: Vec<u64>,
     /// How many chunks in a row did not shrink, of those that were tried.
     misses: u32,
     /// How many are passed over before the next is tried.
@@ -139,12 +137,6 @@ impl Compressor {
         if let Some(beyond) = self.misses.checked_sub(MISSES_MAX + 1) {
             self.passes_over = 1_u32.checked_shl(beyond).unwrap_or(u32::MAX).min(PASSED_OVER_MAX);
         }
-    }
-
-    /// Takes down that a frame was made.
-    pub(super) fn note_frame(&mut self, frame: &format::Frame) {
-        let start = self.frame_ends.last().copied().unwrap_or(format::HEADER_BYTES as u64);
-        self.frame_ends.push(start + frame.length());
     }
 }
 

@@ -94,15 +94,17 @@ impl BlobStore {
         let geometry = Geometry::new(plain_length, header.chunk_bytes, layers);
         let geometry = geometry.ok_or_else(|| differs("an impossible length"))?;
         let table = trailer_at.map(|at| Table::before(at, &geometry).ok_or_else(|| differs("an impossible length")));
-        let (format, table) = (header.format, table.transpose()?);
+        let table = table.transpose()?;
         if let (Some(table), Some((begin, tail))) = (&table, &tail) {
             table.accept_from(content, &geometry, *begin, tail)?;
         }
-        Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, format, geometry, table, opening })))
+        Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, header, geometry, table, opening })))
     }
 
     async fn open_remote(&self, content: ContentId) -> Result<Opened, StorageError> {
-        let header = self.header(content).await?;
+        let remote = self.home_of(content).remote();
+        let remote = remote.ok_or_else(|| StorageError::corrupt("a content is in no other service"))?;
+        let header = remote.header(content).await?;
         let end = if header.compressed { Some(self.remote_end(content).await?) } else { None };
         let (trailer_at, tail) = end.unzip();
         Ok(Opened { file: None, header, trailer_at, tail })

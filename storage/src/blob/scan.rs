@@ -160,15 +160,6 @@ impl BlobStore {
         Ok((found.start, tail))
     }
 
-    /// The header of a content's file, wherever it is.
-    pub(super) async fn header(&self, content: ContentId) -> Result<Header, StorageError> {
-        let store = self.clone();
-        match self.home_of(content).remote() {
-            Some(remote) => remote.header(content).await,
-            None => self.offload().run(move || store.open_blocking(content).map(|(_, header)| header)).await,
-        }
-    }
-
     fn inspected(
         &self,
         header: Header,
@@ -177,16 +168,17 @@ impl BlobStore {
         (trailer_at, trailer): (u64, StoredTrailer),
     ) -> Result<(Source, Inspection), StorageError> {
         let StoredTrailer { plain_length, trailer } = trailer;
-        let Header { format, content, seal, compressed, chunk_bytes, description } = header;
+        let (content, seal, description) = (header.content, header.seal, header.description.clone());
         let differs = || StorageError::corrupt(format!("content {content}: its length is not that of its chunks"));
-        let geometry = Geometry::new(plain_length, chunk_bytes, seal.map(|seal| seal.layers)).ok_or_else(differs)?;
-        let table = match compressed {
+        let geometry =
+            Geometry::new(plain_length, header.chunk_bytes, seal.map(|seal| seal.layers)).ok_or_else(differs)?;
+        let table = match header.compressed {
             true => Some(Table::before(trailer_at, &geometry).ok_or_else(differs)?),
             false if geometry.frames_end() == trailer_at => None,
             false => return Err(differs()),
         };
         let (store, opening) = (self.clone(), Opening::AsItLies);
-        let source = Source { store, content, file, format, geometry, table, opening };
+        let source = Source { store, content, file, header, geometry, table, opening };
         Ok((source, Inspection { description, trailer, plain_length, stored_length, seal: seal.map(|seal| seal.id) }))
     }
 

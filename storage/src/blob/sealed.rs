@@ -14,7 +14,7 @@ use futures::{Stream, TryStreamExt as _};
 use super::format::{FRAME_HEADER_BYTES, Format, Frame, Geometry, HEADER_BYTES, Header, Seal};
 use super::record::{BlobDescription, BlobTrailer, StoredTrailer};
 use super::source::Source;
-use super::{BlobStore, BlobWriter, StoredBlob, table};
+use super::{BlobStore, BlobWriter, StoredBlob};
 use crate::StorageError;
 use crate::encryption::{LENGTH_BYTES, SealedContent};
 use crate::id::ContentId;
@@ -45,21 +45,20 @@ impl BlobStore {
         seal: SealId,
         checksum: Option<SealedChecksum>,
     ) -> Result<SealedFile, StorageError> {
-        let header = self.header(content).await?;
         let (source, inspection) = self.inspect(content).await?;
-        if header.seal != Some(Seal { id: seal, layers: Layers::One }) || inspection.plain_length != plain_length {
+        if source.header.seal != Some(Seal { id: seal, layers: Layers::One }) || inspection.plain_length != plain_length
+        {
             return Err(StorageError::corrupt(format!(
                 "content {content} and its record differ: the seal, or the length"
             )));
         }
-        let source = Arc::new(source);
-        let mut sealed = SealedContent::new(plain_length, header.chunk_bytes, seal, checksum);
+        let mut sealed = SealedContent::new(plain_length, source.header.chunk_bytes, seal, checksum);
         if source.table.is_some() {
             let frames_bytes = source.frames_end().saturating_sub(HEADER_BYTES as u64);
             let less_bytes = source.geometry.chunks_count() * (FRAME_HEADER_BYTES - LENGTH_BYTES) as u64;
             sealed = sealed.compressed(frames_bytes.saturating_sub(less_bytes));
         }
-        Ok(SealedFile { source, sealed })
+        Ok(SealedFile { source: Arc::new(source), sealed })
     }
 
     /// Begins the file of a content, which the caller has pinned, of chunks that are sealed already. Blocks.
@@ -78,9 +77,8 @@ impl BlobStore {
         let compressed = sealed.is_compressed();
         let header = Header { format: Format::NEWEST, content, seal, compressed, chunk_bytes, description };
         let geometry = Geometry::new(sealed.size_bytes, chunk_bytes, Some(Layers::One)).filter(|_| !compressed);
-        let writer = self.begin(content, &header.encode()?, geometry.map(|geometry| geometry.frames_end()))?;
-        let chunks = Unframing::new(sealed.clone());
-        Ok(SealedWriter { writer, chunks, frames_end: HEADER_BYTES as u64, frame_ends: Vec::new() })
+        let writer = self.begin(&header, geometry.map(|geometry| geometry.frames_end()))?;
+        Ok(SealedWriter { writer, chunks: Unframing::new(sealed.clone()) })
     }
 }
 
@@ -164,9 +162,6 @@ impl Unframing {
 pub(crate) struct SealedWriter {
     writer: BlobWriter,
     chunks: Unframing,
-    frames_end: u64,
-    /// Where each frame ends, if they are compressed.
-    frame_ends: Vec<u64>,
 }
 
 impl SealedWriter {
@@ -183,15 +178,10 @@ impl SealedWriter {
                 let index = self.chunks.taken - 1;
                 let last = index + 1 == self.chunks.sealed.chunks_count();
                 let frame = Frame::new(content, index, last, compressed, vec![payload]);
-                let frame = frame.ok_or(StorageError::SealedMalformed { what: "the number of chunks" })?;
-                self.frames_end += frame.length();
-                if self.chunks.sealed.is_compressed() {
-                    self.frame_ends.push(self.frames_end);
-                }
-                frames.push(frame);
+                frames.push(frame.ok_or(StorageError::SealedMalformed { what: "the number of chunks" })?);
             }
         }
-        self.writer.write(&frames, &[])?;
+        self.writer.write(&frames)?;
         self.writer.start_writeback();
         Ok(())
     }
@@ -203,9 +193,7 @@ impl SealedWriter {
     pub(crate) fn finish(self, trailer: BlobTrailer) -> Result<StoredBlob, StorageError> {
         self.chunks.check_end()?;
         let (plain_length, seal) = (self.chunks.sealed.size_bytes, self.chunks.sealed.seal());
-        let content = self.writer.content();
-        let mut end = table::encode(content, &self.frame_ends);
-        end.extend(StoredTrailer { plain_length, trailer }.encode(content)?);
-        self.writer.close(&end, plain_length, Some(seal))
+        let trailer = StoredTrailer { plain_length, trailer }.encode(self.writer.content())?;
+        self.writer.close(&trailer, plain_length, Some(seal))
     }
 }

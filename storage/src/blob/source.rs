@@ -12,7 +12,7 @@ use cairn_crypto::seal::{Chunk, ChunkSealer};
 
 use super::BlobStore;
 use super::buffers::Buffer;
-use super::format::{FRAME_HEADER_BYTES, Format, Geometry, verify_frame};
+use super::format::{FRAME_HEADER_BYTES, Geometry, Header, verify_frame};
 use super::remote::{RemoteFrames, RemoteHome};
 use super::table::{self, PAGE_CHUNKS, Page, Table};
 use crate::StorageError;
@@ -35,7 +35,7 @@ pub(super) struct Source {
     pub(super) content: ContentId,
     /// None: it is in another service.
     pub(super) file: Option<Arc<dyn DiskFile>>,
-    pub(super) format: Format,
+    pub(super) header: Header,
     pub(super) geometry: Geometry,
     /// Where its frames lie, if it is compressed.
     pub(super) table: Option<Table>,
@@ -109,6 +109,11 @@ impl Source {
     /// Where the last frame ends.
     pub(super) fn frames_end(&self) -> u64 {
         self.table.as_ref().map_or_else(|| self.geometry.frames_end(), Table::start)
+    }
+
+    /// How long its table is.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.table.as_ref().map_or(0, |_| table::table_bytes(&self.geometry))
     }
 
     /// Where every frame ends, if the file is compressed.
@@ -196,7 +201,8 @@ impl Source {
     /// What is handed out of a frame that was read in full.
     fn accept(&self, index: u64, mut frame: Buffer) -> Result<Bytes, StorageError> {
         let (geometry, is_file_compressed) = (&self.geometry, self.table.is_some());
-        let compressed = verify_frame(self.format, is_file_compressed, self.content, geometry, index, frame.as_ref())?;
+        let compressed =
+            verify_frame(self.header.format, is_file_compressed, self.content, geometry, index, frame.as_ref())?;
         let mut payload = FRAME_HEADER_BYTES..frame.as_ref().len();
         let plain_bytes = geometry.plain_bytes(index) as usize;
         match &self.opening {

@@ -64,7 +64,8 @@ pub(super) fn pages_count(geometry: &Geometry) -> u64 {
     geometry.chunks_count().div_ceil(PAGE_CHUNKS)
 }
 
-fn table_bytes(geometry: &Geometry) -> u64 {
+/// How many bytes a table has.
+pub(super) fn table_bytes(geometry: &Geometry) -> u64 {
     geometry.chunks_count() * 8 + pages_count(geometry) * PAGE_OVERHEAD_BYTES
 }
 

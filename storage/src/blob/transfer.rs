@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use cairn_crypto::seal::SealId;
 
 use super::format::{Format, Frame, HEADER_BYTES, Header};
 use super::record::StoredTrailer;
@@ -26,14 +25,19 @@ const STRETCH_CHUNKS: u64 = 256 * RUN_CHUNKS;
 /// A file as another content's: what it will consist of.
 struct Copy {
     source: Arc<Source>,
-    to: ContentId,
+    header: Header,
+    trailer: Vec<u8>,
+    plain_length: u64,
+}
+
+/// The same for another service, which asks for its bytes in whatever ranges.
+struct ReadCopy {
+    copy: Copy,
     header: Vec<u8>,
     /// Where its frames end, if they are compressed.
     frame_ends: Option<Vec<u64>>,
     /// What comes after the frames.
     end: Vec<u8>,
-    plain_length: u64,
-    seal: Option<SealId>,
 }
 
 /// Frames that another service was asked for.
@@ -62,14 +66,15 @@ impl BlobStore {
     /// for orphans finds.
     pub async fn transfer(&self, from: ContentId, to: ContentId) -> Result<StoredBlob, StorageError> {
         self.0.health.check_writable()?;
-        let copy = Arc::new(self.copy(from, to).await?);
+        let copy = self.copy(from, to).await?;
         let mut unfinished = Unfinished { store: self.clone(), content: to, finished: false };
         let stored = match self.home_of(to).remote() {
             Some(remote) => {
+                let copy = Arc::new(ReadCopy::new(copy).await?);
                 let (length, of_reader) = (copy.length(), copy.clone());
-                let read = Arc::new(move |range| Copy::read(of_reader.clone(), range));
+                let read = Arc::new(move |range| ReadCopy::read(of_reader.clone(), range));
                 remote.put(to, &RemoteFile { length, read }).await?;
-                copy.stored(length)
+                copy.copy.stored(length)
             }
             None => self.write_copy(copy).await?,
         };
@@ -78,65 +83,72 @@ impl BlobStore {
     }
 
     async fn copy(&self, from: ContentId, to: ContentId) -> Result<Copy, StorageError> {
-        let header = self.header(from).await?;
         let (source, inspection) = self.inspect(from).await?;
-        let header = Header { format: Format::NEWEST, content: to, ..header }.encode()?;
-        let (plain_length, seal) = (inspection.plain_length, inspection.seal);
-        let source = Arc::new(source);
-        let frame_ends = source.frame_ends().await?;
-        let mut end = frame_ends.as_deref().map_or_else(Vec::new, |ends| table::encode(to, ends));
-        end.extend(StoredTrailer { plain_length, trailer: inspection.trailer }.encode(to)?);
-        Ok(Copy { source, to, header, frame_ends, end, plain_length, seal })
+        let header = Header { format: Format::NEWEST, content: to, ..source.header.clone() };
+        let plain_length = inspection.plain_length;
+        let trailer = StoredTrailer { plain_length, trailer: inspection.trailer }.encode(to)?;
+        Ok(Copy { source: Arc::new(source), header, trailer, plain_length })
     }
 
     /// Writes a copy where files are on a disk.
-    async fn write_copy(&self, copy: Arc<Copy>) -> Result<StoredBlob, StorageError> {
-        let (store, of_work, length) = (self.clone(), copy.clone(), copy.length());
+    async fn write_copy(&self, copy: Copy) -> Result<StoredBlob, StorageError> {
+        let Copy { source, header, trailer, plain_length } = copy;
+        let (to, seal) = (header.content, header.seal.map(|seal| seal.id));
+        let (store, length) = (self.clone(), source.frames_end() + source.table_bytes() + trailer.len() as u64);
         let begin = move || {
-            store.check_space_to_move(of_work.to.place(), length)?;
-            store.begin(of_work.to, &of_work.header, Some(length))
+            store.check_space_to_move(to.place(), length)?;
+            store.begin(&header, Some(length))
         };
         let mut writer = self.offload().run(begin).await?;
-        let chunks_count = copy.source.geometry.chunks_count();
+        let chunks_count = source.geometry.chunks_count();
         let (mut first, mut on_their_way) = (0, None);
         while first < chunks_count {
             let stretch_end = chunks_count.min((first / STRETCH_CHUNKS + 1) * STRETCH_CHUNKS);
             let run = first..stretch_end.min(first + RUN_CHUNKS);
             first = run.end;
-            let frames = copy.source.frames_as(copy.to, run, stretch_end, &mut on_their_way).await?;
-            let (store, place) = (self.clone(), copy.to.place());
+            let frames = source.frames_as(to, run, stretch_end, &mut on_their_way).await?;
+            let store = self.clone();
             let write = move || {
-                store.check_space_to_move(place, 0)?;
-                writer.write(&frames, &[])?;
+                store.check_space_to_move(to.place(), 0)?;
+                writer.write(&frames)?;
                 writer.start_writeback();
                 Ok(writer)
             };
             writer = self.offload().run(write).await?;
         }
-        let close = move || BlobWriter::close(writer, &copy.end, copy.plain_length, copy.seal);
-        self.offload().run(close).await
+        self.offload().run(move || BlobWriter::close(writer, &trailer, plain_length, seal)).await
     }
 }
 
 impl Copy {
+    fn stored(&self, stored_length: u64) -> StoredBlob {
+        let (content, seal) = (self.header.content, self.header.seal.map(|seal| seal.id));
+        StoredBlob { content, plain_length: self.plain_length, stored_length, seal }
+    }
+}
+
+impl ReadCopy {
+    async fn new(copy: Copy) -> Result<Self, StorageError> {
+        let (header, frame_ends) = (copy.header.encode()?, copy.source.frame_ends().await?);
+        let table = frame_ends.as_deref().map_or_else(Vec::new, |ends| table::encode(copy.header.content, ends));
+        let end = [&table[..], &copy.trailer].concat();
+        Ok(Self { copy, header, frame_ends, end })
+    }
+
     /// How long the file is.
     fn length(&self) -> u64 {
-        self.source.frames_end() + self.end.len() as u64
+        self.copy.source.frames_end() + self.end.len() as u64
     }
 
     /// The chunk whose frame the byte `at` is in, and where that frame begins.
     fn frame_at(&self, at: u64) -> (u64, u64) {
         let Some(ends) = &self.frame_ends else {
-            let index = self.source.geometry.chunk_at(at);
-            return (index, self.source.geometry.frame_offset(index));
+            let index = self.copy.source.geometry.chunk_at(at);
+            return (index, self.copy.source.geometry.frame_offset(index));
         };
         let index = ends.partition_point(|end| *end <= at);
         let start = index.checked_sub(1).and_then(|before| ends.get(before)).copied();
         (index as u64, start.unwrap_or(HEADER_BYTES as u64))
-    }
-
-    fn stored(&self, stored_length: u64) -> StoredBlob {
-        StoredBlob { content: self.to, plain_length: self.plain_length, stored_length, seal: self.seal }
     }
 
     /// The bytes of the file in `range`.
@@ -163,13 +175,14 @@ impl Copy {
         if at < HEADER_BYTES as u64 {
             return Ok((0, Bytes::copy_from_slice(&self.header)));
         }
-        if at >= self.source.frames_end() {
-            return Ok((self.source.frames_end(), Bytes::copy_from_slice(&self.end)));
+        let Copy { source, header, .. } = &self.copy;
+        if at >= source.frames_end() {
+            return Ok((source.frames_end(), Bytes::copy_from_slice(&self.end)));
         }
         let (first, start) = self.frame_at(at);
-        let (last, _) = self.frame_at(range.end.min(self.source.frames_end()) - 1);
+        let (last, _) = self.frame_at(range.end.min(source.frames_end()) - 1);
         let run = first..(last + 1).min(first + RUN_CHUNKS);
-        let frames = self.source.frames_as(self.to, run, last + 1, on_their_way).await?;
+        let frames = source.frames_as(header.content, run, last + 1, on_their_way).await?;
         let mut bytes = BytesMut::new();
         for frame in &frames {
             bytes.extend_from_slice(&frame.header);

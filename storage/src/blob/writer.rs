@@ -58,6 +58,8 @@ pub struct BlobWriter {
     plain_length: u64,
     /// Where the next frame goes.
     offset: u64,
+    /// Where each frame ends, if the file has a table.
+    frame_ends: Option<Vec<u64>>,
     /// Up to where the kernel was asked to write back.
     written_back: u64,
     finished: bool,
@@ -116,19 +118,15 @@ impl BlobStore {
         let layers = in_header.map(|seal| seal.layers);
         let expected = expected_bytes.filter(|_| compressor.is_none());
         let expected = expected.and_then(|bytes| Geometry::new(bytes, CHUNK_BYTES, layers));
-        let mut writer = self.begin(content, &header.encode()?, expected.map(|geometry| geometry.frames_end()))?;
+        let mut writer = self.begin(&header, expected.map(|geometry| geometry.frames_end()))?;
         (writer.seal, writer.compressor) = (seal, compressor);
         Ok(writer)
     }
 
     /// Creates the file and writes its header; what is appended is neither sealed nor compressed. `file_bytes` is how long the file
     /// will become, if that is known.
-    pub(super) fn begin(
-        &self,
-        content: ContentId,
-        header: &[u8],
-        file_bytes: Option<u64>,
-    ) -> Result<BlobWriter, StorageError> {
+    pub(super) fn begin(&self, header: &Header, file_bytes: Option<u64>) -> Result<BlobWriter, StorageError> {
+        let (content, encoded) = (header.content, header.encode()?);
         let (home, disk) = self.prepared_home(content)?;
         let path = home.file_path(content);
         let file = disk.create(&path).map_err(|error| self.write_error(content, "creating a blob", error))?;
@@ -144,6 +142,7 @@ impl BlobStore {
             chunks_count: 0,
             plain_length: 0,
             offset: HEADER_BYTES as u64,
+            frame_ends: header.compressed.then(Vec::new),
             written_back: 0,
             finished: false,
         };
@@ -152,7 +151,7 @@ impl BlobStore {
             let allocated = writer.file.allocate(bytes);
             allocated.map_err(|error| self.write_error(content, "reserving space for a blob", error))?;
         }
-        let written = writer.file.write_at(0, &[IoSlice::new(header)]);
+        let written = writer.file.write_at(0, &[IoSlice::new(&encoded)]);
         written.map_err(|error| self.write_error(content, "writing a blob", error))?;
         Ok(writer)
     }
@@ -178,7 +177,7 @@ impl BlobWriter {
         let complete_count = self.pending.bytes.saturating_sub(1) / CHUNK_BYTES as usize;
         if complete_count > 0 {
             let frames = (0..complete_count).map(|_| self.frame(false)).collect::<Result<Vec<_>, _>>()?;
-            self.write(&frames, &[])?;
+            self.write(&frames)?;
             self.start_writeback();
         }
         self.pending.join_if_scattered();
@@ -193,25 +192,25 @@ impl BlobWriter {
     pub fn finish(mut self, trailer: BlobTrailer) -> Result<StoredBlob, StorageError> {
         let trailer = StoredTrailer { plain_length: self.plain_length, trailer }.encode(self.content)?;
         let last = if self.pending.bytes > 0 { vec![self.frame(true)?] } else { Vec::new() };
-        self.write(&last, &[])?;
+        self.write(&last)?;
         let (plain_length, seal) = (self.plain_length, self.seal.as_ref().map(|(id, _)| *id));
-        let Some(compressor) = &self.compressor else { return self.close(&trailer, plain_length, seal) };
-        let mut end = table::encode(self.content, &compressor.frame_ends);
-        end.extend(trailer);
-        let observer = self.store.0.observer.clone();
-        let blob = self.close(&end, plain_length, seal)?;
-        observer.compressed(plain_length, blob.stored_length);
+        let observer = self.compressor.as_ref().map(|_| self.store.0.observer.clone());
+        let blob = self.close(&trailer, plain_length, seal)?;
+        if let Some(observer) = observer {
+            observer.compressed(plain_length, blob.stored_length);
+        }
         Ok(blob)
     }
 
-    /// Writes what comes after the frames, and makes file and name durable.
+    /// Writes the table, if there is to be one, and the trailer, and makes file and name durable.
     pub(super) fn close(
         mut self,
-        end: &[u8],
+        trailer: &[u8],
         plain_length: u64,
         seal: Option<SealId>,
     ) -> Result<StoredBlob, StorageError> {
-        self.write(&[], end)?;
+        let table = self.frame_ends.as_ref().map_or_else(Vec::new, |ends| table::encode(self.content, ends));
+        self.write_slices(&[IoSlice::new(&table), IoSlice::new(trailer)])?;
         self.store.sync_file(self.content, &*self.file)?;
         self.store.sync_folder(self.content, &self.disk)?;
         self.finished = true;
@@ -240,21 +239,25 @@ impl BlobWriter {
         self.chunks_count += 1;
         let too_large =
             StorageError::TooLarge { size_bytes: self.plain_length, max_bytes: index * u64::from(CHUNK_BYTES) };
-        let frame = Frame::new(self.content, index, last, is_compressed, payload).ok_or(too_large)?;
-        if let Some(compressor) = &mut self.compressor {
-            compressor.note_frame(&frame);
-        }
-        Ok(frame)
+        Frame::new(self.content, index, last, is_compressed, payload).ok_or(too_large)
     }
 
-    pub(super) fn write(&mut self, frames: &[Frame], end: &[u8]) -> Result<(), StorageError> {
-        let mut slices = Vec::with_capacity(1 + frames.iter().map(|frame| 1 + frame.payload.len()).sum::<usize>());
+    pub(super) fn write(&mut self, frames: &[Frame]) -> Result<(), StorageError> {
+        let mut slices = Vec::with_capacity(frames.iter().map(|frame| 1 + frame.payload.len()).sum());
+        let mut frame_end = self.offset;
         for frame in frames {
             slices.push(IoSlice::new(&frame.header));
             slices.extend(frame.payload.iter().map(|piece| IoSlice::new(piece)));
+            frame_end += frame.length();
+            if let Some(ends) = &mut self.frame_ends {
+                ends.push(frame_end);
+            }
         }
-        slices.push(IoSlice::new(end));
-        let written = self.file.write_at(self.offset, &slices);
+        self.write_slices(&slices)
+    }
+
+    fn write_slices(&mut self, slices: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        let written = self.file.write_at(self.offset, slices);
         written.map_err(|error| self.store.write_error(self.content, "writing a blob", error))?;
         self.offset += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
         Ok(())

@@ -50,3 +50,14 @@ impl Random {
 pub fn body(seed: u64, length: usize) -> Vec<u8> {
     Random::new(seed).bytes(length)
 }
+
+/// `length` bytes of lines of a log, which shrink to a third.
+pub fn log(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let mut text = Vec::with_capacity(length + 64);
+    while text.len() < length {
+        text.extend(format!("GET /images/{} 200 {}\n", random.below(10_000), random.below(1 << 20)).into_bytes());
+    }
+    text.truncate(length);
+    text
+}

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use cairn_tests::harness::files_below;
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
 use cairn_tests::patience::until_so;
-use cairn_tests::random::{Random, body};
+use cairn_tests::random::{self, body};
 use cairn_tests::{Cairn, Call, Client, Config, digest};
 
 /// Larger than one page of a file's table covers.
@@ -19,12 +19,7 @@ const KEY: [u8; 32] = [0x6b; 32];
 
 /// Lines of a log, with a stretch in the middle that does not shrink.
 fn log(seed: u64, length: usize) -> Vec<u8> {
-    let mut random = Random::new(seed);
-    let mut text = Vec::with_capacity(length + 64);
-    while text.len() < length {
-        text.extend(format!("GET /images/{} 200 {}\n", random.below(10_000), random.below(1 << 20)).into_bytes());
-    }
-    text.truncate(length);
+    let mut text = random::log(seed, length);
     let (middle, noise) = (length / 2, body(seed, length / 10));
     text[middle..middle + noise.len()].copy_from_slice(&noise);
     text

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::lifecycle::{class_of, put_rules, restore, rule, short_days, versioned};
 use cairn_tests::patience::{PATIENCE, until, until_so};
-use cairn_tests::random::body;
+use cairn_tests::random::{body, log};
 use cairn_tests::strace::Tracer;
-use cairn_tests::{Cairn, Client, skip};
+use cairn_tests::{Cairn, Client, Config, skip};
 
 /// Files, of a size that rules move.
 const LARGE: usize = 200_000;
@@ -83,6 +83,28 @@ const STEPS: [(&str, u32); 8] = [
     ("unlink,unlinkat", 2),
 ];
 
+fn sweeps(cairn: &Cairn, does: &str) -> bool {
+    cairn.calling_command(&["lifecycle", does, "--all"]).output().unwrap().status.success()
+}
+
+/// Has the process die at a system call once its sweeps, which are paused, are resumed, and starts it again. Tells whether it died; an
+/// error says why it cannot be made to.
+async fn kill_at(cairn: &mut Cairn, (call, when): (&str, u32)) -> Result<bool, String> {
+    let inject = format!("inject={call}:signal=KILL:when={when}");
+    let tracer = Tracer::attach(cairn, &["-e", &format!("trace={call}"), "-e", &inject])?;
+    // It may die before it answers.
+    sweeps(cairn, "resume");
+    let began = Instant::now();
+    while cairn.exited().is_none() && began.elapsed() < Duration::from_secs(4) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let died = cairn.exited().is_some();
+    drop(tracer);
+    cairn.kill9();
+    cairn.start_again();
+    Ok(died)
+}
+
 #[tokio::test]
 async fn a_kill_at_each_step_of_a_move_and_an_expiry_loses_nothing() {
     let mut cairn = Cairn::start(short_days());
@@ -93,11 +115,10 @@ async fn a_kill_at_each_step_of_a_move_and_an_expiry_loses_nothing() {
     put_rules(&cairn.client(), &moves, &rules).send().await.expect(200);
     let old = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>";
     put_rules(&cairn.client(), &ends, &rule("old", "", old)).send().await.expect(200);
-    let sweeps = |cairn: &Cairn, does: &str| cairn.calling_command(&["lifecycle", does, "--all"]).output().unwrap();
     let mut died = 0;
     for (step, (call, when)) in STEPS.into_iter().enumerate() {
         let (client, seed) = (cairn.client(), step as u64);
-        assert!(sweeps(&cairn, "pause").status.success());
+        assert!(sweeps(&cairn, "pause"));
         for key in ["moves", "gone"] {
             client.put(&moves, &format!("{key}/{step}"), body(seed, LARGE)).await.expect(200);
         }
@@ -105,21 +126,10 @@ async fn a_kill_at_each_step_of_a_move_and_an_expiry_loses_nothing() {
             client.put(&ends, &step.to_string(), body(seed + 100 * round, LARGE)).await.expect(200);
         }
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let inject = format!("inject={call}:signal=KILL:when={when}");
-        let tracer = match Tracer::attach(&cairn, &["-e", &format!("trace={call}"), "-e", &inject]) {
-            Ok(tracer) => tracer,
+        match kill_at(&mut cairn, (call, when)).await {
+            Ok(has_died) => died += usize::from(has_died),
             Err(reason) => skip!("{reason}"),
-        };
-        // It may die before it answers.
-        sweeps(&cairn, "resume");
-        let began = Instant::now();
-        while cairn.exited().is_none() && began.elapsed() < Duration::from_secs(4) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        died += usize::from(cairn.exited().is_some());
-        drop(tracer);
-        cairn.kill9();
-        cairn.start_again();
         let client = cairn.client();
         for before in 0..=step {
             let seed = before as u64;
@@ -141,6 +151,50 @@ async fn a_kill_at_each_step_of_a_move_and_an_expiry_loses_nothing() {
     until("the end of older versions", versions, |reply| reply.xml_all("VersionId").len() == STEPS.len()).await;
     // What a copy that was cut short left is for the scan for orphans, which takes its time.
     until_so("freeing", || cairn.blob_files().len() <= 2 * STEPS.len() + died).await;
+    cairn.stop();
+    let (status, printed) = cairn.check();
+    assert_eq!(status, Some(0), "{printed}");
+}
+
+/// The same of a move alone: writing the frames that are carried, syncing them with their table, syncing their folder, the commit, and
+/// removing the file that moved.
+const STEPS_COMPRESSED: [(&str, u32); 5] =
+    [("pwritev,pwritev2,pwrite64", 2), ("fdatasync", 1), ("fsync", 1), ("fdatasync", 2), ("unlink,unlinkat", 1)];
+
+#[tokio::test]
+async fn a_kill_at_each_step_of_a_move_of_a_compressed_file_loses_nothing() {
+    let config = short_days();
+    let more = config.more.clone() + "\n[compression]\nclasses = [\"STANDARD\"]\n";
+    let mut cairn = Cairn::start(Config { more, ..config });
+    let bucket = cairn.client().fresh_bucket("moves").await;
+    let cold = "<Transition><Days>1</Days><StorageClass>GLACIER_IR</StorageClass></Transition>";
+    put_rules(&cairn.client(), &bucket, &rule("cold", "", cold)).send().await.expect(200);
+    let mut died = 0;
+    for (step, at) in STEPS_COMPRESSED.into_iter().enumerate() {
+        assert!(sweeps(&cairn, "pause"));
+        cairn.client().put(&bucket, &step.to_string(), log(step as u64, LARGE)).await.expect(200);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        match kill_at(&mut cairn, at).await {
+            Ok(has_died) => died += usize::from(has_died),
+            Err(reason) => skip!("{reason}"),
+        }
+        for before in 0..=step {
+            let got = cairn.client().get(&bucket, &before.to_string()).await.expect(200);
+            assert!(got.body == log(before as u64, LARGE), "{before} after a kill at {at:?}");
+        }
+    }
+    assert!(died >= STEPS_COMPRESSED.len() - 1, "only {died} of the steps were come to");
+    sweeps(&cairn, "resume");
+    let client = cairn.client();
+    for step in 0..STEPS_COMPRESSED.len() {
+        let head = || client.object("HEAD", &bucket, &step.to_string());
+        until("the move", head, |reply| class_of(reply) == "GLACIER_IR").await;
+        let got = client.object("GET", &bucket, &step.to_string()).header("range", "bytes=65530-65541").send().await;
+        assert_eq!(got.expect(206).body, log(step as u64, LARGE)[65_530..=65_541]);
+    }
+    // What a copy that was cut short left is for the scan for orphans, which takes its time.
+    until_so("freeing", || cairn.blob_files().len() <= STEPS_COMPRESSED.len() + died).await;
+    assert!(cairn.blob_files().iter().all(|file| file.metadata().unwrap().len() < LARGE as u64 / 2));
     cairn.stop();
     let (status, printed) = cairn.check();
     assert_eq!(status, Some(0), "{printed}");

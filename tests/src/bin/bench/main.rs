@@ -4,6 +4,7 @@
 //! The load generator shares the machine with the server, so compare the CPU columns and the ratios rather than the
 //! throughput.
 
+mod compression;
 mod floor;
 mod listing;
 mod load;
@@ -27,7 +28,7 @@ use table::Aims;
 const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connections N] [--encryption KIND] [--list-keys N] [--markers N] [--sweep-keys N] [--replicated-keys N] [--inline-threshold BYTES] [--data-dir DIR]\n\
      \n\
      --seconds      how long each cell runs (default 3)\n\
-     --only         one group: put, get, head, delete, multipart, list, start, sweep, versions or replication\n\
+     --only         one group: put, get, head, delete, multipart, compression, list, start, sweep, versions or replication\n\
      --size         one object size\n\
      --connections  one number of connections\n\
      --encryption   of objects: plain, without that of others (default: all kinds)\n\
@@ -39,8 +40,8 @@ const USAGE: &str = "bench [--seconds N] [--only GROUP] [--size BYTES] [--connec
      --inline-threshold  the server's storage.inline_threshold_bytes\n\
      --data-dir     where the server keeps its data (default: a temporary directory)";
 
-const GROUPS: [&str; 10] =
-    ["put", "get", "head", "delete", "multipart", "list", "start", "sweep", "versions", "replication"];
+const GROUPS: [&str; 11] =
+    ["put", "get", "head", "delete", "multipart", "compression", "list", "start", "sweep", "versions", "replication"];
 
 /// For what is measured by its end and not by a time.
 const UNTIL_DONE: Duration = Duration::from_secs(3_600);
@@ -136,6 +137,7 @@ async fn run(options: &Options) {
         inline_threshold_bytes: options.inline_threshold_bytes,
         // Cells of encrypted objects stand beside those of plain ones.
         encryption: Some("off"),
+        more: compression::SETTINGS.to_owned(),
         ..Config::default()
     });
     let floor = Floor::start(cairn.scratch_dir());
@@ -148,6 +150,9 @@ async fn run(options: &Options) {
     }
     if options.wants("multipart") {
         multipart::multipart(options, &cairn).await;
+    }
+    if options.wants("compression") {
+        compression::compression(options, &cairn).await;
     }
     if options.wants("list") || options.wants("start") {
         listing::many_keys(options, &mut cairn, &aims).await;

@@ -40,6 +40,13 @@ impl Requests {
         self.make_with(method, path, query, headers, body, signed)
     }
 
+    /// A PUT into a storage class, whose body is not covered by the signature.
+    pub fn put_in_class(&self, path: String, class: &str, body: Bytes) -> Request {
+        let class = ("x-amz-storage-class".to_owned(), class.to_owned());
+        let headers = vec![("host".to_owned(), self.host.clone()), class];
+        self.make_with("PUT", path, &[], headers, body, false)
+    }
+
     /// DeleteObjects of these keys, or of these of their versions.
     pub fn delete_objects(&self, bucket: &str, keys: impl Iterator<Item = (String, Option<String>)>) -> Request {
         let objects: String = keys

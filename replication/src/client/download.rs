@@ -81,13 +81,47 @@ impl Client {
         if !is_expected {
             return Err(ClientError::Foreign("it is not the range that was asked for"));
         }
-        let headers: Vec<_> = answer.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let check = if range.is_none() { Check::of(&answer) } else { None };
         let position = range.map_or(0, |range| range.start);
         let end = position + length_bytes;
-        let client = self.clone();
-        Ok(Download { client, request, headers, answer: Some(answer), position, end, check, failures: 0 })
+        Ok(self.download(request, answer, position..end, check))
     }
+
+    /// Begins to download the last bytes of an object, so many or all that there are, and tells how long the object is. What comes is held
+    /// to no checksum.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; `Refused` if the object is empty.
+    pub async fn get_end(&self, from: &Address, bytes_max: u64) -> Result<(u64, Download), ClientError> {
+        let request = from.request(Method::GET, None).header("range", &format!("bytes=-{bytes_max}"));
+        let answer = self.send(&request).await?;
+        let foreign = || ClientError::Foreign("it is not the range that was asked for");
+        let (first, last, length_bytes) = answer.header("content-range").and_then(content_range).ok_or_else(foreign)?;
+        let is_end = last.checked_add(1) == Some(length_bytes) && first == length_bytes.saturating_sub(bytes_max);
+        if answer.status() != 206 || !is_end || answer.length_bytes() != Some(length_bytes - first) {
+            return Err(foreign());
+        }
+        Ok((length_bytes, self.download(request, answer, first..length_bytes, None)))
+    }
+
+    fn download(
+        &self,
+        request: Request,
+        answer: Answer,
+        bytes: std::ops::Range<u64>,
+        check: Option<Check>,
+    ) -> Download {
+        let headers = answer.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let (client, answer) = (self.clone(), Some(answer));
+        Download { client, request, headers, answer, position: bytes.start, end: bytes.end, check, failures: 0 }
+    }
+}
+
+/// Where a range is in its object: first byte, last byte, and how long the object is (RFC 9110, 14.4).
+fn content_range(value: &str) -> Option<(u64, u64, u64)> {
+    let (range, length) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?, length.parse().ok()?))
 }
 
 impl Download {

@@ -332,6 +332,30 @@ async fn a_range_is_asked_for_and_nothing_else_taken() {
     }
 }
 
+#[tokio::test]
+async fn the_end_of_an_object_tells_how_long_it_is() {
+    for (status, range, body, expected) in [
+        (206, "bytes 6-9/10", "orld", Some(10)),
+        (206, "bytes 0-2/3", "all", Some(3)),
+        (206, "bytes 5-8/10", "worl", None),
+        (206, "bytes 6-9/*", "orld", None),
+        (206, "bytes 6-9/10", "rld", None),
+        (206, "bytes 6-18446744073709551615/0", "orld", None),
+        (200, "", "helloworld", None),
+    ] {
+        let fake = Fake::start(move |_, _| Reply::new(status, body).header("content-range", range)).await;
+        match client(&fake).get_end(&address(), 4).await {
+            Ok((length_bytes, download)) => {
+                assert_eq!(Some(length_bytes), expected, "{range}");
+                let got: Vec<Bytes> = download.into_stream().try_collect().await.unwrap();
+                assert_eq!(got.concat(), body.as_bytes());
+            }
+            Err(error) => assert!(expected.is_none(), "{range}: {error:?}"),
+        }
+        assert_eq!(fake.seen()[0].header("range"), Some("bytes=-4"));
+    }
+}
+
 fn upload_script(_: usize, seen: &fake::Seen) -> Reply {
     match (seen.method.as_str(), seen.target.split_once('?').map_or("", |(_, query)| query)) {
         ("POST", "uploads=") => Reply::new(

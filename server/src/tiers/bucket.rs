@@ -83,6 +83,11 @@ impl Remote for BucketTier {
         Ok(Box::pin(download.into_stream().map_err(fault)))
     }
 
+    async fn get_end(&self, name: &str, bytes_max: u64) -> Result<(u64, RemoteBytes), RemoteError> {
+        let (length_bytes, download) = self.reader.get_end(&self.address(name), bytes_max).await.map_err(fault)?;
+        Ok((length_bytes, Box::pin(download.into_stream().map_err(fault))))
+    }
+
     async fn length(&self, name: &str) -> Result<u64, RemoteError> {
         length_of(&self.reader, &self.address(name)).await
     }

@@ -23,7 +23,7 @@ use super::BlobStore;
 use super::format::{Geometry, HEADER_BYTES, Header, Seal, TRAILER_LENGTH_BYTES};
 use super::offload::Task;
 use super::record::StoredTrailer;
-use super::remote::RemoteFrames;
+use super::remote::{RemoteFrames, Tail};
 use super::scan::find_trailer;
 use super::source::{Opening, Source, Trip};
 use super::table::Table;
@@ -53,8 +53,8 @@ struct Opened {
     header: Header,
     /// Where its trailer begins, if it is compressed.
     trailer_at: Option<u64>,
-    /// The last bytes of a compressed file in another service, and where they begin.
-    tail: Option<(u64, Vec<u8>)>,
+    /// The last bytes of a compressed file in another service.
+    tail: Option<Tail>,
 }
 
 impl BlobStore {
@@ -95,8 +95,8 @@ impl BlobStore {
         let geometry = geometry.ok_or_else(|| differs("an impossible length"))?;
         let table = trailer_at.map(|at| Table::before(at, &geometry).ok_or_else(|| differs("an impossible length")));
         let table = table.transpose()?;
-        if let (Some(table), Some((begin, tail))) = (&table, &tail) {
-            table.accept_from(content, &geometry, *begin, tail)?;
+        if let (Some(table), Some(tail)) = (&table, &tail) {
+            table.accept_from(content, &geometry, tail)?;
         }
         Ok(BlobReader(Arc::new(Source { store: self.clone(), content, file, header, geometry, table, opening })))
     }
@@ -105,8 +105,11 @@ impl BlobStore {
         let remote = self.home_of(content).remote();
         let remote = remote.ok_or_else(|| StorageError::corrupt("a content is in no other service"))?;
         let header = remote.header(content).await?;
-        let end = if header.compressed { Some(self.remote_end(content).await?) } else { None };
-        let (trailer_at, tail) = end.unzip();
+        let tail = if header.compressed { Some(remote.tail(content).await?) } else { None };
+        let found = tail
+            .as_ref()
+            .map(|tail| find_trailer(content, &|at, buffer| Ok(tail.read(at, buffer)), tail.stored_length()));
+        let trailer_at = found.transpose()?.map(|trailer| trailer.start);
         Ok(Opened { file: None, header, trailer_at, tail })
     }
 

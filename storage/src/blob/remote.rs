@@ -77,6 +77,9 @@ pub trait Remote: Send + Sync + fmt::Debug + 'static {
     /// Reads bytes of a file; as many as are asked for, or an error.
     async fn get(&self, name: &str, range: Range<u64>) -> Result<RemoteBytes, RemoteError>;
 
+    /// Reads the last bytes of a file, so many or all that there are, and tells how long the file is.
+    async fn get_end(&self, name: &str, bytes_max: u64) -> Result<(u64, RemoteBytes), RemoteError>;
+
     /// How long a file is.
     async fn length(&self, name: &str) -> Result<u64, RemoteError>;
 
@@ -240,13 +243,16 @@ impl RemoteHome {
         Header::decode(content, &bytes)
     }
 
-    /// The last bytes of a content's file of `stored_length` bytes, the trailer among them, and where they begin.
-    pub(super) async fn tail(&self, content: ContentId, stored_length: u64) -> Result<(u64, Vec<u8>), StorageError> {
+    /// The last bytes of a content's file, the trailer among them.
+    pub(super) async fn tail(&self, content: ContentId) -> Result<Tail, StorageError> {
+        self.check_up()?;
+        let end = self.tier.remote.get_end(&name_of(content), TRAILER_BYTES_MAX as u64).await;
+        let (stored_length, stream) = end.map_err(|error| self.error(content, "reading a blob", error))?;
         let begin = stored_length.saturating_sub(TRAILER_BYTES_MAX as u64);
         let mut bytes = vec![0; usize::try_from(stored_length - begin).unwrap_or(0)];
-        let mut frames = self.get(content, begin..stored_length).await?;
+        let mut frames = RemoteFrames { content, stream: Mutex::new(stream), piece: Bytes::new() };
         frames.fill(self, &mut bytes).await?;
-        Ok((begin, bytes))
+        Ok(Tail { begin, bytes })
     }
 
     /// The contents whose files are in a folder, and the names of what is in it besides.
@@ -269,6 +275,29 @@ impl RemoteHome {
                 }
             }
         }
+    }
+}
+
+/// The last bytes of a file.
+pub(super) struct Tail {
+    /// Where they begin.
+    pub(super) begin: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Tail {
+    /// How long the file is.
+    pub(super) fn stored_length(&self) -> u64 {
+        self.begin + self.bytes.len() as u64
+    }
+
+    /// Reads what lies there of them.
+    pub(super) fn read(&self, at: u64, buffer: &mut [u8]) -> usize {
+        let within = at.checked_sub(self.begin).and_then(|within| usize::try_from(within).ok());
+        let found = within.and_then(|within| self.bytes.get(within..)).unwrap_or_default();
+        let count = found.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&found[..count]);
+        count
     }
 }
 

@@ -140,24 +140,13 @@ impl BlobStore {
         let Some(remote) = self.home_of(content).remote() else {
             return self.offload().run(move || store.inspect_open(content)).await;
         };
-        let (header, stored_length) = (remote.header(content).await?, remote.length(content).await?);
-        let tail = remote.tail(content, stored_length).await?;
-        let trailer = read_trailer(content, &|at, buffer| Ok(read_tail(&tail, at, buffer)), stored_length)?;
-        let (source, inspection) = self.inspected(header, None, stored_length, trailer)?;
+        let (header, tail) = (remote.header(content).await?, remote.tail(content).await?);
+        let trailer = read_trailer(content, &|at, buffer| Ok(tail.read(at, buffer)), tail.stored_length())?;
+        let (source, inspection) = self.inspected(header, None, tail.stored_length(), trailer)?;
         if let Some(table) = &source.table {
-            table.accept_from(content, &source.geometry, tail.0, &tail.1)?;
+            table.accept_from(content, &source.geometry, &tail)?;
         }
         Ok((source, inspection))
-    }
-
-    /// Where the trailer of a file in another service begins, and the file's last bytes with where they begin.
-    pub(super) async fn remote_end(&self, content: ContentId) -> Result<(u64, (u64, Vec<u8>)), StorageError> {
-        let remote = self.home_of(content).remote();
-        let remote = remote.ok_or_else(|| StorageError::corrupt("a content is in no other service"))?;
-        let stored_length = remote.length(content).await?;
-        let tail = remote.tail(content, stored_length).await?;
-        let found = find_trailer(content, &|at, buffer| Ok(read_tail(&tail, at, buffer)), stored_length)?;
-        Ok((found.start, tail))
     }
 
     fn inspected(
@@ -312,15 +301,6 @@ fn remove(home: &Home, disk: &dyn Disk, path: &Path) -> Result<(), StorageError>
 
 /// Reads what it can at an offset.
 type ReadAt<'r> = dyn Fn(u64, &mut [u8]) -> Result<usize, StorageError> + 'r;
-
-/// Reads what lies there of a file's last bytes, which begin at an offset.
-fn read_tail((begin, tail): &(u64, Vec<u8>), at: u64, buffer: &mut [u8]) -> usize {
-    let at = usize::try_from(at.saturating_sub(*begin)).unwrap_or(usize::MAX);
-    let found = tail.get(at..).unwrap_or_default();
-    let count = found.len().min(buffer.len());
-    buffer[..count].copy_from_slice(&found[..count]);
-    count
-}
 
 /// Where the trailer of a file of `stored_length` bytes lies.
 pub(super) fn find_trailer(

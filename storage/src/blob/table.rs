@@ -19,6 +19,7 @@ use cairn_crypto::crc64::crc64;
 use parking_lot::Mutex;
 
 use super::format::{FRAME_HEADER_BYTES, Geometry, HEADER_BYTES};
+use super::remote::Tail;
 use crate::StorageError;
 use crate::id::ContentId;
 
@@ -131,22 +132,16 @@ impl Table {
         Ok(page)
     }
 
-    /// Accepts the first pages if all of them are among the file's last bytes, which begin at `begin`.
+    /// Accepts the first pages if all of them are among the file's last bytes.
     ///
     /// # Errors
     /// `Corrupt`.
-    pub(super) fn accept_from(
-        &self,
-        content: ContentId,
-        geometry: &Geometry,
-        begin: u64,
-        tail: &[u8],
-    ) -> Result<(), StorageError> {
-        let Some(skipped) = self.at.checked_sub(begin) else { return Ok(()) };
+    pub(super) fn accept_from(&self, content: ContentId, geometry: &Geometry, tail: &Tail) -> Result<(), StorageError> {
+        let Some(skipped) = self.at.checked_sub(tail.begin) else { return Ok(()) };
         for number in 0..pages_count(geometry).min(RECENT_COUNT as u64) {
             let Range { start, end } = self.page_range(geometry, number);
             let within = |at: u64| usize::try_from(at - self.at + skipped).unwrap_or(usize::MAX);
-            if let Some(page) = tail.get(within(start)..within(end)) {
+            if let Some(page) = tail.bytes.get(within(start)..within(end)) {
                 self.accept(content, geometry, number, page)?;
             }
         }

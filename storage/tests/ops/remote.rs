@@ -133,6 +133,11 @@ impl Remote for Fake {
         Ok(Box::pin(futures::stream::iter(pieces)))
     }
 
+    async fn get_end(&self, name: &str, bytes_max: u64) -> Result<(u64, RemoteBytes), RemoteError> {
+        let length = self.0.lock().files.get(name).map_or(0, |file| file.len() as u64);
+        Ok((length, self.get(name, length.saturating_sub(bytes_max)..length).await?))
+    }
+
     async fn length(&self, name: &str) -> Result<u64, RemoteError> {
         self.up()?.files.get(name).map(|file| file.len() as u64).ok_or(RemoteError::Missing)
     }

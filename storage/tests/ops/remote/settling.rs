@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use cairn_storage::blob::BlobStore;
+use cairn_storage::blob::{BlobStore, Compression};
 use cairn_storage::disk::sim::SimDisk;
 use cairn_storage::health::Health;
 use cairn_storage::index::memory::MemoryIndex;
 use cairn_storage::index::{Batch, Index, IndexError, Outcome, Page, Partition, Revision};
 use cairn_storage::object::StorageClass;
-use cairn_storage::ops::CopyObject;
 use cairn_storage::ops::settle::Settled;
+use cairn_storage::ops::{CopyObject, GetObject, RangeRequest, Select};
 use futures::FutureExt as _;
 
 use crate::copies::{copy, plain_copy};
 use crate::rig::{bytes, object_key};
 
-use super::{Fake, LARGE, collect, is_whole, new_rig, put, rig_with, settle};
+use super::{Fake, LARGE, collect, is_whole, new_rig, put, rig_that_compresses, rig_with, settle};
 
 /// An index in which the guards of the next commits do not hold.
 #[derive(Debug)]
@@ -76,8 +76,8 @@ async fn a_file_that_comes_back_is_asked_for_in_one_request() {
     let id = rig.newest_id(&bucket, "key").await;
     fake.0.lock().gets = 0;
     let settled = rig.store.settle_version(bucket.id, &object_key("key"), id).await.unwrap();
-    // The header twice, the trailer, and the frames.
-    assert_eq!((settled, fake.0.lock().gets), (Settled::Moved(3 << 20), 4));
+    // The header, the trailer, and the frames.
+    assert_eq!((settled, fake.0.lock().gets), (Settled::Moved(3 << 20), 3));
     assert_eq!(rig.get(&bucket, "key").await.unwrap(), content);
 }
 
@@ -132,4 +132,26 @@ async fn whoever_gives_up_an_upload_leaves_it_to_those_who_wait() {
     let (settled, ()) = tokio::join!(second, given_up);
     assert_eq!((settled.unwrap(), fake.0.lock().puts), (Settled::Moved(LARGE as u64), 1));
     assert_eq!(rig.get(&bucket, "two").await.unwrap(), bytes(1, LARGE));
+}
+
+/// Those for the header and the frames, and one for the end of a compressed file, where its table is and its length is told.
+#[tokio::test]
+async fn a_read_takes_two_requests_and_one_more_of_a_compressed_file() {
+    for (compression, requests) in
+        [(Compression::default(), 2), (Compression::new(vec![StorageClass::GlacierIr], 3), 3)]
+    {
+        let (disk, fake) = (SimDisk::new(), Fake::default());
+        BlobStore::create_folders(&disk).unwrap();
+        let index: Arc<dyn Index> = Arc::new(MemoryIndex::new(Health::default()));
+        let rig = rig_that_compresses(index, &disk, &fake, &[StorageClass::GlacierIr], compression).await;
+        let bucket = rig.create_bucket("bucket").await;
+        put(&rig, &bucket, "key", &vec![7; LARGE]).await;
+        assert_eq!(settle(&rig).await, 0);
+        let range = Select::Range(RangeRequest::From { first: 100_000, last: Some(100_009) });
+        for (select, length) in [(Select::Whole, LARGE), (range, 10)] {
+            let before = fake.0.lock().asked;
+            let got = rig.get_with(&bucket, "key", GetObject { select, ..GetObject::default() }).await.unwrap();
+            assert_eq!((got, fake.0.lock().asked - before), (vec![7; length], requests));
+        }
+    }
 }

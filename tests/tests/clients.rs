@@ -52,6 +52,8 @@ scenarios! {
     boto3_and_aws_configure_intelligent_tiering: "lifecycle.py" "tiering";
     aws_puts_lifecycle_rules_and_restores: "lifecycle.py" "command_line";
     boto3_replicates_buckets: "replication.py" "configuration";
+    boto3_puts_replication_rules_of_every_shape: "replication.py" "shapes_of_rules";
+    boto3_deletes_buckets_that_replicate: "replication.py" "buckets_that_go";
     aws_replicates_buckets: "replication.py" "command_line";
     aws_tells_who_one_is: "sts.py" "caller_identity";
     boto3_keeps_users_and_policies: "boto3_iam.py" "users_and_policies";

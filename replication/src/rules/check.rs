@@ -7,7 +7,12 @@ use std::collections::HashSet;
 
 use cairn_storage::object::KEY_BYTES_MAX;
 
-use super::{Configuration, ID_CHARS_MAX, RULES_MAX, Rule, TARGETS_MAX, THRESHOLD_MINUTES, Timing};
+use super::{
+    Configuration, Destination, ID_CHARS_MAX, RULES_MAX, Rule, TARGETS_MAX, THRESHOLD_MINUTES, Target, Timing,
+};
+
+/// The longest name of a KMS key at a remote (KMS API reference, `KeyId`).
+const KEY_NAME_CHARS_MAX: usize = 2_048;
 
 /// S3's code for a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +60,7 @@ impl Fault {
     }
 }
 
-const OF_THIS_VERSION: &str = "for this version of the Cross Region Replication configuration schema. Please refer to S3 \
+const OF_THIS_VERSION: &str = "for this version of Cross Region Replication configuration schema. Please refer to S3 \
                                Developer Guide for more information.";
 
 impl Configuration {
@@ -103,7 +108,7 @@ impl Configuration {
         let mut priorities = HashSet::new();
         let twice = self.rules.iter().filter_map(|rule| rule.priority).find(|priority| !priorities.insert(*priority));
         match twice {
-            Some(priority) => Err(Fault::argument(format!("Found duplicate priority {priority}"))),
+            Some(priority) => Err(Fault::request(format!("Found duplicate priority {priority}."))),
             None => Ok(()),
         }
     }
@@ -118,7 +123,7 @@ impl Rule {
             return Err(Fault::argument(format!("The maximum size of a prefix is {KEY_BYTES_MAX}")));
         }
         if self.priority.is_some_and(|priority| priority < 0) {
-            return Err(Fault::argument("Priority must be a non-negative integer"));
+            return Err(Fault::request(format!("Priority must be between 0 and {}.", i32::MAX)));
         }
         if self.scope.is_filter() {
             self.check_second_version()?
@@ -177,29 +182,69 @@ impl Rule {
     fn check_destination(&self) -> Result<(), Fault> {
         let destination = &self.destination;
         if destination.owner_override && destination.account.is_none() {
-            return Err(Fault::request("Account must be specified if AccessControlTranslation is specified"));
+            let message = "Account must be specified if the Owner in AccessControlTranslation has a value";
+            return Err(Fault::request(message));
         }
-        match (self.kms_objects, &destination.replica_kms_key) {
-            (Some(true), None) => {
+        match (self.kms_objects, destination.replica_kms_key.as_deref()) {
+            (Some(true), None) | (Some(_), Some("")) => {
                 return Err(Fault::request(
                     "ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present.",
                 ));
             }
             (None, Some(_)) => {
                 return Err(Fault::request(
-                    "SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present",
+                    "SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present.",
                 ));
             }
             _ => {}
         }
-        let is_wrong = |timing: &Timing| timing.minutes.is_some_and(|minutes| minutes != THRESHOLD_MINUTES);
-        if destination.replication_time.iter().chain(&destination.metrics).any(is_wrong) {
-            return Err(Fault::argument(format!("Minutes must be {THRESHOLD_MINUTES}")));
+        if destination.replica_kms_key.as_deref().is_some_and(|key| !destination.target.may_have_key(key)) {
+            return Err(Fault::argument("Invalid ReplicaKmsKeyID ARN."));
         }
-        let on = |timing: &Option<Timing>| timing.is_some_and(|timing| timing.enabled);
-        if on(&destination.replication_time) && !on(&destination.metrics) {
-            return Err(Fault::request("Metrics must be enabled if ReplicationTime is enabled"));
+        destination.check_timings()
+    }
+}
+
+impl Destination {
+    /// Replication time control has one threshold, of which its metrics speak; metrics without it have none (S3 user guide, "Using S3
+    /// Replication Time Control" and "Using S3 Replication metrics").
+    fn check_timings(&self) -> Result<(), Fault> {
+        let is_right = |timing: Timing| timing.minutes == Some(THRESHOLD_MINUTES);
+        match (self.replication_time, self.metrics) {
+            (Some(_), None) => {
+                let message = "Replication destination must contain both ReplicationTime and Metrics or neither.";
+                Err(Fault::request(message))
+            }
+            (Some(time), _) if !is_right(time) => {
+                Err(Fault::argument(format!("ReplicationTime: Minutes must be {THRESHOLD_MINUTES}")))
+            }
+            (Some(Timing { enabled: true, .. }), Some(metrics)) if !metrics.enabled => {
+                Err(Fault::request("Metrics must be enabled if ReplicationTime is enabled"))
+            }
+            (Some(Timing { enabled: true, .. }), Some(metrics)) if !is_right(metrics) => {
+                Err(Fault::argument(format!("Metrics: Minutes must be {THRESHOLD_MINUTES}")))
+            }
+            (None | Some(Timing { enabled: false, .. }), Some(Timing { minutes: Some(_), .. })) => {
+                let message =
+                    "Metrics cannot contain an event threshold when ReplicationTime is not specified or Disabled";
+                Err(Fault::argument(message))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+}
+
+impl Target {
+    /// Whether a KMS key can be one of the target's: on this server its ARN or that of an alias (S3 API reference,
+    /// EncryptionConfiguration). Other servers may name keys otherwise, as far as a header can.
+    fn may_have_key(&self, key: &str) -> bool {
+        if self.remote.is_some() {
+            return (1..=KEY_NAME_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        }
+        let parts: Vec<&str> = key.splitn(6, ':').collect();
+        let ["arn", "aws", "kms", region, account, resource] = parts.as_slice() else { return false };
+        let name = resource.strip_prefix("key/").or_else(|| resource.strip_prefix("alias/"));
+        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        !region.is_empty() && is_account && name.is_some_and(|name| !name.is_empty())
     }
 }

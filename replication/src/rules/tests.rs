@@ -83,15 +83,20 @@ fn what_does_not_go_together_is_refused_with_its_code() {
     let timing = |enabled, minutes| Some(Timing { enabled, minutes });
     let to = |destination: Destination| Rule { destination, ..rule() };
     let base = || destination(HERE);
+    let kms = |target, key: &str| Rule {
+        kms_objects: Some(true),
+        ..to(Destination { replica_kms_key: Some(key.to_owned()), ..destination(target) })
+    };
+    let timed = |replication_time, metrics| vec![to(Destination { replication_time, metrics, ..base() })];
     for (rules, code, about) in [
         (vec![], MalformedXml, "well-formed"),
         ((0..1_001).map(|n| second(&n.to_string(), n, Filter::All)).collect(), InvalidRequest, "exceed 1000"),
         (vec![rule(), second("a", 2, Filter::All)], InvalidArgument, "Id must be unique"),
-        (vec![rule(), second("b", 1, Filter::All)], InvalidArgument, "duplicate priority 1"),
+        (vec![rule(), second("b", 1, Filter::All)], InvalidRequest, "duplicate priority 1"),
         (vec![rule(), first("b", "x")], InvalidRequest, "Filter must be specified"),
         (vec![Rule { id: "i".repeat(256), ..rule() }], InvalidArgument, "255"),
         (vec![Rule { priority: None, ..rule() }], InvalidRequest, "Priority must be specified"),
-        (vec![Rule { priority: Some(-1), ..rule() }], InvalidArgument, "Priority"),
+        (vec![Rule { priority: Some(-1), ..rule() }], InvalidRequest, "Priority must be between"),
         (vec![Rule { delete_markers: None, ..rule() }], InvalidRequest, "DeleteMarkerReplication must be specified"),
         (
             vec![Rule { delete_markers: Some(true), ..second("a", 1, tagged) }],
@@ -117,8 +122,18 @@ fn what_does_not_go_together_is_refused_with_its_code() {
         (vec![to(Destination { owner_override: true, ..base() })], InvalidRequest, "Account must be specified"),
         (vec![to(Destination { replica_kms_key: Some("k".into()), ..base() })], InvalidRequest, "SseKmsEncrypted"),
         (vec![Rule { kms_objects: Some(true), ..rule() }], InvalidRequest, "ReplicaKmsKeyID must be specified"),
-        (vec![to(Destination { metrics: timing(true, Some(5)), ..base() })], InvalidArgument, "Minutes must be 15"),
-        (vec![to(Destination { replication_time: timing(true, Some(15)), ..base() })], InvalidRequest, "Metrics must"),
+        (vec![kms(HERE, "k")], InvalidArgument, "Invalid ReplicaKmsKeyID ARN"),
+        (vec![kms(HERE, "arn:aws:kms:us-east-1:123456789012:key/")], InvalidArgument, "Invalid ReplicaKmsKeyID ARN"),
+        (vec![kms(HERE, "arn:aws:kms:us-east-1:1234:key/k")], InvalidArgument, "Invalid ReplicaKmsKeyID ARN"),
+        (vec![kms(THERE, "")], InvalidRequest, "ReplicaKmsKeyID must be specified"),
+        (vec![kms(THERE, "k\r\nx-amz-acl: public-read")], InvalidArgument, "Invalid ReplicaKmsKeyID ARN"),
+        (timed(timing(true, Some(15)), None), InvalidRequest, "both ReplicationTime and Metrics"),
+        (timed(timing(true, Some(5)), timing(true, Some(15))), InvalidArgument, "Minutes must be 15"),
+        (timed(timing(false, None), timing(false, None)), InvalidArgument, "Minutes must be 15"),
+        (timed(timing(true, Some(15)), timing(false, Some(15))), InvalidRequest, "Metrics must be enabled"),
+        (timed(timing(true, Some(15)), timing(true, None)), InvalidArgument, "Minutes must be 15"),
+        (timed(None, timing(true, Some(15))), InvalidArgument, "cannot contain an event threshold"),
+        (timed(timing(false, Some(15)), timing(true, Some(15))), InvalidArgument, "cannot contain an event threshold"),
     ] {
         let fault = of(rules).check().unwrap_err();
         assert_eq!(fault.code, code, "{fault}");
@@ -154,8 +169,26 @@ fn both_versions_are_taken_and_kept_as_records() {
         },
         ..second("full", 7, Filter::And { prefix: Some("p/".to_owned()), tags: vec![tag("a", "b"), tag("c", "")] })
     };
+    let measured = Rule {
+        destination: Destination {
+            // Metrics alone, of a rule without replication time control.
+            metrics: Some(Timing { enabled: true, minutes: None }),
+            replica_kms_key: Some("name-at-the-remote".to_owned()),
+            ..destination(THERE)
+        },
+        kms_objects: Some(true),
+        ..second("measured", 2, Filter::All)
+    };
+    let aliased = Rule {
+        destination: Destination {
+            replica_kms_key: Some("arn:aws:kms:us-east-1:123456789012:alias/a".to_owned()),
+            ..destination(HERE)
+        },
+        kms_objects: Some(false),
+        ..second("aliased", 3, Filter::All)
+    };
     for configuration in [
-        of(vec![full, second("plain", 1, Filter::Prefix("q".to_owned()))]),
+        of(vec![full, second("plain", 1, Filter::Prefix("q".to_owned())), measured, aliased]),
         of(vec![first("a", "logs/"), Rule { enabled: false, ..first("b", "images/") }]),
     ] {
         configuration.check().unwrap();
@@ -246,7 +279,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         let [markers, kms, replicas, existing] = flags;
         let has_tags = !Scope::Filter(filter.clone()).tags().is_empty();
         let mut destination = destination(&format!("arn:aws:s3:::copies-{target}"));
-        destination.replica_kms_key = kms.then(|| "key".to_owned());
+        destination.replica_kms_key = kms.then(|| "arn:aws:kms:us-east-1:123456789012:key/k".to_owned());
         Rule {
             enabled,
             delete_markers: Some(markers && !has_tags),

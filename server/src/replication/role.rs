@@ -102,6 +102,15 @@ impl Role {
     }
 }
 
+/// The account and the path of the role that an ARN names. None: it is no role's.
+#[must_use]
+pub fn named(arn: &str) -> Option<(AccountNumber, &str)> {
+    let (account, path) = arn.strip_prefix("arn:aws:iam::")?.split_once(":role/")?;
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let account = account.parse().ok().filter(|_| is_account && !path.is_empty())?;
+    Some((AccountNumber(account), path))
+}
+
 /// A session of the role that replicates a bucket.
 ///
 /// # Errors
@@ -111,9 +120,7 @@ pub fn caller(snapshot: &Snapshot, arn: &str, bucket: &Bucket, now: Timestamp) -
 }
 
 fn find(snapshot: &Snapshot, arn: &str, bucket: &Bucket) -> Result<Role, RoleFault> {
-    let parts = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/"));
-    let (account, path) = parts.ok_or(RoleFault::Missing)?;
-    let account = AccountNumber(account.parse().map_err(|_| RoleFault::Missing)?);
+    let (account, path) = named(arn).ok_or(RoleFault::Missing)?;
     if account != account_number(bucket.owner) {
         return Err(RoleFault::Foreign);
     }

@@ -95,6 +95,10 @@ pub(super) async fn delete_bucket_replication(
 /// The role must be one of the bucket owner's account that S3 may assume, and that the caller may pass (S3 user guide, "Setting up
 /// permissions for live replication").
 fn check_role(edge: &Edge, authorized: &Authorized<OnBucket>, arn: &str) -> Result<(), Failure> {
+    if role::named(arn).is_none() {
+        let message = "Invalid Role specified in replication configuration";
+        return Err(Failure::invalid_argument("Role", arn, message));
+    }
     authorized.pass_role(arn, role::SERVICE)?;
     let bucket = authorized.bucket();
     role::caller(&edge.identities.snapshot(), arn, bucket, edge.store.clock().now())
@@ -169,6 +173,9 @@ fn read_rule(at: usize, rule: &dto::ReplicationRule) -> Result<Rule, Failure> {
     let existing = rule.existing_object_replication.as_ref();
     let kms = criteria.and_then(|criteria| criteria.sse_kms_encrypted_objects.as_ref());
     let modifications = criteria.and_then(|criteria| criteria.replica_modifications.as_ref());
+    if criteria.is_some() && kms.is_none() && modifications.is_none() {
+        return Err(Failure::invalid_request("SourceSelectionCriteria cannot be empty."));
+    }
     let marker_status = |markers: &dto::DeleteMarkerReplication| {
         is_enabled(markers.status.as_ref().map(|status| status.as_str()).ok_or_else(malformed)?)
     };
@@ -238,7 +245,7 @@ fn read_destination(destination: &dto::Destination) -> Result<Destination, Failu
         account: account.map(|text| text.parse().map_err(|_| invalid_account(text))).transpose()?,
         storage_class: class.transpose()?,
         owner_override,
-        replica_kms_key: encryption.and_then(|encryption| encryption.replica_kms_key_id.clone()),
+        replica_kms_key: encryption.map(|encryption| encryption.replica_kms_key_id.clone().unwrap_or_default()),
         replication_time: time.map(|time| timing(time.status.as_str(), time.time.minutes)).transpose()?,
         metrics: metrics.map(|metrics| timing(metrics.status.as_str(), threshold(metrics))).transpose()?,
     })
@@ -368,6 +375,7 @@ mod tests {
     fn what_is_no_configuration_is_refused_with_its_code() {
         let rule = |content: &str| rules(&format!("<Rule>{content}</Rule>"));
         let to = "<Destination><Bucket>arn:aws:s3:::copies</Bucket></Destination>";
+        let off = "<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>";
         for (document, code) in [
             (rules(""), "MalformedXML"),
             (rule(&format!("<Status>Enabled</Status>{to}")), "MalformedXML"),
@@ -386,6 +394,19 @@ mod tests {
                 "MalformedXML",
             ),
             (rule(&format!("<Filter/><Status>Enabled</Status>{to}")), "InvalidRequest"),
+            (
+                rule(&format!(
+                    "<Priority>1</Priority><Filter/><Status>Enabled</Status><SourceSelectionCriteria/>{to}{off}"
+                )),
+                "InvalidRequest",
+            ),
+            (
+                rule(&format!(
+                    "<Priority>1</Priority><Filter/><Status>Enabled</Status><Destination><Bucket>arn:aws:s3:::copies\
+                     </Bucket><EncryptionConfiguration/></Destination>{off}"
+                )),
+                "InvalidRequest",
+            ),
         ] {
             assert_eq!(parse(document.as_bytes()).unwrap_err().code(), code, "{document}");
         }

@@ -4,11 +4,11 @@
 //! The link is a process between two TUN devices (`link.py`), because few machines have the kernel's `netem`. What it does is done to
 //! IP packets, so the hosts' own TCP has to live with it.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How the link is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,25 +38,59 @@ pub struct Network {
     pub hosts: [Host; 2],
     link: Child,
     orders: ChildStdin,
+    // The last one: what has the number's names and addresses goes first.
+    _number: Number,
+}
+
+/// What names and addresses of a network go by: of one at a time on the machine.
+struct Number {
+    value: u8,
+    // Locked.
+    _file: File,
+}
+
+impl Number {
+    /// One that no other network has, of this process or another. What a run that was killed has left of its names is removed.
+    fn free() -> Result<Self, String> {
+        for value in 0..=u8::MAX {
+            let path = format!("/run/cairn-test-network-{value}.lock");
+            let file = File::create(&path).map_err(|error| format!("{path}: {error}"))?;
+            if file.try_lock().is_ok() {
+                let number = Self { value, _file: file };
+                for host in 0..2 {
+                    // Errors say that there is none.
+                    let _ = ip(&["link", "del", &number.device('o', host)]);
+                    let _ = ip(&["netns", "del", &number.namespace(host)]);
+                }
+                return Ok(number);
+            }
+        }
+        Err("there are too many networks of tests".to_owned())
+    }
+
+    fn namespace(&self, host: u8) -> String {
+        format!("cairn-test-network-{}-{host}", self.value)
+    }
+
+    /// At most fifteen characters.
+    fn device(&self, side: char, host: u8) -> String {
+        format!("cairnnet{}{side}{host}", self.value)
+    }
 }
 
 impl Network {
     /// Two hosts with a perfect link. The error says why this machine does not permit it.
     pub fn new() -> Result<Network, String> {
-        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let number = Number::free()?;
+        let net = number.value;
         // Addresses for tests of networks (RFC 2544): nobody's.
-        let net = (std::process::id() % 64) as u8 * 4 + COUNT.fetch_add(1, Ordering::Relaxed) % 4;
-        let host = |number: u8| Host {
-            namespace: format!("cairn-test-{}-{net}-{number}", std::process::id()),
-            address: Ipv4Addr::new(198, 18, net, number * 4 + 2),
-        };
+        let host =
+            |host: u8| Host { namespace: number.namespace(host), address: Ipv4Addr::new(198, 18, net, host * 4 + 2) };
         let hosts = [host(0), host(1)];
         let spaces = Namespaces(hosts.each_ref().map(|host| host.namespace.clone()));
-        for (number, host) in (0..).zip(&hosts) {
-            let (outside, inside) = (format!("cairn{net}o{number}"), format!("cairn{net}i{number}"));
-            let gateway = Ipv4Addr::new(198, 18, net, number * 4 + 1);
-            // A run that was killed may have left one of this name. An error says that there is none.
-            let _ = ip(&["link", "del", &outside]);
+        for (place, host) in (0..).zip(&hosts) {
+            let (outside, inside) = (number.device('o', place), number.device('i', place));
+            let gateway = Ipv4Addr::new(198, 18, net, place * 4 + 1);
             ip(&["netns", "add", &host.namespace])?;
             ip(&["link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &host.namespace])?;
             ip(&["addr", "add", &format!("{gateway}/30"), "dev", &outside])?;
@@ -67,12 +101,12 @@ impl Network {
             own(&["link", "set", "lo", "up"])?;
         }
         let (link, orders) = start_link(&hosts)?;
-        let network = Network { hosts, link, orders };
+        let network = Network { hosts, link, orders, _number: number };
         std::mem::forget(spaces);
         let [one, other] = &network.hosts;
-        for (number, here, there) in [(0, one, other), (1, other, one)] {
+        for (place, here, there) in [(0, one, other), (1, other, one)] {
             let own = |arguments: &[&str]| ip(&[&["-n", here.namespace.as_str()], arguments].concat());
-            own(&["addr", "add", &format!("198.19.{net}.{}/30", number + 1), "dev", "link"])?;
+            own(&["addr", "add", &format!("198.19.{net}.{}/30", place + 1), "dev", "link"])?;
             own(&["link", "set", "dev", "link", "up"])?;
             own(&["route", "add", &format!("{}/32", there.address), "dev", "link"])?;
         }

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use http_body_util::{BodyExt, Full, StreamBody};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -326,20 +327,20 @@ const GET_BY_HTTP2: &[u8] =
 #[tokio::test]
 async fn no_stream_of_an_aborted_connection_runs_when_the_listener_has_ended() {
     for _ in 0..20 {
-        let running = Arc::new(());
-        let held = running.clone();
+        let (running, begun) = (Arc::new(()), Arc::new(Notify::new()));
+        let (held, begins) = (running.clone(), begun.clone());
         let server = start(LIMITS, Duration::ZERO, move |_| {
-            let held = held.clone();
+            let (held, begins) = (held.clone(), begins.clone());
             async move {
                 let _held = held;
+                // One permit is kept for who waits later.
+                begins.notify_one();
                 std::future::pending().await
             }
         });
         let mut stream = connect(&server).await;
         stream.write_all(GET_BY_HTTP2).await.unwrap();
-        while Arc::strong_count(&running) < 4 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        tokio::time::timeout(LONG, begun.notified()).await.expect("the stream's request is being answered");
         server.stop.cancel();
         assert_eq!(server.running.await.unwrap(), Stopped::Aborted(1));
         assert_eq!(Arc::strong_count(&running), 1, "the service and its answers are gone");

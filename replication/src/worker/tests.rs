@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use cairn_storage::blob::{BlobStore, Offload};
 use cairn_storage::clock::{SeededEntropy, SystemClock};
@@ -86,6 +88,8 @@ struct Scripted {
     asked: Mutex<Vec<(String, String)>>,
     /// How many tasks of a key are under way.
     under_way: Mutex<HashSet<(String, String)>>,
+    /// How many tasks of a target were under way at once, at most.
+    at_once_max: AtomicUsize,
     takes: Duration,
     /// The key whose tasks take as long as it stands here.
     held: Mutex<Option<String>>,
@@ -99,7 +103,12 @@ impl Carrier for Scripted {
         let task = &queued.task;
         let of_key = (task.target.clone(), task.key.clone());
         self.asked.lock().push(of_key.clone());
-        assert!(self.under_way.lock().insert(of_key.clone()), "two tasks of a key at once");
+        let at_once = {
+            let mut under_way = self.under_way.lock();
+            assert!(under_way.insert(of_key.clone()), "two tasks of a key at once");
+            under_way.iter().filter(|(target, _)| *target == task.target).count()
+        };
+        self.at_once_max.fetch_max(at_once, Ordering::Relaxed);
         let key = ObjectKey::new(&task.key).unwrap();
         let version = self.store.any_version(self.bucket.id, &key, task.version).await.unwrap();
         tokio::time::sleep(self.takes).await;
@@ -169,6 +178,7 @@ async fn world(takes: Duration) -> World {
         answers: Mutex::default(),
         asked: Mutex::default(),
         under_way: Mutex::default(),
+        at_once_max: AtomicUsize::default(),
         takes,
         held: Mutex::default(),
         over: Mutex::default(),
@@ -250,6 +260,20 @@ async fn what_is_brought_is_noted_and_nothing_is_left_waiting() {
         assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn as_many_are_on_their_way_to_a_target_at_once_as_may_be_and_no_more() {
+    let world = world(Duration::from_millis(20)).await;
+    for n in 0..60 {
+        world.put(&format!("{n:02}")).await;
+    }
+    let worker = world.work();
+    while world.waiting().await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.carrier.at_once_max.load(Ordering::Relaxed), Options::default().concurrency);
     worker.stop().await;
 }
 

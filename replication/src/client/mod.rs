@@ -25,7 +25,7 @@ mod retry;
 mod send;
 mod sign;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod throttle;
 mod unanswered;
 mod xml;

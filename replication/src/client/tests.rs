@@ -36,7 +36,7 @@ fn client_at(url: &str, options: Options, clock: Arc<dyn Clock>) -> Client {
     Client::new(endpoint, credentials, options, clock, Arc::new(SeededEntropy::new(1))).unwrap()
 }
 
-fn client(fake: &Fake) -> Client {
+pub(crate) fn client(fake: &Fake) -> Client {
     client_with(fake, options(), Arc::new(SystemClock))
 }
 

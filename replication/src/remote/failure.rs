@@ -46,6 +46,8 @@ pub(super) fn of_client(error: ClientError) -> Failure {
             // No word of S3's: a proxy's whose server is away.
             "" if matches!(status, 502..=504) => Failure::Silent { reason },
             _ if status == 507 => Failure::Full { reason },
+            // It will not know it by itself later either.
+            _ if status == 501 => Failure::Refused { reason },
             _ if status >= 500 || status == 429 || status == 408 => Failure::Later { reason, after: retry_after },
             _ => Failure::Refused { reason },
         },
@@ -96,8 +98,7 @@ mod tests {
         }
         for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest"), (501, "NotImplemented")] {
             let failure = refused(status, code);
-            let given_up = status < 500;
-            assert_eq!(matches!(failure, Failure::Refused { .. }), given_up, "{code} {failure:?}");
+            assert!(matches!(failure, Failure::Refused { .. }), "{code} {failure:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ACLs stay behind, because accounts are not the same ones there. So does all of what is sealed under a customer's key.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,8 +15,8 @@ use cairn_storage::settings::Retention;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::client::{Address, Answer, ClientError, Method, Request, UploadHeaders};
-use crate::target::{Brought, Content, Failure, Need, Outgoing};
+use crate::client::{Address, Answer, ClientError, Method, Request, Stored, UploadHeaders};
+use crate::target::{Brought, Content, Failure, Need, Outgoing, Seal};
 
 use super::cairn::{header, of_seal, tagging, tags_in_query};
 use super::failure::of_client;
@@ -91,16 +92,7 @@ impl Remote {
             return self.is_there(newest.header("x-amz-version-id")).await;
         }
         self.check_order(&to, outgoing, &newest).await?;
-        let headers = of_version(outgoing, object)?;
-        let stored = if content.parts().is_empty() {
-            let (body, checksum) = sending::whole(object, content).await.map_err(of_client)?;
-            // Not again before it is known that the first attempt has left nothing.
-            self.client.once().put(&to, headers.into_iter().chain(checksum).collect(), body).await
-        } else {
-            let headers = UploadHeaders { create: headers, each: Vec::new() };
-            sending::upload(&self.client, &to, headers, content, &[]).await
-        };
-        match stored {
+        match self.store(&to, outgoing, object, content).await? {
             Ok(stored) => self.is_there(stored.version_id.as_deref()).await,
             // The answer that completed it may have been lost.
             Err(error) => {
@@ -121,6 +113,52 @@ impl Remote {
             self.check_versioned().await?;
         }
         Ok(Brought::There { foreign_version: Some(own.unwrap_or(NULL).to_owned()) })
+    }
+
+    /// Stores the version. A server without keys of its own refuses to seal under them (as MinIO does, unless it has a KMS): what is sealed
+    /// under the server's key here goes there then as the bucket there has things by default.
+    async fn store(
+        &self,
+        to: &Address,
+        outgoing: &Outgoing,
+        object: &ObjectVersion,
+        content: &Arc<dyn Content>,
+    ) -> Result<Result<Stored, ClientError>, Failure> {
+        let asks = outgoing.seal == Seal::Server && !self.seals_nothing.load(Ordering::Relaxed);
+        let seal = if outgoing.seal == Seal::Server && !asks { &Seal::Default } else { &outgoing.seal };
+        let refused = match self.store_sealed(to, outgoing, object, content, seal).await? {
+            Err(error) if asks && matches!(error.status(), Some(400 | 501)) => error,
+            stored => return Ok(stored),
+        };
+        match self.store_sealed(to, outgoing, object, content, &Seal::Default).await? {
+            Ok(stored) => {
+                tracing::info!(remote = ?self.client.endpoint(), %refused, "the server seals nothing under a key of its own");
+                self.seals_nothing.store(true, Ordering::Relaxed);
+                Ok(Ok(stored))
+            }
+            // It was about something else.
+            Err(_) => Ok(Err(refused)),
+        }
+    }
+
+    async fn store_sealed(
+        &self,
+        to: &Address,
+        outgoing: &Outgoing,
+        object: &ObjectVersion,
+        content: &Arc<dyn Content>,
+        seal: &Seal,
+    ) -> Result<Result<Stored, ClientError>, Failure> {
+        let mut headers = of_version(outgoing, object)?;
+        headers.extend(of_seal(seal));
+        Ok(if content.parts().is_empty() {
+            let (body, checksum) = sending::whole(object, content).await.map_err(of_client)?;
+            // Not again before it is known that the first attempt has left nothing.
+            self.client.once().put(to, headers.into_iter().chain(checksum).collect(), body).await
+        } else {
+            let headers = UploadHeaders { create: headers, each: Vec::new() };
+            sending::upload(&self.client, to, headers, content, &[]).await
+        })
     }
 
     /// What is said of a version there, or of the newest one.
@@ -214,7 +252,6 @@ fn of_version(outgoing: &Outgoing, object: &ObjectVersion) -> Result<Vec<(String
     if let Some(held) = object.settings.legal_hold {
         headers.push(header("x-amz-object-lock-legal-hold", on_or_off(held)));
     }
-    headers.extend(of_seal(&outgoing.seal));
     Ok(headers)
 }
 

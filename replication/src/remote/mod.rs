@@ -11,8 +11,11 @@ mod foreign;
 mod inspect;
 mod order;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 
@@ -36,6 +39,8 @@ pub struct Remote {
     bucket: String,
     kind: Kind,
     is_certain: bool,
+    /// A foreign server that has refused to seal under a key of its own.
+    seals_nothing: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +67,7 @@ impl Remote {
             (None, 403) => (Kind::Foreign, false),
             (_, status) => return down(format!("HeadBucket of {bucket} answers {status}")),
         };
-        Ok(Self { client, bucket: bucket.to_owned(), kind, is_certain })
+        Ok(Self { client, bucket: bucket.to_owned(), kind, is_certain, seals_nothing: Arc::default() })
     }
 
     /// Whether what kind of server it is may be remembered.

@@ -9,6 +9,7 @@ use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::JobId;
 use cairn_storage::jobs::replicate::Lane;
+use cairn_storage::jobs::told_to_stop;
 use cairn_storage::ops::replication::{Noted, PAGE_TASKS_MAX, Position, QueuedTask, SETTLED_TOGETHER_MAX, Settled};
 use futures::FutureExt as _;
 use tokio::task::{JoinError, JoinSet};
@@ -104,7 +105,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Lane) {
             Some(settled) = work.settling.join_next() => work.note(settled),
             () = added.more() => {}
             () = tokio::time::sleep(pause) => {}
-            Ok(()) = stopped.changed() => {}
+            () = told_to_stop(&mut stopped) => {}
         }
     }
     // What is under way is dropped: every task is idempotent. What is being settled is let end.

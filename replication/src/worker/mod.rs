@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::jobs::replicate::Lane;
+use cairn_storage::jobs::told_to_stop;
 use cairn_storage::ops::Store;
 use cairn_storage::ops::replication::QueuedTask;
 use cairn_storage::settings::ObjectSettings;
@@ -191,7 +192,7 @@ async fn dispatch(shared: Arc<Shared>) {
         tracing::warn!(%error, "what waits to be replicated cannot be read; it will be tried again");
         tokio::select! {
             () = tokio::time::sleep(INDEX_FAILURE_REST) => {}
-            _ = stopped.changed() => return,
+            () = told_to_stop(&mut stopped) => return,
         }
     }
     let mut running = HashSet::new();
@@ -211,7 +212,7 @@ async fn dispatch(shared: Arc<Shared>) {
                         let mut stopped = shared.stopped.clone();
                         tokio::select! {
                             () = tokio::time::sleep(INDEX_FAILURE_REST) => shared.store.lanes().add(lane, Timestamp(0)),
-                            Ok(()) = stopped.changed() => {}
+                            () = told_to_stop(&mut stopped) => {}
                         }
                     }
                     lane
@@ -229,7 +230,7 @@ async fn dispatch(shared: Arc<Shared>) {
                 // Nothing of its own can fail.
                 Err(error) => tracing::error!(%error, "a replication lane ended badly"),
             },
-            Ok(()) = stopped.changed() => {}
+            () = told_to_stop(&mut stopped) => {}
         }
     }
     // They see it for themselves, and drop what is under way. Nothing of theirs touches the store after this, but that uploads of replicas

@@ -20,6 +20,7 @@ pub mod walks;
 use std::fmt;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::StorageError;
 use crate::clock::{Entropy, Timestamp};
@@ -77,6 +78,13 @@ impl NewTask {
     }
 }
 
+/// Waits until somebody says to stop; for ever, if nobody can any more.
+pub async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    if stopped.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// What became of one run of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -96,4 +104,25 @@ pub trait Handler: Send + Sync + fmt::Debug + 'static {
 
     /// Runs one task. Idempotent: it may run again after a crash, also when it was done.
     async fn run(&self, store: &Store, partition: Partition, task: &[u8]) -> Verdict;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_to_be_told_to_stop_goes_on_waiting_if_nobody_can_say_so_any_more() {
+        let (stop, mut stopped) = watch::channel(false);
+        assert_eq!(told_to_stop(&mut stopped).now_or_never(), None);
+        let mut other = stopped.clone();
+        stop.send(true).unwrap();
+        assert_eq!(told_to_stop(&mut stopped).now_or_never(), Some(()));
+        stop.send(false).unwrap();
+        drop(stop);
+        assert_eq!(told_to_stop(&mut other).now_or_never(), None);
+    }
 }

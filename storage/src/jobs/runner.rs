@@ -24,7 +24,7 @@ use crate::observe::Observer;
 use crate::ops::Store;
 use crate::record::Record;
 
-use super::{Handler, Verdict};
+use super::{Handler, Verdict, told_to_stop};
 
 /// How many tasks one page holds.
 const PAGE_TASKS_MAX: usize = 256;
@@ -301,7 +301,7 @@ impl Runner {
                 }
                 () = changed => {}
                 () = tokio::time::sleep(rest) => {}
-                Ok(()) = self.stopped.changed() => {}
+                () = told_to_stop(&mut self.stopped) => {}
             }
             let is_late = work.ended_since.is_some_and(|since| since.elapsed() >= GATHER);
             self.commit_ended(&mut work, is_late).await;

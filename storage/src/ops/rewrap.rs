@@ -22,6 +22,7 @@ use crate::index::{Cursor, Family, IndexError, KeyRange, Revision, View};
 use crate::object::{ObjectKey, ObjectVersion};
 use crate::record::{Record, decode_as};
 
+use super::heads::Heads;
 use super::placement::Mutation;
 use super::seen::SeenBucket;
 use super::update_version::replace;
@@ -345,24 +346,15 @@ impl<F: Fn(&Encryption) -> bool> Walk<'_, F> {
         let range = KeyRange { start: from.as_bytes().to_vec(), end: None };
         let mut older_start = Vec::new();
         crate::index::key::push_escaped_prefix(&mut older_start, from.as_bytes());
-        let mut current = self.view.cursor(Family::Current, range.clone())?;
-        let mut hidden = self.view.cursor(Family::Hidden, range)?;
+        let mut heads = Heads::new(self.view, range)?;
         let mut older = self.view.cursor(Family::Version, KeyRange { start: older_start, end: None })?;
         let mut prefix = Vec::new();
-        loop {
-            let hidden_first = match (current.row(), hidden.row()) {
-                (None, None) => return Ok(None),
-                (Some((one, ..)), Some((other, ..))) => other < one,
-                (one, _) => one.is_none(),
-            };
-            let cursor: &mut Box<dyn Cursor + '_> = if hidden_first { &mut hidden } else { &mut current };
-            let Some((row, revision, value)) = cursor.row() else { return Ok(None) };
-            let key = std::str::from_utf8(row).ok().and_then(ObjectKey::new);
-            let key = key.ok_or_else(|| IndexError::Corrupt("an object's key".to_owned()))?;
+        while let Some(row) = heads.row()? {
+            let (key, revision) = (row.object_key()?, row.revision);
             if self.is_full() {
                 return Ok(Some(EnvelopePosition::FromKey(key.as_str().to_owned())));
             }
-            let head: SealedHead = decode_as(Head::NAME, Head::FORMAT, value)?;
+            let head: SealedHead = decode_as(Head::NAME, Head::FORMAT, row.value)?;
             self.look_at(&key, &head.version);
             prefix.clear();
             push_escaped(&mut prefix, key.as_bytes());
@@ -370,8 +362,9 @@ impl<F: Fn(&Encryption) -> bool> Walk<'_, F> {
             if let Some(last) = self.versions(older.as_mut(), &key, &prefix, resumed.map(|(last, _)| last))? {
                 return Ok(Some(EnvelopePosition::Within(key.as_str().to_owned(), last, Some(revision))));
             }
-            cursor.advance()?;
+            heads.advance()?;
         }
+        Ok(None)
     }
 
     /// Looks at a key's older versions, behind `after`. Some: the page is full behind this one.

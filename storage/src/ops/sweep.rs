@@ -20,6 +20,7 @@ use crate::record::{Record, decode_as};
 use crate::settings::{Retention, Tag};
 
 use super::Store;
+use super::heads::{HeadRow, Heads};
 use super::seen::SeenBucket;
 
 /// How far newer versions are counted anew: no rule keeps more.
@@ -170,10 +171,6 @@ impl Store {
             let range = KeyRange { start: start_of(&position), end: scope.end.clone() };
             let mut older = Vec::new();
             push_escaped_prefix(&mut older, &range.start);
-            let heads = Heads {
-                current: view.cursor(Family::Current, range.clone())?,
-                hidden: view.cursor(Family::Hidden, range)?,
-            };
             let mut walk = Walk {
                 scope: scope.clone(),
                 older: view.cursor(Family::Version, KeyRange { start: older, end: None })?,
@@ -186,7 +183,7 @@ impl Store {
                 prefix: Vec::new(),
                 of_key: Vec::new(),
             };
-            walk.run(heads, &position)?;
+            walk.run(Heads::new(view, range)?, &position)?;
             Ok(walk.page)
         })
         .await
@@ -214,24 +211,6 @@ fn start_of(position: &SweepPosition) -> Vec<u8> {
     }
 }
 
-/// The two head families, merged, as rows.
-struct Heads<'v> {
-    current: Box<dyn Cursor + 'v>,
-    hidden: Box<dyn Cursor + 'v>,
-}
-
-impl<'v> Heads<'v> {
-    /// The cursor at the next key; None past the end.
-    fn next(&mut self) -> Option<&mut Box<dyn Cursor + 'v>> {
-        let hidden_first = match (self.current.row(), self.hidden.row()) {
-            (None, None) => return None,
-            (Some((current, ..)), Some((hidden, ..))) => hidden < current,
-            (current, _) => current.is_none(),
-        };
-        Some(if hidden_first { &mut self.hidden } else { &mut self.current })
-    }
-}
-
 /// What is known of a page while its heads are gone through.
 struct Walk<'v, A, F> {
     older: Box<dyn Cursor + 'v>,
@@ -248,32 +227,24 @@ struct Walk<'v, A, F> {
     of_key: Vec<(VersionId, A)>,
 }
 
-/// A key's head row. Most have nothing due, so nothing of it is copied.
-struct HeadRow<'r> {
-    key: &'r str,
-    revision: Revision,
-}
-
 impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
     fn run(&mut self, mut heads: Heads<'_>, position: &SweepPosition) -> Result<(), IndexError> {
-        while let Some(cursor) = heads.next() {
-            let Some((row_key, revision, value)) = cursor.row() else { break };
+        while let Some(row) = heads.row()? {
             if self.is_full() {
-                self.page.next = Some(SweepPosition::From(row_key.to_vec()));
+                self.page.next = Some(SweepPosition::From(row.key.as_bytes().to_vec()));
                 return Ok(());
             }
-            let key = std::str::from_utf8(row_key).map_err(|_| IndexError::Corrupt("a key is not UTF-8".to_owned()))?;
-            let head: SweptHead = decode_as(Head::NAME, Head::FORMAT, value)?;
-            let full = self.key(&HeadRow { key, revision }, head.version, position)?;
+            let head: SweptHead = decode_as(Head::NAME, Head::FORMAT, row.value)?;
+            let full = self.key(&row, head.version, position)?;
             if !self.of_key.is_empty() {
                 let due = std::mem::take(&mut self.of_key);
-                self.page.keys.push(SweptKey { key: object_key(key)?, head: SeenRevision(revision), due });
+                self.page.keys.push(SweptKey { key: row.object_key()?, head: SeenRevision(row.revision), due });
             }
             if let Some(within) = full {
                 self.page.next = Some(within);
                 return Ok(());
             }
-            cursor.advance()?;
+            heads.advance()?;
         }
         Ok(())
     }
@@ -321,7 +292,7 @@ impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
             (since, newer) = (created, newer.saturating_add(1));
             self.older.advance()?;
             if self.is_full() {
-                let (key, head) = (object_key(row.key)?, row.revision);
+                let (key, head) = (row.object_key()?, row.revision);
                 return Ok(Some(SweepPosition::Within { key, last: id, created, older: newer, head }));
             }
         }
@@ -365,10 +336,6 @@ impl<A, F: FnMut(&str, &SweptVersion) -> Option<A>> Walk<'_, A, F> {
             self.of_key.push((version.id, action));
         }
     }
-}
-
-fn object_key(key: &str) -> Result<ObjectKey, IndexError> {
-    ObjectKey::new(key).ok_or_else(|| IndexError::Corrupt("a key has no valid length".to_owned()))
 }
 
 /// What a sweep decodes of a [`Head`].

@@ -4,23 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_storage::StorageError;
-use cairn_storage::blob::{BlobStore, Offload};
-use cairn_storage::clock::{ManualClock, SeededEntropy, Timestamp};
-use cairn_storage::disk::sim::SimDisk;
-use cairn_storage::health::Health;
+use cairn_storage::clock::Timestamp;
 use cairn_storage::id::{JobId, VersionId};
 use cairn_storage::index::family::bucket::{BucketRecord, BucketState, Versioning};
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::{self, Queue};
 use cairn_storage::index::family::version::Version;
-use cairn_storage::index::memory::MemoryIndex;
 use cairn_storage::index::{Batch, Family};
 use cairn_storage::jobs::replicate::{Lane, ReplicateTask};
 use cairn_storage::object::ObjectKey;
-use cairn_storage::observe::Silent;
 use cairn_storage::ops::planner::{Change, Plan, PlannedReplication, Planner};
 use cairn_storage::ops::replication::{Arrived, Bring, Noted, Position, QueuedTask, Settled};
-use cairn_storage::ops::{Bucket, Limits, Store, StoreParts, VersionSelector};
+use cairn_storage::ops::{Bucket, VersionSelector};
 use cairn_storage::record::Record as _;
 use cairn_storage::replication::TargetId;
 use cairn_storage::settings::ObjectSettings;
@@ -56,20 +51,7 @@ fn planned(key: &ObjectKey, version: &Version) -> Vec<PlannedReplication> {
 }
 
 async fn replicating() -> (Rig, Bucket, Lane) {
-    let disk = SimDisk::new();
-    BlobStore::create_folders(&disk).unwrap();
-    let health = Health::default();
-    let clock = Arc::new(ManualClock::new(START));
-    let parts = StoreParts {
-        index: Arc::new(MemoryIndex::new(health.clone())),
-        blobs: BlobStore::new(Arc::new(disk.clone()), health.clone(), Arc::new(Silent), Offload::Inline),
-        health: health.clone(),
-        clock: clock.clone(),
-        entropy: Arc::new(SeededEntropy::new(1)),
-        planner: Arc::new(Replicating),
-        limits: Limits { inline_threshold_bytes: 64 },
-    };
-    let rig = Rig { store: Store::new(parts), disk: Arc::new(disk), clock, health, sealed: false };
+    let rig = Rig::planning(Arc::new(Replicating));
     let bucket = rig.create_bucket("bucket").await;
     let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
     let lane = Lane { partition: bucket.id.into(), target: TargetId::of(TARGET) };

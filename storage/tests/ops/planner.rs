@@ -3,20 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_storage::blob::{BlobStore, Offload};
-use cairn_storage::clock::{ManualClock, SeededEntropy};
-use cairn_storage::disk::sim::SimDisk;
-use cairn_storage::health::Health;
 use cairn_storage::index::family::bucket::{BucketRecord, Versioning};
 use cairn_storage::index::family::document::DocumentKind;
 use cairn_storage::index::family::job::Queue;
 use cairn_storage::index::family::version::Version;
-use cairn_storage::index::memory::MemoryIndex;
 use cairn_storage::index::{Batch, Family};
 use cairn_storage::jobs::NewTask;
-use cairn_storage::observe::Silent;
+use cairn_storage::ops::VersionSelector;
 use cairn_storage::ops::planner::{Change, Plan, Planner};
-use cairn_storage::ops::{Limits, Store, StoreParts, VersionSelector};
 
 use crate::rig::{Rig, START};
 
@@ -39,23 +33,6 @@ impl Planner for Telling {
     }
 }
 
-fn telling_rig() -> Rig {
-    let disk = SimDisk::new();
-    BlobStore::create_folders(&disk).unwrap();
-    let health = Health::default();
-    let clock = Arc::new(ManualClock::new(START));
-    let parts = StoreParts {
-        index: Arc::new(MemoryIndex::new(health.clone())),
-        blobs: BlobStore::new(Arc::new(disk.clone()), health.clone(), Arc::new(Silent), Offload::Inline),
-        health: health.clone(),
-        clock: clock.clone(),
-        entropy: Arc::new(SeededEntropy::new(1)),
-        planner: Arc::new(Telling),
-        limits: Limits { inline_threshold_bytes: 64 },
-    };
-    Rig { store: Store::new(parts), disk: Arc::new(disk), clock, health, sealed: false }
-}
-
 /// The tasks so far, sorted, and removes them.
 async fn told(rig: &Rig, bucket: &cairn_storage::ops::Bucket) -> Vec<String> {
     let mut batch = Batch::new();
@@ -71,7 +48,7 @@ async fn told(rig: &Rig, bucket: &cairn_storage::ops::Bucket) -> Vec<String> {
 
 #[tokio::test]
 async fn every_version_that_comes_is_planned_for_with_the_bucket_s_documents() {
-    let rig = telling_rig();
+    let rig = Rig::planning(Arc::new(Telling));
     let bucket = rig.create_bucket("bucket").await;
     rig.put(&bucket, "key", b"x").await;
     assert_eq!(told(&rig, &bucket).await, ["added object key None"]);

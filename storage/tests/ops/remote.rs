@@ -27,14 +27,14 @@ use cairn_storage::observe::Silent;
 use cairn_storage::ops::lifecycle::Act;
 use cairn_storage::ops::planner::NoPlan;
 use cairn_storage::ops::settle::Settled;
-use cairn_storage::ops::{Bucket, CreateUpload, GetObject, Limits, PutObject, RangeRequest, Select, Store, StoreParts};
+use cairn_storage::ops::{Bucket, CreateUpload, GetObject, PutObject, RangeRequest, Select};
 use cairn_storage::tiers::{self, ConfiguredHome, ConfiguredTier, TierError};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::lifecycle::{act, set_rules};
-use super::rig::{INLINE_BYTES_MAX, Rig, START, TestKeys, body, bytes, drain, object_key, upload_of};
+use super::rig::{Rig, START, TestKeys, body, bytes, drain, object_key, upload_of};
 
 const LARGE: usize = 300_000;
 
@@ -201,16 +201,8 @@ async fn rig_of(index: Arc<dyn Index>, disk: &SimDisk, configured: ConfiguredTie
         Arc::new(Silent),
         Offload::Inline,
     );
-    let store = Store::new(StoreParts {
-        index,
-        blobs: blobs.clone(),
-        health: health.clone(),
-        clock: clock.clone(),
-        entropy: Arc::new(SeededEntropy::new(seed)),
-        planner: Arc::new(SettlePlanner::new(blobs, Arc::new(NoPlan))),
-        limits: Limits { inline_threshold_bytes: INLINE_BYTES_MAX },
-    });
-    let rig = Rig { store, disk: disk_of_store, clock, health, sealed: false };
+    let planner = Arc::new(SettlePlanner::new(blobs.clone(), Arc::new(NoPlan)));
+    let rig = Rig::with_parts(index, blobs, disk_of_store, clock, (health, seed), planner);
     look(&rig).await;
     rig
 }

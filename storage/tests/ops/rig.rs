@@ -28,7 +28,7 @@ use cairn_storage::jobs::forget_upload::ForgetUpload;
 use cairn_storage::jobs::{Handler, Verdict};
 use cairn_storage::object::{ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
 use cairn_storage::observe::Silent;
-use cairn_storage::ops::planner::NoPlan;
+use cairn_storage::ops::planner::{NoPlan, Planner};
 use cairn_storage::ops::{
     Body, Bucket, BucketName, CompleteUpload, CreateUpload, DeclaredChecksum, DeleteOutcome, GetObject, Governance,
     Limits, NamedPart, NewBucket, ObjectBody, Part, Permit, Powers, PutObject, Store, StoreParts, VersionSelector,
@@ -140,11 +140,17 @@ fn issued_wrap(envelope: &[u8]) -> IssuedKeyWrap {
 impl Rig {
     /// An empty store over an index in memory and a simulated disk.
     pub fn new() -> Self {
-        let disk = SimDisk::new();
-        BlobStore::create_folders(&disk).unwrap();
+        Self::planning(Arc::new(NoPlan))
+    }
+
+    /// The same with this planner.
+    pub fn planning(planner: Arc<dyn Planner>) -> Self {
+        let disk = Arc::new(SimDisk::new());
+        BlobStore::create_folders(disk.as_ref()).unwrap();
         let health = Health::default();
         let index = Arc::new(MemoryIndex::new(health.clone()));
-        Self::over(index, Arc::new(disk), Arc::new(ManualClock::new(START)), health, 1)
+        let blobs = BlobStore::new(disk.clone(), health.clone(), Arc::new(Silent), Offload::Inline);
+        Self::with_parts(index, blobs, disk, Arc::new(ManualClock::new(START)), (health, 1), planner)
     }
 
     /// A store over these parts; `seed` must differ from one life of the same data to the next.
@@ -168,13 +174,25 @@ impl Rig {
         health: Health,
         seed: u64,
     ) -> Self {
+        Self::with_parts(index, blobs, disk, clock, (health, seed), Arc::new(NoPlan))
+    }
+
+    /// As [`Rig::with_blobs`] with this planner.
+    pub fn with_parts(
+        index: Arc<dyn Index>,
+        blobs: BlobStore,
+        disk: Arc<dyn Disk>,
+        clock: Arc<ManualClock>,
+        (health, seed): (Health, u64),
+        planner: Arc<dyn Planner>,
+    ) -> Self {
         let parts = StoreParts {
             index,
             blobs,
             health: health.clone(),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
-            planner: Arc::new(NoPlan),
+            planner,
             limits: Limits { inline_threshold_bytes: INLINE_BYTES_MAX },
         };
         Self { store: Store::new(parts), disk, clock, health, sealed: false }

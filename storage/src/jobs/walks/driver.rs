@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::StorageError;
 use crate::id::JobId;
 use crate::index::family::walk::{WalkKind, WalkState};
+use crate::jobs::told_to_stop;
 use crate::observe::Observer;
 use crate::ops::Store;
 
@@ -105,7 +106,7 @@ impl Driver {
             };
             tokio::select! {
                 () = changed => {}
-                _ = self.stopped.changed() => {}
+                () = told_to_stop(&mut self.stopped) => {}
                 Some(ended) = tasks.join_next_with_id() => {
                     let task = match ended {
                         Ok((task, ())) => task,
@@ -189,7 +190,7 @@ impl Driver {
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             () = store.walks_changed().notified() => {}
-            _ = self.stopped.changed() => {}
+            () = told_to_stop(&mut self.stopped) => {}
         }
     }
 }

@@ -155,6 +155,9 @@ pub enum Expiration {
     /// Never, but delete markers go that hide no version.
     #[n(1)]
     ExpiredMarkers,
+    /// Never, and delete markers stay, too.
+    #[n(2)]
+    KeptMarkers,
 }
 
 /// When something is to happen.
@@ -233,7 +236,8 @@ mod tests {
             abort_days: Some(7),
         };
         let plain = Rule { filter: Filter::default(), expiration: Some(Expiration::ExpiredMarkers), ..rule.clone() };
-        let configuration = Configuration { rules: vec![rule, plain], minimum: MinimumSize::VariesByClass };
+        let nothing = Rule { expiration: Some(Expiration::KeptMarkers), ..plain.clone() };
+        let configuration = Configuration { rules: vec![rule, plain, nothing], minimum: MinimumSize::VariesByClass };
         let value = configuration.to_value().unwrap();
         assert_eq!(Configuration::from_value(&value).unwrap(), configuration);
         for cut in 0..value.len() {

@@ -147,7 +147,7 @@ fn check_actions(rule: &Rule) -> Result<(), Invalid> {
     if rule.abort_days.is_some() {
         return request(format!("AbortIncompleteMultipartUpload cannot be specified with {filtered_by}."));
     }
-    if rule.expiration == Some(Expiration::ExpiredMarkers) {
+    if matches!(rule.expiration, Some(Expiration::ExpiredMarkers | Expiration::KeptMarkers)) {
         return request(format!("ExpiredObjectDeleteMarker cannot be specified with {filtered_by}."));
     }
     Ok(())
@@ -222,6 +222,12 @@ fn is_dated(when: When) -> bool {
 
 fn check_noncurrent(rule: &Rule) -> Result<(), Invalid> {
     let filter = shown(&rule.filter);
+    let keeps = rule.noncurrent_transitions.iter().map(|moves| moves.newer);
+    let mut keeps = keeps.chain(rule.noncurrent_expiration.map(|end| end.newer));
+    // User guide, "Lifecycle configuration elements".
+    if rule.filter.form == FilterForm::RulePrefix && keeps.any(|newer| newer.is_some()) {
+        return request("NewerNoncurrentVersions cannot be specified without a Filter element.");
+    }
     for transition in &rule.noncurrent_transitions {
         if rule.noncurrent_expiration.is_some_and(|end| end.days <= transition.days) {
             return argument(format!(
@@ -323,6 +329,7 @@ mod tests {
             },
             Rule { expiration: Some(Expiration::At(When::Date(Timestamp(DAY_MS)))), ..rule() },
             Rule { abort_days: Some(1), ..rule() },
+            Rule { expiration: Some(Expiration::KeptMarkers), ..rule() },
         ] {
             assert_eq!(check_rules(vec![taken.clone()]), Ok(()), "{taken:?}");
         }
@@ -335,6 +342,9 @@ mod tests {
         let and = |tags| Filter { form: FilterForm::And, tags, ..Filter::default() };
         let sized = Filter { form: FilterForm::And, larger_than: Some(5), smaller_than: Some(6), ..Filter::default() };
         let one_tag = Filter { tags: vec![tag("a")], ..Filter::default() };
+        let one_size = Filter { larger_than: Some(5), ..Filter::default() };
+        let by_prefix = Filter { form: FilterForm::RulePrefix, prefix: Some("a".to_owned()), ..Filter::default() };
+        let keeps_one = Some(NoncurrentExpiration { days: 1, newer: Some(1) });
         let long = "x".repeat(256);
         for (refused, part) in [
             (rule(), "At least one action"),
@@ -346,6 +356,11 @@ mod tests {
             (with(Filter { form: FilterForm::RulePrefix, ..Filter::default() }), "not well-formed"),
             (Rule { abort_days: Some(1), filter: one_tag.clone(), ..rule() }, "cannot be specified with Tags"),
             (Rule { expiration: Some(Expiration::ExpiredMarkers), ..with(one_tag) }, "cannot be specified with Tags"),
+            (
+                Rule { expiration: Some(Expiration::KeptMarkers), ..with(one_size) },
+                "cannot be specified with Object Size",
+            ),
+            (Rule { noncurrent_expiration: keeps_one, filter: by_prefix, ..rule() }, "without a Filter"),
             (Rule { transitions: vec![moves(29, StandardIa)], ..rule() }, "greater than or equal to 30"),
             (Rule { transitions: vec![moves(45, Standard)], ..rule() }, "not well-formed"),
             (Rule { transitions: vec![moves(45, Glacier)], expiration: expires(45), ..rule() }, "must be greater than"),

@@ -5,6 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_tests::client::Client;
+use cairn_tests::lifecycle::{put_rules, rule};
 use cairn_tests::{Cairn, Call, Config, Reply, digest, totp};
 
 const ACCOUNT: &str = "100000000001";
@@ -87,6 +88,27 @@ async fn a_version_goes_for_good_only_with_a_code() {
     assert_eq!(got.text(), "kept");
     remove().header("x-amz-mfa", &device.header()).send().await.expect(204);
     client.object("GET", &bucket, "key").query("versionId", &version).send().await.expect_error(404, "NoSuchVersion");
+}
+
+#[tokio::test]
+async fn rules_and_mfa_delete_exclude_one_another() {
+    let cairn = Cairn::start(Config::default());
+    let client = cairn.client();
+    let mut device = Device::enable(&client, "rules", None).await;
+    let (guarded, _) = bucket(&client, &mut device).await;
+    let ends = rule("ends", "", "<Expiration><Days>1</Days></Expiration>");
+    put_rules(&client, &guarded, &ends).send().await.expect_error(409, "InvalidBucketState");
+    client
+        .bucket("GET", &guarded)
+        .query("lifecycle", "")
+        .send()
+        .await
+        .expect_error(404, "NoSuchLifecycleConfiguration");
+    let ruled = client.fresh_bucket("ruled").await;
+    put_rules(&client, &ruled, &ends).send().await.expect(200);
+    let enable = set(&client, &ruled, "Enabled", "Enabled").header("x-amz-mfa", &device.header());
+    enable.send().await.expect_error(409, "InvalidBucketState");
+    assert_ne!(state(&client, &ruled).await.xml("MfaDelete"), "Enabled");
 }
 
 #[tokio::test]

@@ -95,8 +95,10 @@ impl Dice {
                 larger_than: self.maybe(4, Self::size),
                 smaller_than: self.maybe(4, Self::size),
             },
-            expiration: self.maybe(2, |dice| {
-                if dice.once_in(3) { Expiration::ExpiredMarkers } else { Expiration::At(dice.when()) }
+            expiration: self.maybe(2, |dice| match dice.below(6) {
+                0 => Expiration::KeptMarkers,
+                1 | 2 => Expiration::ExpiredMarkers,
+                _ => Expiration::At(dice.when()),
             }),
             transitions: (0..self.below(3)).map(|_| Transition { when: self.when(), class: self.class() }).collect(),
             noncurrent_transitions: (0..self.below(3))

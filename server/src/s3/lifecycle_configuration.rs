@@ -208,11 +208,14 @@ fn read_date(date: &dto::Timestamp) -> Timestamp {
 }
 
 fn read_expiration(expiration: &dto::LifecycleExpiration) -> Result<Expiration, Failure> {
-    let markers = expiration.expired_object_delete_marker == Some(true);
-    match (expiration.days, &expiration.date, markers) {
-        (Some(days), None, false) => Ok(Expiration::At(When::Days(validate::days(days, 1, "Days", "Expiration")?))),
-        (None, Some(date), false) => Ok(Expiration::At(When::Date(read_date(date)))),
-        (None, None, true) => Ok(Expiration::ExpiredMarkers),
+    match (expiration.days, &expiration.date, expiration.expired_object_delete_marker) {
+        (Some(days), None, None | Some(false)) => {
+            Ok(Expiration::At(When::Days(validate::days(days, 1, "Days", "Expiration")?)))
+        }
+        (None, Some(date), None | Some(false)) => Ok(Expiration::At(When::Date(read_date(date)))),
+        (None, None, Some(true)) => Ok(Expiration::ExpiredMarkers),
+        // "If set to false the policy takes no action" (S3 API reference, LifecycleExpiration).
+        (None, None, Some(false)) => Ok(Expiration::KeptMarkers),
         _ => Err(malformed()),
     }
 }
@@ -263,6 +266,7 @@ fn write_rule(rule: &Rule, element: &mut Document) {
         element.element("Expiration", |element| match expiration {
             Expiration::At(when) => write_when(when, element),
             Expiration::ExpiredMarkers => element.value("ExpiredObjectDeleteMarker", true),
+            Expiration::KeptMarkers => element.value("ExpiredObjectDeleteMarker", false),
         });
     }
     for transition in &rule.transitions {
@@ -338,7 +342,9 @@ mod tests {
         </Expiration><AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>\
         </AbortIncompleteMultipartUpload></Rule>\
         <Rule><ID>markers</ID><Filter></Filter><Status>Enabled</Status><Expiration>\
-        <ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration></Rule>";
+        <ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration></Rule>\
+        <Rule><ID>nothing</ID><Filter></Filter><Status>Enabled</Status><Expiration>\
+        <ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration></Rule>";
 
     #[test]
     fn what_was_put_is_shown() {
@@ -358,6 +364,10 @@ mod tests {
             rule(&format!("<Filter/><Prefix>a</Prefix><Status>Enabled</Status>{expires}")),
             rule(&format!("<Filter/><Status>enabled</Status>{expires}")),
             rule("<Filter/><Status>Enabled</Status><Expiration></Expiration>"),
+            rule(
+                "<Filter/><Status>Enabled</Status><Expiration><Days>1</Days>\
+                 <ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>",
+            ),
             rule(
                 "<Filter/><Status>Enabled</Status><Expiration><Days>1</Days><Date>2030-01-01T00:00:00Z</Date></Expiration>",
             ),

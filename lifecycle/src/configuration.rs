@@ -24,6 +24,28 @@ impl Record for Configuration {
     const BYTES_MAX: usize = 1 << 20;
 }
 
+impl Configuration {
+    /// The prefixes of the enabled rules that are about versions, without those that another one covers.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<String> {
+        let about_versions = self.rules.iter().filter(|rule| rule.enabled && rule.is_about_versions());
+        let mut prefixes: Vec<String> = about_versions.map(|rule| rule.filter.prefix().to_owned()).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter.as_str()));
+        prefixes
+    }
+
+    /// Whether any rule is about older versions.
+    pub(crate) fn has_noncurrent(&self) -> bool {
+        self.rules.iter().any(|rule| rule.enabled && rule.is_about_noncurrent())
+    }
+
+    /// Whether any rule is about uploads.
+    pub(crate) fn has_aborts(&self) -> bool {
+        self.rules.iter().any(|rule| rule.enabled && rule.abort_days.is_some())
+    }
+}
+
 /// Which objects are too small to move if a rule does not filter by size (S3 API reference,
 /// TransitionDefaultMinimumObjectSize).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -85,6 +107,16 @@ pub struct Rule {
     /// So many days after an upload was begun, it is aborted.
     #[n(7)]
     pub abort_days: Option<u32>,
+}
+
+impl Rule {
+    fn is_about_versions(&self) -> bool {
+        self.expiration.is_some() || !self.transitions.is_empty() || self.is_about_noncurrent()
+    }
+
+    fn is_about_noncurrent(&self) -> bool {
+        !self.noncurrent_transitions.is_empty() || self.noncurrent_expiration.is_some()
+    }
 }
 
 /// Which objects a rule is about: those for which everything in it holds.
@@ -243,5 +275,26 @@ mod tests {
         for cut in 0..value.len() {
             assert!(Configuration::from_value(&value[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn what_another_prefix_covers_is_not_walked_twice() {
+        let rule = |prefix: &str, enabled| Rule {
+            id: prefix.to_owned(),
+            enabled,
+            filter: Filter { prefix: Some(prefix.to_owned()), ..Filter::default() },
+            expiration: Some(Expiration::At(When::Days(1))),
+            transitions: Vec::new(),
+            noncurrent_transitions: Vec::new(),
+            noncurrent_expiration: None,
+            abort_days: None,
+        };
+        let check = |rules: Vec<Rule>, expected: &[&str]| {
+            assert_eq!(Configuration { rules, ..Configuration::default() }.prefixes(), expected);
+        };
+        check(vec![rule("b", true), rule("a/b", true), rule("a/", true), rule("a/bc", true)], &["a/", "b"]);
+        check(vec![rule("", true), rule("a", true)], &[""]);
+        check(vec![rule("", false), rule("a", true)], &["a"]);
+        check(vec![Rule { expiration: None, abort_days: Some(1), ..rule("a", true) }], &[]);
     }
 }

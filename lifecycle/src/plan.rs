@@ -9,15 +9,15 @@ use cairn_storage::clock::Timestamp;
 use cairn_storage::index::KeyRange;
 use cairn_storage::object::StorageClass;
 use cairn_storage::ops::lifecycle::Act;
-use cairn_storage::ops::sweep::{Standing, SweepPosition, SweepScope, SweptVersion};
+use cairn_storage::ops::sweep::{Standing, SweepPosition, SweepScope, SweptObject, SweptVersion};
 use cairn_storage::ops::{Bucket, ListUploads, ListedUpload, Store};
 
 use crate::calendar::Calendar;
 use crate::configuration::Configuration;
+use crate::documents::tiering;
+use crate::due::{Decider, Due, Verdict};
 use crate::predict::aborts;
-use crate::rules_by_key::RulesByKey;
-use crate::sweep::{Done, PAGE, PAGE_UPLOADS, act_of, has_aborts, tier_verdict, tiering, walked};
-use crate::tiering::Configurations;
+use crate::sweep::{Done, PAGE, PAGE_UPLOADS};
 
 /// How many keys each line names.
 const EXAMPLES_MAX: usize = 3;
@@ -82,9 +82,9 @@ pub async fn plan(
     let mut plan = Plan::default();
     let later = calendar.after(at, days);
     let (tiering, _) = tiering(store, bucket).await?;
-    let (prefixes, older) = walked(&rules, tiering.is_some());
     let rules = Arc::new(rules);
-    let forecast = Forecast { rules: RulesByKey::new(rules.clone()), tiering, calendar, at, later };
+    let forecast = Forecast { decider: Decider::new(rules.clone(), tiering, calendar), at, later };
+    let (prefixes, older) = forecast.decider.walked();
     for prefix in prefixes {
         let range = KeyRange::prefix(prefix.as_bytes());
         let scope = SweepScope { end: range.end, older };
@@ -106,15 +106,10 @@ pub async fn plan(
     Ok(plan)
 }
 
-/// What is done, and by which rule; None: by none.
-type Due = (Act, Option<usize>);
-
 /// What decides, and for when.
 #[derive(Clone)]
 struct Forecast {
-    rules: RulesByKey,
-    tiering: Option<Arc<Configurations>>,
-    calendar: Calendar,
+    decider: Decider,
     at: Timestamp,
     later: Timestamp,
 }
@@ -122,12 +117,14 @@ struct Forecast {
 impl Forecast {
     /// The first thing that happens to a version.
     fn found(&mut self, key: &str, version: &SweptVersion) -> Option<Found> {
-        let (due, nexts) = self.due(key, version, self.at);
-        let mut nexts: Vec<_> = nexts.into_iter().flatten().filter(|next| *next <= self.later).collect();
-        nexts.sort_unstable();
-        let at_once = due.map(|due| (due, self.at));
-        let ((act, rule), then) = at_once
-            .or_else(|| nexts.into_iter().find_map(|next| self.due(key, version, next).0.map(|due| (due, next))))?;
+        let mut then = self.at;
+        let Due { act, rule } = loop {
+            let Verdict { due, next } = self.verdict(key, version, then);
+            match due {
+                Some(due) => break due,
+                None => then = next.into_iter().flatten().filter(|next| *next > then && *next <= self.later).min()?,
+            }
+        };
         let object = version.object.as_ref();
         let line = Line { rule, done: Done::Act(act), class: object.map(|object| object.class) };
         // An expiry that leaves the version below a delete marker ends nothing, and what changes its tier stays in its class.
@@ -141,12 +138,14 @@ impl Forecast {
         Some(Found { line, bytes, now: then == self.at, early })
     }
 
-    /// What is due about a version at a time, and by which rule, or else when something may be.
-    fn due(&mut self, key: &str, version: &SweptVersion, now: Timestamp) -> (Option<Due>, [Option<Timestamp>; 2]) {
-        let by_rule = self.rules.verdict(self.calendar, key, version, now);
-        let by_tier = tier_verdict(self.tiering.as_deref(), self.calendar, key, version, now);
-        let due = by_rule.due.map(|(action, rule)| (act_of(action), Some(rule)));
-        (due.or_else(|| by_tier.due.map(|tier| (Act::Tier(tier), None))), [by_rule.next, by_tier.next])
+    /// What is due about a version at a time, when some of what locks it now may have ended.
+    fn verdict(&mut self, key: &str, version: &SweptVersion, then: Timestamp) -> Verdict {
+        let ended = |object: &&SweptObject| object.locked_until.is_some_and(|until| until <= then);
+        let Some(object) = version.object.as_ref().filter(ended) else {
+            return self.decider.verdict(key, version, then);
+        };
+        let object = Some(SweptObject { locked_until: None, ..object.clone() });
+        self.decider.verdict(key, &SweptVersion { object, ..*version }, then)
     }
 }
 
@@ -159,7 +158,7 @@ impl Plan {
         calendar: Calendar,
         (at, later): (Timestamp, Timestamp),
     ) -> Result<(), StorageError> {
-        let mut next = has_aborts(rules).then_some((None, None));
+        let mut next = rules.has_aborts().then_some((None, None));
         while let Some((after_key, after_upload)) = next {
             let list = ListUploads { after_key, after_upload, max_uploads: PAGE_UPLOADS, ..ListUploads::default() };
             let page = store.list_uploads(bucket, list).await?;
@@ -186,5 +185,57 @@ impl Plan {
         if sum.examples.len() < EXAMPLES_MAX && sum.examples.last().is_none_or(|last| last != key) {
             sum.examples.push(key.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_storage::id::VersionId;
+
+    use super::*;
+    use crate::calendar::DAY_MS;
+    use crate::configuration::{Filter, NoncurrentExpiration, Rule};
+
+    #[test]
+    fn a_version_that_is_locked_ends_when_both_its_lock_and_its_rule_let_it() {
+        let day = |days: i64| Timestamp(days * DAY_MS);
+        let check = |rule_days: u32, locked_until: Option<i64>, at: i64, expected: Option<bool>| {
+            let rule = Rule {
+                id: "old".to_owned(),
+                enabled: true,
+                filter: Filter::default(),
+                expiration: None,
+                transitions: Vec::new(),
+                noncurrent_transitions: Vec::new(),
+                noncurrent_expiration: Some(NoncurrentExpiration { days: rule_days, newer: None }),
+                abort_days: None,
+            };
+            let rules = Configuration { rules: vec![rule], ..Configuration::default() };
+            let decider = Decider::new(Arc::new(rules), None, Calendar::REAL);
+            let mut forecast = Forecast { decider, at: day(at), later: day(at + 10) };
+            let object = SweptObject {
+                size_bytes: 1,
+                class: StorageClass::Standard,
+                tags: Vec::new(),
+                locked_until: locked_until.map(day),
+                since: day(0),
+                access: None,
+                restored: None,
+            };
+            let version = SweptVersion {
+                id: VersionId::from_bytes([1; 16]),
+                created: day(0),
+                standing: Standing::Older { since: day(0), newer: 0 },
+                object: Some(object),
+            };
+            let found = forecast.found("key", &version).map(|found| found.now);
+            assert_eq!(found, expected, "{rule_days} {locked_until:?} {at}");
+        };
+        check(1, None, 5, Some(true));
+        check(1, Some(5), 2, Some(false));
+        check(8, Some(5), 2, Some(false));
+        check(1, Some(13), 2, None);
+        check(8, Some(5), 9, Some(true));
+        check(1, Some(9), 9, Some(true));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_lifecycle::calendar::Calendar;
+use cairn_lifecycle::documents;
 use cairn_lifecycle::state::{End, Summary, SweepState};
 use cairn_lifecycle::sweep::{self, Ended, Report, Rest, Watch};
 use cairn_storage::StorageError;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::audit::Audit;
 use crate::metrics::Metrics;
 
 /// Buckets that are swept at once, so that one in which much is to be moved holds up no other.
@@ -48,6 +50,7 @@ pub struct Sweeps {
     calendar: Calendar,
     interval: Duration,
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
     known: Mutex<Known>,
     /// Something was asked for.
     woken: Notify,
@@ -110,8 +113,8 @@ enum Turn {
 
 impl Sweeps {
     /// Sweeps nothing yet.
-    pub fn new(store: Store, calendar: Calendar, interval: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { store, calendar, interval, metrics, known: Mutex::default(), woken: Notify::new() }
+    pub fn new(store: Store, calendar: Calendar, interval: Duration, metrics: Arc<Metrics>, audit: Arc<Audit>) -> Self {
+        Self { store, calendar, interval, metrics, audit, known: Mutex::default(), woken: Notify::new() }
     }
 
     /// Sweeps until it is aborted. What it was doing then is done or not done, and due at the next start.
@@ -177,7 +180,7 @@ impl Sweeps {
     /// # Errors
     /// The index's.
     pub async fn has_work(&self, bucket: &Bucket) -> Result<bool, StorageError> {
-        Ok(bucket.lifecycle.is_some() || sweep::holds_tiered(&self.store, bucket).await?)
+        Ok(bucket.lifecycle.is_some() || documents::holds_tiered(&self.store, bucket).await?)
     }
 
     /// Enters a bucket of which something falls due, if it is not known.
@@ -250,7 +253,8 @@ impl Sweeps {
                 return Ok((bucket, Turn::Rested));
             }
             let moves_last = self.interval / MOVES_SHARE;
-            match sweep::sweep(&self.store, &bucket, self.calendar, moves_last, &running.watch).await {
+            let (watch, events) = (&running.watch, self.audit.as_ref());
+            match sweep::sweep(&self.store, &bucket, self.calendar, moves_last, watch, events).await {
                 Ok(ended) => Ok((bucket, Turn::Swept(ended))),
                 Err(error) => Err((Some(bucket), error)),
             }

@@ -191,6 +191,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
             if let Some(key) = &new_key {
                 show_new_key(key, address, config.region.as_str());
             }
+            open.tell_retrievals(audit.clone());
             let store = open.store();
             readiness.serving(store.health().clone(), store.lock_clock().clone(), store.blobs().clone());
             external_kms.iter().for_each(|external_kms| readiness.depends_on(external_kms.clone()));
@@ -230,6 +231,7 @@ pub async fn serve(mut config: Config, show_new_key: impl FnOnce(&NewKey, Socket
         }
         Err(error) => Err(error),
     };
+    open.stop_jobs().await;
     audit.stop().await;
     open.close(*drained.as_ref().unwrap_or(&true)).await;
 
@@ -329,7 +331,8 @@ async fn start(
     };
     let lifecycle = Arc::new(lifecycle(config, metrics));
     let interval = config.lifecycle.sweep_interval;
-    let sweeps = Arc::new(Sweeps::new(store.clone(), lifecycle.calendar, interval, metrics.clone()));
+    let sweeps = Sweeps::new(store.clone(), lifecycle.calendar, interval, metrics.clone(), audit.clone());
+    let sweeps = Arc::new(sweeps);
     let accesses = Arc::new(Accesses::new(store.clone(), lifecycle.calendar));
     let edge = Edge {
         store: store.clone(),

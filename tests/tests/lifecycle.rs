@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use cairn_tests::Cairn;
+use cairn_tests::digest::checksum;
 use cairn_tests::harness::files_below;
 use cairn_tests::lifecycle::{class_of, configuration, put_rules, restore, rule, short_days, versioned};
 use cairn_tests::multipart::{PART_BYTES_MIN, Upload};
@@ -36,6 +37,12 @@ async fn rules_are_kept_as_they_were_put_and_bad_ones_change_nothing() {
             rule("a", "", "<Transition><Days>5</Days><StorageClass>ONEZONE_IA</StorageClass></Transition>"),
             "InvalidArgument",
         ),
+        (
+            "<Rule><Prefix></Prefix><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>\
+             <NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration></Rule>"
+                .to_owned(),
+            "InvalidRequest",
+        ),
         (String::new(), "MalformedXML"),
     ] {
         put_rules(&client, &bucket, &bad).send().await.expect_error(400, code);
@@ -64,10 +71,21 @@ async fn clients_are_told_real_dates_of_what_will_happen() {
     let told = put.header("x-amz-expiration").unwrap();
     assert_eq!(head.header("x-amz-expiration"), Some(told));
     assert!(told.ends_with("00:00:00 GMT\", rule-id=\"the%20logs\""), "{told}");
+    assert_eq!(client.get(&bucket, "logs/1").await.expect(200).header("x-amz-expiration"), Some(told));
     assert!(client.put(&bucket, "other", "x").await.expect(200).header("x-amz-expiration").is_none());
+    let copy = client.object("PUT", &bucket, "logs/copy").header("x-amz-copy-source", &format!("{bucket}/other"));
+    assert_eq!(copy.send().await.expect(200).header("x-amz-expiration"), Some(told));
+    // Asked for by its id, a version may be any.
+    let by_id = client.object("HEAD", &bucket, "logs/1").query("versionId", "null").send().await.expect(200);
+    assert!(by_id.header("x-amz-expiration").is_none());
     let created = client.object("POST", &bucket, "up").query("uploads", "").send().await.expect(200);
     assert!(created.header("x-amz-abort-date").unwrap().ends_with("00:00:00 GMT"));
     assert_eq!(created.header("x-amz-abort-rule-id"), Some("parts"));
+    let listed =
+        client.object("GET", &bucket, "up").query("uploadId", &created.xml("UploadId")).send().await.expect(200);
+    for header in ["x-amz-abort-date", "x-amz-abort-rule-id"] {
+        assert_eq!(listed.header(header), created.header(header));
+    }
     let upload = Upload::create(&client, &bucket, "logs/2").await;
     let part = upload.upload(1, "x").await;
     let completed = upload.complete(&[(1, part)]).send().await.expect(200);
@@ -96,6 +114,34 @@ async fn a_plan_is_made_with_proposed_rules_of_any_length_and_tells_of_uploads()
     assert!(printed.contains("rule logs: uploads aborted"), "{printed}");
     assert!(printed.contains("such as logs/2"), "{printed}");
     client.bucket("GET", &bucket).query("lifecycle", "").send().await.expect_error(404, "NoSuchLifecycleConfiguration");
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_is_locked_now_and_ends_when_its_lock_does() {
+    let cairn = Cairn::shared();
+    let client = cairn.client();
+    let bucket = "locked-until-planned".to_owned();
+    client.bucket("PUT", &bucket).header("x-amz-bucket-object-lock-enabled", "true").send().await.expect(200);
+    let until = time::OffsetDateTime::now_utc() + time::Duration::days(5);
+    let until = until.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let put = client.object("PUT", &bucket, "key").header("x-amz-object-lock-mode", "GOVERNANCE");
+    let put = put.header("x-amz-object-lock-retain-until-date", &until);
+    let put = put.header("x-amz-checksum-sha256", &checksum("SHA256", b"kept"));
+    put.body("kept").send().await.expect(200);
+    client.put(&bucket, "key", "newer").await.expect(200);
+    let old = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>";
+    put_rules(&client, &bucket, &rule("old", "", old)).send().await.expect(200);
+    let plan = |more: &[&str]| {
+        let arguments = [&["lifecycle", "plan", "--bucket", &bucket], more].concat();
+        String::from_utf8(cairn.calling_command(&arguments).output().unwrap().stdout).unwrap()
+    };
+    assert!(plan(&["--days", "4"]).contains("nothing is due, nor within 4 days"));
+    let printed = plan(&["--days", "6"]);
+    assert!(printed.contains("rule old: noncurrent versions removed from STANDARD"), "{printed}");
+    assert!(printed.contains("1  within 6 days after, 4 bytes"), "{printed}");
+    let at = time::OffsetDateTime::now_utc() + time::Duration::days(6);
+    let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
+    assert!(plan(&["--at", &at]).contains("1  now, 4 bytes"));
 }
 
 #[tokio::test]
@@ -210,6 +256,10 @@ async fn an_archived_object_is_restored_for_a_time() {
     assert!(client.head(&bucket, "key").await.expect(200).header("x-amz-restore").is_none());
     restore(&client, &bucket, "key", &tier("Standard")).send().await.expect(202);
     until("the restore", || client.object("GET", &bucket, "key"), |reply| reply.status == 200).await;
+    let (_, metrics) = cairn.ops_get("/metrics").unwrap();
+    for line in ["cairn_restores_total{class=\"GLACIER\"} 4", "cairn_restores_total{class=\"DEEP_ARCHIVE\"} 1"] {
+        assert!(metrics.lines().any(|one| one == line), "no {line} in {metrics}");
+    }
 }
 
 #[tokio::test]

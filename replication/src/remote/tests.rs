@@ -8,7 +8,9 @@ use bytes::Bytes;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::id::VersionId;
 use cairn_storage::object::{Content as Stored, Etag, ObjectAttributes, ObjectKey, ObjectVersion, StorageClass};
+use cairn_storage::index::family::version::Version;
 use cairn_storage::ops::SealedObject;
+use cairn_storage::ops::replication::Standing;
 use cairn_storage::replication::Left;
 use cairn_storage::settings::ObjectSettings;
 
@@ -67,7 +69,7 @@ fn outgoing(seal: Seal) -> Outgoing {
         version: Version::Object(object),
         need: Need::Version,
         foreign_version: None,
-        newer: Vec::new(),
+        standing: Standing::default(),
         class: StorageClass::Standard,
         new_owner: None,
         left: Left::default(),

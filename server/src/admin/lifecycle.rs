@@ -1,9 +1,10 @@
 //! Lifecycle rules: having a bucket's carried out now, how its sweeps are, pausing them, and telling what rules would do.
 
 use cairn_lifecycle::calendar::Calendar;
+use cairn_lifecycle::documents;
 use cairn_lifecycle::plan::{self, Line, Sum};
 use cairn_lifecycle::state::{DoneSum, End, FailedSum, Summary};
-use cairn_lifecycle::sweep::{self, Done};
+use cairn_lifecycle::sweep::Done;
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::View;
@@ -304,7 +305,7 @@ pub(super) async fn plan_lifecycle(
         Some(document) => lifecycle_configuration::parse(document.as_bytes(), admin.lifecycle.calendar)?,
         None if !admin.sweeps.has_work(bucket).await? => return Err(no_rules()),
         // Without rules, objects in INTELLIGENT_TIERING move all the same.
-        None => sweep::rules(&admin.store, bucket).await?.map(|(rules, _)| rules).unwrap_or_default(),
+        None => documents::rules(&admin.store, bucket).await?.map(|(rules, _)| rules).unwrap_or_default(),
     };
     let calendar: Calendar = admin.lifecycle.calendar;
     let plan = plan::plan(&admin.store, bucket, rules.clone(), calendar, at, question.days).await?;

@@ -156,7 +156,7 @@ impl StatementLine {
 }
 
 /// A time to the millisecond: `1994-11-06T08:49:37.123Z`.
-fn time_text(time: Timestamp) -> String {
+pub(super) fn time_text(time: Timestamp) -> String {
     let mut text = headers::document_time(time);
     text.truncate("1994-11-06T08:49:37".len());
     text.push_str(&format!(".{:03}Z", time.0.rem_euclid(1_000)));

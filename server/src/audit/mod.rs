@@ -1,12 +1,14 @@
-//! What was decided about each request, and why.
+//! What was decided about each request, and why; and what the server did by itself.
 //!
 //! A request carries a [`Trail`], into which `authorize` writes its decisions. When the request has been answered, they and
 //! what became of it are an [`Entry`]: the newest are kept in memory for `cairn why`, and all go to the audit log, written by a
 //! thread of its own. The queue between is bounded. When it is full, entries are not written, which a metric counts: a
-//! request never waits for its audit, and nothing grows.
+//! request never waits for its audit, and nothing grows. What lifecycle rules and access tiers do to versions and uploads,
+//! and that restored versions can be read, or not any more, are lines of their own ([`Deed`]), and do not wait either.
 //!
 //! Secrets never: an entry knows access keys, and neither queries nor headers but the client's name for itself.
 
+mod deed;
 mod entry;
 mod file;
 mod newest;
@@ -20,7 +22,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
 
+use deed::Deed;
 pub use entry::{Entry, Line};
 use file::AuditFile;
 pub use file::FileSettings;
@@ -50,6 +54,7 @@ pub struct Audit {
 #[derive(Debug)]
 enum Message {
     Entry(Arc<Entry>),
+    Deed(Box<Deed>),
     Stop,
 }
 
@@ -75,8 +80,13 @@ impl Audit {
     pub fn finished(&self, entry: Entry) {
         let entry = Arc::new(entry);
         self.newest.keep(Arc::clone(&entry));
+        self.queue(|| Message::Entry(entry));
+    }
+
+    /// Has something written, if there is a log.
+    fn queue(&self, message: impl FnOnce() -> Message) {
         if let Some(queue) = &self.queue
-            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Message::Entry(entry))
+            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(message())
         {
             self.lost.inc();
         }
@@ -150,12 +160,13 @@ impl Lines {
         self.text.clear();
         self.count = 0;
         let mut next = queue.recv().map_err(|_| TryRecvError::Disconnected);
-        if !self.is_behind && matches!(next, Ok(Message::Entry(_))) {
+        if !self.is_behind && matches!(next, Ok(Message::Entry(_) | Message::Deed(_))) {
             std::thread::sleep(GATHERING);
         }
         loop {
             match next {
-                Ok(Message::Entry(entry)) => self.add(&entry),
+                Ok(Message::Entry(entry)) => self.add(&entry.line()),
+                Ok(Message::Deed(deed)) => self.add(&deed.line()),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => {
                     self.is_behind = false;
@@ -170,10 +181,10 @@ impl Lines {
         }
     }
 
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, line: &impl Serialize) {
         let before = self.text.len();
         // Writing to memory cannot fail, and the line has no map whose keys are not texts.
-        match serde_json::to_writer(&mut self.text, &entry.line()).map(|()| self.text.write_all(b"\n")) {
+        match serde_json::to_writer(&mut self.text, line).map(|()| self.text.write_all(b"\n")) {
             Ok(_) => self.count += 1,
             Err(_) => self.text.truncate(before),
         }

@@ -22,6 +22,7 @@ use cairn_storage::index::{Family, Index, IndexError, Partition};
 use cairn_storage::jobs::collect::Collector;
 use cairn_storage::jobs::forget_upload::ForgetUpload;
 use cairn_storage::jobs::restore::Restorer;
+use cairn_storage::jobs::retrieval::{RetrievalListener, Retrievals};
 use cairn_storage::jobs::scan::{self, ScanOptions};
 use cairn_storage::jobs::settle::{SettlePlanner, Settler};
 use cairn_storage::jobs::{self, Handler, JobHandle, RunnerOptions};
@@ -30,6 +31,7 @@ use cairn_storage::ops::planner::{NoPlan, Planner};
 use cairn_storage::ops::{Limits, Store, StoreParts};
 use cairn_storage::space::SpaceKeeper;
 use cairn_storage::tiers::{self, ConfiguredHome, ConfiguredTier, TierError};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, TierHome};
@@ -85,12 +87,16 @@ pub(super) struct OpenStore {
     store: Store,
     data_dir: DataDir,
     index: Arc<RocksIndex>,
-    runners: Arc<Vec<JobHandle>>,
+    runners: Runners,
+    observer: Arc<dyn Observer>,
     monitor: JoinHandle<()>,
     scans: Option<Scans>,
     lock_times: Option<JoinHandle<()>>,
     tier_watch: TierWatch,
 }
+
+/// What runs the tasks of the queues; `monitor` looks at it, too.
+type Runners = Arc<Mutex<Vec<JobHandle>>>;
 
 /// The scans for orphans.
 struct Scans {
@@ -146,9 +152,9 @@ impl OpenStore {
                 (run_jobs(&store, &observer), Some(scans), Some(tokio::spawn(keep_lock_time(store.clone()))))
             }
         };
-        let runners = Arc::new(runners);
+        let runners = Arc::new(Mutex::new(runners));
         let monitor = tokio::spawn(monitor(keeper, store.clone(), metrics, runners.clone()));
-        Ok(Self { store, data_dir, index, runners, monitor, scans, lock_times, tier_watch })
+        Ok(Self { store, data_dir, index, runners, observer, monitor, scans, lock_times, tier_watch })
     }
 
     /// The partitions that have identities, keys and other secrets. Blocks briefly.
@@ -158,6 +164,21 @@ impl OpenStore {
 
     pub(super) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Tells somebody, from now on, when archived versions can be read and when not any more.
+    pub(super) fn tell_retrievals(&self, listener: Arc<dyn RetrievalListener>) {
+        if self.store.health().read_only().is_none() {
+            let handler = Arc::new(Retrievals::new(listener));
+            let runner = jobs::spawn(self.store.clone(), handler, self.observer.clone(), RunnerOptions::default());
+            self.runners.lock().push(runner);
+        }
+    }
+
+    /// Lets the tasks at hand end, and begins no more.
+    pub(super) async fn stop_jobs(&self) {
+        let runners = std::mem::take(&mut *self.runners.lock());
+        futures::future::join_all(runners.into_iter().map(JobHandle::stop)).await;
     }
 
     /// Stops what runs and closes the index. `drained`: no request was cut short, so that no file can be left over.
@@ -170,12 +191,11 @@ impl OpenStore {
             lock_times.abort();
             keep_lock_time_once(&self.store).await;
         }
+        self.stop_jobs().await;
         self.tier_watch.stop();
         self.monitor.abort();
-        // Its end is awaited, because it shares the runners.
+        // Its end is awaited, because it looks at the store.
         let _ = self.monitor.await;
-        let runners = Arc::into_inner(self.runners).into_iter().flatten();
-        futures::future::join_all(runners.map(JobHandle::stop)).await;
         let closed = tokio::task::spawn_blocking(move || {
             self.index.close()?;
             if drained && !scan_is_owed {
@@ -348,7 +368,7 @@ fn watch_lock_clock(store: &Store, metrics: &Metrics, was_held: &mut bool) {
 }
 
 /// Keeps the measured space and the metrics that are states up to date.
-async fn monitor(keeper: SpaceKeeper, store: Store, metrics: Arc<Metrics>, runners: Arc<Vec<JobHandle>>) {
+async fn monitor(keeper: SpaceKeeper, store: Store, metrics: Arc<Metrics>, runners: Runners) {
     let keeper = Arc::new(keeper);
     let mut failing = false;
     let mut held = false;
@@ -369,7 +389,7 @@ async fn monitor(keeper: SpaceKeeper, store: Store, metrics: Arc<Metrics>, runne
         }
         metrics.sample_read_only(store.health().read_only().is_some());
         watch_lock_clock(&store, &metrics, &mut held);
-        for runner in runners.iter() {
+        for runner in runners.lock().iter() {
             metrics.sample_jobs(runner.queue().name(), runner.status());
         }
         tokio::time::sleep(MEASURE_INTERVAL).await;

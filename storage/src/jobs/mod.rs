@@ -11,6 +11,7 @@ pub mod moving;
 pub mod queues;
 pub mod replicate;
 pub mod restore;
+pub mod retrieval;
 mod runner;
 pub mod scan;
 mod schedule;

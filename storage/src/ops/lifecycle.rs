@@ -10,7 +10,7 @@ use crate::id::VersionId;
 use crate::index::family::document::DocumentKind;
 use crate::index::family::version::Version;
 use crate::index::{Family, Revision, View};
-use crate::object::{Access, AccessTier, DeleteMarker, ObjectKey, ObjectVersion, StorageClass};
+use crate::object::{Access, AccessTier, DeleteMarker, ObjectKey, ObjectVersion, ReturnedVersion, StorageClass};
 
 use super::placement::{self, Mutation};
 use super::planner::Origin;
@@ -40,12 +40,44 @@ pub enum Act {
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActsDone {
-    /// The acts, with the sizes of their versions.
-    pub done: Vec<(VersionId, Act, u64)>,
+    /// The acts.
+    pub done: Vec<ActDone>,
     /// The key or the rules changed before all was done.
     pub overtaken: bool,
     /// A lock keeps a version that was to go, or something failed about it.
     pub failed: Vec<ActFailed>,
+}
+
+/// An act that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActDone {
+    /// The version that it was about.
+    pub id: VersionId,
+    /// What was done.
+    pub act: Act,
+    /// The version as clients know it; of one that a delete marker hides now, the marker.
+    pub shown: ReturnedVersion,
+    /// A delete marker was made.
+    pub marked: bool,
+    /// The version's class before; None: it was a delete marker.
+    pub class: Option<StorageClass>,
+    /// Its plaintext bytes.
+    pub size_bytes: u64,
+}
+
+impl ActDone {
+    fn new(version: &Version, act: Act) -> Self {
+        let (shown, class, size_bytes) = match version {
+            Version::Object(object) => (object.shown(), Some(object.storage_class), object.size_bytes),
+            Version::Marker(marker) => (marker.shown(), None, 0),
+        };
+        Self { id: version.id(), act, shown, marked: false, class, size_bytes }
+    }
+
+    /// It is hidden by this marker.
+    fn below(self, marker: &DeleteMarker) -> Self {
+        Self { shown: marker.shown(), marked: true, ..self }
+    }
 }
 
 /// An act that failed.
@@ -130,14 +162,15 @@ impl Basis {
 
 /// One commit's outcome.
 enum Step {
-    /// Done; the head has this revision now, or the key is gone.
-    Done(Revision, u64),
+    /// Done, if there was anything to do; the head has this revision now, or the key is gone.
+    Done(Revision, Vec<ActDone>),
     /// Somebody else changed the key or the rules.
     Overtaken,
 }
 
 impl Store {
-    /// Does what is due about the versions of one key.
+    /// Does what is due about the versions of one key. What was done, or failed, is added to `outcome`, also if it ends with
+    /// an error.
     ///
     /// # Errors
     /// Those that are [`is_fatal`]; the others are in the outcome.
@@ -147,36 +180,36 @@ impl Store {
         key: &ObjectKey,
         mut basis: Basis,
         acts: &[(VersionId, Act)],
-    ) -> Result<ActsDone, StorageError> {
+        outcome: &mut ActsDone,
+    ) -> Result<(), StorageError> {
         self.health().check_writable()?;
-        let mut outcome = ActsDone::default();
-        let removals: Vec<VersionId> = acts.iter().filter(|(_, act)| *act == Act::Remove).map(|(id, _)| *id).collect();
-        for ids in removals.chunks(REMOVALS_MAX) {
-            match self.remove_older(bucket, key, basis, ids, &mut outcome).await {
-                Ok(Step::Done(head, _)) => basis.head = SeenRevision(head),
-                Ok(Step::Overtaken) => return Ok(ActsDone { overtaken: true, ..outcome }),
-                Err(error) if is_fatal(&error) => return Err(error),
-                Err(error) => {
-                    outcome.failed.extend(ids.iter().map(|id| ActFailed::new(*id, Act::Remove, &error)));
+        outcome.overtaken = false;
+        let (removals, others): (Vec<_>, Vec<_>) = acts.iter().partition(|(_, act)| *act == Act::Remove);
+        for acts in removals.chunks(REMOVALS_MAX).chain(others.chunks(1)) {
+            let step = match acts {
+                [(id, act @ (Act::Transition(_) | Act::Tier(_)))] => {
+                    self.move_version(bucket, key, basis, *id, *act).await
                 }
-            }
-        }
-        for (id, act) in acts.iter().filter(|(_, act)| *act != Act::Remove) {
-            let done = match act {
-                Act::Transition(_) | Act::Tier(_) => self.move_version(bucket, key, basis, *id, *act).await,
-                _ => self.end_head(bucket, key, basis, *id, *act).await,
+                [(id, act @ (Act::Expire | Act::RemoveMarker))] => self.end_head(bucket, key, basis, *id, *act).await,
+                removals => {
+                    let ids: Vec<VersionId> = removals.iter().map(|(id, _)| *id).collect();
+                    self.remove_older(bucket, key, basis, &ids, &mut outcome.failed).await
+                }
             };
-            match done {
-                Ok(Step::Done(head, size_bytes)) => {
-                    outcome.done.push((*id, *act, size_bytes));
+            match step {
+                Ok(Step::Done(head, done)) => {
                     basis.head = SeenRevision(head);
+                    outcome.done.extend(done);
                 }
-                Ok(Step::Overtaken) => return Ok(ActsDone { overtaken: true, ..outcome }),
+                Ok(Step::Overtaken) => {
+                    outcome.overtaken = true;
+                    return Ok(());
+                }
                 Err(error) if is_fatal(&error) => return Err(error),
-                Err(error) => outcome.failed.push(ActFailed::new(*id, *act, &error)),
+                Err(error) => outcome.failed.extend(acts.iter().map(|(id, act)| ActFailed::new(*id, *act, &error))),
             }
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// The key, if nothing changed since the decision.
@@ -198,7 +231,7 @@ impl Store {
         key: &ObjectKey,
         basis: Basis,
         ids: &[VersionId],
-        outcome: &mut ActsDone,
+        failed: &mut Vec<ActFailed>,
     ) -> Result<Step, StorageError> {
         let (of_view, wanted, planner) = (key.clone(), ids.to_vec(), self.planner().clone());
         let page = move |view: &dyn View| {
@@ -226,18 +259,15 @@ impl Store {
             .map(|version| (removal.check(&version), version))
             .partition(|(check, _)| check.is_err());
         for (check, version) in locked {
-            outcome.failed.extend(check.err().map(|error| ActFailed::new(version.id(), Act::Remove, &error)));
+            failed.extend(check.err().map(|error| ActFailed::new(version.id(), Act::Remove, &error)));
         }
         let free: Vec<Version> = free.into_iter().map(|(_, version)| version).collect();
         if free.is_empty() {
-            return Ok(Step::Done(basis.head.0, 0));
+            return Ok(Step::Done(basis.head.0, Vec::new()));
         }
         let mutation = placement::remove_older(key, &seen, &free, &removal)?;
-        let step = self.commit_on(bucket, basis, mutation, 0).await?;
-        if let Step::Done(..) = step {
-            outcome.done.extend(free.iter().map(|version| (version.id(), Act::Remove, size_of(version))));
-        }
-        Ok(step)
+        let done = free.iter().map(|version| ActDone::new(version, Act::Remove)).collect();
+        self.commit_on(bucket, basis, mutation, done).await
     }
 
     /// Expires the newest version, or removes the delete marker that it is.
@@ -253,7 +283,7 @@ impl Store {
         let Some(head) = seen.head.head.clone().filter(|head| head.version.id() == id) else {
             return Ok(Step::Overtaken);
         };
-        let removal = self.removal(Governance::Heeded);
+        let (removal, mut done) = (self.removal(Governance::Heeded), ActDone::new(&head.version, act));
         let unversioned = seen.bucket.record.versioning == crate::index::family::bucket::Versioning::Unversioned;
         let mutation = if act == Act::RemoveMarker || unversioned {
             placement::remove(key, &seen, &head, id, &removal)?
@@ -265,10 +295,11 @@ impl Store {
                 owner: bucket.owner,
                 replication: None,
             };
+            done = done.below(&marker);
             let planner = self.planner().as_ref();
             placement::add_by(Origin::Lifecycle, key, &seen, Version::Marker(marker), &removal, planner)?
         };
-        self.commit_on(bucket, basis, mutation, size_of(&head.version)).await
+        self.commit_on(bucket, basis, mutation, vec![done]).await
     }
 
     /// Moves a version to a class or tier: copies its files if they lie elsewhere, and swaps.
@@ -284,8 +315,8 @@ impl Store {
             (revision_of(&seen.head) == Some(basis.head)).then(|| moved(object, act, self.clock().now()))
         };
         Ok(match self.swap_content(bucket.id, key, id, &basis.documents(), decide).await? {
-            Swapped::Done(head, size_bytes) => Step::Done(head, size_bytes),
-            Swapped::InPlace => Step::Done(basis.head.0, 0),
+            Swapped::Done(head, before) => Step::Done(head, vec![ActDone::new(&Version::Object(*before), act)]),
+            Swapped::InPlace => Step::Done(basis.head.0, Vec::new()),
             Swapped::Overtaken => Step::Overtaken,
         })
     }
@@ -295,14 +326,14 @@ impl Store {
         bucket: &Bucket,
         basis: Basis,
         mut mutation: Mutation,
-        size_bytes: u64,
+        done: Vec<ActDone>,
     ) -> Result<Step, StorageError> {
         // Stops: an act by rules that their owner has changed or removed meanwhile.
         for (kind, revision) in basis.documents() {
             mutation.batch.guard(Family::Document, kind.key(), revision);
         }
         let committed = self.commit_revision(bucket.id.into(), mutation.batch, mutation.tasks).await?;
-        Ok(committed.map_or(Step::Overtaken, |revision| Step::Done(revision, size_bytes)))
+        Ok(committed.map_or(Step::Overtaken, |revision| Step::Done(revision, done)))
     }
 }
 
@@ -333,11 +364,4 @@ pub fn is_fatal(error: &StorageError) -> bool {
             | StorageError::NoSuchBucket
             | StorageError::BucketBusy
     )
-}
-
-fn size_of(version: &Version) -> u64 {
-    match version {
-        Version::Object(object) => object.size_bytes,
-        Version::Marker(_) => 0,
-    }
 }

@@ -2,8 +2,15 @@
 //! they are is decided elsewhere.
 
 use crate::StorageError;
+use crate::id::{BucketId, VersionId};
+use crate::index::View;
+use crate::index::family::bucket::BucketRecord;
+use crate::index::family::head::SeenHead;
+use crate::index::family::version::Version;
+use crate::jobs::retrieval::RetrievalTask;
 use crate::object::{ObjectKey, ObjectVersion, Restored};
 
+use super::seen::{SeenBucket, read_version};
 use super::update_version::{replace, version_found};
 use super::{ATTEMPTS_MAX, Bucket, Permit, Store, VersionSelector};
 
@@ -31,12 +38,45 @@ impl Store {
             if !object.is_archived() {
                 return Err(StorageError::NotArchived { class: object.storage_class });
             }
-            let changed = ObjectVersion { restored: Some(decide(object)?), ..object.clone() };
-            let mutation = replace(key, &seen, &changed)?;
+            let restored = decide(object)?;
+            if object.restored == Some(restored) {
+                return Ok(object.clone());
+            }
+            let changed = ObjectVersion { restored: Some(restored), ..object.clone() };
+            let mut mutation = replace(key, &seen, &changed)?;
+            let task = RetrievalTask { key: key.as_str().to_owned(), version: object.version_id, restored };
+            mutation.tasks.push(task.due_after(self.clock().now()));
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(object.clone());
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// A version whose newest restore is this one, with its bucket; None: there is none any more.
+    ///
+    /// # Errors
+    /// The index's.
+    pub(crate) async fn restored_version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: VersionId,
+        restored: Restored,
+    ) -> Result<Option<(BucketRecord, ObjectVersion)>, StorageError> {
+        let key = key.clone();
+        let page = move |view: &dyn View| {
+            let Some(bucket) = SeenBucket::read(view)? else { return Ok(None) };
+            let head = SeenHead::read(view, &key)?.head.map(|head| head.version).filter(|version| version.id() == id);
+            let version = match head {
+                Some(version) => Some(version),
+                None => read_version(view, &key, id)?,
+            };
+            Ok(match version {
+                Some(Version::Object(object)) if object.restored == Some(restored) => Some((bucket.record, object)),
+                _ => None,
+            })
+        };
+        self.view(bucket, page).await
     }
 }

@@ -34,7 +34,7 @@ impl Store {
     ) -> Result<Settled, StorageError> {
         let swapped = self.swap_content(bucket, key, id, &[], |_, object| Some(object.clone())).await?;
         Ok(match swapped {
-            Swapped::Done(_, bytes) => Settled::Moved(bytes),
+            Swapped::Done(_, object) => Settled::Moved(object.size_bytes),
             Swapped::InPlace => Settled::InPlace,
             Swapped::Overtaken => Settled::Gone,
         })

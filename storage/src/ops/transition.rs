@@ -23,10 +23,10 @@ use super::{ATTEMPTS_MAX, Store, VersionSelector};
 pub(super) type Rules = (DocumentKind, Option<Revision>);
 
 /// What became of a version that was to move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Swapped {
-    /// It moved, in the commit of this revision; its plaintext bytes.
-    Done(Revision, u64),
+    /// It moved, in the commit of this revision; the version as it was before.
+    Done(Revision, Box<ObjectVersion>),
     /// It is as it is to be.
     InPlace,
     /// It is gone, or what was decided about it does not hold any more.
@@ -215,7 +215,7 @@ impl Store {
                 mutation.batch.guard(Family::Document, kind.key(), *revision);
             }
             if let Some(revision) = self.commit_swap(bucket, mutation, &from, moved.as_mut()).await? {
-                return Ok(Swapped::Done(revision, after.size_bytes));
+                return Ok(Swapped::Done(revision, Box::new(before.clone())));
             }
             let mine = moved.filter(|moved| moved.shared.is_none());
             copied = mine.map(|moved| Copied { from: content, place, moved: Ok(moved) });

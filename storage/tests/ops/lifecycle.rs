@@ -56,7 +56,18 @@ pub async fn act(rig: &Rig, bucket: &Bucket, key: &str, nth: usize, act: Act) ->
     let found = sweep(rig, bucket, all, move |key, _| (key == wanted).then_some(act)).await?;
     let (id, _) = found[0].due[nth];
     let basis = basis(rig, bucket, &found[0]).await?;
-    rig.store.act_on_key(bucket, &object_key(key), basis, &[(id, act)]).await
+    act_on(rig, bucket, key, basis, &[(id, act)]).await
+}
+
+async fn act_on(
+    rig: &Rig,
+    bucket: &Bucket,
+    key: &str,
+    basis: Basis,
+    acts: &[(VersionId, Act)],
+) -> Result<ActsDone, StorageError> {
+    let mut outcome = ActsDone::default();
+    rig.store.act_on_key(bucket, &object_key(key), basis, acts, &mut outcome).await.map(|()| outcome)
 }
 
 async fn head(rig: &Rig, bucket: &Bucket, key: &str, version: VersionSelector) -> Result<ObjectVersion, StorageError> {
@@ -208,7 +219,7 @@ async fn older_versions_end_together_and_share_no_content_wrongly() {
     let due: Vec<(VersionId, Act)> = found.iter().flat_map(|key| key.due.clone()).collect();
     assert_eq!(due.len(), 3);
     let basis = basis(&rig, &bucket, &found[0]).await.unwrap();
-    let done = rig.store.act_on_key(&bucket, &object_key("key"), basis, &due).await.unwrap();
+    let done = act_on(&rig, &bucket, "key", basis, &due).await.unwrap();
     assert_eq!((done.done.len(), done.overtaken, done.failed.len()), (3, false, 0));
     collect(&rig).await;
     assert_eq!((rig.files().len(), rig.usage(&bucket).await), (1, [1, 1, FILE_BYTES as i64]));
@@ -231,17 +242,17 @@ async fn nothing_is_done_if_the_key_or_the_rules_changed_since_the_decision() {
     };
     let (key, permit) = (object_key("tagged"), Permit::any());
     rig.store.update_version(&bucket, &key, VersionSelector::Newest, &permit, tag).await.unwrap();
-    let done = rig.store.act_on_key(&bucket, &key, before, &tagged.due).await.unwrap();
+    let done = act_on(&rig, &bucket, "tagged", before, &tagged.due).await.unwrap();
     assert_eq!((done.overtaken, done.done.len()), (true, 0));
     let before = basis(&rig, &bucket, ruled).await.unwrap();
     set_rules(&rig, &bucket).await.unwrap();
     let moves = [(ruled.due[0].0, Act::Transition(StorageClass::Glacier))];
     // A copy that was begun would be told to have failed.
     rig.health.record_space(1_000, 1_000);
-    let done = rig.store.act_on_key(&bucket, &object_key("ruled"), before, &moves).await.unwrap();
+    let done = act_on(&rig, &bucket, "ruled", before, &moves).await.unwrap();
     assert_eq!((done.overtaken, done.failed.len()), (true, 0));
     rig.health.record_space(1_000_000, 1_000);
-    let done = rig.store.act_on_key(&bucket, &object_key("ruled"), before, &ruled.due).await.unwrap();
+    let done = act_on(&rig, &bucket, "ruled", before, &ruled.due).await.unwrap();
     assert_eq!((done.overtaken, done.done.len()), (true, 0));
     assert!(rig.get(&bucket, "tagged").await.is_ok() && rig.get(&bucket, "ruled").await.is_ok());
 }

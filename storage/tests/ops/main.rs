@@ -29,6 +29,7 @@ mod races;
 mod remote;
 mod replicas;
 mod restore;
+mod retrieval;
 mod rewrap;
 mod rig;
 mod runner;

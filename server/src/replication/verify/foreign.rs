@@ -13,7 +13,7 @@ use cairn_storage::id::VersionId;
 use cairn_storage::index::family::version::Version;
 use cairn_storage::index::family::walk::FindingKind;
 use cairn_storage::jobs::walks::StepFailure;
-use cairn_storage::object::ObjectKey;
+use cairn_storage::object::{ObjectKey, ObjectVersion};
 use cairn_storage::ops::replication::Bring;
 use cairn_storage::ops::{ListVersions, ListedVersion};
 use cairn_storage::replication::Progress;

@@ -41,13 +41,15 @@ pub enum Queue {
     Unreplicated = 5,
     /// Brings files to where their classes have them.
     Settle = 8,
+    /// Tells when archived versions can be read, and when they cannot any more.
+    Retrieval = 9,
     /// Tasks that failed too often; nothing runs them.
     Dead = 255,
 }
 
 impl Queue {
     /// The queues that a runner serves.
-    pub const RUN: [Self; 4] = [Self::Collect, Self::ForgetUpload, Self::Restore, Self::Settle];
+    pub const RUN: [Self; 5] = [Self::Collect, Self::ForgetUpload, Self::Restore, Self::Settle, Self::Retrieval];
 
     /// The queue of this number that a runner serves.
     #[must_use]
@@ -65,6 +67,7 @@ impl Queue {
             Self::Replicate => "replicate",
             Self::Unreplicated => "unreplicated",
             Self::Settle => "settle",
+            Self::Retrieval => "retrieval",
             Self::Dead => "dead",
         }
     }

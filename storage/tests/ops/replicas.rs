@@ -18,11 +18,12 @@ use crate::rig::{FILE_BYTES, Rig, START, body, bytes, keys, object_key, owner, p
 
 const KEY: &str = "key";
 
-/// A rig and an empty bucket with versioning.
+/// A rig and an empty bucket with versioning and ACLs.
 pub async fn versioned_rig() -> (Rig, Bucket) {
     let rig = Rig::new();
     let bucket = rig.create_bucket("bucket").await;
     let bucket = rig.set_versioning(&bucket, Versioning::Enabled).await;
+    rig.store.set_ownership(&bucket, ObjectOwnership::ObjectWriter, |_| Ok(())).await.unwrap();
     (rig, bucket)
 }
 

@@ -31,6 +31,9 @@ s3fs:s3fs
 duplicity:duplicity
 chromium-headless-shell:browser
 python3-boto3:debian-boto3
+radosgw:radosgw
+ceph-mon:ceph-mon
+ceph-osd:ceph-osd
 '
 
 have() {

@@ -99,7 +99,7 @@ impl Remote {
                 let newest = self.asked(&to, None).await?;
                 match is_it(&newest, object) {
                     true => self.is_there(newest.header("x-amz-version-id")).await,
-                    false => Err(of_client(error)),
+                    false => Err(refused(error, outgoing)),
                 }
             }
         }
@@ -216,6 +216,20 @@ impl Remote {
 fn is_it(answer: &Answer, object: &ObjectVersion) -> bool {
     let is_named = answer.header(OF_VERSION) == Some(object.version_id.to_string().as_str());
     answer.status() == 200 && is_named && answer.length_bytes().is_none_or(|bytes| bytes == object.size_bytes)
+}
+
+/// What became of a version that was not stored. Few servers say that it is the storage class that they do not have.
+fn refused(error: ClientError, outgoing: &Outgoing) -> Failure {
+    let asks_for_class = error.status() == Some(400) && outgoing.class != StorageClass::Standard;
+    match of_client(error) {
+        Failure::Refused { reason } if asks_for_class => {
+            let class = outgoing.class.name();
+            Failure::Refused {
+                reason: format!("{reason} (it was to be {class}; the rule can name another StorageClass)"),
+            }
+        }
+        failure => failure,
+    }
 }
 
 fn is_absent(error: &ClientError) -> bool {

@@ -127,3 +127,14 @@ async fn what_is_refused_for_another_reason_is_no_word_about_keys() {
         assert_eq!(seals(&fake), vec![[Some("AES256".to_owned()), None]; asked].concat());
     }
 }
+
+#[tokio::test]
+async fn a_refusal_names_the_class_that_may_not_be_there() {
+    let (_fake, remote) = foreign(|_| Reply::error(400, "InvalidArgument")).await;
+    let reason = async |class| {
+        let outgoing = Outgoing { class, ..outgoing(Seal::Default) };
+        remote.bring(&outgoing, Some(Arc::new(Hello))).await.unwrap_err().to_string()
+    };
+    assert!(reason(StorageClass::StandardIa).await.contains("STANDARD_IA"));
+    assert!(!reason(StorageClass::Standard).await.contains("STANDARD"));
+}

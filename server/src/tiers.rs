@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_storage::StorageError;
+use cairn_storage::blob::TierStatus;
 use cairn_storage::id::Place;
 use cairn_storage::index::family::directory::EntryState;
 use cairn_storage::index::family::usage::{self, PlaceCounter};
+use cairn_storage::index::{IndexError, View};
+use cairn_storage::object::StorageClass;
 use cairn_storage::ops::Store;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
@@ -43,9 +47,7 @@ impl TierWatch {
         }
         // A task that panicked has dropped its sender, which ends the waiting as well.
         let _ = tokio::time::timeout(FIRST_PROBE_TIMEOUT, futures::future::join_all(first_looks)).await;
-        if !tasks.is_empty() {
-            tasks.push(tokio::spawn(sum_usage(store.clone(), metrics.clone())));
-        }
+        tasks.push(tokio::spawn(sum_usage(store.clone(), metrics.clone())));
         Self(tasks)
     }
 
@@ -87,33 +89,77 @@ pub async fn look(store: &Store, place: Place, is_remote: bool) {
 
 async fn sum_usage(store: Store, metrics: Arc<Metrics>) {
     loop {
-        for tier in store.blobs().tiers() {
-            match usage_of(&store, tier.place).await {
-                Ok([files, bytes]) => metrics.tiers().sample_usage(&tier.name, files, bytes),
-                Err(error) => tracing::warn!(tier = tier.name, %error, "what a storage tier holds cannot be added up"),
-            }
+        if let Err(error) = sample_usage(&store, &metrics).await {
+            tracing::warn!(%error, "what the storage tiers hold cannot be added up");
         }
         tokio::time::sleep(USAGE_INTERVAL).await;
     }
 }
 
-/// How many files and bytes the index has in a tier's place.
+async fn sample_usage(store: &Store, metrics: &Metrics) -> Result<(), StorageError> {
+    for (class, usage) in usage_of_data_dir(store).await? {
+        metrics.tiers().sample_class(class.name(), usage);
+    }
+    for (tier, usage) in usage_of_tiers(store).await? {
+        metrics.tiers().sample_usage(&tier.name, usage);
+    }
+    Ok(())
+}
+
+/// What the data directory has of each class.
 ///
 /// # Errors
 /// The index's.
-pub async fn usage_of(store: &Store, place: Place) -> Result<[i64; 2], StorageError> {
-    let mut total = [0; 2];
+pub async fn usage_of_data_dir(
+    store: &Store,
+) -> Result<impl Iterator<Item = (StorageClass, PlaceUsage)>, StorageError> {
+    let usages = usage_of(store, &StorageClass::ALL.map(Place::in_data_dir)).await?;
+    Ok(StorageClass::ALL.into_iter().zip(usages))
+}
+
+/// The tiers, and what each has.
+///
+/// # Errors
+/// The index's.
+pub async fn usage_of_tiers(store: &Store) -> Result<impl Iterator<Item = (TierStatus, PlaceUsage)>, StorageError> {
+    let tiers = store.blobs().tiers();
+    let places: Vec<_> = tiers.iter().map(|tier| tier.place).collect();
+    let usages = usage_of(store, &places).await?;
+    Ok(tiers.into_iter().zip(usages))
+}
+
+/// What the index has in a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceUsage {
+    /// Files, parts of open uploads included.
+    pub files: i64,
+    /// Their bytes.
+    pub bytes: i64,
+    /// By how many bytes they are shorter than what they hold.
+    pub saved_bytes: i64,
+}
+
+/// What the index has in these places.
+async fn usage_of(store: &Store, places: &[Place]) -> Result<Vec<PlaceUsage>, StorageError> {
+    let mut totals = vec![PlaceUsage::default(); places.len()];
     for (_, entry) in store.all_buckets().await? {
         if entry.state == EntryState::Creating {
             continue;
         }
-        let page = store.index().view(entry.bucket.into(), move |view| {
-            let files = usage::read_place(view, place, PlaceCounter::Files)?;
-            Ok([files, usage::read_place(view, place, PlaceCounter::Bytes)?])
-        });
-        for (total, of_bucket) in total.iter_mut().zip(page.await?) {
-            *total += of_bucket;
+        let of_view = places.to_vec();
+        let page = move |view: &dyn View| of_view.iter().map(|place| read_usage(view, *place)).collect();
+        let of_bucket: Vec<PlaceUsage> = store.index().view(entry.bucket.into(), page).await?;
+        for (total, usage) in totals.iter_mut().zip(of_bucket) {
+            total.files += usage.files;
+            total.bytes += usage.bytes;
+            total.saved_bytes += usage.saved_bytes;
         }
     }
-    Ok(total)
+    Ok(totals)
+}
+
+fn read_usage(view: &dyn View, place: Place) -> Result<PlaceUsage, IndexError> {
+    let read = |counter| usage::read_place(view, place, counter);
+    let (files, bytes) = (read(PlaceCounter::Files)?, read(PlaceCounter::Bytes)?);
+    Ok(PlaceUsage { files, bytes, saved_bytes: read(PlaceCounter::Saved)? })
 }

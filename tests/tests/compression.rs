@@ -42,6 +42,17 @@ fn metric(cairn: &Cairn, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
 }
 
+/// What `cairn tier list` says of a class in the data directory: files, their bytes, and what compression saved.
+fn in_data_directory(cairn: &Cairn, class: &str) -> Option<[u64; 3]> {
+    let output = cairn.calling_command(&["tier", "list"]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("data directory  {class}  ")))?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!([words[0], words[2], words[4]], ["files", "bytes", "saved"]);
+    Some([1, 3, 5].map(|at| words[at].parse().unwrap()))
+}
+
 /// The call with the customer's key.
 fn with_key(call: Call) -> Call {
     let name = |what: &str| format!("x-amz-server-side-encryption-customer-{what}");
@@ -115,13 +126,22 @@ async fn what_is_put_is_small_on_the_disk_and_comes_back_however_it_is_sealed() 
     }
     assert_eq!(metric(&cairn, "cairn_compression_plain_bytes_total"), plain as u64);
     assert!(metric(&cairn, "cairn_compression_stored_bytes_total") <= taken);
+    let [files, bytes, saved] = in_data_directory(&cairn, "STANDARD").unwrap();
+    assert!(files == WAYS.len() as u64 && bytes + saved == plain as u64 && bytes <= taken, "{files} {bytes} {saved}");
 
     // Neither a class that is not compressed nor a small object is.
     let put = client.object("PUT", &bucket, "other").header("x-amz-storage-class", "ONEZONE_IA");
     put.unsigned_payload().body(content.clone()).send().await.expect(200);
     assert!(disk_usage(&cairn.data_dir().join("classes")) > content.len() as u64);
+    let [files, bytes, saved] = in_data_directory(&cairn, "ONEZONE_IA").unwrap();
+    assert!((files, saved) == (1, 0) && bytes > content.len() as u64, "{files} {bytes} {saved}");
     client.put(&bucket, "inline", vec![0; 1_000]).await.expect(200);
     assert_eq!(client.get(&bucket, "inline").await.expect(200).body, vec![0; 1_000]);
+    assert_eq!(in_data_directory(&cairn, "GLACIER"), None);
+    for number in 0..WAYS.len() {
+        client.object("DELETE", &bucket, &format!("key-{number}")).send().await.expect(204);
+    }
+    assert_eq!(in_data_directory(&cairn, "STANDARD"), None, "what is deleted is counted no more");
     assert_eq!(metric(&cairn, "cairn_compression_plain_bytes_total"), plain as u64);
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::authorize::{Authorized, OnServer};
 use crate::s3::error::Failure;
 use crate::s3::request::Answer;
-use crate::tiers::usage_of;
+use crate::tiers::{PlaceUsage, usage_of_data_dir, usage_of_tiers};
 
 use super::jobs::{self, JobDocument};
 use super::{Admin, json};
@@ -16,6 +16,16 @@ use super::{Admin, json};
 #[derive(Serialize)]
 struct TiersDocument {
     tiers: Vec<TierDocument>,
+    /// What the data directory has.
+    data_directory: Vec<ClassDocument>,
+}
+
+/// The files of a class that are in the data directory. There are none that an older version wrote.
+#[derive(Serialize)]
+struct ClassDocument {
+    class: &'static str,
+    #[serde(flatten)]
+    usage: PlaceUsage,
 }
 
 #[derive(Serialize)]
@@ -27,30 +37,25 @@ struct TierDocument {
     down: Option<String>,
     /// Why nothing is written to it until a restart, if that is so.
     read_only: Option<String>,
-    /// Files that the index has in it, parts of open uploads included.
-    files: i64,
-    /// Their bytes.
-    bytes: i64,
+    #[serde(flatten)]
+    usage: PlaceUsage,
     total_bytes: u64,
     available_bytes: u64,
 }
 
 pub(super) async fn list_tiers(admin: &Admin, _: Authorized<OnServer>) -> Result<Answer, Failure> {
-    let mut tiers = Vec::new();
-    for status in admin.store.blobs().tiers() {
-        let [files, bytes] = usage_of(&admin.store, status.place).await?;
-        tiers.push(TierDocument {
-            name: status.name,
-            classes: status.classes.into_iter().map(|class| class.name()).collect(),
-            down: status.down,
-            read_only: status.read_only,
-            files,
-            bytes,
-            total_bytes: status.space.total_bytes,
-            available_bytes: status.space.available_bytes,
-        });
-    }
-    json(&TiersDocument { tiers })
+    let tiers = usage_of_tiers(&admin.store).await?.map(|(status, usage)| TierDocument {
+        name: status.name,
+        classes: status.classes.into_iter().map(|class| class.name()).collect(),
+        down: status.down,
+        read_only: status.read_only,
+        usage,
+        total_bytes: status.space.total_bytes,
+        available_bytes: status.space.available_bytes,
+    });
+    let of_classes = usage_of_data_dir(&admin.store).await?.filter(|(_, usage)| usage.files != 0);
+    let data_directory = of_classes.map(|(class, usage)| ClassDocument { class: class.name(), usage }).collect();
+    json(&TiersDocument { tiers: tiers.collect(), data_directory })
 }
 
 /// Begins the walk; of one bucket, or of all.

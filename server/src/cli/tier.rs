@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use crate::admin::jobs::JobDocument;
+use crate::tiers::PlaceUsage;
 use crate::wiring;
 
 use super::admin_client::{AdminClient, CallError, ServerArgs};
@@ -20,7 +21,8 @@ const EXIT_UNANSWERED: u8 = 2;
 
 #[derive(Subcommand)]
 pub(super) enum TierCommand {
-    /// Show the tiers: exit status 0 when all are well, 1 when one is not, 2 when the server cannot be asked
+    /// Show the tiers, and what the data directory has of each class, with the bytes that compression saves: exit status 0 when all tiers
+    /// are well, 1 when one is not, 2 when the server cannot be asked
     List(ServerArgs),
     /// Begin a job that moves all files to where the settings have their classes, and out of tiers that have no classes;
     /// `cairn jobs` shows how far it is
@@ -39,6 +41,14 @@ pub(super) struct MoveArgs {
 #[derive(Deserialize)]
 struct Tiers {
     tiers: Vec<Tier>,
+    data_directory: Vec<Class>,
+}
+
+#[derive(Deserialize)]
+struct Class {
+    class: String,
+    #[serde(flatten)]
+    usage: PlaceUsage,
 }
 
 #[derive(Deserialize)]
@@ -47,8 +57,8 @@ struct Tier {
     classes: Vec<String>,
     down: Option<String>,
     read_only: Option<String>,
-    files: i64,
-    bytes: i64,
+    #[serde(flatten)]
+    usage: PlaceUsage,
     total_bytes: u64,
     available_bytes: u64,
 }
@@ -65,8 +75,9 @@ fn ask(command: TierCommand, environment: Environment<'_>) -> Result<ExitCode, C
     match command {
         TierCommand::List(server) => {
             let client = AdminClient::new(server, environment)?;
-            let Tiers { tiers } = runtime.block_on(client.call(Method::GET, "tiers"))?;
+            let Tiers { tiers, data_directory } = runtime.block_on(client.call(Method::GET, "tiers"))?;
             tiers.iter().for_each(|tier| println!("{}", tier.line()));
+            data_directory.iter().for_each(|class| println!("{}", class.line()));
             let is_ill = tiers.iter().any(|tier| tier.down.is_some() || tier.read_only.is_some());
             Ok(if is_ill { ExitCode::from(EXIT_ILL) } else { ExitCode::SUCCESS })
         }
@@ -80,9 +91,17 @@ fn ask(command: TierCommand, environment: Environment<'_>) -> Result<ExitCode, C
     }
 }
 
+impl Class {
+    fn line(&self) -> String {
+        let PlaceUsage { files, bytes, saved_bytes } = self.usage;
+        format!("data directory  {}  files {files} bytes {bytes} saved {saved_bytes}", self.class)
+    }
+}
+
 impl Tier {
     fn line(&self) -> String {
-        let Self { name, classes, down, read_only, files, bytes, total_bytes, available_bytes } = self;
+        let Self { name, classes, down, read_only, usage, total_bytes, available_bytes } = self;
+        let PlaceUsage { files, bytes, saved_bytes } = usage;
         let state = match (down, read_only) {
             (Some(reason), _) => format!("down: {reason}"),
             (None, Some(reason)) => format!("read-only: {reason}"),
@@ -94,6 +113,6 @@ impl Tier {
             0 => String::new(),
             total_bytes => format!("free {available_bytes} of {total_bytes}  "),
         };
-        format!("{name}  {classes}  files {files} bytes {bytes}  {space}{state}")
+        format!("{name}  {classes}  files {files} bytes {bytes} saved {saved_bytes}  {space}{state}")
     }
 }

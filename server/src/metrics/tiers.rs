@@ -8,11 +8,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::gauge_value;
+use crate::tiers::PlaceUsage;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tier {
     /// As it is configured.
     tier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    class: &'static str,
 }
 
 /// The metrics.
@@ -25,6 +31,10 @@ pub struct TierMetrics {
     available_bytes: Family<Tier, Gauge>,
     files: Family<Tier, Gauge>,
     bytes: Family<Tier, Gauge>,
+    saved_bytes: Family<Tier, Gauge>,
+    class_files: Family<Class, Gauge>,
+    class_bytes: Family<Class, Gauge>,
+    class_saved_bytes: Family<Class, Gauge>,
 }
 
 impl TierMetrics {
@@ -37,6 +47,11 @@ impl TierMetrics {
         r.register("available_bytes", "Free space of its file system", self.available_bytes.clone());
         r.register("files", "Files that the index has in it", self.files.clone());
         r.register("bytes", "The bytes of these files", self.bytes.clone());
+        r.register("saved_bytes", "By how many bytes compression made them shorter", self.saved_bytes.clone());
+        let r = registry.sub_registry_with_prefix("data_directory");
+        r.register("files", "Files of the class in the data directory", self.class_files.clone());
+        r.register("bytes", "The bytes of these files", self.class_bytes.clone());
+        r.register("saved_bytes", "By how many bytes compression made them shorter", self.class_saved_bytes.clone());
     }
 
     /// Records what a tier is doing.
@@ -54,9 +69,18 @@ impl TierMetrics {
     }
 
     /// Records what the index has in a tier.
-    pub fn sample_usage(&self, name: &str, files: i64, bytes: i64) {
+    pub fn sample_usage(&self, name: &str, usage: PlaceUsage) {
         let tier = Tier { tier: name.to_owned() };
-        self.files.get_or_create(&tier).set(files);
-        self.bytes.get_or_create(&tier).set(bytes);
+        self.files.get_or_create(&tier).set(usage.files);
+        self.bytes.get_or_create(&tier).set(usage.bytes);
+        self.saved_bytes.get_or_create(&tier).set(usage.saved_bytes);
+    }
+
+    /// Records what the index has of a class in the data directory.
+    pub fn sample_class(&self, class: &'static str, usage: PlaceUsage) {
+        let class = Class { class };
+        self.class_files.get_or_create(&class).set(usage.files);
+        self.class_bytes.get_or_create(&class).set(usage.bytes);
+        self.class_saved_bytes.get_or_create(&class).set(usage.saved_bytes);
     }
 }

@@ -31,6 +31,14 @@ const CLASSES_FOLDER: &str = "classes";
 /// The first place that is a tier's.
 pub const FIRST_TIER_PLACE: u8 = 16;
 
+impl Place {
+    /// Where the data directory has the files of a class.
+    #[must_use]
+    pub fn in_data_dir(class: StorageClass) -> Self {
+        Self::new(class.code()).unwrap_or_default()
+    }
+}
+
 /// A place.
 #[derive(Debug)]
 pub(super) struct Home {
@@ -82,7 +90,7 @@ impl Homes {
         let mut of_class = StorageClass::ALL.map(|_| Place::default());
         let mut homes: Vec<Home> = (0..Place::COUNT).map(|_| Home::new(At::Nowhere, PathBuf::new())).collect();
         for class in StorageClass::ALL {
-            let place = Place::new(class.code()).unwrap_or_default();
+            let place = Place::in_data_dir(class);
             of_class[usize::from(class.code())] = place;
             let root = match place == Place::default() {
                 true => BLOBS_FOLDER.into(),

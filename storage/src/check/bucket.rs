@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::StorageError;
 use crate::blob::inline;
-use crate::id::{BucketId, ContentId, VersionId};
+use crate::id::{BucketId, ContentId, Place, VersionId};
 use crate::index::family::content::{ContentKind, ContentRecord};
 use crate::index::family::document::DocumentKind;
 use crate::index::family::head::Head;
@@ -296,7 +296,7 @@ impl Checker<'_> {
                 };
                 let named = self.seen.named.remove(&id);
                 self.content(id, record, named);
-                for (key, delta) in usage::of_place(id, &record).into_iter().flatten() {
+                for (key, delta) in usage::of_place(id, &record) {
                     *self.seen.counters.entry(key).or_default() += delta;
                 }
                 if let ContentKind::File { size_bytes, stored_bytes, .. } = record.kind {
@@ -345,16 +345,15 @@ impl Checker<'_> {
     }
 
     async fn place_counters(&mut self) -> Result<(), StorageError> {
-        for tier in self.store.blobs().tiers() {
+        let classes = StorageClass::ALL.map(|class| (Place::in_data_dir(class), format!("the class {}", class.name())));
+        let tiers = self.store.blobs().tiers().into_iter().map(|tier| (tier.place, format!("the tier {}", tier.name)));
+        for (place, name) in classes.into_iter().chain(tiers) {
             for counter in PlaceCounter::ALL {
-                let read = move |view: &dyn crate::index::View| usage::read_place(view, tier.place, counter);
+                let read = move |view: &dyn crate::index::View| usage::read_place(view, place, counter);
                 let stored = self.store.index().view(self.id.into(), read).await?;
-                let counted = self.seen.counters.get(&usage::place_key(tier.place, counter)).copied().unwrap_or(0);
+                let counted = self.seen.counters.get(&usage::place_key(place, counter)).copied().unwrap_or(0);
                 if stored != counted {
-                    let name = &tier.name;
-                    self.find(format!(
-                        "{counter:?} in the tier {name}: the counter says {stored}, a recount {counted}"
-                    ));
+                    self.find(format!("{counter:?} in {name}: the counter says {stored}, a recount {counted}"));
                 }
             }
         }

@@ -188,7 +188,7 @@ impl StagedFile {
             stored_bytes: self.blob.stored_length,
             seal: self.blob.seal.map(|seal| *seal.as_bytes()),
         };
-        let record = ContentRecord { kind, references: 1, moved_to: None };
+        let record = ContentRecord::new(kind);
         batch.put(Family::Content, self.blob.content.as_bytes().as_slice(), record.to_value()?);
         usage::count_content(batch, self.blob.content, &record, 1);
         Ok(())

@@ -371,7 +371,7 @@ async fn ten_thousand_parts_become_an_object_and_are_freed() {
         let kind = ContentKind::File { size_bytes: PART_BYTES_MIN, stored_bytes: PART_BYTES_MIN, seal: None };
         let mut batch = Batch::new();
         batch.put(Family::Part, part::key(content, number), record.to_value().unwrap());
-        let row = ContentRecord { kind, references: 1, moved_to: None };
+        let row = ContentRecord { counted: false, ..ContentRecord::new(kind) };
         batch.put(Family::Content, id.as_bytes().as_slice(), row.to_value().unwrap());
         rig.commit(bucket.id.into(), batch).await;
         named.push(NamedPart { number, etag: hex::encode([3; 16]), checksum: None });

@@ -49,6 +49,18 @@ pub struct ContentRecord {
     /// The copy that was made of it when a version moved that shared it, for the others that move to the same place. It may have gone.
     #[n(2)]
     pub moved_to: Option<ContentId>,
+    /// Whether it is in all counters of its place. Rows that an older version wrote are only in those that tiers had then.
+    #[n(3)]
+    #[cbor(default)]
+    pub counted: bool,
+}
+
+impl ContentRecord {
+    /// A new content, which one version or part uses.
+    #[must_use]
+    pub fn new(kind: ContentKind) -> Self {
+        Self { kind, references: 1, moved_to: None, counted: true }
+    }
 }
 
 impl Record for ContentRecord {
@@ -79,8 +91,17 @@ mod tests {
             kind,
             references: u32::MAX,
             moved_to: Some(ContentId::from_bytes([255; 16])),
+            counted: true,
         });
-        let kind = ContentKind::Composite { parts_count: 10_000 };
-        check_round_trip(&ContentRecord { kind, references: 1, moved_to: None });
+        check_round_trip(&ContentRecord::new(ContentKind::Composite { parts_count: 10_000 }));
+    }
+
+    /// Format 1, a map of kind and references.
+    #[test]
+    fn a_row_of_an_older_version_is_not_counted() {
+        let old = [1, 0xA2, 0, 0x82, 1, 0x81, 7, 1, 3];
+        let kind = ContentKind::Composite { parts_count: 7 };
+        let expected = ContentRecord { references: 3, counted: false, ..ContentRecord::new(kind) };
+        assert_eq!(ContentRecord::from_value(&old).ok(), Some(expected));
     }
 }

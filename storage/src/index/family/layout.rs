@@ -80,7 +80,7 @@ pub(crate) fn put(batch: &mut Batch, composite: ContentId, parts: &[LayoutPart])
         batch.put(Family::Layout, key(composite, number), page.to_value()?);
     }
     let parts_count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
-    let record = ContentRecord { kind: ContentKind::Composite { parts_count }, references: 1, moved_to: None };
+    let record = ContentRecord::new(ContentKind::Composite { parts_count });
     batch.put(Family::Content, composite.as_bytes().as_slice(), record.to_value()?);
     Ok(())
 }

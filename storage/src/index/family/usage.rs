@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key    storage class (u8) | counter (u8)    what it holds, and what left it early
-//!        80 + place (u8) | counter (u8)      files in the place of a tier
+//!        80 + place (u8) | counter (u8)      files in a place
 //! value  i64, big endian, without a format byte
 //! ```
 
@@ -32,7 +32,8 @@ impl Counter {
     pub const ALL: [Self; 3] = [Self::Objects, Self::Versions, Self::Bytes];
 }
 
-/// What is counted of the files in a place of a tier. The numbers are on disk.
+/// What is counted of the files in a place: of a class in the data directory, or a tier. Files in the data directory that a version
+/// before these counters wrote are in none. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PlaceCounter {
@@ -40,11 +41,13 @@ pub enum PlaceCounter {
     Files = 0,
     /// Their bytes, as they are stored.
     Bytes = 1,
+    /// By how many bytes they are shorter than what they hold: what compression saved. What an older version wrote saved nothing.
+    Saved = 2,
 }
 
 impl PlaceCounter {
     /// Every counter.
-    pub const ALL: [Self; 2] = [Self::Files, Self::Bytes];
+    pub const ALL: [Self; 3] = [Self::Files, Self::Bytes, Self::Saved];
 }
 
 /// What is counted of versions that leave their class, or go for good, before the class's minimum of days is over. It only
@@ -64,22 +67,23 @@ pub fn place_key(place: Place, counter: PlaceCounter) -> [u8; 2] {
     [PLACES | place.number(), counter as u8]
 }
 
-/// What a content's row adds to the counters of its place: none, if it is no file of a tier's.
-#[must_use]
-pub fn of_place(id: ContentId, record: &ContentRecord) -> Option<[([u8; 2], i64); 2]> {
-    match record.kind {
-        ContentKind::File { stored_bytes, .. } if id.place().number() >= FIRST_TIER_PLACE => {
-            let bytes = i64::try_from(stored_bytes).unwrap_or(i64::MAX);
-            let key = |counter| place_key(id.place(), counter);
-            Some([(key(PlaceCounter::Files), 1), (key(PlaceCounter::Bytes), bytes)])
+/// What a content's row adds to the counters of its place, if it is a file.
+pub fn of_place(id: ContentId, record: &ContentRecord) -> impl Iterator<Item = ([u8; 2], i64)> {
+    let is_in_tier = id.place().number() >= FIRST_TIER_PLACE;
+    let counts = match record.kind {
+        ContentKind::File { size_bytes, stored_bytes, .. } if is_in_tier || record.counted => {
+            let saved_bytes = if record.counted { size_bytes.saturating_sub(stored_bytes) } else { 0 };
+            [(PlaceCounter::Files, 1), (PlaceCounter::Bytes, stored_bytes), (PlaceCounter::Saved, saved_bytes)]
         }
-        ContentKind::File { .. } | ContentKind::Composite { .. } => None,
-    }
+        ContentKind::File { .. } | ContentKind::Composite { .. } => PlaceCounter::ALL.map(|counter| (counter, 0)),
+    };
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    counts.map(move |(counter, count)| (place_key(id.place(), counter), i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
 /// Counts a content's row that comes (1) or goes (-1).
 pub fn count_content(batch: &mut Batch, id: ContentId, record: &ContentRecord, sign: i64) {
-    for (key, delta) in of_place(id, record).into_iter().flatten() {
+    for (key, delta) in of_place(id, record) {
         batch.add(Family::Usage, key, sign * delta);
     }
 }
@@ -127,5 +131,45 @@ fn read_key(view: &dyn View, key: [u8; 2]) -> Result<i64, IndexError> {
             Ok(bytes) => Ok(i64::from_be_bytes(bytes)),
             Err(_) => Err(IndexError::Corrupt("a usage counter has not eight bytes".to_owned())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// What a file counts: (files, bytes, saved).
+    fn counts(place: u8, counted: bool, (size_bytes, stored_bytes): (u64, u64)) -> [i64; 3] {
+        let mut bytes = [1; 16];
+        bytes[0] = place << 2;
+        let id = ContentId::from_bytes(bytes);
+        let kind = ContentKind::File { size_bytes, stored_bytes, seal: None };
+        let counts: Vec<_> = of_place(id, &ContentRecord { counted, ..ContentRecord::new(kind) }).collect();
+        PlaceCounter::ALL.map(|counter| {
+            let key = place_key(Place::new(place).unwrap(), counter);
+            counts.iter().find(|(of, _)| *of == key).map_or(0, |(_, count)| *count)
+        })
+    }
+
+    #[test]
+    fn a_file_counts_in_its_place_with_what_compression_saved() {
+        for place in [0, 3, FIRST_TIER_PLACE] {
+            assert_eq!(counts(place, true, (1_000, 300)), [1, 300, 700]);
+            assert_eq!(counts(place, true, (1_000, 5_000)), [1, 5_000, 0], "one that is not compressed");
+        }
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_counts_as_it_did() {
+        assert_eq!(counts(3, false, (1_000, 300)), [0, 0, 0]);
+        assert_eq!(counts(FIRST_TIER_PLACE, false, (1_000, 300)), [1, 300, 0]);
+    }
+
+    #[test]
+    fn a_composite_counts_nothing() {
+        let record = ContentRecord::new(ContentKind::Composite { parts_count: 2 });
+        assert_eq!(of_place(ContentId::from_bytes([0xFF; 16]), &record).count(), 0);
     }
 }

@@ -72,18 +72,25 @@ impl Client {
         let text = self.send(&request).await?.bytes(PAGE_BYTES_MAX).await?;
         let mut empty = Vec::new();
         for upload_id in candidates(&begun(&text, &to.key)?, known_id, asked_within) {
-            let parts = to.request(Method::GET, None).query("uploadId", &upload_id).query("max-parts", "1");
-            let text = match self.send(&parts).await {
-                Ok(answer) => answer.bytes(PAGE_BYTES_MAX).await?,
-                Err(error) if error.status() == Some(404) => continue,
-                Err(error) => return Err(error),
-            };
-            let parts = xml::items(&text, "ListPartsResult", "Part", ["PartNumber"]);
-            if parts.ok_or(ClientError::Foreign("it is not a listing of parts"))?.is_empty() {
+            if self.is_empty(to, &upload_id).await? {
                 empty.push(upload_id);
             }
         }
         Ok(empty)
+    }
+
+    /// Whether an upload is there, and no part of it.
+    async fn is_empty(&self, to: &Address, upload_id: &str) -> Result<bool, ClientError> {
+        let parts = to.request(Method::GET, None).query("uploadId", upload_id).query("max-parts", "1");
+        let text = match self.send(&parts).await {
+            Ok(answer) => answer.bytes(PAGE_BYTES_MAX).await?,
+            Err(error) if error.status() == Some(404) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // Some servers give the root element another name than S3.
+        let listing = xml::Flat::parse(&text).filter(|listing| listing.text("UploadId") == Some(upload_id));
+        let listing = listing.ok_or(ClientError::Foreign("it is not a listing of the upload's parts"))?;
+        Ok(listing.text("Part").is_none())
     }
 }
 

@@ -40,7 +40,9 @@ async fn an_upload_that_was_begun_without_an_answer_is_aborted_when_the_next_one
         query if query.contains("prefix=") => Reply::new(200, listing.clone()),
         query if query.contains("max-parts=1") => {
             let parts = if query.contains("filled") { "<Part><PartNumber>1</PartNumber></Part>" } else { "" };
-            Reply::new(200, format!("<ListPartsResult><Key>a key</Key>{parts}</ListPartsResult>"))
+            let id = if query.contains("filled") { "filled" } else { "lost" };
+            // The name of the root element is Moto's.
+            Reply::new(200, format!("<ListPartsResponse><UploadId>{id}</UploadId>{parts}</ListPartsResponse>"))
         }
         "uploadId=lost" => Reply::new(204, ""),
         _ => upload_script(n, seen),

@@ -19,7 +19,7 @@ use cairn_storage::ops::Bucket;
 use cairn_storage::ops::replication::{QueuedTask, Standing};
 use cairn_storage::replication::{Left, Progress, TargetStatus};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::audit::{Audit, Trail};
 use crate::authorize::AsRole;
@@ -137,9 +137,10 @@ impl Replicator {
     }
 
     async fn carry_with(&self, queued: &QueuedTask, trail: &Trail) -> Result<Carried, Failure> {
-        // Before anything is read: what is carried is what is there when its turn has come.
+        // Before anything is read: what is carried is what is there when its turn has come, by the rules of then.
         let remote = queued.task.target.parse::<rules::Target>().ok().and_then(|target| target.remote);
         let _turn = self.turn(remote.as_deref()).await;
+        let changes = self.edge.replication.changes.subscribe();
         let errand = match self.errand(queued).await? {
             Ok(errand) => errand,
             Err(carried) => return Ok(carried),
@@ -172,7 +173,7 @@ impl Replicator {
         let brought = tokio::select! {
             brought = self.bring(&errand, rule, acting, target, (standing, with_tags)) => brought,
             // What was brought so far goes with the future.
-            () = self.no_rule_any_more(&errand) => Err(not_taken()),
+            () = self.no_rule_any_more(&errand, changes) => Err(not_taken()),
         };
         if let (Err(Failure::Down { .. }), Some(remote)) = (&brought, &destination.remote) {
             // It may not be what it was taken for any more.
@@ -203,14 +204,14 @@ impl Replicator {
     }
 
     /// Completes when no rule takes there what is on its way.
-    async fn no_rule_any_more(&self, errand: &Errand<'_>) {
-        let mut changes = self.edge.replication.changes.subscribe();
+    async fn no_rule_any_more(&self, errand: &Errand<'_>, mut changes: watch::Receiver<()>) {
         loop {
-            // What cannot be read now is read again; nobody drops the sender.
+            // Nobody drops the sender.
+            let _changed = tokio::time::timeout(RULES_LOOKED_AT, changes.changed()).await;
+            // What cannot be read now is read again.
             if matches!(self.is_taken(errand).await, Ok(false)) {
                 return;
             }
-            let _changed = tokio::time::timeout(RULES_LOOKED_AT, changes.changed()).await;
         }
     }
 

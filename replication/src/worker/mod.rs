@@ -103,6 +103,11 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Completed, Self::Dropped, Self::Waited, Self::Retried, Self::Failed];
+}
+
 /// Carries out tasks.
 #[async_trait]
 pub trait Carrier: Send + Sync + fmt::Debug + 'static {

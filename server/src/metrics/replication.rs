@@ -1,6 +1,6 @@
 //! What is measured of replication, by source bucket and rule.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cairn_replication::worker::{Outcome, Told};
@@ -54,6 +54,16 @@ pub struct ReplicationMetrics {
 /// The bounds of the histogram, in seconds; one of them is the threshold.
 const LATENCY_BOUNDS: [f64; 16] =
     [0.01, 0.025, 0.06, 0.15, 0.4, 1.0, 2.5, 6.0, 15.0, 40.0, 100.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+
+fn result(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Dropped => "dropped",
+        Outcome::Waited => "waited",
+        Outcome::Retried => "retried",
+        Outcome::Failed => "failed",
+    }
+}
 
 fn latency() -> Histogram {
     Histogram::new(LATENCY_BOUNDS)
@@ -147,13 +157,7 @@ impl ReplicationMetrics {
     pub fn told(&self, bucket: &str, told: &Told<'_>) {
         let (bucket, rule) = (bucket.to_owned(), told.queued.task.rule.clone());
         let label = OfRule { bucket: bucket.clone(), rule: rule.clone() };
-        let result = match told.outcome {
-            Outcome::Completed => "completed",
-            Outcome::Dropped => "dropped",
-            Outcome::Waited => "waited",
-            Outcome::Retried => "retried",
-            Outcome::Failed => "failed",
-        };
+        let result = result(told.outcome);
         self.ended.get_or_create(&Ended { bucket, rule, result }).inc();
         if told.waited > THRESHOLD && matches!(told.outcome, Outcome::Completed | Outcome::Failed) {
             self.missed_threshold.get_or_create(&label).inc();
@@ -162,13 +166,16 @@ impl ReplicationMetrics {
             let seconds = told.waited.as_secs_f64();
             self.latency.get_or_create(&label).observe(seconds);
             let place = LATENCY_BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(LATENCY_BOUNDS.len());
-            self.kept.lock().entry(label).or_default().latencies[place] += 1;
+            self.kept.lock().entry(label.clone()).or_default().latencies[place] += 1;
         }
+        self.kept.lock().entry(label).or_default();
     }
 
     /// What counts the bytes that are sent by a rule.
     pub fn sent(&self, bucket: &str, rule: &str) -> Counter {
-        self.bytes.get_or_create_owned(&OfRule { bucket: bucket.to_owned(), rule: rule.to_owned() })
+        let label = OfRule { bucket: bucket.to_owned(), rule: rule.to_owned() };
+        self.kept.lock().entry(label.clone()).or_default();
+        self.bytes.get_or_create_owned(&label)
     }
 
     /// What is known of a rule.
@@ -187,7 +194,24 @@ impl ReplicationMetrics {
         }
     }
 
-    /// Records what waits, in all buckets that have rules.
+    /// Forgets the rules that there are no more.
+    fn forget_all_but(&self, rules: &HashSet<OfRule>) {
+        self.kept.lock().retain(|label, _| {
+            let stays = rules.contains(label);
+            if !stays {
+                self.latency.remove(label);
+                self.missed_threshold.remove(label);
+                self.bytes.remove(label);
+                for outcome in Outcome::ALL {
+                    let OfRule { bucket, rule } = label.clone();
+                    self.ended.remove(&Ended { bucket, rule, result: result(outcome) });
+                }
+            }
+            stays
+        });
+    }
+
+    /// Records what waits, in all buckets that have rules. What is known of other rules is forgotten.
     pub fn sample(&self, rules: &[(String, RuleStatus)], now: Timestamp) {
         let gauges = [
             &self.pending_versions,
@@ -197,6 +221,9 @@ impl ReplicationMetrics {
             &self.failed_versions,
         ];
         gauges.into_iter().for_each(Family::clear);
+        let label =
+            |(bucket, status): &(String, RuleStatus)| OfRule { bucket: bucket.clone(), rule: status.rule.clone() };
+        self.forget_all_but(&rules.iter().map(label).collect());
         for (bucket, status) in rules {
             let label = OfRule { bucket: bucket.clone(), rule: status.rule.clone() };
             self.pending_versions.get_or_create(&label).set(gauge_value(status.pending_versions));
@@ -318,6 +345,12 @@ mod tests {
     fn what_waits_and_what_was_given_up_is_there_for_each_rule() {
         let metrics = ReplicationMetrics::default();
         metrics.sample(&[status("one"), status("gone")], Timestamp(9_500));
+        for rule in ["one", "gone"] {
+            told(&metrics, rule, Outcome::Completed, 1_000.0);
+            told(&metrics, rule, Outcome::Failed, 1.0);
+            metrics.sent("bucket", rule).inc_by(5);
+        }
+        assert!(text(&metrics).contains("gone"));
         metrics.sample(&[status("one")], Timestamp(9_500));
         let text = text(&metrics);
         for (name, value) in [

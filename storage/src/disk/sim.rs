@@ -133,9 +133,13 @@ impl Faults {
         self.admit(call)?.map_or(Ok(()), Err)
     }
 
+    fn has_power(&self) -> bool {
+        self.power_lasts.is_none_or(|mutations| self.mutations < mutations)
+    }
+
     /// Counts a call. An error: the power is gone and nothing happens. `Some`: the call must fail in its own way.
     fn admit(&mut self, call: Call) -> io::Result<Option<io::Error>> {
-        if self.power_lasts.is_some_and(|mutations| self.mutations >= mutations) {
+        if !self.has_power() {
             return Err(io::Error::other("the simulated power is gone"));
         }
         let count = self.counts.entry(call).or_default();
@@ -198,6 +202,21 @@ impl SimDisk {
     pub fn skip_sync(&self, call: Call) {
         debug_assert!(matches!(call, Call::SyncData | Call::SyncDir), "only a sync can be skipped");
         self.0.lock().faults.skipped.insert(call);
+    }
+
+    /// Makes durable what is seen, as systems do by and by with what nobody has synced. Nothing happens without power.
+    pub fn write_back(&self) {
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        if !state.faults.has_power() {
+            return;
+        }
+        state.durable = state.seen.clone();
+        state.changes.clear();
+        for inode in state.inodes.values_mut().filter(|inode| !inode.dropped) {
+            inode.durable = inode.seen.clone();
+            inode.writes.clear();
+        }
     }
 
     /// Decides whether reads are answered from the cache (the beginning) or have to wait.

@@ -331,6 +331,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_back_survives_and_nothing_is_without_power() {
+        let disk = SimDisk::new();
+        let file = disk.create(Path::new("file")).unwrap();
+        write(&*file, 0, b"x");
+        disk.write_back();
+        assert_eq!(states(&disk), BTreeSet::from([Some(b"x".to_vec())]));
+        disk.remove(Path::new("file")).unwrap();
+        disk.crash_after(disk.mutations());
+        disk.write_back();
+        assert_eq!(states(&disk).len(), 2);
+    }
+
+    #[test]
     fn a_skipped_sync_makes_nothing_durable() {
         let disk = SimDisk::new();
         disk.skip_sync(Call::SyncDir);

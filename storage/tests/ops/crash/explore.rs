@@ -53,7 +53,7 @@ async fn wreck(cut: Cut, skipped: Option<Call>) -> Wreck {
     }
     let clock = Arc::new(ManualClock::new(START));
     let rig = Rig::over(index.clone(), Arc::new(disk.clone()), clock, health, 1);
-    let mut process = Work { rig, log: Log::default() };
+    let mut process = Work { rig, disk: disk.clone(), log: Log::default() };
     let ended = work(&mut process).await;
     assert_eq!(ended.is_ok(), matches!(cut, Cut::Never), "{cut:?}: {ended:?}");
     Wreck { disk, index: index.snapshot(), log: process.log, now: process.rig.clock.now() }

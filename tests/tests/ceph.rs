@@ -67,7 +67,14 @@ impl Ceph {
         ceph.run("monmaptool", &["--create", "--fsid", cluster, "--addv", "a", &monitors, &map])?;
         ceph.run("ceph-mon", &["--mkfs", "-i", "a", "--monmap", &map])?;
         ceph.spawn("ceph-mon", &["-i", "a", "-f"]);
-        ceph.run("ceph", &["--connect-timeout", "60", "osd", "new", disk])?;
+        // The same however often; a monitor that has just started refuses now and then.
+        let began = Instant::now();
+        while let Err(error) = ceph.run("ceph", &["--connect-timeout", "60", "osd", "new", disk]) {
+            if began.elapsed() > START_TIMEOUT {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
         ceph.run("ceph-osd", &["-i", "0", "--mkfs", "--osd-uuid", disk])?;
         ceph.spawn("ceph-osd", &["-i", "0", "-f"]);
         let user = ["--uid=cairn", "--display-name=Cairn", "--access-key", ACCESS_KEY, "--secret", SECRET_KEY];

@@ -4,7 +4,7 @@
 //! what became of it are an [`Entry`]: the newest are kept in memory for `cairn why`, and all go to the audit log, written by a
 //! thread of its own. The queue between is bounded. When it is full, entries are not written, which a metric counts: a
 //! request never waits for its audit, and nothing grows. What lifecycle rules and access tiers do to versions and uploads,
-//! and that restored versions can be read, or not any more, are lines of their own ([`Deed`]), and do not wait either.
+//! and that restored versions can be read, or not any more, are lines of their own (`Deed`), and do not wait either.
 //!
 //! Secrets never: an entry knows access keys, and neither queries nor headers but the client's name for itself.
 

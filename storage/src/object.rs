@@ -258,8 +258,7 @@ impl ObjectVersion {
     /// Its tier, if its class has tiers.
     #[must_use]
     pub fn access_tier(&self) -> Option<AccessTier> {
-        let tier = || self.access.map(|access| access.tier).unwrap_or_default();
-        (self.storage_class == StorageClass::IntelligentTiering).then(tier)
+        access_tier(self.storage_class, self.access)
     }
 
     /// The class in whose place its files belong: its own, or that of its tier.
@@ -277,8 +276,7 @@ impl ObjectVersion {
     /// What a restore from its archive class has come to; None: there is none, or it has ended.
     #[must_use]
     pub fn restore_stage(&self, now: Timestamp) -> Option<RestoreStage> {
-        let restored = self.restored.filter(|restored| self.is_archived() && now < restored.ends)?;
-        Some(if now < restored.ready { RestoreStage::Ongoing } else { RestoreStage::Ready })
+        self.restored.filter(|_| self.is_archived()).and_then(|restored| restored.stage(now))
     }
 
     /// Whether its bytes can be read without a restore, or by one.
@@ -296,6 +294,10 @@ impl ObjectVersion {
             None => encryption::context(bucket, key, id),
         }
     }
+}
+
+fn access_tier(class: StorageClass, access: Option<Access>) -> Option<AccessTier> {
+    (class == StorageClass::IntelligentTiering).then(|| access.map(|access| access.tier).unwrap_or_default())
 }
 
 impl DeleteMarker {
@@ -358,6 +360,12 @@ pub struct ObjectSummary {
     /// What is known of a sealed checksum.
     #[n(12)]
     pub sealed_checksum: Option<SealedChecksumKind>,
+    /// The newest restore from its archive class or tier.
+    #[n(15)]
+    pub restored: Option<Restored>,
+    /// As an object's.
+    #[n(17)]
+    pub access: Option<Access>,
 }
 
 impl ObjectSummary {
@@ -368,5 +376,18 @@ impl ObjectSummary {
             Some(clear) => Some((clear.value.algorithm(), clear.checksum_type())),
             None => self.sealed_checksum.and_then(SealedChecksumKind::get),
         }
+    }
+
+    /// As an object's.
+    #[must_use]
+    pub fn access_tier(&self) -> Option<AccessTier> {
+        access_tier(self.storage_class, self.access)
+    }
+
+    /// As an object's.
+    #[must_use]
+    pub fn restore_stage(&self, now: Timestamp) -> Option<RestoreStage> {
+        let place = self.access_tier().map_or(self.storage_class, AccessTier::class);
+        self.restored.filter(|_| place.needs_restore()).and_then(|restored| restored.stage(now))
     }
 }

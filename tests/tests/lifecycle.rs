@@ -242,11 +242,26 @@ async fn an_archived_object_is_restored_for_a_time() {
     restore(&client, &bucket, "key", &tier("Bulk")).send().await.expect(202);
     let head = client.head(&bucket, "key").await.expect(200);
     assert_eq!(head.header("x-amz-restore"), Some("ongoing-request=\"true\""));
+    let listed = |(name, value): (&str, &str)| {
+        let list = client.bucket("GET", &bucket).query(name, value).query("prefix", "key");
+        list.header("x-amz-optional-object-attributes", "RestoreStatus")
+    };
+    for parameter in [("marker", ""), ("list-type", "2"), ("versions", "")] {
+        let text = listed(parameter).send().await.expect(200).text();
+        let ongoing = "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>";
+        assert!(text.contains(ongoing), "{text}");
+    }
+    let plain = || client.bucket("GET", &bucket).query("prefix", "key");
+    assert!(!plain().send().await.expect(200).text().contains("RestoreStatus"));
+    let unknown = plain().header("x-amz-optional-object-attributes", "Colour");
+    unknown.send().await.expect_error(400, "InvalidArgument");
     restore(&client, &bucket, "key", &tier("Bulk")).send().await.expect_error(409, "RestoreAlreadyInProgress");
     restore(&client, &bucket, "key", &tier("Expedited")).send().await.expect(202);
     assert_eq!(client.get(&bucket, "key").await.expect(200).body, body(1, LARGE));
     let told = client.head(&bucket, "key").await.expect(200);
     assert!(told.header("x-amz-restore").unwrap().starts_with("ongoing-request=\"false\", expiry-date=\""));
+    let text = listed(("versions", "")).send().await.expect(200).text();
+    assert!(text.contains("<IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>"), "{text}");
     // A copy of what is restored may have any class.
     copy("copy").send().await.expect(200);
     assert_eq!(client.get(&bucket, "copy").await.expect(200).body, body(1, LARGE));

@@ -71,6 +71,7 @@ names! {
     OBJECT_LOCK_MODE = "x-amz-object-lock-mode";
     OBJECT_LOCK_RETAIN_UNTIL_DATE = "x-amz-object-lock-retain-until-date";
     OBJECT_OWNERSHIP = "x-amz-object-ownership";
+    OPTIONAL_OBJECT_ATTRIBUTES = "x-amz-optional-object-attributes";
     PART_NUMBER_MARKER = "x-amz-part-number-marker";
     REPLICA_ATTRIBUTES = "x-amz-cairn-replica-attributes";
     REPLICA_CHANGED = "x-amz-cairn-replica-changed";

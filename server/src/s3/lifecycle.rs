@@ -12,7 +12,7 @@ use cairn_lifecycle::restore::Delays;
 use cairn_storage::StorageError;
 use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::document::DocumentKind;
-use cairn_storage::object::{ObjectKey, ObjectVersion, RestoreStage};
+use cairn_storage::object::{ObjectKey, ObjectSummary, ObjectVersion, RestoreStage};
 use cairn_storage::ops::{Bucket, Store};
 use cairn_storage::record::Record;
 use http::{HeaderMap, HeaderValue};
@@ -21,7 +21,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::kept::{Kept, digest_of};
 use crate::metrics::Metrics;
 
-use super::headers::{ABORT_DATE, ABORT_RULE_ID, ARCHIVE_STATUS, EXPIRATION, RESTORE, http_date, value};
+use super::error::Failure;
+use super::headers::{
+    self, ABORT_DATE, ABORT_RULE_ID, ARCHIVE_STATUS, EXPIRATION, OPTIONAL_OBJECT_ATTRIBUTES, RESTORE, document_time,
+    http_date, value,
+};
+use super::xml::Document;
 
 /// What the operations need to know of lifecycles.
 #[derive(Debug)]
@@ -126,4 +131,34 @@ pub fn restore_into_headers(object: &ObjectVersion, now: Timestamp, headers: &mu
         _ => return,
     };
     headers.insert(RESTORE, text);
+}
+
+/// Whether a listing is to say what restores have come to.
+///
+/// # Errors
+/// `InvalidArgument` if it is asked for anything else.
+pub fn lists_restores(headers: &HeaderMap) -> Result<bool, Failure> {
+    let mut lists = false;
+    for value in headers.get_all(&OPTIONAL_OBJECT_ATTRIBUTES) {
+        for name in headers::text_of(value).split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            if name != "RestoreStatus" {
+                let message = "Invalid attribute name specified.";
+                return Err(Failure::invalid_argument(OPTIONAL_OBJECT_ATTRIBUTES.as_str(), name, message));
+            }
+            lists = true;
+        }
+    }
+    Ok(lists)
+}
+
+/// Says in a listing what a restore has come to.
+pub fn restore_into_listing(object: &ObjectSummary, now: Timestamp, entry: &mut Document) {
+    let Some(stage) = object.restore_stage(now) else { return };
+    entry.element("RestoreStatus", |status| {
+        status.value("IsRestoreInProgress", stage == RestoreStage::Ongoing);
+        // What comes out of an archive tier stays.
+        if let (RestoreStage::Ready, Some(restored), None) = (stage, object.restored, object.access_tier()) {
+            status.value("RestoreExpiryDate", document_time(restored.ends));
+        }
+    });
 }

@@ -1,5 +1,6 @@
 //! ListObjects and ListObjectsV2.
 
+use cairn_storage::clock::Timestamp;
 use cairn_storage::object::{ObjectKey, ObjectSummary};
 use cairn_storage::ops::{Bucket, ListObjects, Listed, ObjectsPage};
 
@@ -9,7 +10,8 @@ use super::acl::owner_of;
 use super::encoding::NameEncoding;
 use super::error::Failure;
 use super::headers::{document_time, quoted_text};
-use super::request::{Answer, Query, Request};
+use super::lifecycle::{lists_restores, restore_into_listing};
+use super::request::{Answer, Request};
 use super::xml::Document;
 use super::{Edge, token};
 
@@ -22,16 +24,20 @@ struct Listing<'q> {
     delimiter: Option<&'q str>,
     max_keys: usize,
     encoding: NameEncoding,
+    /// When restores are shown, as they are then; None: they are not.
+    restores_at: Option<Timestamp>,
 }
 
 impl<'q> Listing<'q> {
-    fn of(query: &'q Query) -> Result<Self, Failure> {
+    fn of(edge: &Edge, request: &'q Request) -> Result<Self, Failure> {
+        let query = &request.query;
         Ok(Self {
             prefix: query.get("prefix").unwrap_or_default(),
             // An empty delimiter is none.
             delimiter: query.non_empty("delimiter"),
             max_keys: query.count("max-keys", MAX_KEYS)?,
             encoding: NameEncoding::of(query)?,
+            restores_at: lists_restores(&request.headers)?.then(|| edge.store.clock().now()),
         })
     }
 
@@ -94,6 +100,9 @@ impl<'q> Listing<'q> {
         if let Some(bucket) = owned_in {
             edge.account_element("Owner", owner_of(bucket, object.owner), contents);
         }
+        if let Some(now) = self.restores_at {
+            restore_into_listing(object, now, contents);
+        }
     }
 }
 
@@ -102,7 +111,7 @@ pub(super) async fn list_objects(
     authorized: Authorized<OnBucket>,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let listing = Listing::of(&request.query)?;
+    let listing = Listing::of(edge, &request)?;
     let marker = request.query.get("marker").unwrap_or_default();
     let after = (!marker.is_empty()).then(|| marker.to_owned());
     let page = listing.page(edge, &authorized, after).await?;
@@ -122,7 +131,7 @@ pub(super) async fn list_objects_v2(
     request: Request,
 ) -> Result<Answer, Failure> {
     let query = &request.query;
-    let listing = Listing::of(query)?;
+    let listing = Listing::of(edge, &request)?;
     let token = query.get("continuation-token");
     let start_after = query.non_empty("start-after");
     let after = match token {

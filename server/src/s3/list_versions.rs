@@ -1,5 +1,6 @@
 //! ListObjectVersions.
 
+use cairn_storage::clock::Timestamp;
 use cairn_storage::index::family::version::VersionSummary;
 use cairn_storage::ops::{Bucket, ListVersions, ListedVersion};
 
@@ -9,6 +10,7 @@ use super::acl::owner_of;
 use super::encoding::NameEncoding;
 use super::error::Failure;
 use super::headers::{document_time, quoted_text};
+use super::lifecycle::{lists_restores, restore_into_listing};
 use super::request::{Answer, Request, parse_version};
 use super::xml::Document;
 use super::{Edge, version_text};
@@ -35,6 +37,7 @@ pub(super) async fn list_versions(
             "A version-id marker cannot be specified without a key marker.",
         ));
     }
+    let restores_at = lists_restores(&request.headers)?.then(|| edge.store.clock().now());
     let list = ListVersions {
         prefix: prefix.to_owned(),
         delimiter: delimiter.map(str::to_owned),
@@ -62,30 +65,32 @@ pub(super) async fn list_versions(
                 prefixes.text("Prefix", &encoding.apply(prefix));
             }),
             ListedVersion::Version { key, is_latest, version } => {
-                let bucket = authorized.bucket();
-                write_version(edge, bucket, &encoding.apply(key.as_str()), *is_latest, version, &mut document);
+                let entry = Entry { key: &encoding.apply(key.as_str()), is_latest: *is_latest, version, restores_at };
+                write_version(edge, authorized.bucket(), &entry, &mut document);
             }
         }
     }
     Ok(Answer::document(document))
 }
 
-fn write_version(
-    edge: &Edge,
-    bucket: &Bucket,
-    key: &str,
+struct Entry<'v> {
+    key: &'v str,
     is_latest: bool,
-    version: &VersionSummary,
-    document: &mut Document,
-) {
+    version: &'v VersionSummary,
+    /// When restores are shown, as they are then; None: they are not.
+    restores_at: Option<Timestamp>,
+}
+
+fn write_version(edge: &Edge, bucket: &Bucket, entry: &Entry<'_>, document: &mut Document) {
+    let version = entry.version;
     let name = match version {
         VersionSummary::Object(_) => "Version",
         VersionSummary::Marker(_) => "DeleteMarker",
     };
     document.element(name, |element| {
-        element.text("Key", key);
+        element.text("Key", entry.key);
         element.text("VersionId", &version_text(version.shown()));
-        element.value("IsLatest", is_latest);
+        element.value("IsLatest", entry.is_latest);
         match version {
             VersionSummary::Object(object) => {
                 element.text("LastModified", &document_time(object.created));
@@ -97,6 +102,9 @@ fn write_version(
                 element.value("Size", object.size_bytes);
                 element.text("StorageClass", object.storage_class.name());
                 edge.account_element("Owner", owner_of(bucket, object.owner), element);
+                if let Some(now) = entry.restores_at {
+                    restore_into_listing(object, now, element);
+                }
             }
             VersionSummary::Marker(marker) => {
                 element.text("LastModified", &document_time(marker.created));

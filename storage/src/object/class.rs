@@ -210,6 +210,15 @@ pub struct Restored {
     pub tier: RetrievalTier,
 }
 
+impl Restored {
+    /// What it has come to; None: it has ended.
+    #[must_use]
+    pub fn stage(&self, now: Timestamp) -> Option<RestoreStage> {
+        let stage = if now < self.ready { RestoreStage::Ongoing } else { RestoreStage::Ready };
+        (now < self.ends).then_some(stage)
+    }
+}
+
 /// What a restore has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreStage {

@@ -232,6 +232,23 @@ async fn the_command_comes_back_to_a_busy_server_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn the_command_takes_the_endpoint_of_the_aws_command_line_unless_it_is_told_another() {
+    let cairn = Cairn::prepare(Config::default());
+    let ((address, calls), (other, calls_of_other)) = (busy_server(0), busy_server(0));
+    let run = |arguments: &[&str]| {
+        let mut command =
+            cairn.command(&["lock-clock", "status", "--access-key", "access-key", "--secret-key", "secret-key"]);
+        command.args(arguments).env("HOME", cairn.scratch_dir()).env("AWS_ENDPOINT_URL", format!("http://{address}"));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    };
+    run(&[]);
+    run(&["--endpoint-url", &format!("http://{other}")]);
+    let counts = [calls, calls_of_other].map(|calls| calls.load(Ordering::Relaxed));
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
 async fn an_accepted_wall_clock_ends_the_alarm_and_the_retentions_that_it_has_passed() {
     let mut cairn = Cairn::start(Config::default());
     let client = cairn.client();

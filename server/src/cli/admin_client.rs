@@ -33,7 +33,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 #[derive(Args)]
 pub(super) struct ServerArgs {
     /// Where the server answers S3 requests
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:9000")]
     endpoint_url: Url,
     /// The access key of a root [default: as the aws command line finds it]
     #[arg(long, requires = "secret_key")]

@@ -175,7 +175,11 @@ impl Metrics {
             "1 when the wall clock is too far ahead to be believed, and retentions are judged by an older time",
             self.lock_clock_held.clone(),
         );
-        r.register("audit_lost", "Requests that the audit log has no line of", self.audit_lost.clone());
+        r.register(
+            "audit_lost",
+            "Requests, and things that the server did by itself, that the audit log has no line of",
+            self.audit_lost.clone(),
+        );
         r.register("kms_calls", "Calls to the KMS for objects' keys, by its operation", self.kms_calls.clone());
         self.external_kms.register(r);
         self.lifecycle.register(r);

@@ -136,6 +136,7 @@ pub struct PlaceUsage {
     /// Their bytes.
     pub bytes: i64,
     /// By how many bytes they are shorter than what they hold.
+    #[serde(default)]
     pub saved_bytes: i64,
 }
 

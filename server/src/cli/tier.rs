@@ -41,6 +41,8 @@ pub(super) struct MoveArgs {
 #[derive(Deserialize)]
 struct Tiers {
     tiers: Vec<Tier>,
+    /// Older servers do not tell it.
+    #[serde(default)]
     data_directory: Vec<Class>,
 }
 

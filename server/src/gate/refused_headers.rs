@@ -123,7 +123,7 @@ fn honoured(operation: Operation) -> [&'static [HeaderName]; 4] {
     }
 }
 
-/// Refuses a request with a header that cannot be honoured, or with two that say different things.
+/// Refuses a request with a header that cannot be honoured, or that is repeated though it has one value.
 ///
 /// # Errors
 /// `NotImplemented`, naming the header; `InvalidRequest`.

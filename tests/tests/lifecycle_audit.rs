@@ -89,8 +89,9 @@ async fn a_version_that_is_hidden_is_told_by_its_marker_and_one_that_ends_by_its
     let bucket = versioned(&client, "told").await;
     let version = client.put(&bucket, "key", "x").await.expect(200);
     let version = version.header("x-amz-version-id").unwrap().to_owned();
+    // The days between are for a look at the marker.
     let ends = "<Expiration><Days>1</Days></Expiration>\
-                <NoncurrentVersionExpiration><NoncurrentDays>2</NoncurrentDays></NoncurrentVersionExpiration>";
+                <NoncurrentVersionExpiration><NoncurrentDays>8</NoncurrentDays></NoncurrentVersionExpiration>";
     put_rules(&client, &bucket, &rule("ends", "", ends)).send().await.expect(200);
     let hidden = deeds(&cairn, &bucket, 1).await.remove(0);
     let listed = client.bucket("GET", &bucket).query("versions", "").send().await.expect(200);

@@ -27,6 +27,12 @@ const FULL: [&str; 3] = ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMi
 const TRANSIENT: [&str; 6] =
     ["BadDigest", "InvalidPart", "NoSuchUpload", "OperationAborted", "RequestTimeout", "ReplicaFromTheFuture"];
 
+/// Whether a refusal is about the target, or about this attempt, and not about what was asked for.
+pub(super) fn is_of_the_moment(error: &ClientError) -> bool {
+    let all = [&OF_THE_TARGET[..], &FULL, &TRANSIENT];
+    error.code().is_some_and(|code| all.iter().any(|codes| codes.contains(&code)))
+}
+
 /// What became of the task.
 pub(super) fn of_client(error: ClientError) -> Failure {
     let reason = reason(&error);

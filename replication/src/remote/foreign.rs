@@ -19,7 +19,7 @@ use crate::client::{Address, Answer, ClientError, Method, Request, Stored, Uploa
 use crate::target::{Brought, Content, Failure, Need, Outgoing, Seal};
 
 use super::cairn::{header, of_seal, tagging, tags_in_query};
-use super::failure::of_client;
+use super::failure::{is_of_the_moment, of_client};
 use super::{Remote, sending};
 
 /// The id of a version that came while a bucket's versioning was not enabled.
@@ -127,7 +127,8 @@ impl Remote {
         let asks = outgoing.seal == Seal::Server && !self.seals_nothing.load(Ordering::Relaxed);
         let seal = if outgoing.seal == Seal::Server && !asks { &Seal::Default } else { &outgoing.seal };
         let refused = match self.store_sealed(to, outgoing, object, content, seal).await? {
-            Err(error) if asks && matches!(error.status(), Some(400 | 501)) => error,
+            // What another attempt would not be refused for, as a RequestTimeout, says nothing about keys.
+            Err(error) if asks && matches!(error.status(), Some(400 | 501)) && !is_of_the_moment(&error) => error,
             stored => return Ok(stored),
         };
         match self.store_sealed(to, outgoing, object, content, &Seal::Default).await? {

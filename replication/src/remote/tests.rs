@@ -129,6 +129,18 @@ async fn what_is_refused_for_another_reason_is_no_word_about_keys() {
 }
 
 #[tokio::test]
+async fn what_passes_by_itself_does_not_have_anything_stored_unsealed() {
+    let slow = |seen: &Seen| match seen.header(SEAL) {
+        Some(_) => Reply::error(400, "RequestTimeout"),
+        None => stored(),
+    };
+    let (fake, remote) = foreign(slow).await;
+    let failure = remote.bring(&outgoing(Seal::Server), Some(Arc::new(Hello))).await.unwrap_err();
+    assert!(matches!(failure, Failure::Later { .. }), "{failure:?}");
+    assert_eq!(seals(&fake), [Some("AES256".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_refusal_names_the_class_that_may_not_be_there() {
     let (_fake, remote) = foreign(|_| Reply::error(400, "InvalidArgument")).await;
     let reason = async |class| {

@@ -138,6 +138,8 @@ struct Inner {
     clock_skew_ms: AtomicI64,
     /// Where an upload may have been begun that nobody has answered for, and since when.
     unanswered: Mutex<HashMap<Address, Instant>>,
+    /// How many uploads of a key are under way.
+    under_way: Mutex<HashMap<Address, usize>>,
 }
 
 impl fmt::Debug for Client {
@@ -166,9 +168,19 @@ impl Client {
         let http = trusting(builder, &endpoint)?.build().map_err(BuildError::Http)?;
         let throttle = Throttle::new(options.bandwidth_limit_bytes);
         let bodies = Semaphore::new(bodies_at_once(options.bandwidth_limit_bytes));
-        let (clock_skew_ms, unanswered) = (AtomicI64::new(0), Mutex::default());
-        let inner =
-            Inner { http, endpoint, credentials, options, throttle, bodies, clock, entropy, clock_skew_ms, unanswered };
+        let inner = Inner {
+            http,
+            endpoint,
+            credentials,
+            options,
+            throttle,
+            bodies,
+            clock,
+            entropy,
+            clock_skew_ms: AtomicI64::new(0),
+            unanswered: Mutex::default(),
+            under_way: Mutex::default(),
+        };
         Ok(Self(Arc::new(inner), Attempts::AsOptionsSay))
     }
 

@@ -1,5 +1,7 @@
 //! Uploads in parts, whose boundaries the caller gives.
 
+use std::collections::hash_map::Entry;
+
 use cairn_crypto::checksum::Checksum;
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
@@ -53,12 +55,31 @@ impl Part {
     }
 }
 
-/// An upload on its way. If nobody waits for it any more, it is aborted.
-struct Unfinished(Option<(Client, Address, String)>);
+/// An upload under way, since before it was begun. If nobody waits for it any more, it is aborted.
+struct UnderWay {
+    client: Client,
+    to: Address,
+    /// While it is neither completed nor aborted.
+    upload_id: Option<String>,
+}
 
-impl Drop for Unfinished {
+impl UnderWay {
+    fn new(client: &Client, to: &Address) -> Self {
+        *client.0.under_way.lock().entry(to.clone()).or_default() += 1;
+        Self { client: client.clone(), to: to.clone(), upload_id: None }
+    }
+}
+
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let (Some((client, to, upload_id)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+        if let Entry::Occupied(mut count) = self.client.0.under_way.lock().entry(self.to.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        if let (Some(upload_id), Ok(runtime)) = (self.upload_id.take(), Handle::try_current()) {
+            let (client, to) = (self.client.clone(), self.to.clone());
             runtime.spawn(async move { client.abort_upload(&to, &upload_id).await });
         }
     }
@@ -109,14 +130,15 @@ impl Client {
             return Err(ClientError::TooManyParts(parts_count));
         }
         let UploadHeaders { create, each } = headers;
+        let mut under_way = UnderWay::new(self, to);
         let upload_id = self.create_upload(to, create).await?;
-        let mut unfinished = Unfinished(Some((self.clone(), to.clone(), upload_id.clone())));
+        under_way.upload_id = Some(upload_id.clone());
         self.abort_unanswered(to, &upload_id).await;
         let uploaded = self.upload_parts(to, &upload_id, &each, parts_count, part, concurrency).await;
         if uploaded.is_err() {
             self.abort_upload(to, &upload_id).await;
         }
-        unfinished.0 = None;
+        under_way.upload_id = None;
         uploaded
     }
 

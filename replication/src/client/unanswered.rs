@@ -2,9 +2,10 @@
 //!
 //! Which ones those are is told by one whose id is known, the next one for the same key: they have the same initiator, began, by the server's
 //! own clock, when this client had asked for one and before the one that is known, and have no parts, because none is sent to an upload whose
-//! id nobody knows. So nobody else's upload is ever aborted; where a server does not say who began an upload, none is. What cannot be told
-//! apart is an upload of somebody with the very same credentials who has begun it, for the same key, in those seconds, and has sent no part:
-//! he is told that there is no such upload, and begins again.
+//! id nobody knows. So nobody else's upload is ever aborted; where a server does not say who began an upload, none is. This client's own that
+//! are under way may have no parts yet, either: while there is another one of the key, none is aborted. What cannot be told apart is an upload
+//! of somebody else with the very same credentials who has begun it, for the same key, since this client has asked for the one that was not
+//! answered, and has no part there: he is told that there is no such upload, and begins again.
 //!
 //! What is known of them is in memory: where the process ends before the key is uploaded again, they stay.
 
@@ -46,6 +47,10 @@ impl Client {
     pub(super) async fn abort_unanswered(&self, to: &Address, known_id: &str) {
         let Some(first_asked) = self.0.unanswered.lock().remove(to) else { return };
         match self.unanswered(to, known_id, first_asked.elapsed()).await {
+            // Asked after the listing, so that each of this client's in there is counted, or has ended.
+            Ok(uploads) if !uploads.is_empty() && self.has_others_under_way(to) => {
+                self.note_unanswered(to, first_asked);
+            }
             Ok(uploads) => {
                 for upload_id in uploads {
                     tracing::info!(endpoint = ?self.endpoint(), "an upload that was begun without an answer is aborted");
@@ -59,6 +64,11 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether other uploads of the key are under way than the one that asks.
+    fn has_others_under_way(&self, to: &Address) -> bool {
+        self.0.under_way.lock().get(to).is_some_and(|count| *count > 1)
     }
 
     /// The ids of those that are this client's, nobody else's, and empty.

@@ -1,5 +1,6 @@
 //! Uploads that are not completed, and what becomes of them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::fake::{self, Fake, Reply};
@@ -55,4 +56,49 @@ async fn an_upload_that_was_begun_without_an_answer_is_aborted_when_the_next_one
     let seen = fake.seen();
     let aborted: Vec<_> = seen.iter().filter(|seen| seen.method == "DELETE").map(|seen| &seen.target).collect();
     assert_eq!(aborted, ["/bucket/a%20key?uploadId=lost"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_under_way_is_not_taken_for_one_that_was_begun_without_an_answer() {
+    let upload = |id: &str| {
+        format!(
+            "<Upload><Key>a key</Key><UploadId>{id}</UploadId><Initiator><ID>us</ID></Initiator>\
+             <Initiated>2026-01-01T00:00:00.000Z</Initiated></Upload>"
+        )
+    };
+    let uploads = [upload("first"), upload("u&amp;1")].concat();
+    let listing = format!("<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>");
+    let creations = AtomicUsize::new(0);
+    let is_first_part = |seen: &fake::Seen| seen.method == "PUT" && seen.target.contains("uploadId=first");
+    let fake = Fake::start(move |n, seen| match seen.target.split_once('?').map_or("", |(_, query)| query) {
+        "uploads=" => match creations.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                let id = "<UploadId>first</UploadId>";
+                Reply::new(200, format!("<InitiateMultipartUploadResult>{id}</InitiateMultipartUploadResult>"))
+            }
+            1 => Reply::new(200, "<InitiateMultipart").cut(5),
+            _ => upload_script(n, seen),
+        },
+        _ if is_first_part(seen) => Reply::silence(),
+        query if query.contains("prefix=") => Reply::new(200, listing.clone()),
+        query if query.contains("max-parts=1") => {
+            Reply::new(200, "<ListPartsResult><UploadId>first</UploadId></ListPartsResult>")
+        }
+        _ => upload_script(n, seen),
+    })
+    .await;
+    let client = client(&fake);
+    let begin = || {
+        let (client, parts) = (client.clone(), Part::numbered(vec![stream(5, &["first"]).0]));
+        tokio::spawn(async move { client.upload(&address(), UploadHeaders::default(), parts, 1).await.map(drop) })
+    };
+    let first = begin();
+    while !fake.seen().iter().any(is_first_part) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    begin().await.unwrap().unwrap();
+    let seen = fake.seen();
+    assert!(seen.iter().any(|seen| seen.target.contains("prefix=")));
+    assert!(!seen.iter().any(|seen| seen.method == "DELETE"));
+    first.abort();
 }

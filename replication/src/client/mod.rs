@@ -41,7 +41,8 @@ use parking_lot::Mutex;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+
+use unanswered::Asked;
 
 pub use answer::Answer;
 pub use body::{Body, BodyError, BodyStream, Digest, Stream};
@@ -136,8 +137,8 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     /// What is added to the clock so that the server believes the requests' times, in milliseconds.
     clock_skew_ms: AtomicI64,
-    /// Where an upload may have been begun that nobody has answered for, and since when.
-    unanswered: Mutex<HashMap<Address, Instant>>,
+    /// Where an upload may have been begun that nobody has answered for, and when it was asked for.
+    unanswered: Mutex<HashMap<Address, Asked>>,
     /// How many uploads of a key are under way.
     under_way: Mutex<HashMap<Address, usize>>,
 }

@@ -1,14 +1,16 @@
 //! Uploads that were perhaps begun though nobody has answered: nobody knows their ids, and they would lie there, and be paid for, for good.
 //!
 //! Which ones those are is told by one whose id is known, the next one for the same key: they have the same initiator, began, by the server's
-//! own clock, when this client had asked for one and before the one that is known, and have no parts, because none is sent to an upload whose
-//! id nobody knows. So nobody else's upload is ever aborted; where a server does not say who began an upload, none is. This client's own that
+//! own clock, when this client asked for one and before the one that is known, and have no parts, because none is sent to an upload whose
+//! id nobody knows. So nobody else's upload is aborted; where a server does not say who began an upload, none is. This client's own that
 //! are under way may have no parts yet, either: while there is another one of the key, none is aborted. What cannot be told apart is an upload
-//! of somebody else with the very same credentials who has begun it, for the same key, since this client has asked for the one that was not
-//! answered, and has no part there: he is told that there is no such upload, and begins again.
+//! of somebody else with the very same credentials (or of anybody, where a server names one initiator for all, as some do) who has begun it,
+//! for the same key, while this client asked for the one that was not answered or within a minute, and has no part there yet: he is told that
+//! there is no such upload, and begins again.
 //!
 //! What is known of them is in memory: where the process ends before the key is uploaded again, they stay.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -26,6 +28,18 @@ const UNANSWERED_MAX: usize = 1_000;
 /// How exactly servers tell when an upload began.
 const TIME_STEP: Duration = Duration::from_secs(2);
 
+/// How long after nobody waits for the answer any more a server may still begin what it was asked for.
+const LATE_MAX: Duration = Duration::from_secs(60);
+
+/// When uploads were asked for that nobody has answered for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The first of them.
+    first: Instant,
+    /// Until then an answer to the last of them was waited for.
+    until: Instant,
+}
+
 /// An upload of a key as the server lists it.
 #[derive(Debug, PartialEq, Eq)]
 struct Begun {
@@ -35,21 +49,26 @@ struct Begun {
 }
 
 impl Client {
-    /// Remembers that an upload of this key may have been begun at this time, or later.
+    /// Remembers that an upload of this key may have been begun, which was asked for then, and whose answer is not waited for any more.
     pub(super) fn note_unanswered(&self, to: &Address, asked: Instant) {
+        self.note_asked(to, Asked { first: asked, until: Instant::now() });
+    }
+
+    fn note_asked(&self, to: &Address, asked: Asked) {
         let mut unanswered = self.0.unanswered.lock();
         if unanswered.len() < UNANSWERED_MAX || unanswered.contains_key(to) {
-            unanswered.entry(to.clone()).or_insert(asked);
+            let all = unanswered.entry(to.clone()).or_insert(asked);
+            *all = Asked { first: all.first.min(asked.first), until: all.until.max(asked.until) };
         }
     }
 
     /// Aborts what may have been begun for this key before this upload, whose id is known.
     pub(super) async fn abort_unanswered(&self, to: &Address, known_id: &str) {
-        let Some(first_asked) = self.0.unanswered.lock().remove(to) else { return };
-        match self.unanswered(to, known_id, first_asked.elapsed()).await {
+        let Some(asked) = self.0.unanswered.lock().remove(to) else { return };
+        match self.unanswered(to, known_id, asked).await {
             // Asked after the listing, so that each of this client's in there is counted, or has ended.
             Ok(uploads) if !uploads.is_empty() && self.has_others_under_way(to) => {
-                self.note_unanswered(to, first_asked);
+                self.note_asked(to, asked);
             }
             Ok(uploads) => {
                 for upload_id in uploads {
@@ -60,7 +79,7 @@ impl Client {
             Err(error) => {
                 tracing::warn!(endpoint = ?self.endpoint(), %error, "whether an upload was begun without an answer cannot be asked");
                 if error.may_pass() {
-                    self.note_unanswered(to, first_asked);
+                    self.note_asked(to, asked);
                 }
             }
         }
@@ -72,16 +91,12 @@ impl Client {
     }
 
     /// The ids of those that are this client's, nobody else's, and empty.
-    async fn unanswered(
-        &self,
-        to: &Address,
-        known_id: &str,
-        asked_within: Duration,
-    ) -> Result<Vec<String>, ClientError> {
+    async fn unanswered(&self, to: &Address, known_id: &str, asked: Asked) -> Result<Vec<String>, ClientError> {
+        let ago = asked.until.elapsed()..asked.first.elapsed();
         let request = Request::bucket(Method::GET, &to.bucket).query("uploads", "").query("prefix", &to.key);
         let text = self.send(&request).await?.bytes(PAGE_BYTES_MAX).await?;
         let mut empty = Vec::new();
-        for upload_id in candidates(&begun(&text, &to.key)?, known_id, asked_within) {
+        for upload_id in candidates(&begun(&text, &to.key)?, known_id, &ago) {
             if self.is_empty(to, &upload_id).await? {
                 empty.push(upload_id);
             }
@@ -116,14 +131,15 @@ fn begun(text: &[u8], key: &str) -> Result<Vec<Begun>, ClientError> {
     Ok(of_key.filter_map(begun).collect())
 }
 
-/// The ids of those that the initiator of the known one has begun before it, but not before he asked first.
-fn candidates(all: &[Begun], known_id: &str, asked_within: Duration) -> Vec<String> {
+/// The ids of those that the initiator of the known one has begun before it, so long ago as he has asked for them.
+fn candidates(all: &[Begun], known_id: &str, ago: &Range<Duration>) -> Vec<String> {
     let Some(known) = all.iter().find(|begun| begun.id == known_id && !begun.initiator.is_empty()) else {
         return Vec::new();
     };
-    let earliest = known.at - asked_within - TIME_STEP;
+    let earliest = known.at - ago.end - TIME_STEP;
+    let latest = known.at - ago.start.saturating_sub(LATE_MAX);
     let is_own = |begun: &&Begun| {
-        begun.id != known.id && begun.initiator == known.initiator && (earliest..=known.at).contains(&begun.at)
+        begun.id != known.id && begun.initiator == known.initiator && (earliest..=latest).contains(&begun.at)
     };
     all.iter().filter(is_own).map(|begun| begun.id.clone()).collect()
 }
@@ -154,10 +170,13 @@ mod tests {
         let text = format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", listing.concat());
         let all = begun(text.as_bytes(), "a&b").unwrap();
         assert_eq!(all.len(), 6);
-        let within = Duration::from_secs(3);
-        assert_eq!(candidates(&all, "known", within), ["ours"]);
+        let within = Duration::ZERO..Duration::from_secs(3);
+        assert_eq!(candidates(&all, "known", &within), ["ours"]);
         // Who is not told who he is takes nothing for his own.
-        assert_eq!(candidates(&all, "nobodys", within), [""; 0]);
-        assert_eq!(candidates(&all, "unlisted", within), [""; 0]);
+        assert_eq!(candidates(&all, "nobodys", &within), [""; 0]);
+        assert_eq!(candidates(&all, "unlisted", &within), [""; 0]);
+        // Nor is what was begun long after the last one was asked for.
+        let long_ago = LATE_MAX + Duration::from_secs(5)..Duration::from_secs(3_600);
+        assert_eq!(candidates(&all, "known", &long_ago), ["earlier"]);
     }
 }

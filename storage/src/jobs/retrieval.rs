@@ -30,11 +30,12 @@ pub(crate) struct RetrievalTask {
 }
 
 impl RetrievalTask {
-    /// The task, due when there is something to tell.
-    pub(crate) fn due_after(&self, now: Timestamp) -> NewTask {
+    /// The task, due when there is something to tell: that it can be read, unless it could `before`.
+    pub(crate) fn due_after(&self, before: Option<Restored>, now: Timestamp) -> NewTask {
         let Restored { ready, ends, .. } = self.restored;
+        let was_ready = before.is_some_and(|before| before.ready == ready) && ready <= now;
         let task = minicbor::to_vec(self).unwrap_or_default(); // writing to a Vec cannot fail
-        NewTask { queue: Queue::Retrieval, due: if now < ready { ready } else { ends }, task, lane: None }
+        NewTask { queue: Queue::Retrieval, due: if was_ready { ends } else { ready }, task, lane: None }
     }
 }
 

@@ -45,7 +45,7 @@ impl Store {
             let changed = ObjectVersion { restored: Some(restored), ..object.clone() };
             let mut mutation = replace(key, &seen, &changed)?;
             let task = RetrievalTask { key: key.as_str().to_owned(), version: object.version_id, restored };
-            mutation.tasks.push(task.due_after(self.clock().now()));
+            mutation.tasks.push(task.due_after(object.restored, self.clock().now()));
             if self.commit(bucket.id.into(), mutation.batch, mutation.tasks).await? {
                 return Ok(object.clone());
             }

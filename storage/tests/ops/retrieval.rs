@@ -109,6 +109,19 @@ async fn a_restore_that_was_sped_up_or_extended_is_told_once() {
 }
 
 #[tokio::test]
+async fn one_that_is_ready_at_once_is_told_too() {
+    let archive = Archive::new().await;
+    archive.restore(VersionSelector::Newest, 0, Some(20)).await;
+    assert_eq!(archive.at(0).await, told(Retrieved::Ready, 0));
+    archive.restore(VersionSelector::Newest, 0, Some(30)).await;
+    assert_eq!(archive.at(20).await, []);
+    assert_eq!(archive.at(30).await, told(Retrieved::Over, 30));
+    archive.restore(VersionSelector::Newest, 30, None).await;
+    assert_eq!(archive.at(30).await, told(Retrieved::Ready, 30));
+    assert_eq!(archive.tasks().await, 0);
+}
+
+#[tokio::test]
 async fn a_restore_that_changes_nothing_adds_no_task() {
     let archive = Archive::new().await;
     let restored = Restored { ready: START.plus_ms(10), ends: START.plus_ms(20), ..Restored::default() };

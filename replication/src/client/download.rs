@@ -91,16 +91,24 @@ impl Client {
     /// to no checksum.
     ///
     /// # Errors
-    /// As [`Client::get`]; `Refused` if the object is empty.
+    /// As [`Client::get`]; `Refused` if the object is empty and the server has no range of that.
     pub async fn get_end(&self, from: &Address, bytes_max: u64) -> Result<(u64, Download), ClientError> {
         let request = from.request(Method::GET, None).header("range", &format!("bytes=-{bytes_max}"));
         let answer = self.send(&request).await?;
-        let foreign = || ClientError::Foreign("it is not the range that was asked for");
-        let (first, last, length_bytes) = answer.header("content-range").and_then(content_range).ok_or_else(foreign)?;
-        let is_end = last.checked_add(1) == Some(length_bytes) && first == length_bytes.saturating_sub(bytes_max);
-        if answer.status() != 206 || !is_end || answer.length_bytes() != Some(length_bytes - first) {
-            return Err(foreign());
+        let (status, got_bytes) = (answer.status(), answer.length_bytes());
+        let range = answer.header("content-range").and_then(content_range);
+        let is_end = |(first, last, length_bytes): &(u64, u64, u64)| {
+            last.checked_add(1) == Some(*length_bytes)
+                && *first == length_bytes.saturating_sub(bytes_max)
+                && got_bytes == Some(length_bytes - first)
+        };
+        let (first, length_bytes) = match (status, got_bytes) {
+            (206, _) => range.filter(is_end).map(|(first, _, length_bytes)| (first, length_bytes)),
+            // What is shorter than the range may come as if none had been asked for (RFC 9110, 14.2).
+            (200, Some(whole_bytes)) if whole_bytes <= bytes_max => Some((0, whole_bytes)),
+            _ => None,
         }
+        .ok_or(ClientError::Foreign("it is not the range that was asked for"))?;
         Ok((length_bytes, self.download(request, answer, first..length_bytes, None)))
     }
 

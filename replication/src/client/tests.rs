@@ -342,6 +342,7 @@ async fn the_end_of_an_object_tells_how_long_it_is() {
         (206, "bytes 6-9/10", "rld", None),
         (206, "bytes 6-18446744073709551615/0", "orld", None),
         (200, "", "helloworld", None),
+        (200, "", "all", Some(3)),
     ] {
         let fake = Fake::start(move |_, _| Reply::new(status, body).header("content-range", range)).await;
         match client(&fake).get_end(&address(), 4).await {

@@ -488,6 +488,13 @@ pub fn binary() -> &'static Path {
             "--target-dir",
         ]);
         cargo.arg(target_dir).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // What is told to this program would make build scripts that ask for it run anew, and all that depends on them.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+                cargo.env_remove(name);
+            }
+        }
         if profile_dir.ends_with("release") {
             cargo.arg("--release");
         }

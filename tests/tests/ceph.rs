@@ -22,16 +22,24 @@ use tempfile::TempDir;
 const BUCKET: &str = "copies";
 const ACCESS_KEY: &str = "ceph-test-access";
 const SECRET_KEY: &str = "ceph-test-secret-key-0000000000000001";
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often a cluster is begun anew: now and then a monitor that has just started forgets the OSD that it was told of, which then ends.
-const STARTS_MAX: usize = 3;
+/// How often a process that ends is started again: an OSD gives up if it asks its monitor for something before it knows the cluster.
+const RESTARTS_MAX: usize = 50;
 
 /// A running cluster; it ends with this value.
 struct Ceph {
-    processes: Vec<Child>,
+    processes: Vec<Process>,
+    restarts: usize,
     directory: TempDir,
     address: SocketAddr,
+}
+
+/// A part of a cluster, and what it was started with.
+struct Process {
+    child: Child,
+    program: &'static str,
+    arguments: &'static [&'static str],
 }
 
 impl Ceph {
@@ -43,11 +51,7 @@ impl Ceph {
             return Ok(running);
         }
         Ceph::check_installed()?;
-        let mut started = Ceph::start();
-        for _ in 1..STARTS_MAX {
-            started = started.or_else(|_| Ceph::start());
-        }
-        let started = Arc::new(started?);
+        let started = Arc::new(Ceph::start()?);
         *shared = Arc::downgrade(&started);
         Ok(started)
     }
@@ -76,7 +80,7 @@ impl Ceph {
             fs::create_dir(at.join(folder)).unwrap();
         }
         let (map, monitors) = (at.join("monmap").display().to_string(), format!("[v1:{monitor}]"));
-        let mut ceph = Ceph { processes: Vec::new(), directory, address };
+        let mut ceph = Ceph { processes: Vec::new(), restarts: 0, directory, address };
         ceph.run("monmaptool", &["--create", "--fsid", cluster, "--addv", "a", &monitors, &map])?;
         ceph.run("ceph-mon", &["--mkfs", "-i", "a", "--monmap", &map])?;
         ceph.spawn("ceph-mon", &["-i", "a", "-f"]);
@@ -98,6 +102,7 @@ impl Ceph {
             if began.elapsed() > START_TIMEOUT {
                 return Err("radosgw does not answer".to_owned());
             }
+            ceph.keep_running();
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(ceph)
@@ -109,7 +114,7 @@ impl Ceph {
         command
     }
 
-    /// Runs a command to its end, for as long as the cluster's processes run: without them it would wait for ever.
+    /// Runs a command to its end. The cluster's processes are kept running: without them it would wait for ever.
     fn run(&mut self, program: &str, arguments: &[&str]) -> Result<(), String> {
         let mut child = self.spawned(program, arguments);
         let began = Instant::now();
@@ -120,9 +125,7 @@ impl Ceph {
                 None if began.elapsed() > START_TIMEOUT => break "it does not end".to_owned(),
                 None => {}
             }
-            if self.processes.iter_mut().any(|process| process.try_wait().unwrap().is_some()) {
-                break "a process of the cluster has ended".to_owned();
-            }
+            self.keep_running();
             std::thread::sleep(Duration::from_millis(20));
         };
         // An error says that it has ended already.
@@ -132,9 +135,20 @@ impl Ceph {
         Err(format!("{program}: {reason}: {}", output.trim()))
     }
 
-    fn spawn(&mut self, program: &str, arguments: &[&str]) {
-        let process = self.spawned(program, arguments);
-        self.processes.push(process);
+    fn keep_running(&mut self) {
+        let mut processes = std::mem::take(&mut self.processes);
+        for process in &mut processes {
+            if self.restarts < RESTARTS_MAX && process.child.try_wait().unwrap().is_some() {
+                self.restarts += 1;
+                process.child = self.spawned(process.program, process.arguments);
+            }
+        }
+        self.processes = processes;
+    }
+
+    fn spawn(&mut self, program: &'static str, arguments: &'static [&'static str]) {
+        let child = self.spawned(program, arguments);
+        self.processes.push(Process { child, program, arguments });
     }
 
     fn spawned(&self, program: &str, arguments: &[&str]) -> Child {
@@ -161,8 +175,8 @@ impl Drop for Ceph {
     fn drop(&mut self) {
         for process in self.processes.iter_mut().rev() {
             // An error says that it has ended already.
-            let _ = process.kill();
-            let _ = process.wait();
+            let _ = process.child.kill();
+            let _ = process.child.wait();
         }
     }
 }

@@ -132,9 +132,9 @@ impl Pair {
         self.target.stop();
         let client = self.source.client();
         put_all(&client, self.source.pid(), FAR, key, content, count, WRITERS).await;
-        self.target.start_again();
         let all = pending(&client, FAR).await;
         assert_eq!(all, count as u64, "all of the backlog waits");
+        self.target.start_again();
         while pending(&client, FAR).await == all {
             tokio::time::sleep(POLL).await;
         }
